@@ -1,0 +1,333 @@
+// Package aio is the contract between the engine and the drivers that talk to
+// the kernel: uring (io_uring), fallback (epoll) and aiosim (a simulation for
+// tests). Package aiotest is the one suite that every driver passes.
+//
+// A driver belongs to one event loop. Except for Wake, all its methods must be
+// called from the goroutine that created it, which is locked to its OS thread.
+//
+// # Slots and tokens
+//
+// The engine numbers its connections and listeners by slot and tells the
+// driver the slot together with a generation that changes each time the slot
+// is used anew: a Token. From Open or Listen until the Closed event the driver
+// owns the slot's descriptor; nobody else closes it. Events carry the token
+// that was given, so an event for an earlier use of a slot can be told apart.
+//
+// # Attempts and events
+//
+// Send and SendFile are attempts: they move what can be moved without
+// blocking and answer truthfully at once. Only when an attempt answers Blocked
+// has the driver something under way for it, and then exactly one Ready event
+// follows: call again with what is left. At most one attempt per slot may be
+// blocked at a time, and while it is, the file it named must stay open.
+// Accepting and receiving are streams: they go on by themselves and the last
+// event of a stream has More unset.
+//
+// Close ends everything that is under way for a slot. After Close the driver
+// delivers no event for the token except one Closed, after the last operation
+// that names the descriptor has completed and the descriptor is closed. Only
+// then may the slot be reused and may files of a blocked attempt be closed.
+package aio
+
+import (
+	"syscall"
+	"time"
+)
+
+// Token names one use of one slot. The layout is
+//
+//	bits  0-31  slot
+//	bits 32-55  generation, wraps
+//	bits 56-63  left to the driver (its operation code); zero outside of it
+type Token uint64
+
+const (
+	genBits = 24
+	genMask = 1<<genBits - 1
+	// TokenMask clears the bits that belong to the driver.
+	TokenMask Token = 1<<56 - 1
+	// MaxSlots bounds slot numbers, so that drivers can size their tables.
+	MaxSlots = 1 << 22
+)
+
+// MakeToken returns the token of a slot's generation. Generations wrap at 24 bits.
+func MakeToken(slot, gen uint32) Token {
+	return Token(slot) | Token(gen&genMask)<<32
+}
+
+// Slot returns the slot number.
+func (t Token) Slot() uint32 { return uint32(t) }
+
+// Gen returns the generation (24 bits).
+func (t Token) Gen() uint32 { return uint32(t>>32) & genMask }
+
+// Op says what an Event reports.
+type Op uint8
+
+const (
+	// Accepted: FD is a new, non-blocking, close-on-exec connection that the
+	// receiver of the event now owns (until it gives it to Open), or Err says
+	// why none could be had and More is unset: call Accept to go on.
+	Accepted Op = iota + 1
+	// Received: Data holds bytes, valid until the next Wait. Empty Data with
+	// Err zero is the peer's end of stream; with Err set the connection is
+	// broken. In both cases More is unset and the stream is over.
+	Received
+	// Ready: what blocked Send or SendFile is gone; call it again.
+	// Err is set when the obstacle turned into a failure (a read error of the
+	// file, for example) and calling again would be of no use.
+	Ready
+	// Closed: the descriptor of Token is closed, the slot is free.
+	Closed
+)
+
+func (o Op) String() string {
+	switch o {
+	case Accepted:
+		return "accepted"
+	case Received:
+		return "received"
+	case Ready:
+		return "ready"
+	case Closed:
+		return "closed"
+	}
+	return "unknown"
+}
+
+// Event is one thing that happened. It is valid until the next Wait.
+type Event struct {
+	Token Token
+	Op    Op
+	More  bool          // the stream goes on by itself
+	Err   syscall.Errno // 0: none
+	FD    int32         // Accepted: the new connection
+	Data  []byte        // Received: memory of the driver
+}
+
+// Via is the way that bytes took to the socket.
+type Via uint8
+
+const (
+	ViaMemory   Via = iota // send from memory
+	ViaSendfile            // sendfile(2)
+	ViaSplice              // file -> pipe -> socket, by splice(2) or IORING_OP_SPLICE
+	ViaCopy                // read into memory, then send
+	NumVia
+)
+
+func (v Via) String() string {
+	switch v {
+	case ViaMemory:
+		return "memory"
+	case ViaSendfile:
+		return "sendfile"
+	case ViaSplice:
+		return "splice"
+	case ViaCopy:
+		return "copy"
+	}
+	return "unknown"
+}
+
+// Status is the outcome of an attempt.
+type Status uint8
+
+const (
+	// OK: N bytes moved, N > 0 unless none were asked for; it may be fewer
+	// than asked for: call again with the rest.
+	OK Status = iota
+	// BlockedSocket: N bytes moved (N may be 0), then the socket's buffer was
+	// full. One Ready follows.
+	BlockedSocket
+	// BlockedDisk: N bytes moved (N may be 0), the next ones are not in
+	// memory and are being fetched. One Ready follows.
+	BlockedDisk
+	// EOF: N bytes moved, then the file ended before the range did: it has
+	// shrunk. Nothing is under way.
+	EOF
+	// Failed: N bytes moved, then Err. Nothing is under way.
+	Failed
+)
+
+// Sent is the answer to an attempt. N bytes were moved by Via, whatever Status says.
+type Sent struct {
+	N      int64
+	Status Status
+	Via    Via
+	Err    syscall.Errno
+}
+
+// Blocked reports whether a Ready event will follow.
+func (s Sent) Blocked() bool { return s.Status == BlockedSocket || s.Status == BlockedDisk }
+
+// Mode selects how file ranges are sent.
+type Mode uint8
+
+const (
+	// Auto: sendfile for what is in memory; what is not is fetched off the
+	// loop first; steps down to splice and copy where a file system refuses.
+	Auto Mode = iota
+	// Sendfile: as Auto, but never steps aside to splice.
+	Sendfile
+	// Splice: file -> pipe -> socket for every byte.
+	Splice
+	// Copy: read and send through user memory.
+	Copy
+)
+
+// File is an open regular file as the engine lends it to a driver. It belongs
+// to one loop. The engine keeps FD open while any attempt on it is blocked and
+// while Pins is not zero.
+type File struct {
+	FD int32
+	// Pins counts the driver's operations under way that name FD: the engine
+	// closes FD only when it is zero. Touched on the loop only.
+	Pins int32
+	// Size is the file's length when it was opened, in bytes: the bound of
+	// what is worth fetching.
+	Size int64
+	// Refused is for the driver: ways that this file's file system does not
+	// support, one bit per Via, so that each is tried only once.
+	Refused uint8
+	// Foreign is for the driver: cachestat(2) may not be asked about it.
+	Foreign bool
+}
+
+// FileStat is what tells one version of a file from another.
+type FileStat struct {
+	Size    int64
+	MtimeNs int64
+}
+
+// Stats are a driver's counters since its creation. They are plain numbers,
+// written on the loop only.
+type Stats struct {
+	Waits       uint64           // calls of Wait
+	Enters      uint64           // system calls that waited or submitted
+	Submissions uint64           // operations given to the kernel's queue
+	Completions uint64           // events taken from the kernel
+	Overflows   uint64           // times the completion queue had overflowed
+	NoBuffers   uint64           // receives that ended for lack of buffers
+	ColdReads   uint64           // ranges that were fetched off the loop
+	StepsDown   [NumVia]uint64   // ways refused by a file system or kernel, by way
+	Bytes       [NumVia]uint64   // bytes moved, by way
+	Errors      [NumClass]uint64 // errors seen, by class
+	PipesOpen   uint64           // pipes that exist now
+	_           [0]func()        // not comparable: take differences field by field
+}
+
+// Driver is one event loop's way to the kernel. Contracts are in the package
+// comment and at the methods; package aiotest checks them.
+type Driver interface {
+	// Name returns "uring", "fallback" or "sim".
+	Name() string
+
+	// Listen gives a listening socket to the driver and starts its stream of
+	// Accepted events. On error the caller still owns fd.
+	Listen(t Token, fd int) error
+
+	// Accept resumes a stream of Accepted events that ended with an error
+	// (EMFILE, for example). The engine chooses when, so that it never spins.
+	Accept(t Token)
+
+	// Open gives a connected, non-blocking socket to the driver and starts
+	// its stream of Received events. On error the caller still owns fd.
+	Open(t Token, fd int) error
+
+	// Pause stops the stream of Received events as soon as possible; bytes
+	// that were already taken from the kernel may still be delivered, with
+	// More set or not. Resume starts it again. Both are idempotent, and
+	// harmless after the end of the stream.
+	Pause(t Token)
+	Resume(t Token)
+
+	// Send attempts to send head then body (either may be empty) from
+	// memory, in one system call. more tells the kernel that further bytes
+	// follow at once (MSG_MORE). The slices are not kept after it returns.
+	Send(t Token, head, body []byte, more bool) Sent
+
+	// SendFile attempts to send n bytes of f from off. The file's own offset
+	// is neither used nor changed. n should be bounded by the caller (a turn
+	// of the loop lasts as long as the copies that it asks for).
+	//
+	// A driver may have taken bytes beyond what it reported (into a pipe);
+	// the next SendFile of the slot must therefore continue at off+N or the
+	// bytes are dropped and fetched again, which is correct but slow.
+	SendFile(t Token, f *File, off, n int64, more bool) Sent
+
+	// ReadAt reads into p what is in memory already (preadv2 with
+	// RWF_NOWAIT). EAGAIN: not in memory. A kernel or file system that
+	// cannot tell answers EAGAIN too. It may be short.
+	ReadAt(f *File, p []byte, off int64) (int, syscall.Errno)
+
+	// Stat returns what the file is now.
+	Stat(f *File) (FileStat, syscall.Errno)
+
+	// CloseWrite sends FIN after what was sent (shutdown(2), SHUT_WR).
+	// Receiving goes on.
+	CloseWrite(t Token)
+
+	// Close ends the use of a slot; see the package comment. With reset set
+	// the peer gets RST instead of an orderly end, so that it cannot take a
+	// part for the whole.
+	Close(t Token, reset bool)
+
+	// Wait submits what is queued and fills ev with what has happened,
+	// waiting for at most timeout if nothing has (negative: for ever, 0: not
+	// at all). It returns 0 on a time-out, after Wake, or when interrupted by
+	// a signal. An error is fatal for the driver.
+	// Memory of earlier events is reused from here on.
+	Wait(ev []Event, timeout time.Duration) (int, error)
+
+	// Wake makes the current or the next Wait return. Any goroutine may call
+	// it at any time until Destroy has returned; many calls may give one wake-up.
+	Wake()
+
+	// Now returns the monotonic time in nanoseconds.
+	Now() int64
+
+	// Stats returns the counters.
+	Stats() *Stats
+
+	// Destroy closes every slot, cancels what is under way, waits until the
+	// kernel no longer uses any memory or descriptor of the driver, and frees
+	// all. No event is delivered. Nothing may be called after it.
+	Destroy() error
+}
+
+// Config is what every driver is created with. Zero fields take the defaults
+// that WithDefaults fills in.
+type Config struct {
+	Mode Mode
+
+	// RecvBuffers of RecvBufferSize bytes hold received bytes between one
+	// Wait and the next. Defaults: 256 of 4 KiB. Powers of two.
+	RecvBuffers    int
+	RecvBufferSize int
+
+	// ColdWorkers bounds the kernel threads (uring) or goroutines in system
+	// calls (fallback) that fetch file ranges from disk. Default: 16.
+	ColdWorkers int
+
+	// ColdChunk is how much of a file is fetched at a time when it is not in
+	// memory, in bytes. Default: 1 MiB.
+	ColdChunk int64
+}
+
+// WithDefaults returns c with its zero fields filled in.
+func (c Config) WithDefaults() Config {
+	if c.RecvBuffers == 0 {
+		c.RecvBuffers = 256
+	}
+	if c.RecvBufferSize == 0 {
+		c.RecvBufferSize = 4 << 10
+	}
+	if c.ColdWorkers == 0 {
+		c.ColdWorkers = 16
+	}
+	if c.ColdChunk == 0 {
+		c.ColdChunk = 1 << 20
+	}
+	return c
+}

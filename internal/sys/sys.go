@@ -1,0 +1,283 @@
+// Package sys holds the system calls of the hot path as thin functions: no
+// allocation, no error wrapping, EINTR retried, the errno returned as it is.
+//
+// Calls that cannot block (non-blocking sockets, RWF_NOWAIT) use RawSyscall:
+// the scheduler is not told, which saves about 50 ns a call. Calls that may
+// block use Syscall, so that the collector can stop the world meanwhile.
+package sys
+
+import (
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	sysCachestat = 451 // Linux 6.5
+	rwfNowait    = 0x8 // RWF_NOWAIT, Linux 4.14
+
+	// sendFlags: never block, never raise SIGPIPE.
+	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+)
+
+// Send sends p without blocking (sendto(2)). more sets MSG_MORE.
+func Send(fd int32, p []byte, more bool) (int, syscall.Errno) {
+	flags := uintptr(sendFlags)
+	if more {
+		flags |= unix.MSG_MORE
+	}
+	for {
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
+		if e == 0 {
+			return int(n), 0
+		}
+		if e != syscall.EINTR {
+			return 0, e
+		}
+	}
+}
+
+// Send2 sends head then body in one call without blocking (sendmsg(2)).
+func Send2(fd int32, head, body []byte, more bool) (int, syscall.Errno) {
+	if len(body) == 0 {
+		return Send(fd, head, more)
+	}
+	if len(head) == 0 {
+		return Send(fd, body, more)
+	}
+	flags := uintptr(sendFlags)
+	if more {
+		flags |= unix.MSG_MORE
+	}
+	iov := [2]unix.Iovec{
+		{Base: unsafe.SliceData(head), Len: uint64(len(head))},
+		{Base: unsafe.SliceData(body), Len: uint64(len(body))},
+	}
+	msg := unix.Msghdr{Iov: &iov[0], Iovlen: 2}
+	for {
+		n, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), flags)
+		if e == 0 {
+			return int(n), 0
+		}
+		if e != syscall.EINTR {
+			return 0, e
+		}
+	}
+}
+
+// Recv receives into p without blocking (recvfrom(2)). 0, 0 is the end of the stream.
+func Recv(fd int32, p []byte) (int, syscall.Errno) {
+	for {
+		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
+		if e == 0 {
+			return int(n), 0
+		}
+		if e != syscall.EINTR {
+			return 0, e
+		}
+	}
+}
+
+// Sendfile sends up to n bytes of file from off to a non-blocking socket
+// (sendfile(2) with an explicit offset: the file's own offset is not used).
+// It blocks on disk if the range is not in the page cache. 0, 0 is the end of
+// the file.
+func Sendfile(sock, file int32, off int64, n int) (int, syscall.Errno) {
+	for {
+		o := off
+		r, _, e := syscall.RawSyscall6(unix.SYS_SENDFILE, uintptr(sock), uintptr(file),
+			uintptr(unsafe.Pointer(&o)), uintptr(n), 0, 0)
+		if e == 0 {
+			return int(r), 0
+		}
+		if e != syscall.EINTR {
+			return 0, e
+		}
+	}
+}
+
+// SpliceFromFile moves up to n bytes of file from off into a pipe. It blocks
+// on disk as Sendfile does, but not on the pipe. 0, 0 is the end of the file.
+func SpliceFromFile(pipe, file int32, off int64, n int) (int, syscall.Errno) {
+	for {
+		o := off
+		r, _, e := syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(file), uintptr(unsafe.Pointer(&o)),
+			uintptr(pipe), 0, uintptr(n), unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+		if e == 0 {
+			return int(r), 0
+		}
+		if e != syscall.EINTR {
+			return 0, e
+		}
+	}
+}
+
+// SpliceToSocket moves up to n bytes from a pipe to a socket without blocking.
+func SpliceToSocket(sock, pipe int32, n int, more bool) (int, syscall.Errno) {
+	flags := uintptr(unix.SPLICE_F_NONBLOCK | unix.SPLICE_F_MOVE)
+	if more {
+		flags |= unix.SPLICE_F_MORE
+	}
+	for {
+		r, _, e := syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(pipe), 0, uintptr(sock), 0, uintptr(n), flags)
+		if e == 0 {
+			return int(r), 0
+		}
+		if e != syscall.EINTR {
+			return 0, e
+		}
+	}
+}
+
+// PreadNowait reads what the page cache holds (preadv2(2) with RWF_NOWAIT).
+// EAGAIN: the first page is not there. A short count may mean that a later
+// page is not there, or the end of the file.
+func PreadNowait(fd int32, p []byte, off int64) (int, syscall.Errno) {
+	iov := unix.Iovec{Base: unsafe.SliceData(p), Len: uint64(len(p))}
+	for {
+		n, _, e := syscall.RawSyscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1,
+			uintptr(off), 0, rwfNowait)
+		if e == 0 {
+			return int(n), 0
+		}
+		if e != syscall.EINTR {
+			return 0, e
+		}
+	}
+}
+
+// Pread reads from off and may block on disk.
+func Pread(fd int32, p []byte, off int64) (int, syscall.Errno) {
+	for {
+		n, _, e := syscall.Syscall6(unix.SYS_PREAD64, uintptr(fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(off), 0, 0)
+		if e == 0 {
+			return int(n), 0
+		}
+		if e != syscall.EINTR {
+			return 0, e
+		}
+	}
+}
+
+type cachestatRange struct{ off, len uint64 }
+
+// Cachestat counts the pages of a range, as cachestat(2) reports them.
+type Cachestat struct {
+	Cached, Dirty, Writeback, Evicted, RecentlyEvicted uint64
+}
+
+// CachestatRange reports how much of a range is in the page cache, in pages
+// of 4 KiB. EPERM: the process neither owns the file nor may write it.
+// ENOSYS: Linux before 6.5.
+func CachestatRange(fd int32, off, n int64, st *Cachestat) syscall.Errno {
+	r := cachestatRange{uint64(off), uint64(n)}
+	_, _, e := syscall.RawSyscall6(sysCachestat, uintptr(fd), uintptr(unsafe.Pointer(&r)),
+		uintptr(unsafe.Pointer(st)), 0, 0, 0)
+	return e
+}
+
+// Fstat returns size and modification time of an open file.
+func Fstat(fd int32) (size, mtimeNs int64, e syscall.Errno) {
+	var st unix.Stat_t
+	_, _, e = syscall.RawSyscall(unix.SYS_FSTAT, uintptr(fd), uintptr(unsafe.Pointer(&st)), 0)
+	return st.Size, st.Mtim.Nano(), e
+}
+
+// Accept4 takes one connection, non-blocking and close-on-exec.
+func Accept4(fd int32) (int32, syscall.Errno) {
+	for {
+		n, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0,
+			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		if e == 0 {
+			return int32(n), 0
+		}
+		if e != syscall.EINTR {
+			return -1, e
+		}
+	}
+}
+
+// Close closes a descriptor. It is never retried: Linux releases the
+// descriptor even when close(2) is interrupted.
+func Close(fd int32) syscall.Errno {
+	_, _, e := syscall.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
+	return e
+}
+
+// ShutdownWrite sends FIN after what was sent.
+func ShutdownWrite(fd int32) syscall.Errno {
+	_, _, e := syscall.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0)
+	return e
+}
+
+// SetReset makes the coming close of a socket send RST (SO_LINGER with 0 s).
+func SetReset(fd int32) syscall.Errno {
+	l := unix.Linger{Onoff: 1}
+	_, _, e := syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER,
+		uintptr(unsafe.Pointer(&l)), unsafe.Sizeof(l), 0)
+	return e
+}
+
+// Pipe makes a pipe with non-blocking ends. size > 0 asks for a capacity in
+// bytes (F_SETPIPE_SZ); a refusal leaves the default, 64 KiB. The capacity that
+// the pipe has is returned.
+func Pipe(size int) (r, w int32, capacity int, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+		return -1, -1, 0, err
+	}
+	if size > 0 {
+		_, _ = unix.FcntlInt(uintptr(p[0]), unix.F_SETPIPE_SZ, size)
+	}
+	capacity, err = unix.FcntlInt(uintptr(p[0]), unix.F_GETPIPE_SZ, 0)
+	if err != nil {
+		unix.Close(p[0])
+		unix.Close(p[1])
+		return -1, -1, 0, err
+	}
+	return int32(p[0]), int32(p[1]), capacity, nil
+}
+
+// Eventfd makes a non-blocking eventfd.
+func Eventfd() (int32, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	return int32(fd), err
+}
+
+// EventfdSignal adds one to an eventfd. It may be called from any goroutine.
+func EventfdSignal(fd int32) {
+	one := uint64(1)
+	for {
+		_, _, e := syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), 8)
+		if e != syscall.EINTR {
+			return // EAGAIN: the counter is full, so a wake-up is pending anyway
+		}
+	}
+}
+
+// EventfdDrain resets an eventfd to zero.
+func EventfdDrain(fd int32) {
+	var v uint64
+	_, _, _ = syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&v)), 8)
+}
+
+// epoch makes Nanotime a difference of two monotonic readings, which Go takes
+// through the vDSO; unix.ClockGettime would be a system call.
+var epoch = time.Now()
+
+// Nanotime returns the monotonic time in nanoseconds since the process started.
+func Nanotime() int64 { return int64(time.Since(epoch)) }
+
+// MmapAnon returns n bytes of zeroed memory outside the Go heap, for memory
+// that the kernel writes to. Munmap frees it.
+func MmapAnon(n int) ([]byte, error) {
+	return unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+}
+
+// Munmap frees memory of MmapAnon.
+func Munmap(p []byte) error { return unix.Munmap(p) }
