@@ -1,0 +1,73 @@
+package uring
+
+import (
+	"syscall"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
+)
+
+// Send implements aio.Driver.
+func (d *Driver) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
+	s := d.slot(t)
+	if s == nil {
+		return aio.Sent{Status: aio.Failed, Err: syscall.EBADF}
+	}
+	want := len(head) + len(body)
+	if want == 0 {
+		return aio.Sent{}
+	}
+	n, e := sys.Send2(s.fd, head, body, more)
+	d.stats.Bytes[aio.ViaMemory] += uint64(n)
+	switch {
+	case e == 0 && n == want:
+		return aio.Sent{N: int64(n)}
+	case e == 0, e == syscall.EAGAIN:
+		d.blockOnSocket(t, s)
+		return aio.Sent{N: int64(n), Status: aio.BlockedSocket}
+	}
+	d.stats.Errors[aio.Classify(e)]++
+	return aio.Sent{Status: aio.Failed, Err: e}
+}
+
+// SendFile implements aio.Driver.
+func (d *Driver) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio.Sent {
+	s := d.slot(t)
+	if s == nil {
+		return aio.Sent{Status: aio.Failed, Err: syscall.EBADF}
+	}
+	sent, fetch := d.mover.Send(s.fd, &s.move, f, off, n, more)
+	if !fetch.Empty() && !d.fetch(t, s, f, fetch) {
+		d.mover.Fetched(&s.move) // the ring takes nothing: send, and wait for the disk if it must be
+		if sent.Status == aio.BlockedDisk {
+			return d.SendFile(t, f, off, n, more)
+		}
+	}
+	switch sent.Status {
+	case aio.BlockedSocket:
+		d.blockOnSocket(t, s)
+	case aio.BlockedDisk:
+		s.flags |= blockedDisk
+	}
+	return sent
+}
+
+func (d *Driver) blockOnSocket(t aio.Token, s *slot) {
+	s.flags |= blockedSocket
+	d.settle(t, s)
+}
+
+// ReadAt implements aio.Driver.
+func (d *Driver) ReadAt(f *aio.File, p []byte, off int64) (int, syscall.Errno) {
+	n, e := sys.PreadNowait(f.FD, p, off)
+	if aio.Classify(e) == aio.Unsupported { // tmpfs, for one, cannot tell
+		e = syscall.EAGAIN
+	}
+	return n, e
+}
+
+// Stat implements aio.Driver.
+func (d *Driver) Stat(f *aio.File) (aio.FileStat, syscall.Errno) {
+	size, mtime, e := sys.Fstat(f.FD)
+	return aio.FileStat{Size: size, MtimeNs: mtime}, e
+}

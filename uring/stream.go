@@ -1,0 +1,221 @@
+package uring
+
+import (
+	"fmt"
+	"syscall"
+	"unsafe"
+
+	iouring "github.com/iceber/iouring-go/syscall"
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/aio"
+)
+
+const wakeBytes = 8
+
+// Listen implements aio.Driver.
+func (d *Driver) Listen(t aio.Token, fd int) error {
+	// A non-blocking listener makes the ring answer EAGAIN instead of waiting.
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return fmt.Errorf("listener %d: %w", fd, err)
+	}
+	s, err := d.adopt(t, fd, isListener|wantStream)
+	if err != nil {
+		return err
+	}
+	d.settle(t, s)
+	return nil
+}
+
+// Accept implements aio.Driver.
+func (d *Driver) Accept(t aio.Token) { d.Resume(t) }
+
+// Open implements aio.Driver.
+func (d *Driver) Open(t aio.Token, fd int) error {
+	s, err := d.adopt(t, fd, wantStream)
+	if err != nil {
+		return err
+	}
+	d.settle(t, s)
+	return nil
+}
+
+// Pause implements aio.Driver.
+func (d *Driver) Pause(t aio.Token) {
+	if s := d.slot(t); s != nil && s.is(wantStream) {
+		s.flags &^= wantStream
+		d.settle(t, s)
+	}
+}
+
+// Resume implements aio.Driver.
+func (d *Driver) Resume(t aio.Token) {
+	if s := d.slot(t); s != nil && !s.is(wantStream) && !s.is(ended) {
+		s.flags |= wantStream
+		d.settle(t, s)
+	}
+}
+
+// settle queues what the slot wants and does not have: its stream, the end of
+// its stream, a wait for room, its cancellation. If the ring takes nothing it is
+// called again before the next wait.
+func (d *Driver) settle(t aio.Token, s *slot) {
+	if !d.trySettle(t, s) {
+		d.unsettled = append(d.unsettled, t)
+	}
+}
+
+func (d *Driver) trySettle(t aio.Token, s *slot) bool {
+	switch {
+	case s.is(closing):
+		if s.ops == 0 {
+			d.finishClose(t, s)
+			return true
+		}
+		return s.is(cancelling) || d.cancelSlot(s)
+	case d.stopping:
+		return true
+	case s.is(blockedSocket) && !s.is(polling) && !d.armPoll(t, s):
+		return false
+	case s.is(wantStream) && !s.is(streaming):
+		return d.armStream(t, s)
+	case !s.is(wantStream) && s.is(streaming) && !s.is(cancelling):
+		return d.cancelStream(t, s)
+	}
+	return true
+}
+
+// settleAll retries what the ring did not take.
+func (d *Driver) settleAll() {
+	if len(d.unsettled) == 0 {
+		return
+	}
+	again := d.unsettled
+	d.unsettled = nil
+	for _, t := range again {
+		if i := int(t.Slot()); d.slots[i].gen == t.Gen() && d.slots[i].is(isOpen) {
+			d.settle(t, &d.slots[i])
+		}
+	}
+	if d.unsettled == nil {
+		d.unsettled = again[:0]
+	}
+}
+
+func (d *Driver) armStream(t aio.Token, s *slot) bool {
+	var e *sqe
+	if s.is(isListener) {
+		if e = d.prepare(opAccept, t, iouring.IORING_OP_ACCEPT, s.fd, 0, 0, 0); e == nil {
+			return false
+		}
+		e.SetIoprio(acceptMultishot)
+		e.SetOpFlags(unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC)
+	} else {
+		if e = d.prepare(opRecv, t, iouring.IORING_OP_RECV, s.fd, 0, 0, 0); e == nil {
+			return false
+		}
+		e.SetIoprio(recvMultishot)
+		e.SetFlags(sqeBufferSelect)
+		e.SetBufGroup(bufferGroup)
+	}
+	s.flags |= streaming
+	s.ops++
+	return true
+}
+
+func (d *Driver) armPoll(t aio.Token, s *slot) bool {
+	e := d.prepare(opPoll, t, iouring.IORING_OP_POLL_ADD, s.fd, 0, 0, 0)
+	if e == nil {
+		return false
+	}
+	e.SetOpFlags(unix.POLLOUT) // poll32_events; errors and hang-ups are implied
+	s.flags |= polling
+	s.ops++
+	return true
+}
+
+// cancelStream queues the end of the accept or receive, found by its user data.
+func (d *Driver) cancelStream(t aio.Token, s *slot) bool {
+	op := uint64(opRecv)
+	if s.is(isListener) {
+		op = opAccept
+	}
+	if d.prepare(opIgnore, 0, iouring.IORING_OP_ASYNC_CANCEL, -1, op<<opShift|uint64(t), 0, 0) == nil {
+		return false
+	}
+	s.flags |= cancelling
+	return true
+}
+
+// cancelSlot queues the end of everything that names the slot's descriptor.
+func (d *Driver) cancelSlot(s *slot) bool {
+	e := d.prepare(opIgnore, 0, iouring.IORING_OP_ASYNC_CANCEL, s.fd, 0, 0, 0)
+	if e == nil {
+		return false
+	}
+	e.SetOpFlags(cancelFD | cancelAll)
+	s.flags |= cancelling
+	return true
+}
+
+func (d *Driver) armWake() bool {
+	return d.prepare(opWake, 0, iouring.IORING_OP_READ, d.wakeFD,
+		uint64(uintptr(unsafe.Pointer(&d.wakeBuf[0]))), wakeBytes, 0) != nil
+}
+
+// accepted handles a completion of a listener's stream.
+func (d *Driver) accepted(t aio.Token, s *slot, res int32, ev *aio.Event) bool {
+	if s.is(closing) {
+		if res >= 0 {
+			unix.Close(int(res)) // accepted before the cancel took effect
+		}
+		return false
+	}
+	switch e := errnoOf(res); {
+	case e == 0:
+		*ev = aio.Event{Token: t, Op: aio.Accepted, FD: res, More: true}
+		d.settle(t, s)
+		return true
+	case e == syscall.ECANCELED, e == syscall.ECONNABORTED, aio.Classify(e) == aio.Retry:
+		d.settle(t, s)
+		return false
+	default:
+		d.stats.Errors[aio.Classify(e)]++
+		s.flags &^= wantStream
+		*ev = aio.Event{Token: t, Op: aio.Accepted, Err: e, FD: -1}
+		return true
+	}
+}
+
+// received handles a completion of a connection's stream. more tells whether
+// the operation is still armed.
+func (d *Driver) received(t aio.Token, s *slot, res int32, flags uint32, ev *aio.Event) bool {
+	var data []byte
+	if flags&cqeBuffer != 0 {
+		data = d.buffers.lend(uint16(flags>>cqeBufferShift), int(max(res, 0)))
+	}
+	if s.is(closing) {
+		return false
+	}
+	e := errnoOf(res)
+	switch {
+	case res > 0:
+		d.settle(t, s)
+		*ev = aio.Event{Token: t, Op: aio.Received, Data: data, More: true}
+		return true
+	case e == syscall.ENOBUFS:
+		// All buffers are lent out; Wait gives them back before it settles.
+		d.stats.NoBuffers++
+		d.unsettled = append(d.unsettled, t)
+		return false
+	case e == syscall.ECANCELED, aio.Classify(e) == aio.Retry && e != 0:
+		d.settle(t, s)
+		return false
+	}
+	if e != 0 {
+		d.stats.Errors[aio.Classify(e)]++
+	}
+	s.flags = s.flags&^wantStream | ended
+	*ev = aio.Event{Token: t, Op: aio.Received, Err: e}
+	return true
+}
