@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server"
+)
+
+// serve runs the server until a signal ends it.
+func (o *options) serve() error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	log, closeLog, err := o.openLog()
+	if err != nil {
+		return &exitError{exitConfig, err}
+	}
+	// Before the server is up, so that an early signal is not lost.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	srv, err := server.New(o.config(log))
+	if err != nil {
+		return errors.Join(failed(err), closeLog())
+	}
+	o.announce(srv)
+	err = o.wait(srv, signals)
+	return errors.Join(err, closeLog())
+}
+
+// check finds what is wrong with the command line itself.
+func (o *options) check() error {
+	usage := func(format string, args ...any) error {
+		return &exitError{exitUsage, fmt.Errorf(format, args...)}
+	}
+	switch {
+	case o.root == "":
+		return usage("--root is required: the directory to serve")
+	case o.workers < 0 || o.workers > 1024:
+		return usage("--workers must be from 1 to 1024, or 0 for one for each core")
+	case o.headerTimeout <= 0, o.idleTimeout <= 0, o.sendTimeout <= 0:
+		return usage("timeouts must be positive durations like 10s")
+	case o.drainTimeout < 0:
+		return usage("--drain-timeout must not be negative")
+	case len(o.listen) == 0:
+		return usage("--listen needs an address")
+	}
+	for _, a := range o.listen {
+		if !strings.Contains(a, ":") {
+			return usage("--listen %q: an address is HOST:PORT", a)
+		}
+	}
+	return nil
+}
+
+// failed gives an error of server.New its exit code.
+func failed(err error) error {
+	if errors.Is(err, server.ErrConfig) {
+		return &exitError{exitConfig, err}
+	}
+	return &exitError{exitUnavailable, err}
+}
+
+func (o *options) config(log *server.AccessLog) server.Config {
+	return server.Config{
+		Root: o.root, Listen: o.listen, AccessLog: log,
+		Engine: engine.Config{
+			Loops: o.workers, Pin: o.pin,
+			Driver: o.driver.value(), ZeroCopy: o.zeroCopy.value(),
+			HeaderTimeout: o.headerTimeout, IdleTimeout: o.idleTimeout, SendTimeout: o.sendTimeout,
+		},
+	}
+}
+
+// openLog opens the access log; the function returned closes it.
+func (o *options) openLog() (*server.AccessLog, func() error, error) {
+	var w io.Writer
+	closeFile := func() error { return nil }
+	switch o.accessLog {
+	case "off", "":
+		return nil, closeFile, nil
+	case "-":
+		w = os.Stdout
+	default:
+		f, err := os.OpenFile(o.accessLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+		if err != nil {
+			return nil, nil, fmt.Errorf("access log: %w", err)
+		}
+		w, closeFile = f, f.Close
+	}
+	log := server.NewAccessLog(w)
+	return log, func() error { return errors.Join(log.Close(), closeFile()) }, nil
+}
+
+// announce says in one line what is being served and how.
+func (o *options) announce(srv *server.Server) {
+	addrs := make([]string, 0, len(o.listen))
+	for _, a := range srv.Addrs() {
+		addrs = append(addrs, "http://"+a.String())
+	}
+	root, err := filepath.Abs(o.root)
+	if err != nil {
+		root = o.root
+	}
+	driver, why := srv.Engine().Driver()
+	fmt.Fprintf(os.Stderr, "fserve: serving %s on %s, driver %s (%s), %d workers\n",
+		root, strings.Join(addrs, " "), driver, why, srv.Engine().Loops())
+}
+
+// wait serves until a signal comes or the server fails. The first signal
+// drains, the second ends at once.
+func (o *options) wait(srv *server.Server, signals <-chan os.Signal) error {
+	select {
+	case <-srv.Done():
+		return &exitError{1, errors.Join(errors.New("an event loop has failed"), srv.Close())}
+	case s := <-signals:
+		slog.Info("draining", "signal", s.String(), "timeout", o.drainTimeout)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), o.drainTimeout)
+	defer cancel()
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := srv.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return &exitError{1, err}
+	}
+	return nil
+}

@@ -1,0 +1,370 @@
+// Package engine moves files and memory to network connections: event loops,
+// each with a driver of its own (io_uring or epoll), connections, responses made
+// of memory and file ranges, and a cache of open files. It knows no protocol:
+// a Session, which the embedding server implements, turns received bytes into
+// responses.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/fallback"
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/uring"
+)
+
+// DriverKind selects how the engine talks to the kernel.
+type DriverKind uint8
+
+const (
+	DriverAuto     DriverKind = iota // io_uring, or epoll where it cannot be used
+	DriverUring                      // io_uring or fail
+	DriverFallback                   // epoll
+)
+
+// ZeroCopy selects how file ranges are sent.
+type ZeroCopy = aio.Mode
+
+const (
+	ZeroCopyAuto     = aio.Auto     // sendfile, stepping down to splice and copy
+	ZeroCopySendfile = aio.Sendfile // sendfile or fail
+	ZeroCopySplice   = aio.Splice   // file, pipe, socket
+	ZeroCopyCopy     = aio.Copy     // through user memory
+)
+
+// Config configures an Engine. The zero value of every field but Listeners and
+// NewSession is a good default.
+type Config struct {
+	// Listeners are TCP addresses, host:port.
+	Listeners []string
+
+	// NewSession makes the session of a loop; it is called once for each, on
+	// the loop's own goroutine, before any connection is accepted.
+	NewSession func(*Loop) Session
+
+	// Loops is the number of event loops. Default: GOMAXPROCS.
+	Loops int
+
+	// Pin binds each loop's thread to a core of those the process may use.
+	Pin bool
+
+	// Driver selects the driver. Default: io_uring if it can be used.
+	Driver DriverKind
+
+	// ZeroCopy selects how file ranges are sent. Default: ZeroCopyAuto.
+	ZeroCopy ZeroCopy
+
+	// HeaderTimeout is how long a request may take to arrive. Default 10 s.
+	HeaderTimeout time.Duration
+	// IdleTimeout is how long a connection may rest between requests. Default 60 s.
+	IdleTimeout time.Duration
+	// SendTimeout is how long a peer may take nothing of a response that
+	// waits for it. Default 30 s.
+	SendTimeout time.Duration
+	// LingerTimeout is how long input is dropped after a response that
+	// closes the connection. Default 2 s.
+	LingerTimeout time.Duration
+
+	// TurnBudget is how many bytes one transfer may send before others get
+	// their turn. Default 512 KiB.
+	TurnBudget int64
+
+	// MaxConns bounds the connections of one loop; more are closed at once.
+	// Default 1,000,000.
+	MaxConns int
+
+	// MaxFiles bounds the open files that one loop's cache holds. Default:
+	// 4096, or an eighth of the descriptor limit shared between the loops if
+	// that is less.
+	MaxFiles int
+	// MaxBody is the size up to which files are served from memory. Default 16 KiB.
+	MaxBody int64
+	// BodyHeadroom is memory before each body, for a session's own use (see
+	// File.Headed), in bytes. Default 0.
+	BodyHeadroom int
+	// MaxBodyBytes bounds that memory, for each loop. Default 64 MiB.
+	MaxBodyBytes int64
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.Loops, runtime.GOMAXPROCS(0))
+	setDefault(&c.HeaderTimeout, 10*time.Second)
+	setDefault(&c.IdleTimeout, 60*time.Second)
+	setDefault(&c.SendTimeout, 30*time.Second)
+	setDefault(&c.LingerTimeout, 2*time.Second)
+	setDefault(&c.TurnBudget, 512<<10)
+	setDefault(&c.MaxConns, 1_000_000)
+	setDefault(&c.MaxFiles, min(4096, max(16, descriptorLimit()/8/c.Loops)))
+	setDefault(&c.MaxBody, 16<<10)
+	setDefault(&c.MaxBodyBytes, 64<<20)
+	return c
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func descriptorLimit() int {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 1024
+	}
+	return int(min(r.Cur, 1<<20))
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	check := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, errors.New("engine: "+what))
+		}
+	}
+	check(c.NewSession != nil, "Config.NewSession is missing")
+	check(c.Loops > 0 && c.Loops <= 1024, "Config.Loops must be from 1 to 1024")
+	check(c.HeaderTimeout > 0 && c.IdleTimeout > 0 && c.SendTimeout > 0 && c.LingerTimeout > 0,
+		"timeouts must be positive")
+	check(c.TurnBudget > 0, "Config.TurnBudget must be positive")
+	check(c.MaxConns > 0 && c.MaxConns < aio.MaxSlots-1024, "Config.MaxConns is out of range")
+	check(c.MaxFiles > 0 && c.MaxBody > 0 && c.MaxBodyBytes > 0, "cache bounds must be positive")
+	return errors.Join(errs...)
+}
+
+// Engine is a set of event loops. Its methods are safe for concurrent use.
+type Engine struct {
+	cfg    Config
+	addrs  []net.Addr
+	loops  []*Loop
+	driver string
+	why    string
+
+	done chan struct{} // closed when every loop has ended
+	mu   sync.Mutex
+	errs []error
+}
+
+// New binds the listeners and starts the loops. It returns when all accept.
+func New(cfg Config) (*Engine, error) {
+	e := &Engine{cfg: cfg.withDefaults(), done: make(chan struct{})}
+	if err := e.cfg.validate(); err != nil {
+		return nil, err
+	}
+	if err := e.chooseDriver(); err != nil {
+		return nil, err
+	}
+	fds, err := e.bindAll()
+	if err != nil {
+		return nil, err
+	}
+	return e, e.start(fds)
+}
+
+// chooseDriver settles on a driver and the reason for it.
+func (e *Engine) chooseDriver() error {
+	switch e.cfg.Driver {
+	case DriverFallback:
+		e.driver, e.why = "fallback", "as configured"
+		return nil
+	case DriverUring:
+		e.driver, e.why = "uring", "as configured"
+		if err := uring.Probe(); err != nil {
+			return fmt.Errorf("io_uring cannot be used: %w", err)
+		}
+		return nil
+	}
+	if err := uring.Probe(); err != nil {
+		e.driver, e.why = "fallback", "io_uring cannot be used: "+err.Error()
+		return nil
+	}
+	e.driver, e.why = "uring", "available"
+	return nil
+}
+
+func (e *Engine) newDriver() (aio.Driver, error) {
+	cfg := aio.Config{Mode: e.cfg.ZeroCopy}
+	if e.driver == "uring" {
+		return uring.New(cfg)
+	}
+	return fallback.New(cfg)
+}
+
+// bindAll opens one socket for each address and loop. A port of 0 is chosen by
+// the first loop and used by all.
+func (e *Engine) bindAll() ([][]int, error) {
+	fds := make([][]int, e.cfg.Loops)
+	for i, addr := range e.cfg.Listeners {
+		for j := range fds {
+			fd, bound, err := bind(addr)
+			if err != nil {
+				closeAll(fds)
+				return nil, err
+			}
+			if j == 0 {
+				e.addrs = append(e.addrs, bound)
+				addr = e.addrs[i].String()
+			}
+			fds[j] = append(fds[j], fd)
+		}
+	}
+	return fds, nil
+}
+
+func closeAll(fds [][]int) {
+	for _, row := range fds {
+		for _, fd := range row {
+			unix.Close(fd)
+		}
+	}
+}
+
+// start runs the loops and waits until each accepts, or one has failed.
+func (e *Engine) start(fds [][]int) error {
+	e.loops = make([]*Loop, e.cfg.Loops)
+	cores := []int{-1}
+	if e.cfg.Pin {
+		cores = allowedCores()
+	}
+	started := make(chan error, e.cfg.Loops)
+	var running sync.WaitGroup
+	for i := range e.loops {
+		running.Add(1)
+		go func() {
+			defer running.Done()
+			if err := e.runLoop(i, cores[i%len(cores)], fds[i], started); err != nil {
+				e.fail(err)
+			}
+		}()
+	}
+	go func() { running.Wait(); close(e.done) }()
+	var errs []error
+	for range e.loops {
+		errs = append(errs, <-started)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return errors.Join(err, e.Close())
+	}
+	return nil
+}
+
+// runLoop is the life of one loop.
+func (e *Engine) runLoop(i, core int, fds []int, started chan<- error) error {
+	l, err := e.openLoop(i, core, fds)
+	started <- err
+	if err != nil {
+		return nil // reported by start
+	}
+	err = l.run()
+	return errors.Join(err, l.destroy())
+}
+
+func (e *Engine) openLoop(i, core int, fds []int) (*Loop, error) {
+	err := lock(core)
+	var d aio.Driver
+	if err == nil {
+		d, err = e.newDriver()
+	}
+	if err != nil {
+		closeAll([][]int{fds})
+		return nil, fmt.Errorf("loop %d: %w", i, err)
+	}
+	l := newLoop(e, i, d)
+	l.session = e.cfg.NewSession(l)
+	for k, fd := range fds {
+		if err := l.listen(k, fd); err != nil {
+			closeAll([][]int{fds[k+1:]})
+			return nil, errors.Join(fmt.Errorf("loop %d: %w", i, err), l.destroy())
+		}
+	}
+	e.mu.Lock()
+	e.loops[i] = l
+	e.mu.Unlock()
+	return l, nil
+}
+
+func (e *Engine) fail(err error) {
+	e.mu.Lock()
+	e.errs = append(e.errs, err)
+	e.mu.Unlock()
+	e.each(func(l *Loop) { l.stop() }) // one loop's listener cannot be left to the others
+}
+
+// each calls f for every loop that has started.
+func (e *Engine) each(f func(*Loop)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.loops {
+		if l != nil {
+			f(l)
+		}
+	}
+}
+
+// Addrs returns the bound addresses, in the order of Config.Listeners.
+func (e *Engine) Addrs() []net.Addr { return e.addrs }
+
+// Driver returns the driver's name and why it was chosen.
+func (e *Engine) Driver() (name, why string) { return e.driver, e.why }
+
+// Loops returns the number of event loops.
+func (e *Engine) Loops() int { return len(e.loops) }
+
+// Done is closed when every loop has ended: after Shutdown or Close, or because
+// a loop has failed. Err tells which.
+func (e *Engine) Done() <-chan struct{} { return e.done }
+
+// Err returns what made loops fail, or nil.
+func (e *Engine) Err() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return errors.Join(e.errs...)
+}
+
+// Shutdown stops accepting, closes idle connections and waits for the others
+// to finish the response that they are sending. If ctx ends first, the rest is
+// cut and its error is returned.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	e.each(func(l *Loop) { l.post((*Loop).drain) })
+	select {
+	case <-e.done:
+		return e.Err()
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), e.Close())
+	}
+}
+
+// Close ends everything at once: responses under way are cut by a reset.
+func (e *Engine) Close() error {
+	e.each(func(l *Loop) { l.stop() })
+	<-e.done
+	return e.Err()
+}
+
+// stop makes the loop end after its current turn. Any goroutine may call it.
+func (l *Loop) stop() {
+	l.closing.Store(true)
+	l.post(func(*Loop) {})
+}
+
+func allowedCores() []int {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return []int{-1}
+	}
+	var cores []int
+	for i := range len(set) * 64 {
+		if set.IsSet(i) {
+			cores = append(cores, i)
+		}
+	}
+	return cores
+}

@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
+)
+
+// backlog is the queue of connections that wait to be accepted; the kernel
+// bounds it by net.core.somaxconn.
+const backlog = 4096
+
+// listener is one listening socket of one loop.
+type listener struct {
+	index   int
+	token   aio.Token
+	stopped bool // its stream ended for lack of descriptors
+}
+
+func (ln *listener) resume(l *Loop) {
+	if ln.stopped {
+		ln.stopped = false
+		l.driver.Accept(ln.token)
+	}
+}
+
+// bind opens a TCP listener with SO_REUSEPORT, so that every loop has its own
+// and the kernel spreads connections over them. TCP_NODELAY is inherited by the
+// connections (Linux), which saves a system call for each.
+func bind(addr string) (fd int, bound net.Addr, err error) {
+	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var opt error
+		err := c.Control(func(fd uintptr) {
+			opt = errors.Join(
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+		})
+		return errors.Join(err, opt)
+	}}
+	ln, err := cfg.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return -1, nil, err
+	}
+	defer ln.Close()
+	raw, err := ln.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		return -1, nil, fmt.Errorf("listener %s: %w", addr, err)
+	}
+	// A duplicate of our own: Go's listener belongs to its poller.
+	var dup error
+	err = raw.Control(func(f uintptr) { fd, dup = unix.FcntlInt(f, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, dup); err != nil {
+		return -1, nil, fmt.Errorf("listener %s: %w", addr, err)
+	}
+	if err := unix.Listen(fd, backlog); err != nil {
+		unix.Close(fd)
+		return -1, nil, fmt.Errorf("listener %s: %w", addr, err)
+	}
+	return fd, ln.Addr(), nil
+}
+
+// listen gives a listening socket to the loop, which owns it from here on.
+func (l *Loop) listen(index, fd int) error {
+	slot, ok := l.conns.get(1 << 31)
+	if !ok {
+		return errors.New("no slot for a listener")
+	}
+	ln := &listener{index: index, token: l.conns.token(slot)}
+	if err := l.driver.Listen(ln.token, fd); err != nil {
+		l.conns.put(slot)
+		sys.Close(int32(fd))
+		return err
+	}
+	l.listeners = append(l.listeners, ln)
+	return nil
+}
+
+func (l *Loop) listenerOf(t aio.Token) *listener {
+	for _, ln := range l.listeners {
+		if ln.token == t {
+			return ln
+		}
+	}
+	return nil
+}
+
+func (l *Loop) listenerClosed(ln *listener) {
+	for i, other := range l.listeners {
+		if other == ln {
+			l.listeners = append(l.listeners[:i], l.listeners[i+1:]...)
+			l.conns.put(ln.token.Slot())
+			return
+		}
+	}
+}
+
+// accepted handles a new connection, or the lack of descriptors for one.
+func (l *Loop) accepted(e *aio.Event) {
+	ln := l.listenerOf(e.Token)
+	if ln == nil {
+		if e.Err == 0 {
+			l.closeFD(e.FD)
+		}
+		return
+	}
+	if e.Err != 0 {
+		l.stats.AcceptErrors++
+		ln.stopped = true
+		if l.acceptAt == 0 {
+			l.acceptAt = l.now + int64(acceptPause)
+		}
+		return
+	}
+	l.stats.Accepted++
+	slot, ok := l.conns.get(l.maxConns + len(l.listeners))
+	if !ok {
+		l.stats.Refused++
+		l.closeFD(e.FD)
+		return
+	}
+	c := l.conns.at(slot)
+	*c = Conn{
+		loop: l, token: l.conns.token(slot), fd: e.FD, listener: int32(ln.index), queued: c.queued,
+		state: connReading, deadline: l.now + l.headerTimeout,
+	}
+	if err := l.driver.Open(c.token, int(e.FD)); err != nil {
+		l.stats.Refused++
+		l.closeFD(e.FD)
+		*c = Conn{queued: c.queued}
+		l.conns.put(slot)
+	}
+}
+
+// drain stops accepting and closes what is idle; the rest closes as it ends.
+func (l *Loop) drain() {
+	if l.draining {
+		return
+	}
+	l.draining = true
+	for _, ln := range l.listeners {
+		l.driver.Close(ln.token, false)
+	}
+	for i := range l.conns.slabs {
+		for j := range l.conns.slabs[i] {
+			c := &l.conns.slabs[i][j]
+			if c.state == connReading && len(c.in) == 0 {
+				l.closeConn(c, false)
+			}
+		}
+	}
+}

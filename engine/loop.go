@@ -1,0 +1,474 @@
+package engine
+
+import (
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
+)
+
+const (
+	// batch bounds the events of one turn, so that the run queue gets its share.
+	batch = 256
+
+	// acceptPause is how long accepting rests when descriptors have run out.
+	acceptPause = 10 * time.Millisecond
+
+	// maxUnread is how much input a connection may have waiting while a
+	// response is sent, in bytes, before the engine stops reading from it.
+	maxUnread = 64 << 10
+)
+
+// Loop is one event loop: a driver, the connections that it serves, and the
+// files that it holds open. Everything about them happens on its goroutine.
+type Loop struct {
+	// Files is the loop's cache of open files.
+	Files *Files
+
+	engine  *Engine
+	index   int
+	driver  aio.Driver
+	session Session
+	conns   conns
+	serving *Conn // whose input is being handed to the session
+
+	listeners []*listener
+	now       int64 // monotonic ns at the beginning of the turn
+	sweepAt   int64
+	acceptAt  int64 // 0: all listeners accept
+
+	idleTimeout, headerTimeout, sendTimeout, lingerTimeout int64 // ns
+	sweepEvery                                             int64
+	turnBudget                                             int64
+	maxConns                                               int
+
+	runq, running []*Conn
+	buffers       inputPool
+	freeTransfers *transfer
+	tail          [tailBytes]byte
+	events        [batch]aio.Event
+
+	draining bool
+	stats    LoopStats
+	closeFD  func(fd int32)
+
+	posts   posts
+	closing atomic.Bool
+}
+
+// posts are messages from other goroutines.
+type posts struct {
+	mu    sync.Mutex
+	tasks []Task
+	funcs []func(*Loop)
+	over  bool // the loop has ended: nothing is taken any more
+	busy  int  // tasks whose Run has not returned; guarded by mu
+	idle  *sync.Cond
+}
+
+func newLoop(e *Engine, index int, d aio.Driver) *Loop {
+	cfg := &e.cfg
+	l := &Loop{
+		engine: e, index: index, driver: d,
+		idleTimeout: int64(cfg.IdleTimeout), headerTimeout: int64(cfg.HeaderTimeout),
+		sendTimeout: int64(cfg.SendTimeout), lingerTimeout: int64(cfg.LingerTimeout),
+		turnBudget: cfg.TurnBudget, maxConns: cfg.MaxConns,
+		closeFD: func(fd int32) { sys.Close(fd) },
+	}
+	l.posts.idle = sync.NewCond(&l.posts.mu)
+	shortest := min(cfg.IdleTimeout, cfg.HeaderTimeout, cfg.SendTimeout, cfg.LingerTimeout)
+	l.sweepEvery = int64(min(max(shortest/8, 10*time.Millisecond), time.Second))
+	l.Files = newFiles(l, cfg)
+	l.now = d.Now()
+	return l
+}
+
+// Index returns the loop's number, from 0.
+func (l *Loop) Index() int { return l.index }
+
+// Addr returns the address of the i-th listener.
+func (l *Loop) Addr(i int) net.Addr { return l.engine.addrs[i] }
+
+// Now returns the monotonic time of this turn of the loop, in nanoseconds.
+func (l *Loop) Now() int64 { return l.now }
+
+// Draining reports whether the engine is shutting down: responses should tell
+// the client that the connection closes.
+func (l *Loop) Draining() bool { return l.draining }
+
+// run serves until the engine closes, or drains to the last connection.
+func (l *Loop) run() error {
+	for !l.closing.Load() && !(l.draining && l.conns.open == 0) {
+		if err := l.turn(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// turn is one turn of the loop: wait once, handle what happened, send what is
+// ready to be sent.
+func (l *Loop) turn() error {
+	n, err := l.driver.Wait(l.events[:], l.timeout())
+	if err != nil {
+		return fmt.Errorf("%s driver: %w", l.driver.Name(), err)
+	}
+	l.now = l.driver.Now()
+	for i := range n {
+		l.handle(&l.events[i])
+	}
+	l.runPosts()
+	l.runQueue()
+	l.tick()
+	return nil
+}
+
+// timeout returns how long the next wait may last.
+func (l *Loop) timeout() time.Duration {
+	if len(l.runq) > 0 {
+		return 0
+	}
+	next := int64(-1)
+	if l.conns.open > len(l.listeners) || l.Files.mustSweep() {
+		next = l.sweepAt
+	}
+	if l.acceptAt != 0 && (next < 0 || l.acceptAt < next) {
+		next = l.acceptAt
+	}
+	if next < 0 {
+		return -1
+	}
+	return time.Duration(max(next-l.now, 0))
+}
+
+func (l *Loop) handle(e *aio.Event) {
+	if e.Op == aio.Accepted {
+		l.accepted(e)
+		return
+	}
+	if ln := l.listenerOf(e.Token); ln != nil {
+		l.listenerClosed(ln)
+		return
+	}
+	c := l.conns.of(e.Token)
+	if c == nil {
+		return
+	}
+	switch e.Op {
+	case aio.Received:
+		l.received(c, e)
+	case aio.Ready:
+		l.unblocked(c, e)
+	case aio.Closed:
+		l.closed(c)
+	}
+}
+
+// received handles input, the end of it, or a broken connection.
+func (l *Loop) received(c *Conn, e *aio.Event) {
+	switch {
+	case c.state == connClosing:
+	case len(e.Data) > 0:
+		l.input(c, e.Data)
+	case e.Err != 0:
+		l.stats.Resets++
+		l.broken(c, PeerGone, true)
+	default:
+		c.ended = true
+		// A peer that has sent its requests and FIN still gets the answers.
+		if c.state == connReading || c.state == connLingering {
+			l.closeConn(c, false)
+		}
+	}
+}
+
+// unblocked goes on with a transfer after Ready.
+func (l *Loop) unblocked(c *Conn, e *aio.Event) {
+	if c.state != connSending || c.out.done {
+		return
+	}
+	c.out.blocked = false
+	if e.Err != 0 {
+		l.end(c, FileFailed)
+	}
+	c.deadline = l.now + l.sendTimeout
+	l.advance(c)
+}
+
+// broken ends a connection from the engine's side.
+func (l *Loop) broken(c *Conn, why End, reset bool) {
+	if c.state == connSending && !c.out.done {
+		l.end(c, why)
+		l.finish(c, 0)
+		return
+	}
+	l.closeConn(c, reset)
+}
+
+// wake puts a connection in the run queue.
+func (l *Loop) wake(c *Conn) {
+	if !c.queued {
+		c.queued = true
+		l.runq = append(l.runq, c)
+	}
+}
+
+// runQueue gives each queued connection one turn. What it queues runs in the
+// next turn of the loop.
+func (l *Loop) runQueue() {
+	l.running, l.runq = l.runq, l.running[:0]
+	for i, c := range l.running {
+		l.running[i] = nil
+		c.queued = false
+		l.advance(c)
+	}
+}
+
+// advance moves a connection on as far as it goes in this turn.
+func (l *Loop) advance(c *Conn) {
+	if c.state != connSending {
+		return
+	}
+	if !c.out.done && !c.out.blocked {
+		l.pump(c)
+	}
+	if !c.out.done {
+		return
+	}
+	l.finish(c, len(c.in))
+	if c.state == connReading && len(c.in) > 0 {
+		l.serve(c, c.in, 0)
+	}
+}
+
+// finish tells the session how the response ended and decides what becomes of
+// the connection, which has unread bytes of input left.
+func (l *Loop) finish(c *Conn, unread int) {
+	t := c.out
+	l.tell(c, t)
+	if c.state != connSending {
+		return // the session has closed it; Closed frees t
+	}
+	if t.outcome.End != Complete {
+		l.closeConn(c, true) // a driver may still use the file until Closed
+		return
+	}
+	c.out = nil
+	l.freeTransfer(t)
+	switch {
+	case c.closeNext && c.linger && !c.ended:
+		l.startLinger(c)
+	case c.closeNext, (c.ended || l.draining) && unread == 0:
+		l.closeConn(c, false)
+	default:
+		c.state = connReading
+		c.seen = false
+		c.deadline = l.now + l.idleTimeout
+		if c.paused {
+			c.paused = false
+			l.driver.Resume(c.token)
+		}
+	}
+}
+
+func (l *Loop) tell(c *Conn, t *transfer) {
+	if t.told {
+		return
+	}
+	t.told = true
+	l.stats.Responses++
+	l.stats.Ends[t.outcome.End]++
+	l.session.Sent(c, &t.outcome)
+}
+
+// startLinger sends FIN and drops what the peer still sends, for a while.
+func (l *Loop) startLinger(c *Conn) {
+	c.state = connLingering
+	c.deadline = l.now + l.lingerTimeout
+	l.buffers.put(&c.in)
+	if c.paused {
+		c.paused = false
+		l.driver.Resume(c.token)
+	}
+	l.driver.CloseWrite(c.token)
+}
+
+// closeConn gives the connection to the driver to close.
+func (l *Loop) closeConn(c *Conn, reset bool) {
+	if c.state == connClosing || c.state == connFree {
+		return
+	}
+	if c.state == connSending && !c.out.done {
+		l.end(c, Aborted)
+		reset = true
+	}
+	c.state = connClosing
+	c.deadline = 0
+	l.buffers.put(&c.in)
+	l.driver.Close(c.token, reset)
+}
+
+// closed frees a connection: the driver has closed its descriptor.
+func (l *Loop) closed(c *Conn) {
+	if t := c.out; t != nil {
+		l.tell(c, t)
+		c.out = nil
+		l.freeTransfer(t)
+	}
+	l.session.Closed(c)
+	slot := c.token.Slot()
+	*c = Conn{queued: c.queued} // the run queue may still name it
+	l.conns.put(slot)
+	l.stats.Closed++
+}
+
+// tick does what is due by time.
+func (l *Loop) tick() {
+	if l.acceptAt != 0 && l.now >= l.acceptAt {
+		l.acceptAt = 0
+		for _, ln := range l.listeners {
+			ln.resume(l)
+		}
+	}
+	if l.now >= l.sweepAt {
+		l.sweepAt = l.now + l.sweepEvery
+		l.sweep()
+		l.Files.sweep()
+	}
+}
+
+// sweep looks at every connection's deadline. One pass over a flat array costs
+// less than keeping timers in order on every request.
+func (l *Loop) sweep() {
+	for i := range l.conns.slabs {
+		s := l.conns.slabs[i]
+		for j := range s {
+			if c := &s[j]; c.deadline != 0 && l.now >= c.deadline {
+				l.expire(c)
+			}
+		}
+	}
+}
+
+func (l *Loop) expire(c *Conn) {
+	c.deadline = 0
+	switch c.state {
+	case connSending:
+		l.stats.SendTimeouts++
+		l.broken(c, TimedOut, true)
+	case connReading:
+		if len(c.in) == 0 && c.requests > 0 { // idle, between requests
+			l.closeConn(c, false)
+			return
+		}
+		l.stats.HeaderTimeouts++
+		l.session.Timeout(c)
+		if c.state == connReading {
+			l.closeConn(c, false)
+		}
+	case connLingering:
+		l.closeConn(c, false)
+	}
+}
+
+// Go runs t.Run on a goroutine of its own, then t.Done on the loop.
+func (l *Loop) Go(t Task) {
+	l.posts.mu.Lock()
+	l.posts.busy++
+	l.posts.mu.Unlock()
+	go func() {
+		defer l.taskRan(t)
+		t.Run()
+	}()
+}
+
+func (l *Loop) taskRan(t Task) {
+	p := &l.posts
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy--
+	p.tasks = append(p.tasks, t)
+	if p.over {
+		p.idle.Signal()
+		return
+	}
+	l.driver.Wake()
+}
+
+// post runs f on the loop soon. It reports false if the loop has ended.
+func (l *Loop) post(f func(*Loop)) bool {
+	p := &l.posts
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return false
+	}
+	p.funcs = append(p.funcs, f)
+	l.driver.Wake()
+	return true
+}
+
+func (l *Loop) runPosts() {
+	l.posts.mu.Lock()
+	tasks, funcs := l.posts.tasks, l.posts.funcs
+	l.posts.tasks, l.posts.funcs = nil, nil
+	l.posts.mu.Unlock()
+	for _, t := range tasks {
+		t.Done(l)
+	}
+	for _, f := range funcs {
+		f(l)
+	}
+}
+
+// destroy ends the loop: connections are cut, tasks are waited for, memory and
+// descriptors are freed.
+func (l *Loop) destroy() error {
+	for i := range l.conns.slabs {
+		for j := range l.conns.slabs[i] {
+			if c := &l.conns.slabs[i][j]; c.state != connFree {
+				l.closeConn(c, true)
+			}
+		}
+	}
+	l.posts.mu.Lock()
+	l.posts.over = true
+	for l.posts.busy > 0 {
+		l.posts.idle.Wait()
+	}
+	l.posts.mu.Unlock()
+	l.runPosts()
+	l.stats.Driver = *l.driver.Stats()
+	err := l.driver.Destroy() // closes every descriptor, waits for the kernel
+	for i := range l.conns.slabs {
+		for j := range l.conns.slabs[i] {
+			if c := &l.conns.slabs[i][j]; c.state != connFree {
+				l.closed(c)
+			}
+		}
+	}
+	l.Files.close()
+	return err
+}
+
+// lock binds the calling goroutine to its thread, and the thread to a core if
+// one is given.
+func lock(core int) error {
+	runtime.LockOSThread()
+	if core < 0 {
+		return nil
+	}
+	var set unix.CPUSet
+	set.Set(core)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("pin to core %d: %w", core, err)
+	}
+	return nil
+}

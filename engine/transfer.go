@@ -1,0 +1,239 @@
+package engine
+
+import (
+	"github.com/fserve/fserve/internal/aio"
+)
+
+const (
+	// chunkBytes is what one attempt asks for. Larger calls make the others
+	// wait longer and move bytes no faster; see ARCHITECTURE.md.
+	chunkBytes = 256 << 10
+
+	// tailBytes of a file are read into memory before it is checked that the
+	// file is still the same, and sent after it: a body of mixed versions
+	// never gets its last bytes.
+	tailBytes = 1 << 10
+)
+
+// transfer is a response on its way. A whole one that was sent at once uses it
+// only for its outcome.
+type transfer struct {
+	segs    []Segment // the first ones are shortened as they are sent
+	copied  []byte    // memory that the session did not promise to keep
+	outcome Outcome
+	blocked bool // a Ready event will come
+	done    bool // outcome is final; the session is yet to be told
+	told    bool // the session was told; files wait for the driver
+	lastSeg int  // index in segs of the last file segment, -1: none
+	next    *transfer
+}
+
+// Respond starts the response to the request that Receive was given last, or
+// that the connection was suspended for. Sent is called when it has ended,
+// never before Respond has returned. It does nothing if the connection is
+// being closed.
+func (c *Conn) Respond(r *Response) {
+	if c.state != connReading && c.state != connSuspended {
+		return
+	}
+	l := c.loop
+	c.state = connSending
+	c.requests++
+	c.deadline = l.now + l.sendTimeout
+	t := l.newTransfer()
+	c.out = t
+	t.outcome.Start = l.now
+	if len(r.Body) == 0 {
+		l.sendWhole(c, t, r.Head, &Segment{})
+	} else if len(r.Body) == 1 && r.Body[0].inMemory() {
+		l.sendWhole(c, t, r.Head, &r.Body[0])
+	} else {
+		t.hold(r)
+	}
+	if !t.blocked && c != l.serving {
+		l.wake(c)
+	}
+}
+
+// sendWhole attempts the common case: everything is in memory and fits.
+func (l *Loop) sendWhole(c *Conn, t *transfer, head []byte, body *Segment) {
+	s := l.driver.Send(c.token, head, body.Mem, false)
+	if s.Status == aio.OK && s.N == int64(len(head)+len(body.Mem)) {
+		t.outcome.Bytes[s.Via] = s.N
+		l.end(c, Complete)
+		return
+	}
+	t.keepRest(head, body, s.N)
+	l.account(c, t, s)
+}
+
+// keepRest keeps what is left of head and body after n bytes were sent.
+func (t *transfer) keepRest(head []byte, body *Segment, n int64) {
+	if n < int64(len(head)) {
+		t.copied = append(t.copied[:0], head[n:]...)
+		t.segs = append(t.segs, Segment{Mem: t.copied})
+		n = 0
+	} else {
+		n -= int64(len(head))
+	}
+	if n < int64(len(body.Mem)) {
+		if body.File != nil {
+			body.File.hold()
+		}
+		t.segs = append(t.segs, Segment{Mem: body.Mem[n:], File: body.File})
+	}
+}
+
+// hold keeps a response that involves files, before anything is sent.
+func (t *transfer) hold(r *Response) {
+	if len(r.Head) > 0 {
+		t.copied = append(t.copied[:0], r.Head...)
+		t.segs = append(t.segs, Segment{Mem: t.copied})
+	}
+	for _, s := range r.Body {
+		if s.left() <= 0 {
+			continue
+		}
+		if s.File != nil {
+			s.File.hold()
+		}
+		if !s.inMemory() {
+			t.lastSeg = len(t.segs)
+		}
+		t.segs = append(t.segs, s)
+	}
+}
+
+// pump sends what the connection's transfer may send in this turn.
+func (l *Loop) pump(c *Conn) {
+	t := c.out
+	budget := l.turnBudget
+	for i := range t.segs {
+		s := &t.segs[i]
+		for s.left() > 0 {
+			if budget <= 0 {
+				l.wake(c)
+				return
+			}
+			sent := l.attempt(c, t, i, budget)
+			budget -= sent.N
+			if !l.account(c, t, sent) {
+				return
+			}
+		}
+		if s.File != nil {
+			s.File.release()
+			s.File = nil
+		}
+	}
+	l.end(c, Complete)
+}
+
+func (s *Segment) left() int64 {
+	if s.inMemory() {
+		return int64(len(s.Mem))
+	}
+	return s.N
+}
+
+// attempt makes one attempt for segment i and shortens the segment by it.
+func (l *Loop) attempt(c *Conn, t *transfer, i int, budget int64) aio.Sent {
+	s := &t.segs[i]
+	more := i+1 < len(t.segs)
+	if s.inMemory() {
+		sent := l.driver.Send(c.token, s.Mem, nil, more)
+		s.Mem = s.Mem[min(sent.N, int64(len(s.Mem))):]
+		return sent
+	}
+	n := min(s.N, chunkBytes, budget)
+	if i == t.lastSeg {
+		if s.N <= tailBytes {
+			return l.sendTail(c, s, more)
+		}
+		n, more = min(n, s.N-tailBytes), true
+	}
+	sent := l.driver.SendFile(c.token, &s.File.File, s.Off, n, more)
+	s.Off += sent.N
+	s.N -= sent.N
+	return sent
+}
+
+// sendTail sends the last bytes of the last file segment. They are read first,
+// then the file is checked, then they are sent: if it has changed, the peer
+// never gets them.
+func (l *Loop) sendTail(c *Conn, s *Segment, more bool) aio.Sent {
+	buf := l.tail[:s.N]
+	n, e := l.driver.ReadAt(&s.File.File, buf, s.Off)
+	if !s.File.unchanged(l.driver) {
+		return aio.Sent{Status: aio.EOF}
+	}
+	if e != 0 || n < len(buf) { // not in memory, or this file system cannot tell
+		sent := l.driver.SendFile(c.token, &s.File.File, s.Off, s.N, more)
+		s.Off += sent.N
+		s.N -= sent.N
+		return sent
+	}
+	sent := l.driver.Send(c.token, buf, nil, more)
+	s.Off += sent.N
+	s.N -= sent.N
+	return sent
+}
+
+// account notes an attempt and reports whether the transfer goes on at once.
+func (l *Loop) account(c *Conn, t *transfer, s aio.Sent) bool {
+	if s.N > 0 {
+		t.outcome.Bytes[s.Via] += s.N
+		c.deadline = l.now + l.sendTimeout
+	}
+	switch s.Status {
+	case aio.OK:
+		return true
+	case aio.BlockedSocket:
+		t.blocked = true
+	case aio.BlockedDisk:
+		t.blocked = true
+		c.deadline = 0 // the peer is not to blame
+	case aio.EOF:
+		l.end(c, FileChanged)
+	default:
+		if peerGone(s.Err) {
+			l.end(c, PeerGone)
+		} else {
+			l.end(c, FileFailed)
+		}
+	}
+	return false
+}
+
+// end notes how the response ended. The session is told later, from the
+// loop's own level, so that its methods never call each other.
+func (l *Loop) end(c *Conn, why End) {
+	t := c.out
+	t.outcome.End = why
+	t.outcome.Duration = l.now - t.outcome.Start
+	t.done = true
+}
+
+func (l *Loop) newTransfer() *transfer {
+	t := l.freeTransfers
+	if t == nil {
+		return &transfer{lastSeg: -1}
+	}
+	l.freeTransfers, t.next = t.next, nil
+	return t
+}
+
+// freeTransfer lets go of the files that are left and pools t.
+func (l *Loop) freeTransfer(t *transfer) {
+	for i := range t.segs {
+		if f := t.segs[i].File; f != nil {
+			f.release()
+		}
+	}
+	clear(t.segs)
+	if cap(t.copied) > 64<<10 {
+		t.copied = nil
+	}
+	*t = transfer{segs: t.segs[:0], copied: t.copied[:0], lastSeg: -1, next: l.freeTransfers}
+	l.freeTransfers = t
+}

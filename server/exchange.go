@@ -1,0 +1,204 @@
+package server
+
+import (
+	"github.com/valyala/fasthttp"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/wire"
+)
+
+// wants says what the bytes of a body are for.
+type wants uint8
+
+const (
+	wantsNothing wants = iota
+	wantsDrain         // they are dropped
+	wantsHandler       // a handler gets them
+)
+
+// exchange is what a request needs beyond its own turn of the loop: a body that
+// is still arriving, a task, a line of the access log. A plain file request has
+// none unless it is logged. Exchanges are pooled by their session.
+type exchange struct {
+	s       *session
+	conn    *engine.Conn // nil: closed while a task runs
+	running bool         // a task uses the exchange
+
+	wants   wants
+	left    int64 // bytes of a body with a length
+	chunks  wire.Chunked
+	chunked bool
+	raw     []byte // the request head
+	data    []byte // the body
+
+	route *Route
+	ctx   *fasthttp.RequestCtx
+	view  connView
+	panic any
+
+	open openTask
+
+	logged  bool
+	headLen int
+	request []byte // of the log line
+	suffix  []byte
+	next    *exchange
+}
+
+// take returns the connection's exchange, a new one if it has none.
+func (s *session) take(c *engine.Conn) *exchange {
+	if x, ok := c.Data.(*exchange); ok {
+		return x
+	}
+	x := s.free
+	if x == nil {
+		x = &exchange{s: s}
+	} else {
+		s.free, x.next = x.next, nil
+	}
+	x.conn = c
+	c.Data = x
+	return x
+}
+
+// maxKept bounds the memory that a pooled exchange keeps, in bytes.
+const maxKept = 64 << 10
+
+// put pools an exchange that is done with.
+func (s *session) put(c *engine.Conn, x *exchange) {
+	if c != nil {
+		c.Data = nil
+	}
+	if cap(x.data) > maxKept {
+		x.data = nil
+	}
+	if x.ctx != nil {
+		x.ctx.Request.Reset()
+		x.ctx.Response.Reset()
+		x.ctx.ResetUserValues()
+	}
+	*x = exchange{
+		s: s, ctx: x.ctx, next: s.free,
+		raw: x.raw[:0], data: x.data[:0], request: x.request[:0], suffix: x.suffix[:0],
+	}
+	s.free = x
+}
+
+// skipBody arranges for the body of a request that nobody wants: it is read and
+// dropped so that the connection can go on, or the connection ends.
+func (s *session) skipBody(c *engine.Conn) {
+	h := &s.head
+	if !h.HasBody() {
+		return
+	}
+	// A client that waits for 100 Continue may or may not send its body after
+	// a final answer: what comes next cannot be known (RFC 9110 section 10.1.1).
+	if c.Closing() || h.Expect100 || h.ContentLength > s.srv.cfg.MaxDrain {
+		c.CloseAfter(true)
+		return
+	}
+	x := s.take(c)
+	x.wants = wantsDrain
+	x.expect(h)
+}
+
+func (x *exchange) expect(h *wire.Head) {
+	x.left, x.chunked = max(h.ContentLength, 0), h.Chunked
+	x.chunks = wire.Chunked{}
+}
+
+// body consumes bytes of a body.
+func (s *session) body(c *engine.Conn, x *exchange, p []byte) int {
+	var n int
+	var done bool
+	if x.chunked {
+		var r wire.Reason
+		if n, done, r = s.chunkedBody(x, p); r != wire.OK {
+			x.wants = wantsNothing
+			s.head = wire.Head{}
+			s.refuse(c, r)
+			return len(p)
+		}
+	} else {
+		n = int(min(x.left, int64(len(p))))
+		x.left -= int64(n)
+		done = x.left == 0
+		if x.wants == wantsHandler {
+			x.data = append(x.data, p[:n]...)
+		}
+	}
+	if done {
+		s.bodyDone(c, x)
+	}
+	return n
+}
+
+func (s *session) chunkedBody(x *exchange, p []byte) (n int, done bool, r wire.Reason) {
+	if x.wants == wantsHandler {
+		x.data, n, r = x.chunks.Append(x.data, p, int(s.srv.cfg.MaxBody))
+	} else if n, r = x.chunks.Discard(p); r == wire.OK && x.chunks.Size() > s.srv.cfg.MaxDrain {
+		r = wire.BodyTooLarge
+	}
+	return n, x.chunks.Done(), r
+}
+
+func (s *session) bodyDone(c *engine.Conn, x *exchange) {
+	was := x.wants
+	x.wants = wantsNothing
+	switch {
+	case was == wantsHandler:
+		s.run(c, x)
+	case !x.logged:
+		s.put(c, x)
+	}
+}
+
+// openTask opens a file whose directories are not in memory, off the loop.
+type openTask struct {
+	x      *exchange
+	path   []byte // normalised path of the request
+	key    string // of the cache; the name to open follows its slash
+	index  int    // which candidate it is
+	opened engine.Opened
+}
+
+// openLater leaves the request until the file is open.
+func (s *session) openLater(c *engine.Conn, key string, i int) {
+	x := s.take(c)
+	x.keepHead(&s.head)
+	x.open = openTask{x: x, path: append(x.open.path[:0], s.req.Path...), key: key, index: i}
+	x.running = true
+	c.Suspend()
+	s.loop.Go(&x.open)
+}
+
+// keepHead copies the request head, so that it can be read again.
+func (x *exchange) keepHead(h *wire.Head) {
+	if len(x.raw) == 0 {
+		x.raw = append(x.raw, h.Raw()...)
+	}
+}
+
+// Run implements engine.Task.
+func (t *openTask) Run() { t.opened = t.x.s.srv.root.Open(t.key[1:], false) }
+
+// Done implements engine.Task.
+func (t *openTask) Done(l *engine.Loop) {
+	x, s := t.x, t.x.s
+	x.running = false
+	f, e := l.Files.Add(t.key, t.opened)
+	if x.conn == nil {
+		s.put(nil, x)
+		return
+	}
+	s.resume(x)
+	s.req.Path = t.path
+	s.found(x.conn, f, e, t.key, t.index)
+}
+
+// resume makes the request of an exchange the one at hand again.
+func (s *session) resume(x *exchange) {
+	s.clock.at(s.loop.Now())
+	s.head.Parse(x.raw, 0, s.srv.cfg.Limits)
+	s.readRequest()
+}

@@ -1,0 +1,208 @@
+package httpfile
+
+// SegmentKind tells where a segment's bytes are.
+type SegmentKind uint8
+
+const (
+	// SegmentMemory: the bytes are Mem.
+	SegmentMemory SegmentKind = iota
+	// SegmentFile: the bytes are N bytes of the representation's file from Off.
+	SegmentFile
+)
+
+// Segment is one piece of a response's content.
+type Segment struct {
+	Kind SegmentKind
+	Mem  []byte // SegmentMemory; not to be changed
+	Off  int64  // SegmentFile: bytes from the start of the file
+	N    int64  // length in bytes, of either kind
+}
+
+// Entropy is what the boundary of a multipart answer is made of. It should be
+// random and not to be foreseen, since whoever writes the file must not be able
+// to write a boundary into it. Only a request with Range can use it.
+type Entropy [2]uint64
+
+// Plan is how one request is answered. The zero value is ready; a Plan is
+// reused by calling Decide, Fail, FailPage, Decline, Redirect or Content again.
+type Plan struct {
+	Status int
+	// ContentLength is the value of Content-Length in bytes, -1 if the answer
+	// has none (204, 304). To a HEAD it is that of the GET, and there are no
+	// segments.
+	ContentLength int64
+	// Parts is the number of ranges in a 206, else 0.
+	Parts int
+	// DateOffset is where the value of Date begins in the head that
+	// AppendHead made last, in bytes from where the head begins.
+	DateOffset int
+	// RetryAfter is sent if it is not 0, in seconds. Fail sets it to the
+	// policy's value for 429 and 503; the caller may change it.
+	RetryAfter int
+	// Extra holds complete field lines that are appended to the head as they
+	// are, each with its CRLF. Calls that fill the plan clear it.
+	Extra []byte
+
+	policy *Policy
+	facts  *Facts // what Decide was given
+	kind   headKind
+	now    int64
+
+	attach   bool   // Content-Disposition is forced
+	vary     bool   // heads of kind headNote
+	typ      string // heads of kind headNote: value of Content-Type
+	whole    int64  // size of the representation (206, 416), or sizeUnknown
+	part     span   // 206 with one part
+	boundary [32]byte
+
+	n     int
+	fixed [fixedSegments]Segment
+	over  []Segment // instead of fixed, reused
+	mem   []byte    // part headers, Location; reused
+
+	ranged spanList // the ranges of a list; reused
+}
+
+const noteType = "text/plain; charset=utf-8"
+
+// fixedSegments holds an answer of two parts: two part headers, two ranges, the end.
+const fixedSegments = 5
+
+const sizeUnknown = -1
+
+type headKind uint8
+
+const (
+	headNote  headKind = iota // fields of the policy and of the plan
+	headWhole                 // the facts' own head
+	headPart                  // 206 with one range
+	headParts                 // 206 multipart/byteranges
+	headNone                  // 304
+)
+
+// Segments returns the content in the order of sending, nothing for an answer
+// without content. It is valid until the plan is filled anew.
+func (p *Plan) Segments() []Segment {
+	if p.n <= fixedSegments {
+		return p.fixed[:p.n]
+	}
+	return p.over[:p.n]
+}
+
+// Fail plans an answer with a status from 400 on and a short text that says it: no
+// validators, not to be stored. A code that this package does not know becomes
+// 500.
+func (p *Plan) Fail(status int, req *Request, pol *Policy) {
+	if status < StatusBadRequest {
+		status = StatusInternalServerError
+	}
+	p.note(status, req, pol)
+	if p.Status == StatusTooManyRequests || p.Status == StatusServiceUnavailable {
+		p.RetryAfter = pol.retryAfter
+	}
+	p.vary = p.Status == StatusNotAcceptable // nothing but negotiation says 406
+}
+
+// note plans an answer whose content is the name of its status.
+func (p *Plan) note(status int, req *Request, pol *Policy) {
+	p.reset(pol)
+	p.Status = known(status)
+	p.typ = noteType
+	p.memory(req, statusTexts[p.Status].note)
+}
+
+// FailPage is Fail with a page for content, see UsePage.
+func (p *Plan) FailPage(status int, req *Request, page *Facts) {
+	p.Fail(status, req, page.policy)
+	p.UsePage(req, page)
+}
+
+// UsePage replaces the short text of a planned failure (by Fail, Decide or
+// Decline) with a file, the page of the configuration. Its type and bytes are
+// used, but not its validators; the other fields stay as planned.
+func (p *Plan) UsePage(req *Request, page *Facts) {
+	p.typ, p.ContentLength, p.n = page.ContentType, page.Size, 0
+	if req.Method != MethodHead && page.Size > 0 {
+		p.file(0, page.Size)
+	}
+}
+
+// Decline plans the answer to a method other than GET and HEAD, which needs no
+// path and no file: 204 to OPTIONS ("*" too), 405 to what is known, both with
+// Allow, and 501 to what is not.
+func (p *Plan) Decline(req *Request, pol *Policy) {
+	switch req.Method {
+	case MethodOptions:
+		p.reset(pol)
+		p.Status, p.ContentLength = StatusNoContent, -1
+	case MethodUnknown:
+		p.Fail(StatusNotImplemented, req, pol)
+	default:
+		p.Fail(StatusMethodNotAllowed, req, pol)
+	}
+}
+
+// Redirect plans a redirect to a normalised path of this server, with the
+// request's query. The status is 301, 302, 303, 307 or 308; any other is a fault
+// of the caller and gives 500.
+func (p *Plan) Redirect(status int, req *Request, pol *Policy, path []byte) {
+	switch status {
+	case 301, 302, 303, 307, 308:
+	default:
+		p.Fail(StatusInternalServerError, req, pol)
+		return
+	}
+	p.redirect(status, req, pol, path, "")
+}
+
+// RedirectDir plans the 301 from a directory without its slash to that with it.
+func (p *Plan) RedirectDir(req *Request, pol *Policy) {
+	slash := "/"
+	if n := len(req.Path); n > 0 && req.Path[n-1] == '/' {
+		slash = ""
+	}
+	p.redirect(StatusMovedPermanently, req, pol, req.Path, slash)
+}
+
+func (p *Plan) redirect(status int, req *Request, pol *Policy, path []byte, slash string) {
+	p.note(status, req, pol)
+	p.mem = append(p.mem, "Location: "...)
+	p.mem = AppendLocation(p.mem, path, nil)
+	p.mem = append(p.mem, slash...)
+	p.mem = appendQuery(p.mem, req.Query)
+	p.mem = append(p.mem, "\r\n"...)
+}
+
+// Content plans a 200 with content that the caller has made (a listing, say).
+// contentType is the value of the field. The caller adds what else it wants by
+// Extra, Cache-Control for example; body is kept until the plan is filled anew.
+func (p *Plan) Content(req *Request, pol *Policy, contentType string, body []byte) {
+	p.reset(pol)
+	p.Status = StatusOK
+	p.typ = contentType
+	p.memory(req, body)
+}
+
+// reset empties p and keeps its memory.
+func (p *Plan) reset(pol *Policy) {
+	p.Status, p.ContentLength, p.Parts = 0, 0, 0
+	p.DateOffset, p.RetryAfter, p.Extra = 0, 0, nil
+	p.policy, p.facts, p.kind, p.now = pol, nil, headNote, 0
+	p.attach, p.vary, p.typ, p.whole = false, false, "", sizeUnknown
+	p.n = 0
+	p.mem = p.mem[:0]
+}
+
+func (p *Plan) file(off, n int64) {
+	p.n = 1
+	p.fixed[0] = Segment{Kind: SegmentFile, Off: off, N: n}
+}
+
+func (p *Plan) memory(req *Request, body []byte) {
+	p.ContentLength = int64(len(body))
+	p.n = 0
+	if req.Method != MethodHead && len(body) > 0 {
+		p.n = 1
+		p.fixed[0] = Segment{Kind: SegmentMemory, Mem: body, N: int64(len(body))}
+	}
+}

@@ -1,0 +1,113 @@
+package httpfile
+
+import (
+	"strconv"
+	"syscall"
+)
+
+// Status codes that this package plans.
+const (
+	StatusOK                  = 200
+	StatusNoContent           = 204
+	StatusPartialContent      = 206
+	StatusMovedPermanently    = 301
+	StatusNotModified         = 304
+	StatusBadRequest          = 400
+	StatusForbidden           = 403
+	StatusNotFound            = 404
+	StatusMethodNotAllowed    = 405
+	StatusNotAcceptable       = 406
+	StatusPreconditionFailed  = 412
+	StatusRangeNotSatisfiable = 416
+	StatusTooManyRequests     = 429
+	StatusInternalServerError = 500
+	StatusNotImplemented      = 501
+	StatusServiceUnavailable  = 503
+	statusLimit               = 600
+	statusLinePrefix          = "HTTP/1.1 "
+	statusLineSuffix          = "\r\nDate: "
+)
+
+// reasons are the codes that can be sent.
+var reasons = map[int]string{
+	200: "OK", 204: "No Content", 206: "Partial Content",
+	301: "Moved Permanently", 302: "Found", 303: "See Other", 304: "Not Modified",
+	307: "Temporary Redirect", 308: "Permanent Redirect",
+	400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+	405: "Method Not Allowed", 406: "Not Acceptable", 408: "Request Timeout",
+	409: "Conflict", 410: "Gone", 411: "Length Required", 412: "Precondition Failed",
+	413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type",
+	416: "Range Not Satisfiable", 417: "Expectation Failed", 421: "Misdirected Request",
+	425: "Too Early", 426: "Upgrade Required", 428: "Precondition Required",
+	429: "Too Many Requests", 431: "Request Header Fields Too Large",
+	451: "Unavailable For Legal Reasons",
+	500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
+	503: "Service Unavailable", 504: "Gateway Timeout", 505: "HTTP Version Not Supported",
+	507: "Insufficient Storage",
+}
+
+// statusText is a code's text, rendered once.
+type statusText struct {
+	line string // up to the value of Date
+	note []byte // the short body; shared, must not be changed
+}
+
+var statusTexts = renderStatuses()
+
+func renderStatuses() (texts [statusLimit]*statusText) {
+	for code, reason := range reasons {
+		name := strconv.Itoa(code) + " " + reason
+		texts[code] = &statusText{
+			line: statusLinePrefix + name + statusLineSuffix,
+			note: []byte(name + "\n"),
+		}
+	}
+	return texts
+}
+
+// known returns code, or 500 if it is none that this package can send.
+func known(code int) int {
+	if code < 0 || code >= statusLimit || statusTexts[code] == nil {
+		return StatusInternalServerError
+	}
+	return code
+}
+
+// StatusOfErrno returns the status for an error of opening or reading a file.
+func StatusOfErrno(e syscall.Errno) int {
+	switch e {
+	case 0:
+		return StatusOK
+	case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG,
+		syscall.EXDEV,                 // openat2: the path leaves the root (RESOLVE_BENEATH)
+		syscall.ENXIO, syscall.ENODEV: // a socket, or a device without driver
+		return StatusNotFound
+	case syscall.EACCES,
+		syscall.ELOOP: // too many links, or openat2 under RESOLVE_NO_SYMLINKS or NO_MAGICLINKS
+		return StatusForbidden
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+		syscall.EAGAIN: // openat2: a rename raced with the walk, the next try may succeed
+		return StatusServiceUnavailable
+	}
+	return StatusInternalServerError
+}
+
+// StatusOfNode returns what a path gets by the kind of what it names: mode is
+// st_mode of stat(2).
+//
+//	200  a regular file
+//	301  a directory without its slash: Redirect
+//	403  a directory with its slash, for which the caller has no index and no listing
+//	404  a regular file with a slash after it, or neither file nor directory
+func StatusOfNode(mode uint32, path []byte) int {
+	slash := len(path) > 0 && path[len(path)-1] == '/'
+	switch kind := mode & syscall.S_IFMT; {
+	case kind == syscall.S_IFREG && !slash:
+		return StatusOK
+	case kind == syscall.S_IFDIR && !slash:
+		return StatusMovedPermanently
+	case kind == syscall.S_IFDIR:
+		return StatusForbidden
+	}
+	return StatusNotFound
+}

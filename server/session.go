@@ -1,0 +1,230 @@
+package server
+
+import (
+	crand "crypto/rand"
+	"math/rand/v2"
+	"net/http"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/wire"
+)
+
+// session speaks HTTP/1.1 on one event loop. Its fields below are scratch
+// memory of the request at hand: views of received bytes that are valid until
+// Receive returns (or, for a request that had to wait, until its step ends).
+type session struct {
+	srv   *Server
+	loop  *engine.Loop
+	clock clock
+	rand  *rand.ChaCha8
+	log   *logBuffer // nil: no access log
+	stats SessionStats
+
+	head    wire.Head
+	req     httpfile.Request
+	plan    httpfile.Plan
+	resp    engine.Response
+	segs    []engine.Segment
+	out     []byte // response head
+	pathBuf []byte
+	nameBuf []byte
+	extra   []byte // field lines that a handler adds to a file's response
+	parser  ctxParser
+	free    *exchange
+}
+
+// SessionStats are a loop's counters of requests.
+type SessionStats struct {
+	Requests uint64
+	Refused  [wire.NumReason]uint64 // by reason
+	Status   [6]uint64              // by first digit
+}
+
+func (s *Server) newSession(l *engine.Loop) engine.Session {
+	var seed [32]byte
+	_, _ = crand.Read(seed[:]) // never fails
+	x := &session{
+		srv: s, loop: l, rand: rand.NewChaCha8(seed),
+		out: make([]byte, 0, 1024), pathBuf: make([]byte, 0, 1024), nameBuf: make([]byte, 0, 1024),
+		segs: make([]engine.Segment, 0, 40),
+	}
+	if s.cfg.AccessLog != nil {
+		x.log = s.cfg.AccessLog.newBuffer()
+	}
+	return x
+}
+
+// Receive implements engine.Session.
+func (s *session) Receive(c *engine.Conn, p []byte, seen int) int {
+	s.clock.at(s.loop.Now())
+	if x, ok := c.Data.(*exchange); ok && x.wants != wantsNothing {
+		return s.body(c, x, p)
+	}
+	n, r := s.head.Parse(p, seen, s.srv.cfg.Limits)
+	if n == 0 {
+		if r == wire.OK {
+			return 0
+		}
+		s.refuse(c, r)
+		return len(p)
+	}
+	s.stats.Requests++
+	s.request(c)
+	return n
+}
+
+// request routes the request in s.head.
+func (s *session) request(c *engine.Conn) {
+	h := &s.head
+	if !h.KeepAlive || s.loop.Draining() {
+		c.CloseAfter(false)
+	}
+	s.readRequest()
+	if h.Form == wire.AsteriskForm || h.Form == wire.AuthorityForm {
+		s.plan.Decline(&s.req, s.srv.policy)
+		s.skipBody(c)
+		s.respondPlan(c, nil)
+		return
+	}
+	path, err := httpfile.NormalizePath(s.pathBuf, h.Path())
+	if err != nil {
+		s.plan.Fail(http.StatusBadRequest, &s.req, s.srv.policy)
+		s.skipBody(c)
+		s.respondPlan(c, nil)
+		return
+	}
+	s.req.Path = path
+	if len(s.srv.routes) > 0 {
+		if r := s.srv.route(path); r != nil {
+			s.handle(c, r)
+			return
+		}
+	}
+	if h.HasBody() {
+		s.skipBody(c)
+	}
+	s.file(c)
+}
+
+// readRequest fills s.req from s.head, all but the path.
+func (s *session) readRequest() {
+	h, q := &s.head, &s.req
+	*q = httpfile.Request{
+		Method: httpfile.ParseMethod(h.Method()), HTTP10: h.Minor == 0,
+		Query: h.Query(),
+	}
+	if h.Unconditional() {
+		return
+	}
+	q.IfMatch, q.IfNoneMatch = h.Get(wire.IfMatch), h.Get(wire.IfNoneMatch)
+	q.IfModifiedSince = single(h, wire.IfModifiedSince)
+	q.IfUnmodifiedSince = single(h, wire.IfUnmodifiedSince)
+	q.IfRange = single(h, wire.IfRange)
+	q.Range = single(h, wire.Range)
+}
+
+func single(h *wire.Head, f wire.Field) []byte { return httpfile.Single(h.Get(f), h.Repeated(f)) }
+
+// refuse answers a request that cannot be understood, and closes: where the
+// next one would begin is not known.
+func (s *session) refuse(c *engine.Conn, r wire.Reason) {
+	s.stats.Refused[r]++
+	s.fail(c, r.Status())
+}
+
+// fail answers with a status outside of any request that was read whole.
+func (s *session) fail(c *engine.Conn, status int) {
+	s.req = httpfile.Request{Method: httpfile.MethodGet}
+	s.plan.Fail(status, &s.req, s.srv.policy)
+	c.CloseAfter(true)
+	s.respondPlan(c, nil)
+}
+
+// Timeout implements engine.Session: the request did not arrive in time.
+func (s *session) Timeout(c *engine.Conn) {
+	s.clock.at(s.loop.Now())
+	s.head = wire.Head{}
+	s.fail(c, http.StatusRequestTimeout)
+}
+
+// Sent implements engine.Session.
+func (s *session) Sent(c *engine.Conn, o *engine.Outcome) {
+	x, ok := c.Data.(*exchange)
+	if o.End == engine.FileChanged || o.End == engine.FileFailed {
+		s.reportBroken(c, o)
+	}
+	if !ok {
+		return
+	}
+	if x.logged {
+		s.clock.at(s.loop.Now())
+		s.log.finish(x, o, s.clock.unix(s.loop.Now()))
+		x.logged = false
+	}
+	if x.wants == wantsNothing {
+		s.put(c, x)
+	}
+}
+
+// reportBroken logs a file that could not be sent whole, once for each response.
+func (s *session) reportBroken(c *engine.Conn, o *engine.Outcome) {
+	s.srv.cfg.Log.Warn("response cut off", "reason", o.End.String(),
+		"client", c.RemoteAddr().String(), "bytes", o.Total())
+}
+
+// Closed implements engine.Session.
+func (s *session) Closed(c *engine.Conn) {
+	if x, ok := c.Data.(*exchange); ok {
+		if x.running {
+			x.conn = nil // the task puts it back
+			c.Data = nil
+			return
+		}
+		s.put(c, x)
+	}
+}
+
+// respondPlan sends what s.plan says, with f as the file of its segments.
+func (s *session) respondPlan(c *engine.Conn, f *engine.File) {
+	p := &s.plan
+	if len(s.extra) > 0 {
+		p.Extra, s.extra = s.extra, s.extra[:0]
+	}
+	conn := s.req.Conn(!c.Closing())
+	s.out = p.AppendHead(s.out[:0], s.clock.date[:], conn)
+	s.segs = s.segs[:0]
+	for _, g := range p.Segments() {
+		if g.Kind == httpfile.SegmentMemory {
+			s.segs = append(s.segs, engine.Segment{Mem: g.Mem})
+		} else {
+			s.segs = append(s.segs, engine.Segment{File: f, Off: g.Off, N: g.N})
+		}
+	}
+	s.fromBody(f)
+	s.respond(c, p.Status, len(s.out), s.out, s.segs)
+}
+
+// respond sends a response and starts its line in the access log. headLen is
+// the length of the response head, wherever it is.
+func (s *session) respond(c *engine.Conn, status, headLen int, head []byte, body []engine.Segment) {
+	s.stats.Status[status/100]++
+	if s.log != nil {
+		s.startLog(c, status, headLen)
+	}
+	s.resp.Head, s.resp.Body = head, body
+	c.Respond(&s.resp)
+}
+
+// fromBody replaces file segments by the file's bytes in memory, if they are
+// there: a few small sends cost less by memory than by file.
+func (s *session) fromBody(f *engine.File) {
+	if f == nil || f.Body == nil {
+		return
+	}
+	for i := range s.segs {
+		if g := &s.segs[i]; g.File != nil {
+			g.Mem = f.Body[g.Off : g.Off+g.N]
+		}
+	}
+}
