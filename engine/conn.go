@@ -44,6 +44,7 @@ type Conn struct {
 	ended     bool // the peer has sent its FIN
 	closeNext bool // close once the response is sent
 	linger    bool // and drop the peer's input before that
+	corked    bool // TCP_CORK is set
 	queued    bool // in the loop's run queue
 	requests  uint32
 }

@@ -85,12 +85,16 @@ type Config struct {
 	// 4096, or an eighth of the descriptor limit shared between the loops if
 	// that is less.
 	MaxFiles int
-	// MaxBody is the size up to which files are served from memory. Default 16 KiB.
+	// MaxBody is the size up to which files are sent by copying from memory,
+	// in bytes. Default 8 KiB.
 	MaxBody int64
+	// MaxCopy is the size up to which often requested files are kept in memory
+	// of the engine's own and sent from there without copying. Default 256 KiB.
+	MaxCopy int64
 	// BodyHeadroom is memory before each body, for a session's own use (see
 	// File.Headed), in bytes. Default 0.
 	BodyHeadroom int
-	// MaxBodyBytes bounds that memory, for each loop. Default 64 MiB.
+	// MaxBodyBytes bounds the memory of both, for each loop. Default 64 MiB.
 	MaxBodyBytes int64
 }
 
@@ -103,7 +107,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.TurnBudget, 512<<10)
 	setDefault(&c.MaxConns, 1_000_000)
 	setDefault(&c.MaxFiles, min(4096, max(16, descriptorLimit()/8/c.Loops)))
-	setDefault(&c.MaxBody, 16<<10)
+	setDefault(&c.MaxBody, 8<<10)
+	setDefault(&c.MaxCopy, 256<<10)
 	setDefault(&c.MaxBodyBytes, 64<<20)
 	return c
 }

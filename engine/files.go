@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
 	"strings"
 	"syscall"
@@ -16,6 +17,10 @@ import (
 
 // fresh is how long a cached file is believed without asking the file system.
 const fresh = int64(time.Second)
+
+// copyAfter is how often a file is looked up before a copy of it is made: one
+// that is asked for once is not worth it.
+const copyAfter = 3
 
 // File is an open regular file that a loop's cache and transfers share. It is
 // one version of the file: when the file changes, the cache opens it anew, and
@@ -32,12 +37,15 @@ type File struct {
 	Mtime int64 // ns
 	dev   uint64
 	ino   uint64
-	room  []byte // Config.BodyHeadroom bytes, then Body
+	copy  aio.File // the content in memory of our own (memfd), FD -1: none
+	tail  []byte   // the last bytes, if they were in memory when it was checked
+	room  []byte   // Config.BodyHeadroom bytes, then Body
 
 	files   *Files
 	name    string
 	refs    int // transfers, and 1 for the cache
 	cached  bool
+	hits    uint32
 	used    bool  // since the clock's hand passed
 	checked int64 // monotonic ns: when the file system was asked last
 }
@@ -59,6 +67,17 @@ func (f *File) Headed(n int) []byte {
 // InUse reports whether a transfer holds the file.
 func (f *File) InUse() bool { return f.refs > 1 || f.refs == 1 && !f.cached }
 
+// private reports whether the content is in memory that only we can change.
+func (f *File) private() bool { return f.copy.FD >= 0 }
+
+// source is what the driver sends from.
+func (f *File) source() *aio.File {
+	if f.private() {
+		return &f.copy
+	}
+	return &f.File
+}
+
 func (f *File) release() {
 	f.refs--
 	if f.refs == 0 {
@@ -69,6 +88,15 @@ func (f *File) release() {
 func (f *File) unchanged(d aio.Driver) bool {
 	st, e := d.Stat(&f.File)
 	return e == 0 && st.Size == f.Size && st.MtimeNs == f.Mtime
+}
+
+// tailFrom returns the bytes [off, off+n) if they are the end of the file and
+// the cache holds them, else nil.
+func (f *File) tailFrom(off, n int64) []byte {
+	if off+n != f.Size || n > int64(len(f.tail)) {
+		return nil
+	}
+	return f.tail[int64(len(f.tail))-n:]
 }
 
 func (f *File) same(st *unix.Stat_t) bool {
@@ -227,6 +255,8 @@ type Files struct {
 	max      int
 	maxBytes int64
 	maxBody  int64
+	maxCopy  int64
+	scratch  []byte // for copies; made at first use
 	headroom int
 	pinned   []*File // disposed, but a driver still reads
 	stats    *FileStats
@@ -242,7 +272,7 @@ type FileStats struct {
 func newFiles(l *Loop, cfg *Config) *Files {
 	return &Files{
 		loop: l, entries: make(map[string]*File), stats: &l.stats.Files,
-		max: cfg.MaxFiles, maxBytes: cfg.MaxBodyBytes, maxBody: cfg.MaxBody,
+		max: cfg.MaxFiles, maxBytes: cfg.MaxBodyBytes, maxBody: cfg.MaxBody, maxCopy: cfg.MaxCopy,
 		headroom: cfg.BodyHeadroom,
 	}
 }
@@ -257,6 +287,9 @@ func (fs *Files) Get(name []byte) *File {
 	}
 	f.used = true
 	fs.stats.Hits++
+	if f.hits++; f.hits == copyAfter {
+		fs.load(f)
+	}
 	return f
 }
 
@@ -305,7 +338,7 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 	}
 	fs.stats.Misses++
 	f := &File{
-		File:  aio.File{FD: o.FD, Size: o.Stat.Size},
+		File: aio.File{FD: o.FD, Size: o.Stat.Size}, copy: aio.File{FD: -1},
 		Mtime: o.Stat.Mtim.Nano(), dev: o.Stat.Dev, ino: o.Stat.Ino,
 		files: fs, name: key, checked: fs.loop.now,
 	}
@@ -323,17 +356,82 @@ func (fs *Files) insert(f *File) {
 	fs.stats.Open++
 }
 
-// load reads the body of a small file that is in memory.
+// load keeps what makes sending a file cheap, if it is in memory: the body of a
+// small one, a copy of a middling one that is asked for again and again, the
+// tail of any other.
 func (fs *Files) load(f *File) {
-	if f.Body != nil || f.Size == 0 || f.Size > fs.maxBody {
+	switch {
+	case f.Size == 0:
+	case f.Size <= fs.maxBody:
+		fs.loadBody(f)
+	case f.Size <= fs.maxCopy && f.hits >= copyAfter:
+		fs.loadCopy(f)
+	default:
+		fs.loadTail(f)
+	}
+}
+
+// loadCopy copies a file to memory that nobody else can change. Sending from
+// there is zero-copy like any sendfile, and needs neither the question whether
+// it is resident nor the check at the end whether it has changed.
+func (fs *Files) loadCopy(f *File) {
+	if f.private() || !fs.makeRoom(f) {
 		return
 	}
+	fd, err := unix.MemfdCreate("fserve", unix.MFD_CLOEXEC)
+	if err != nil {
+		return // no descriptor to spare: the file itself will do
+	}
+	if !fs.fill(int32(fd), f) {
+		unix.Close(fd)
+		return
+	}
+	f.copy = aio.File{FD: int32(fd), Size: f.Size, ResidentUntil: math.MaxInt64}
+	fs.bytes += f.Size
+	fs.stats.Bytes = fs.bytes
+}
+
+// fill writes the file's content to fd. It reports false if the file is not in
+// memory, or has changed.
+func (fs *Files) fill(fd int32, f *File) bool {
+	if int64(len(fs.scratch)) < f.Size {
+		fs.scratch = make([]byte, f.Size)
+	}
+	b := fs.scratch[:f.Size]
+	n, e := fs.loop.driver.ReadAt(&f.File, b, 0)
+	if e != 0 || n < len(b) {
+		return false
+	}
+	if n, err := unix.Write(int(fd), b); err != nil || n < len(b) {
+		return false
+	}
+	return f.unchanged(fs.loop.driver)
+}
+
+// makeRoom lets go of bodies until there is room for f's. It reports false if
+// there is none, or f itself had to go.
+func (fs *Files) makeRoom(f *File) bool {
 	for fs.bytes+f.Size > fs.maxBytes {
 		if !fs.evictIdle() {
-			return
+			return false
 		}
 	}
-	if !f.cached { // it was its own turn to go
+	return f.cached
+}
+
+func (fs *Files) loadTail(f *File) {
+	if f.tail != nil {
+		return
+	}
+	tail := make([]byte, min(tailBytes, f.Size))
+	n, e := fs.loop.driver.ReadAt(&f.File, tail, f.Size-int64(len(tail)))
+	if e == 0 && n == len(tail) && f.unchanged(fs.loop.driver) {
+		f.tail = tail
+	}
+}
+
+func (fs *Files) loadBody(f *File) {
+	if f.Body != nil || !fs.makeRoom(f) {
 		return
 	}
 	room := make([]byte, int64(fs.headroom)+f.Size)
@@ -379,7 +477,7 @@ func (fs *Files) drop(f *File) {
 			break
 		}
 	}
-	if f.Body != nil {
+	if f.Body != nil || f.private() {
 		fs.bytes -= f.Size
 		fs.stats.Bytes = fs.bytes
 	}
@@ -393,7 +491,10 @@ func (fs *Files) dispose(f *File) {
 		return
 	}
 	fs.loop.closeFD(f.FD)
-	f.FD = -1
+	if f.private() {
+		unix.Close(int(f.copy.FD))
+	}
+	f.FD, f.copy.FD = -1, -1
 	fs.stats.Open--
 }
 

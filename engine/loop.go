@@ -261,6 +261,7 @@ func (l *Loop) finish(c *Conn, unread int) {
 		return
 	}
 	c.out = nil
+	c.state = connReading
 	l.freeTransfer(t)
 	switch {
 	case c.closeNext && c.linger && !c.ended:
@@ -268,7 +269,6 @@ func (l *Loop) finish(c *Conn, unread int) {
 	case c.closeNext, (c.ended || l.draining) && unread == 0:
 		l.closeConn(c, false)
 	default:
-		c.state = connReading
 		c.seen = false
 		c.deadline = l.now + l.idleTimeout
 		if c.paused {

@@ -24,7 +24,7 @@ type transfer struct {
 	blocked bool // a Ready event will come
 	done    bool // outcome is final; the session is yet to be told
 	told    bool // the session was told; files wait for the driver
-	lastSeg int  // index in segs of the last file segment, -1: none
+	lastSeg int  // index in segs of the last one whose file may change, -1: none
 	next    *transfer
 }
 
@@ -57,6 +57,10 @@ func (c *Conn) Respond(r *Response) {
 
 // sendWhole attempts the common case: everything is in memory and fits.
 func (l *Loop) sendWhole(c *Conn, t *transfer, head []byte, body *Segment) {
+	if c.corked {
+		c.corked = false
+		l.driver.Cork(c.token, false)
+	}
 	s := l.driver.Send(c.token, head, body.Mem, false)
 	if s.Status == aio.OK && s.N == int64(len(head)+len(body.Mem)) {
 		t.outcome.Bytes[s.Via] = s.N
@@ -97,7 +101,7 @@ func (t *transfer) hold(r *Response) {
 		if s.File != nil {
 			s.File.hold()
 		}
-		if !s.inMemory() {
+		if !s.inMemory() && !s.File.private() {
 			t.lastSeg = len(t.segs)
 		}
 		t.segs = append(t.segs, s)
@@ -107,6 +111,10 @@ func (t *transfer) hold(r *Response) {
 // pump sends what the connection's transfer may send in this turn.
 func (l *Loop) pump(c *Conn) {
 	t := c.out
+	if t.lastSeg >= 0 && !c.corked {
+		c.corked = true
+		l.driver.Cork(c.token, true)
+	}
 	budget := l.turnBudget
 	for i := range t.segs {
 		s := &t.segs[i]
@@ -125,6 +133,9 @@ func (l *Loop) pump(c *Conn) {
 			s.File.release()
 			s.File = nil
 		}
+	}
+	if c.corked {
+		l.driver.Push(c.token)
 	}
 	l.end(c, Complete)
 }
@@ -152,7 +163,7 @@ func (l *Loop) attempt(c *Conn, t *transfer, i int, budget int64) aio.Sent {
 		}
 		n, more = min(n, s.N-tailBytes), true
 	}
-	sent := l.driver.SendFile(c.token, &s.File.File, s.Off, n, more)
+	sent := l.driver.SendFile(c.token, s.File.source(), s.Off, n, more)
 	s.Off += sent.N
 	s.N -= sent.N
 	return sent
@@ -162,18 +173,22 @@ func (l *Loop) attempt(c *Conn, t *transfer, i int, budget int64) aio.Sent {
 // then the file is checked, then they are sent: if it has changed, the peer
 // never gets them.
 func (l *Loop) sendTail(c *Conn, s *Segment, more bool) aio.Sent {
-	buf := l.tail[:s.N]
-	n, e := l.driver.ReadAt(&s.File.File, buf, s.Off)
+	tail := s.File.tailFrom(s.Off, s.N)
+	if tail == nil {
+		tail = l.tail[:s.N]
+		if n, e := l.driver.ReadAt(&s.File.File, tail, s.Off); e != 0 || n < len(tail) {
+			tail = nil // not in memory, or this file system cannot tell
+		}
+	}
 	if !s.File.unchanged(l.driver) {
 		return aio.Sent{Status: aio.EOF}
 	}
-	if e != 0 || n < len(buf) { // not in memory, or this file system cannot tell
-		sent := l.driver.SendFile(c.token, &s.File.File, s.Off, s.N, more)
-		s.Off += sent.N
-		s.N -= sent.N
-		return sent
+	var sent aio.Sent
+	if tail != nil {
+		sent = l.driver.Send(c.token, tail, nil, more)
+	} else {
+		sent = l.driver.SendFile(c.token, &s.File.File, s.Off, s.N, more)
 	}
-	sent := l.driver.Send(c.token, buf, nil, more)
 	s.Off += sent.N
 	s.N -= sent.N
 	return sent

@@ -161,7 +161,10 @@ func (d *Driver) free() error {
 func (d *Driver) Name() string { return "uring" }
 
 // Now implements aio.Driver.
-func (d *Driver) Now() int64 { return sys.Nanotime() }
+func (d *Driver) Now() int64 {
+	d.mover.Now = sys.Nanotime()
+	return d.mover.Now
+}
 
 // Stats implements aio.Driver.
 func (d *Driver) Stats() *aio.Stats { return &d.stats }

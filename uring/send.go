@@ -57,6 +57,20 @@ func (d *Driver) blockOnSocket(t aio.Token, s *slot) {
 	d.settle(t, s)
 }
 
+// Cork implements aio.Driver.
+func (d *Driver) Cork(t aio.Token, on bool) {
+	if s := d.slot(t); s != nil {
+		sys.SetCork(s.fd, on)
+	}
+}
+
+// Push implements aio.Driver.
+func (d *Driver) Push(t aio.Token) {
+	if s := d.slot(t); s != nil {
+		sys.Push(s.fd)
+	}
+}
+
 // ReadAt implements aio.Driver.
 func (d *Driver) ReadAt(f *aio.File, p []byte, off int64) (int, syscall.Errno) {
 	n, e := sys.PreadNowait(f.FD, p, off)

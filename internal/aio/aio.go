@@ -190,6 +190,9 @@ type File struct {
 	// Refused is for the driver: ways that this file's file system does not
 	// support, one bit per Via, so that each is tried only once.
 	Refused uint8
+	// ResidentUntil is for the driver: the monotonic ns until which the whole
+	// file is taken to be in memory.
+	ResidentUntil int64
 	// Foreign is for the driver: cachestat(2) may not be asked about it.
 	Foreign bool
 }
@@ -263,6 +266,13 @@ type Driver interface {
 
 	// Stat returns what the file is now.
 	Stat(f *File) (FileStat, syscall.Errno)
+
+	// Cork makes the socket send full segments only, until Push or Cork(t,
+	// false), so that a response sent in pieces leaves in as few packets as
+	// one sent at once. Push sends what waits and leaves the cork in (TCP_CORK
+	// and TCP_NODELAY, tcp(7)). On other than TCP sockets they do nothing.
+	Cork(t Token, on bool)
+	Push(t Token)
 
 	// CloseWrite sends FIN after what was sent (shutdown(2), SHUT_WR).
 	// Receiving goes on.

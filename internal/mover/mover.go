@@ -23,6 +23,11 @@ const (
 	// once. Asking costs about 1 us per MiB of 4 KiB pages.
 	checkWindow = 1 << 20
 
+	// believe is how long a file that fits the window is taken to stay in
+	// memory, in ns: a hot one is not asked about at each request. Being wrong
+	// costs a wait for the disk.
+	believe = int64(100e6)
+
 	// copyBuffer is the size of the buffer of the copying way.
 	copyBuffer = 256 << 10
 
@@ -31,6 +36,9 @@ const (
 
 // Mover is one loop's mover.
 type Mover struct {
+	// Now is the monotonic time of the loop's turn in ns; the driver sets it.
+	Now int64
+
 	mode      aio.Mode
 	coldChunk int64
 	stats     *aio.Stats
@@ -110,6 +118,13 @@ func (m *Mover) plan(st *State, f *aio.File, off, n int64) (int64, Range, bool) 
 	}
 	if !st.fetching.Empty() {
 		return 0, Range{}, false
+	}
+	if m.Now < f.ResidentUntil {
+		return n, Range{}, true
+	}
+	if off == 0 && f.Size <= checkWindow && isResident(f, 0, f.Size) {
+		f.ResidentUntil = m.Now + believe
+		return n, Range{}, true
 	}
 	if isResident(f, off, checkWindow) {
 		st.resident, st.streak = Range{off, off + checkWindow}, false

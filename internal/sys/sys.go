@@ -223,6 +223,25 @@ func SetReset(fd int32) syscall.Errno {
 	return e
 }
 
+// SetCork sets or clears TCP_CORK.
+func SetCork(fd int32, on bool) syscall.Errno {
+	v := int32(0)
+	if on {
+		v = 1
+	}
+	return setTCP(fd, unix.TCP_CORK, v)
+}
+
+// Push sends what a corked socket holds back. Setting TCP_NODELAY does so even
+// under TCP_CORK (tcp(7)), for what is queued now.
+func Push(fd int32) syscall.Errno { return setTCP(fd, unix.TCP_NODELAY, 1) }
+
+func setTCP(fd int32, option uintptr, v int32) syscall.Errno {
+	_, _, e := syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, option,
+		uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
+	return e
+}
+
 // Pipe makes a pipe with non-blocking ends. size > 0 asks for a capacity in
 // bytes (F_SETPIPE_SZ); a refusal leaves the default, 64 KiB. The capacity that
 // the pipe has is returned.
