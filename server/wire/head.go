@@ -19,6 +19,10 @@
 //   - In absolute-form the target's authority replaces Host (RFC 9112 section 3.2.2),
 //     which must still be there and valid. Only http and https targets are
 //     taken, without userinfo (RFC 9110 section 4.2.4).
+//   - Targets may hold the bytes that browsers do not escape although RFC 3986 wants it;
+//     an invalid percent-encoding is refused in the path and passes in the query.
+//   - White space before a chunk extension is skipped (RFC 9112 section 7.1.1), after a
+//     bare chunk size it is refused. Trailers are checked and dropped.
 //   - An empty Host is valid, as its grammar says; what site that is, the server decides.
 package wire
 

@@ -169,7 +169,7 @@ func TestAuthority(t *testing.T) {
 func TestIPv6(t *testing.T) {
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 0))
-	parts := []string{":", ":", "::", "0:", "1:", "ff:", "abcd:", "0", "12345", "1.2.3.4", "255.1.1.255", "256.1.1.1", "1.2.3", "01.2.3.4", ".", "g"}
+	parts := []string{":", ":", "::", "0:", "1:", "ff:", "abcd:", "0", "12345", "1.2.3.4", "255.1.1.255", "9.19.99.1", "0.10.0.0", "256.1.1.1", "1.2.3", "01.2.3.4", ".", "g"}
 	valid := 0
 	for range 200_000 {
 		var b strings.Builder
@@ -224,6 +224,23 @@ func TestJoinedLists(t *testing.T) {
 	}
 }
 
+func TestUnconditional(t *testing.T) {
+	var h Head
+	for f := noField + 1; f < numField; f++ {
+		if f == ContentLength || f == TransferEncoding || f == Expect {
+			continue // not with this value
+		}
+		head := "GET / HTTP/1.0\r\n" + f.String() + ": x\r\n\r\n"
+		if n, r := h.Parse([]byte(head+"rest"), 0, Limits{}); r != OK || string(h.Raw()) != head {
+			t.Fatalf("%q: %d, %v, raw %q", head, n, r, h.Raw())
+		}
+		conditional := f == Range || strings.HasPrefix(f.String(), "if-")
+		if h.Unconditional() == conditional {
+			t.Errorf("%v: unconditional %v", f, h.Unconditional())
+		}
+	}
+}
+
 func TestFieldsStopsEarly(t *testing.T) {
 	var h Head
 	if _, r := h.Parse([]byte(browserHead), 0, Limits{}); r != OK {
@@ -240,6 +257,32 @@ func TestFieldsStopsEarly(t *testing.T) {
 	}
 	if count != 2 {
 		t.Errorf("%d fields", count)
+	}
+}
+
+// TestRefusedHead: what was read before the fault is there, nothing else.
+func TestRefusedHead(t *testing.T) {
+	for _, c := range []struct {
+		head, method, target string
+		fields               int
+	}{
+		{"GET: / HTTP/1.1\r\nHost: h\r\n\r\n", "", "", 0},
+		{"GET /# HTTP/1.1\r\nHost: h\r\n\r\n", "GET", "", 0},
+		{"GET / HTTP/2.0\r\nHost: h\r\n\r\n", "GET", "/", 0},
+		{"GET / HTTP/1.1\r\nHost: h\r\nA : b\r\nC: d\r\n\r\n", "GET", "/", 1},
+		{"GET / HTTP/1.1\r\nA: b\r\nC: d\r\n\r\n", "GET", "/", 2},
+	} {
+		var h Head
+		if _, r := h.Parse([]byte(c.head), 0, Limits{}); r == OK {
+			t.Errorf("%q is taken", c.head)
+		}
+		fields := 0
+		for range h.Fields {
+			fields++
+		}
+		if string(h.Method()) != c.method || string(h.Target()) != c.target || fields != c.fields {
+			t.Errorf("%q: %q, %q, %d fields", c.head, h.Method(), h.Target(), fields)
+		}
 	}
 }
 

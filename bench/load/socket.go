@@ -1,0 +1,129 @@
+package load
+
+import (
+	"fmt"
+	"net/netip"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSources bounds the source addresses: 127.0.1.1 to 127.0.250.250.
+const maxSources = 250 * 250
+
+// source returns the i-th source address. All of 127.0.0.0/8 is local on
+// Linux without being configured.
+func source(i int) unix.SockaddrInet4 {
+	return unix.SockaddrInet4{Addr: [4]byte{127, 0, byte(1 + i/250), byte(1 + i%250)}}
+}
+
+// endpoint is a server's address, and the source addresses used in turn.
+type endpoint struct {
+	addr    unix.SockaddrInet4
+	sources int
+	turn    int
+}
+
+func newEndpoint(addr string, sources int) (endpoint, error) {
+	ap, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return endpoint{}, err
+	}
+	if !ap.Addr().Is4() {
+		return endpoint{}, fmt.Errorf("%s: not an IPv4 address", addr)
+	}
+	return endpoint{
+		addr:    unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()},
+		sources: sources,
+	}, nil
+}
+
+// connect starts a non-blocking connection. On loopback the handshake is
+// usually complete when it returns; if not, the first send reports EAGAIN.
+func (e *endpoint) connect() (int32, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if e.sources > 0 {
+		src := source(e.turn % e.sources)
+		e.turn++
+		// The port is chosen at connect, so that one port can serve many
+		// destinations (IP_BIND_ADDRESS_NO_PORT, Linux 4.2).
+		_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+		if err := unix.Bind(fd, &src); err != nil {
+			unix.Close(fd)
+			return -1, fmt.Errorf("bind: %w", err)
+		}
+	}
+	if err := unix.Connect(fd, &e.addr); err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return -1, fmt.Errorf("connect: %w", err)
+	}
+	return int32(fd), nil
+}
+
+// discard drops up to n received bytes in the kernel without copying them
+// (tcp(7): MSG_TRUNC on a stream socket).
+func discard(fd int32, n int64) (int64, syscall.Errno) {
+	for {
+		r, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(n),
+			unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+		if e == 0 {
+			return int64(r), 0
+		}
+		if e != syscall.EINTR {
+			return 0, e
+		}
+	}
+}
+
+// epoll is an epoll instance with room for one batch of events.
+type epoll struct {
+	fd      int
+	timeout unix.Timespec // of the current wait; here since the kernel reads it
+	events  [128]unix.EpollEvent
+}
+
+func newEpoll() (*epoll, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	return &epoll{fd: fd}, nil
+}
+
+// add watches fd; its events carry id.
+func (p *epoll) add(fd int32, id int, events uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(id)}
+	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, int(fd), &ev); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+// wait returns the next batch of events, none after the timeout. A poll that
+// cannot block does not tell the scheduler.
+func (p *epoll) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
+	p.timeout = unix.NsecToTimespec(max(0, timeout.Nanoseconds()))
+	var n uintptr
+	var e syscall.Errno
+	if timeout > 0 {
+		n, _, e = syscall.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
+			uintptr(len(p.events)), uintptr(unsafe.Pointer(&p.timeout)), 0, 0)
+	} else {
+		n, _, e = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
+			uintptr(len(p.events)), uintptr(unsafe.Pointer(&p.timeout)), 0, 0)
+	}
+	if e == syscall.EINTR {
+		return nil, nil
+	}
+	if e != 0 {
+		return nil, fmt.Errorf("epoll_pwait2 (Linux 5.11): %w", e)
+	}
+	return p.events[:n], nil
+}
+
+func (p *epoll) close() { unix.Close(p.fd) }

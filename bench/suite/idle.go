@@ -1,0 +1,85 @@
+package suite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fserve/fserve/bench/load"
+	"github.com/fserve/fserve/bench/peer"
+	"github.com/fserve/fserve/bench/proc"
+	"github.com/fserve/fserve/bench/report"
+)
+
+const (
+	settleEvery = 200 * time.Millisecond
+	settleMost  = 3 * time.Second
+)
+
+// idle measures what connections cost in memory that made one request each
+// and are quiet since.
+func idle() *testCase {
+	c := single("idle", file1k)
+	c.fresh = true
+	c.about = func(o *Options) string {
+		return fmt.Sprintf("%d idle keep-alive connections that made one request each: resident memory added", o.IdleConns)
+	}
+	c.metrics = []report.Metric{{Name: "MB", Better: report.Lower}, {Name: "bytes/connection"}, {Name: "MB before"}}
+	c.site = func(r *runner) peer.Site { return r.site(file1k, r.IdleConns) }
+	c.possible = func(r *runner) string {
+		// The servers inherit the limit.
+		if err := load.RaiseFiles(r.IdleConns); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	c.run = runIdle
+	return c
+}
+
+func runIdle(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
+	c, err := r.config(s, load.Hold, file1k)
+	if err != nil {
+		return nil, err
+	}
+	c.Conns, c.Sources = r.IdleConns, idleSources
+	before, err := settled(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	var after int64
+	err = r.hold(ctx, c, func() error {
+		after, err = settled(ctx, s)
+		return err
+	})
+	added := float64(after - before)
+	return []float64{added / 1e6, added / float64(r.IdleConns), float64(before) / 1e6}, err
+}
+
+// settled returns the resident memory of a server in bytes once it changes by
+// less than 1 % from one look to the next, or after settleMost.
+func settled(ctx context.Context, s *peer.Server) (int64, error) {
+	look := time.NewTicker(settleEvery)
+	defer look.Stop()
+	var last int64
+	for range settleMost / settleEvery {
+		pids, err := s.Pids()
+		if err != nil {
+			return 0, err
+		}
+		now, err := proc.RSS(pids)
+		if err != nil {
+			return 0, err
+		}
+		if d := now - last; d < now/100 && -d < now/100 {
+			return now, nil
+		}
+		last = now
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return last, nil
+}

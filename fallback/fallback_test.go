@@ -1,0 +1,23 @@
+package fallback
+
+import (
+	"os"
+	"testing"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/aio/aiotest"
+	"github.com/fserve/fserve/internal/testenv"
+)
+
+func newDriver(t testing.TB, cfg aio.Config) aio.Driver {
+	t.Helper()
+	d, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestConformance(t *testing.T) { aiotest.Run(t, newDriver) }
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }

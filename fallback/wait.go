@@ -1,0 +1,207 @@
+package fallback
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
+)
+
+// verdict says what becomes of a slot that was served.
+type verdict uint8
+
+const (
+	done  verdict = iota // nothing more until an edge or a call
+	again                // has more: back to the end of the queue
+	stall                // no room or no buffer: stays at the front
+)
+
+// Wait takes what epoll has, waiting only if nothing is queued, and serves the
+// queue.
+func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
+	d.stats.Waits++
+	d.nextBuf = 0
+	if d.queue.n > 0 {
+		timeout = 0
+	}
+	var deadline int64
+	if timeout > 0 {
+		deadline = sys.Nanotime() + int64(timeout)
+	}
+	for {
+		taken, e := d.poll(min(max(len(ev), 1), maxEvents), timeout)
+		if e != 0 && e != syscall.EINTR {
+			return 0, fmt.Errorf("epoll: %w", e)
+		}
+		d.now = sys.Nanotime()
+		woken := d.noteAll(d.events[:taken])
+		n := d.serveAll(ev)
+		if n > 0 || taken == 0 || woken || timeout == 0 {
+			return n, nil
+		}
+		// Edges that nobody waits for, such as the first "writable" of each
+		// connection, are no reason to return.
+		if timeout > 0 {
+			timeout = max(time.Duration(deadline-sys.Nanotime()), 0)
+		}
+	}
+}
+
+// poll calls epoll_wait in the form that suits the time-out. The count is 0
+// with any error.
+func (d *Driver) poll(limit int, timeout time.Duration) (int, syscall.Errno) {
+	d.stats.Enters++
+	if timeout == 0 {
+		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(d.epfd),
+			uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit), 0, 0, 0)
+		return counted(n, e)
+	}
+	if !d.noPwait2 {
+		var ts unix.Timespec
+		n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(d.epfd),
+			uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit),
+			uintptr(unsafe.Pointer(waitTimeout(timeout, &ts))), 0, 0)
+		if e != syscall.ENOSYS && e != syscall.EPERM {
+			return counted(n, e)
+		}
+		d.noPwait2 = true // Linux before 5.11, or a sandbox that does not know the call
+	}
+	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(d.epfd),
+		uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit), uintptr(millis(timeout)), 0, 0)
+	return counted(n, e)
+}
+
+func counted(n uintptr, e syscall.Errno) (int, syscall.Errno) {
+	if e != 0 {
+		return 0, e
+	}
+	return int(n), 0
+}
+
+// waitTimeout puts a time-out into ts for epoll_pwait2; nil is for ever.
+func waitTimeout(timeout time.Duration, ts *unix.Timespec) *unix.Timespec {
+	if timeout < 0 {
+		return nil
+	}
+	*ts = unix.NsecToTimespec(int64(timeout))
+	return ts
+}
+
+// millis rounds a time-out up to milliseconds, so that Wait never returns early.
+func millis(timeout time.Duration) int {
+	if timeout < 0 {
+		return -1
+	}
+	return int((timeout + time.Millisecond - 1) / time.Millisecond)
+}
+
+// noteAll records what events of epoll say and reports whether one was a wake-up.
+func (d *Driver) noteAll(events []unix.EpollEvent) (woken bool) {
+	d.stats.Completions += uint64(len(events))
+	for i := range events {
+		if events[i].Fd == wakeSlot {
+			d.noteWake()
+			woken = true
+			continue
+		}
+		d.note(&events[i])
+	}
+	if d.fetching > 0 {
+		d.collect()
+	}
+	return woken
+}
+
+// note records what an event says about its slot.
+func (d *Driver) note(ev *unix.EpollEvent) {
+	i := uint32(ev.Fd)
+	// A descriptor that was duplicated elsewhere goes on reporting after Close.
+	sl := d.lookup(aio.MakeToken(i, uint32(ev.Pad)))
+	if sl == nil {
+		return
+	}
+	if sl.flags&listener != 0 {
+		d.enqueue(i)
+		return
+	}
+	const gone = unix.EPOLLHUP | unix.EPOLLERR
+	if ev.Events&(unix.EPOLLRDHUP|gone) != 0 {
+		sl.flags |= hungUp
+	}
+	if ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|gone) != 0 {
+		sl.flags |= readable
+		if sl.flags&(paused|ended) == 0 {
+			d.enqueue(i)
+		}
+	}
+	if ev.Events&(unix.EPOLLOUT|gone) != 0 && sl.flags&waitSocket != 0 {
+		sl.flags = sl.flags&^waitSocket | ready
+		d.enqueue(i)
+	}
+}
+
+// noteWake resets the wake-up. The eventfd is drained first: a Wake in between
+// finds the flag set and does nothing, and this Wait returns anyway. The other
+// way round its signal would be lost while the flag stays set.
+func (d *Driver) noteWake() {
+	sys.EventfdDrain(d.wakeFD)
+	d.woken.Swap(false)
+}
+
+// serveAll serves each slot of the queue at most once, in order, while there is
+// room for events and there are buffers to receive into.
+func (d *Driver) serveAll(ev []aio.Event) int {
+	n := 0
+	for left := d.queue.n; left > 0 && n < len(ev); left-- {
+		i := d.queue.front()
+		sl := &d.slots[i]
+		k, v := d.serve(i, sl, ev[n:])
+		n += k
+		switch v {
+		case stall:
+			return n
+		case done:
+			d.queue.pop()
+			sl.flags &^= queued
+		case again:
+			d.queue.pop()
+			d.queue.push(i)
+		}
+	}
+	return n
+}
+
+// serve delivers what a slot has, into at least one free event. It returns how
+// many events it filled.
+func (d *Driver) serve(i uint32, sl *slot, ev []aio.Event) (int, verdict) {
+	t := aio.MakeToken(i, sl.gen)
+	switch {
+	case sl.flags&(closing|fetching) == closing|fetching:
+		return 0, done // the end of the fetch brings it back
+	case sl.flags&closing != 0:
+		*sl = slot{flags: queued} // which serveAll takes away: the slot is free
+		ev[0] = aio.Event{Token: t, Op: aio.Closed}
+		return 1, done
+	case sl.flags&listener != 0:
+		return d.accept(t, sl, ev)
+	}
+	n := 0
+	if sl.flags&ready != 0 {
+		sl.flags &^= ready
+		ev[0] = aio.Event{Token: t, Op: aio.Ready, Err: take(&sl.fault)}
+		n = 1
+	}
+	if sl.flags&(readable|paused|ended) != readable {
+		return n, done
+	}
+	if n == len(ev) {
+		return n, stall
+	}
+	k, v := d.receive(t, sl, &ev[n])
+	return n + k, v
+}

@@ -1,0 +1,360 @@
+package aiotest
+
+import (
+	"bytes"
+	"syscall"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/testenv"
+)
+
+// fewBuffers makes a driver run out of receive buffers soon.
+var fewBuffers = aio.Config{RecvBuffers: 8, RecvBufferSize: 1024}
+
+var receiveCases = []testCase{
+	{name: "receive", run: receiveBasic},
+	{name: "receive before open", run: receiveBeforeOpen},
+	{name: "received bytes stay until the next wait", run: receiveKeeps},
+	{name: "high slot number", run: receiveHighSlot},
+	{name: "receive end of stream", run: receiveEnd},
+	{name: "receive and end at once", run: receiveAndEnd},
+	{name: "receive data beyond the end of the other half", run: receiveHalfClosed},
+	{name: "receive reset while idle", run: receiveReset},
+	{name: "receive reset while paused", run: receiveResetPaused},
+	{name: "receive more than the buffers", cfg: fewBuffers, run: receiveFlood},
+	{name: "receive from many with few buffers", cfg: fewBuffers, run: receiveFair},
+	{name: "pause and resume", run: pauseResume},
+	{name: "pause holds the peer back", cfg: fewBuffers, run: pauseHolds},
+	{name: "pause and resume are idempotent", run: pauseIdempotent},
+	{name: "pause across the end", run: pauseAcrossEnd},
+	{name: "pipelined bytes with pauses", cfg: fewBuffers, run: pausePipelined},
+}
+
+// inbound checks what the driver receives for a connection against a pattern.
+func inbound(c *conn, p testenv.Pattern) {
+	off := int64(0)
+	c.in = func(b []byte) {
+		c.h.Helper()
+		if err := p.Check(b, off); err != nil {
+			c.h.Fatalf("received: %v", err)
+		}
+		off += int64(len(b))
+	}
+}
+
+// feeder returns a step with which the peer sends n bytes of a pattern as fast
+// as they are taken.
+func feeder(c *conn, p testenv.Pattern, n int64) (step func() bool, sent *int64) {
+	sent = new(int64)
+	buf := make([]byte, 64<<10)
+	return func() bool {
+		if *sent == n {
+			return false
+		}
+		b := buf[:min(int64(len(buf)), n-*sent)]
+		p.Fill(b, *sent)
+		k, e := c.peer.Send(b)
+		if e != 0 && e != syscall.EAGAIN {
+			c.h.Fatalf("peer: send: %v", e)
+		}
+		*sent += int64(k)
+		return k > 0
+	}, sent
+}
+
+func receiveBasic(h *harness) {
+	c := h.open(testenv.SockOptions{})
+	var got []byte
+	c.in = func(b []byte) { got = append(got, b...) }
+	for _, msg := range []string{"one", "two", "three"} {
+		got = got[:0]
+		c.peer.MustSend(h, []byte(msg))
+		h.until(msg, func() bool { return len(got) >= len(msg) })
+		if string(got) != msg {
+			h.Fatalf("received %q, want %q", got, msg)
+		}
+	}
+}
+
+// receiveBeforeOpen has the bytes there before the driver knows the socket.
+func receiveBeforeOpen(h *harness) {
+	fd, peer := testenv.Pair(h, testenv.SockOptions{})
+	peer.MustSend(h, []byte("early"))
+	c := h.adopt(fd, peer)
+	var got []byte
+	c.in = func(b []byte) { got = append(got, b...) }
+	h.until("early bytes", func() bool { return bytes.Equal(got, []byte("early")) })
+}
+
+// receiveKeeps does everything else between two calls of Wait: the bytes of the
+// events must stay what they are.
+func receiveKeeps(h *harness) {
+	const n = 8
+	p := testenv.NewPattern(13)
+	conns := make([]*conn, n)
+	kept := make([][]byte, n)
+	got := 0
+	for i := range conns {
+		c := h.open(testenv.SockOptions{})
+		c.in = func(b []byte) { kept[i] = b; got++ }
+		conns[i] = c
+	}
+	h.quiet()
+	for i, c := range conns {
+		c.peer.MustSend(h, p.Bytes(int64(i)*1000, 1000))
+	}
+	for got == 0 {
+		h.wait(nap)
+	}
+	f := h.borrow(p.File(h, h.TempDir(), 100_000))
+	for i, c := range conns {
+		c.send(p, 0, 0, 5000, false)
+		c.sendFile(f, span{p: p, n: 100_000}, false)
+		c.pause()
+		c.resume()
+		c.peer.MustSend(h, p.Bytes(0, 2000))
+		if i%2 == 0 {
+			c.close(true)
+		}
+	}
+	for i, b := range kept {
+		if err := p.Check(b, int64(i)*1000); err != nil {
+			h.Errorf("connection %d, between two waits: %v", i, err)
+		}
+	}
+}
+
+// receiveHighSlot uses slots far apart: tables grow with the highest.
+func receiveHighSlot(h *harness) {
+	low := h.open(testenv.SockOptions{})
+	h.conns = append(h.conns, make([]*conn, 70_000)...)
+	h.gens = append(h.gens, make([]uint32, 70_000)...)
+	high := h.open(testenv.SockOptions{})
+	for _, c := range []*conn{low, high} {
+		c.peer.MustSend(h, []byte("data"))
+		h.until("data", func() bool { return c.received == 4 })
+	}
+	h.closeAll(low, high)
+}
+
+func receiveEnd(h *harness) {
+	c := h.open(testenv.SockOptions{})
+	h.quiet()
+	c.peer.CloseWrite()
+	h.until("end", func() bool { return c.ended })
+	if c.endErr != 0 || c.received != 0 {
+		h.Fatalf("end of stream: %d bytes, %v", c.received, c.endErr)
+	}
+	h.quiet() // one end is enough
+	h.d.Resume(c.tok)
+	h.quiet()
+}
+
+// receiveAndEnd has bytes and the end arrive together, in amounts around the
+// size of a buffer.
+func receiveAndEnd(h *harness) {
+	p := testenv.NewPattern(3)
+	size := aio.Config{}.WithDefaults().RecvBufferSize
+	for _, n := range []int{1, size - 1, size, size + 1, 2 * size, 3*size + 7} {
+		fd, peer := testenv.Pair(h, testenv.SockOptions{})
+		peer.MustSend(h, p.Bytes(0, n))
+		peer.CloseWrite()
+		c := h.adopt(fd, peer)
+		inbound(c, p)
+		h.until("bytes and end", func() bool { return c.ended })
+		if c.received != int64(n) || c.endErr != 0 {
+			h.Fatalf("received %d of %d bytes, then %v", c.received, n, c.endErr)
+		}
+	}
+}
+
+// receiveHalfClosed sends to a peer that has ended its own half.
+func receiveHalfClosed(h *harness) {
+	c := h.open(testenv.SockOptions{})
+	c.peer.CloseWrite()
+	h.until("end", func() bool { return c.ended })
+	s := c.send(testenv.NewPattern(4), 0, 0, 1000, false)
+	if s.N != 1000 {
+		h.Fatalf("sent %d bytes, status %d, %v", s.N, s.Status, s.Err)
+	}
+	h.until("bytes at the peer", c.drained, c.read)
+}
+
+func receiveReset(h *harness) {
+	c := h.open(testenv.SockOptions{})
+	h.quiet()
+	c.peer.Reset()
+	h.until("reset", func() bool { return c.ended })
+	if c.endErr != syscall.ECONNRESET {
+		h.Fatalf("end of stream with %v, want %v", c.endErr, syscall.ECONNRESET)
+	}
+	h.quiet()
+	if s := c.send(testenv.NewPattern(5), 0, 10, 0, false); s.Status != aio.Failed {
+		h.Fatalf("send to a peer that is gone: status %d", s.Status)
+	}
+}
+
+// receiveResetPaused shows that a reset is told at the latest on Resume.
+func receiveResetPaused(h *harness) {
+	c := h.open(testenv.SockOptions{})
+	c.pause()
+	h.quiet()
+	c.peer.Reset()
+	h.quiet()
+	c.resume()
+	h.until("reset", func() bool { return c.ended })
+	if c.endErr != syscall.ECONNRESET {
+		h.Fatalf("end of stream with %v, want %v", c.endErr, syscall.ECONNRESET)
+	}
+}
+
+// receiveFlood receives much more than the buffers hold: no byte is lost and
+// the order is kept.
+func receiveFlood(h *harness) {
+	const total = 4 << 20
+	p := testenv.NewPattern(6)
+	c := h.open(testenv.SockOptions{})
+	inbound(c, p)
+	feed, _ := feeder(c, p, total)
+	h.until("flood", func() bool { return c.received == total }, feed)
+}
+
+// receiveFair has a few connections flood the driver and many that send one
+// byte: these must come through although the floods could use every buffer.
+func receiveFair(h *harness) {
+	const quietConns = 50
+	p := testenv.NewPattern(7)
+	var loud []func() bool
+	for range 2 * fewBuffers.RecvBuffers {
+		c := h.open(testenv.SockOptions{})
+		inbound(c, p)
+		feed, _ := feeder(c, p, 1<<40)
+		loud = append(loud, feed)
+	}
+	for range 20 {
+		for _, feed := range loud {
+			feed()
+		}
+		h.wait(0)
+	}
+	conns := make([]*conn, quietConns)
+	for i := range conns {
+		conns[i] = h.open(testenv.SockOptions{})
+		conns[i].peer.MustSend(h, []byte{1})
+	}
+	h.until("the quiet ones", func() bool {
+		return all(conns, func(c *conn) bool { return c.received == 1 })
+	}, loud...)
+}
+
+func pauseResume(h *harness) {
+	p := testenv.NewPattern(8)
+	c := h.open(testenv.SockOptions{})
+	inbound(c, p)
+	h.quiet()
+	c.pause()
+	h.quiet()
+	// The contract allows some bytes to slip through, but none may be lost.
+	c.peer.MustSend(h, p.Bytes(0, 1000))
+	h.quiet()
+	c.resume()
+	h.until("bytes after resume", func() bool { return c.received == 1000 })
+	c.peer.MustSend(h, p.Bytes(1000, 1000))
+	h.until("further bytes", func() bool { return c.received == 2000 })
+}
+
+// pauseHolds shows that a pause reaches the peer: it cannot get rid of more
+// than the sockets hold.
+func pauseHolds(h *harness) {
+	const total = 64 << 20
+	p := testenv.NewPattern(9)
+	c := h.open(testenv.SockOptions{RecvBuffer: 64 << 10})
+	inbound(c, p)
+	h.quiet()
+	c.pause()
+	h.quiet()
+	feed, sent := feeder(c, p, total)
+	for calm := 0; calm < 5; calm++ {
+		for feed() {
+			calm = 0
+		}
+		h.wait(nap)
+	}
+	if *sent == total {
+		h.Fatalf("the peer could send %d bytes to a paused connection", total)
+	}
+	before := c.received
+	h.quiet()
+	if c.received != before {
+		h.Fatalf("still receiving after a pause")
+	}
+	c.resume()
+	h.until("all after resume", func() bool { return c.received == *sent })
+}
+
+func pauseIdempotent(h *harness) {
+	p := testenv.NewPattern(10)
+	c := h.open(testenv.SockOptions{})
+	inbound(c, p)
+	h.d.Resume(c.tok) // was not paused
+	c.peer.MustSend(h, p.Bytes(0, 10))
+	h.until("bytes", func() bool { return c.received == 10 })
+	for range 3 {
+		c.pause()
+		c.pause()
+		c.resume()
+		c.resume()
+		h.wait(0)
+	}
+	c.peer.MustSend(h, p.Bytes(10, 10))
+	h.until("bytes after pauses", func() bool { return c.received == 20 })
+	c.pause()
+	c.resume() // in one turn
+	c.peer.MustSend(h, p.Bytes(20, 10))
+	h.until("bytes after a pause within a turn", func() bool { return c.received == 30 })
+}
+
+// pauseAcrossEnd has the peer send and end while paused.
+func pauseAcrossEnd(h *harness) {
+	p := testenv.NewPattern(11)
+	c := h.open(testenv.SockOptions{})
+	inbound(c, p)
+	h.quiet()
+	c.pause()
+	h.quiet()
+	c.peer.MustSend(h, p.Bytes(0, 10_000))
+	c.peer.CloseWrite()
+	h.quiet()
+	c.resume()
+	h.until("end", func() bool { return c.ended })
+	if c.received != 10_000 || c.endErr != 0 {
+		h.Fatalf("received %d bytes, then %v", c.received, c.endErr)
+	}
+	c.pause()
+	c.resume() // harmless after the end
+	h.quiet()
+}
+
+// pausePipelined pauses and resumes at every event while the peer sends
+// without a break.
+func pausePipelined(h *harness) {
+	const total = 1 << 20
+	p := testenv.NewPattern(12)
+	c := h.open(testenv.SockOptions{})
+	inbound(c, p)
+	check := c.in
+	c.in = func(b []byte) {
+		h.Helper()
+		check(b)
+		c.pause()
+	}
+	feed, _ := feeder(c, p, total)
+	h.until("all bytes", func() bool { return c.received == total }, func() bool {
+		progress := feed()
+		if c.paused {
+			c.resume()
+			progress = true
+		}
+		return progress
+	})
+}

@@ -1,0 +1,86 @@
+package testenv
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
+)
+
+// DropCache writes f back and drops it from the page cache. It reports false
+// where the file system keeps its files in memory (tmpfs), or the kernel
+// cannot tell (cachestat(2) is of Linux 6.5).
+//
+// A page that was sent to a socket by reference may stay for long after the
+// peer has received it: the kernel frees packets in batches, on the core that
+// made them. So drop files before they are sent, or be content with Evict.
+func DropCache(t testing.TB, f *os.File) bool {
+	t.Helper()
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	// Pages that another core has just touched cannot be dropped at once.
+	return Eventually(500*time.Millisecond, func() bool {
+		Evict(t, f, 0, 0)
+		n, known := CachedPages(t, f)
+		return known && n == 0
+	})
+}
+
+// Evict drops what can be dropped of n bytes of f from off; n 0 is to the end.
+func Evict(t testing.TB, f *os.File, off, n int64) {
+	t.Helper()
+	if err := unix.Fadvise(int(f.Fd()), off, n, unix.FADV_DONTNEED); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// NeedCold drops f from the page cache, and skips the test where that cannot
+// be done.
+func NeedCold(t testing.TB, f *os.File) {
+	t.Helper()
+	if !DropCache(t, f) {
+		t.Skip("cannot drop files of this file system from the page cache")
+	}
+}
+
+// CachedPages returns how many pages of f are in the page cache; known is false
+// where the kernel does not tell.
+func CachedPages(t testing.TB, f *os.File) (n int64, known bool) {
+	t.Helper()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st sys.Cachestat
+	if e := sys.CachestatRange(int32(f.Fd()), 0, info.Size(), &st); e != 0 {
+		return 0, false
+	}
+	return int64(st.Cached), true
+}
+
+// Borrow returns f as the engine lends it to a driver.
+func Borrow(t testing.TB, f *os.File) *aio.File {
+	t.Helper()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &aio.File{FD: int32(f.Fd()), Size: info.Size()}
+}
+
+// ShmDir returns a new directory on tmpfs, which is removed at the end of the
+// test, or false if there is no /dev/shm.
+func ShmDir(t testing.TB) (string, bool) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "fserve-test-")
+	if err != nil {
+		return "", false
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir, true
+}

@@ -1,0 +1,4 @@
+// Package testenv holds what the tests of several packages share: patterned
+// content that can be verified at any offset, sockets with slow and resetting
+// peers, checks for leaked descriptors and goroutines, and skips that are seen.
+package testenv
