@@ -25,9 +25,9 @@ const (
 	registerIOWQWorkers  = 19 // 5.15
 	registerPbufRing     = 22 // 5.19
 
+	sqeLink         = iouring.IOSQE_FLAGS_IO_LINK
 	sqeAsync        = iouring.IOSQE_FLAGS_ASYNC
 	sqeBufferSelect = iouring.IOSQE_FLAGS_BUFFER_SELECT
-	sqeSkipSuccess  = uint8(1 << 6) // 5.17
 
 	acceptMultishot = uint16(1 << 0) // 5.19, in ioprio
 	recvMultishot   = uint16(1 << 1) // 6.0, in ioprio

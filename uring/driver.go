@@ -38,7 +38,7 @@ var opcodes = []uint8{
 	iouring.IORING_OP_POLL_ADD,
 	iouring.IORING_OP_ASYNC_CANCEL,
 	iouring.IORING_OP_READ,
-	iouring.IORING_OP_READV,
+	iouring.IORING_OP_FADVISE,
 }
 
 // Driver implements aio.Driver. See there for the contract.

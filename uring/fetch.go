@@ -12,26 +12,22 @@ import (
 	"github.com/fserve/fserve/internal/sys"
 )
 
-const (
-	// scratchBytes is where fetched bytes are dropped: all that is wanted is
-	// that they pass through the page cache. It stays in a core's own cache.
-	scratchBytes = 16 << 10
-	// fetchVecs bounds a fetch to 4 MiB.
-	fetchVecs = 256
-)
-
-// fetches are the reads that bring file ranges into the page cache on the
-// ring's worker threads, so that sendfile finds them there. READV with
-// IOSQE_ASYNC is used rather than SPLICE into a pipe: it needs no pipe for each
-// transfer, and the bytes go out by the same way as resident ones.
+// fetches bring file ranges into the page cache on the ring's worker threads,
+// so that sendfile finds them there. A fetch is two linked operations: advice,
+// which starts the device on exactly the range, and a read of the range's last
+// byte, which waits for it.
+//
+// Reading the range itself would copy every byte for nothing, and a plain read
+// makes the kernel read ahead (8 MiB at a time on some disks) and mark the page
+// at which it wants to go on; whoever meets the mark submits the next window,
+// which would be the loop, in sendfile.
 type fetches struct {
-	table   []fetchOp
-	free    []uint32
-	scratch []byte
-	vecs    []byte // []unix.Iovec off the heap, all pointing at scratch
+	table []fetchOp
+	free  []uint32
+	drop  []byte // off the heap: where the last bytes go
 }
 
-// fetchOp is one read under way. It pins its file until it completes.
+// fetchOp is one fetch under way. It pins its file until it completes.
 type fetchOp struct {
 	file  *aio.File
 	token aio.Token
@@ -39,20 +35,10 @@ type fetchOp struct {
 }
 
 func (f *fetches) init() (err error) {
-	if f.scratch, err = sys.MmapAnon(scratchBytes); err != nil {
-		return fmt.Errorf("map fetch scratch: %w", err)
-	}
-	if f.vecs, err = sys.MmapAnon(fetchVecs * int(unsafe.Sizeof(unix.Iovec{}))); err != nil {
-		return fmt.Errorf("map fetch vectors: %w", err)
-	}
-	for i := range fetchVecs {
-		*f.vec(i) = unix.Iovec{Base: &f.scratch[0], Len: scratchBytes}
+	if f.drop, err = sys.MmapAnon(1); err != nil {
+		return fmt.Errorf("map fetch memory: %w", err)
 	}
 	return nil
-}
-
-func (f *fetches) vec(i int) *unix.Iovec {
-	return (*unix.Iovec)(unsafe.Pointer(&f.vecs[uintptr(i)*unsafe.Sizeof(unix.Iovec{})]))
 }
 
 func (f *fetches) put(op fetchOp) uint32 {
@@ -74,29 +60,27 @@ func (f *fetches) remove(i uint32) fetchOp {
 }
 
 func (f *fetches) unmap() error {
-	for _, m := range [][]byte{f.scratch, f.vecs} {
-		if m != nil {
-			if err := sys.Munmap(m); err != nil {
-				return fmt.Errorf("unmap fetch memory: %w", err)
-			}
-		}
+	if f.drop == nil {
+		return nil
 	}
-	return nil
+	return sys.Munmap(f.drop)
 }
 
-// fetch queues the read of r. The file is pinned until it completes, whatever
+// fetch queues the fetch of r. The file is pinned until it completes, whatever
 // becomes of the slot.
 func (d *Driver) fetch(t aio.Token, s *slot, f *aio.File, r mover.Range) bool {
-	n := min((r.End-r.Off+scratchBytes-1)/scratchBytes, fetchVecs)
-	i := d.fetches.put(fetchOp{file: f, token: t, epoch: s.move.Epoch})
-	e := d.prepare(opFetch, aio.Token(i), iouring.IORING_OP_READV, f.FD,
-		uint64(uintptr(unsafe.Pointer(d.fetches.vec(0)))), uint32(n), uint64(r.Off))
-	if e == nil {
-		d.fetches.remove(i)
-		return false
+	if d.ring.room() < 2 {
+		if d.ring.submit() != 0 || d.ring.room() < 2 {
+			return false // a link must not be torn
+		}
 	}
-	// Without it the loop itself would start the reads, and wait for metadata.
-	e.SetFlags(sqeAsync)
+	advice := d.prepare(opIgnore, 0, iouring.IORING_OP_FADVISE, f.FD, 0, uint32(r.End-r.Off), uint64(r.Off))
+	advice.SetOpFlags(unix.FADV_WILLNEED)
+	advice.SetFlags(sqeAsync | sqeLink)
+	i := d.fetches.put(fetchOp{file: f, token: t, epoch: s.move.Epoch})
+	last := d.prepare(opFetch, aio.Token(i), iouring.IORING_OP_READ, f.FD,
+		uint64(uintptr(unsafe.Pointer(&d.fetches.drop[0]))), 1, uint64(r.End-1))
+	last.SetFlags(sqeAsync)
 	f.Pins++
 	d.stats.ColdReads++
 	return true

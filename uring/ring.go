@@ -122,7 +122,7 @@ func (r *ring) enable(ops []uint8) error {
 	for _, op := range ops {
 		rs = append(rs, restriction{opcode: restrictSQEOp, arg: op})
 	}
-	rs = append(rs, restriction{opcode: restrictSQEFlags, arg: sqeAsync | sqeBufferSelect | sqeSkipSuccess})
+	rs = append(rs, restriction{opcode: restrictSQEFlags, arg: sqeAsync | sqeBufferSelect | sqeLink})
 	if err := r.register(registerRestrictions, unsafe.Pointer(&rs[0]), uint32(len(rs))); err != nil {
 		return fmt.Errorf("restrict io_uring: %w", err)
 	}
@@ -149,6 +149,9 @@ func (r *ring) next() *sqe {
 	r.tail++
 	return s
 }
+
+// room returns how many SQEs can be prepared before the next submit.
+func (r *ring) room() int { return len(r.sqes) - int(r.tail-r.flushed) }
 
 // submit gives the kernel what is queued, without waiting.
 func (r *ring) submit() syscall.Errno {

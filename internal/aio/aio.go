@@ -193,6 +193,8 @@ type File struct {
 	// ResidentUntil is for the driver: the monotonic ns until which the whole
 	// file is taken to be in memory.
 	ResidentUntil int64
+	// Advised is for the driver: the kernel was told not to read ahead.
+	Advised bool
 	// Foreign is for the driver: cachestat(2) may not be asked about it.
 	Foreign bool
 }
@@ -337,7 +339,7 @@ func (c Config) WithDefaults() Config {
 		c.ColdWorkers = 16
 	}
 	if c.ColdChunk == 0 {
-		c.ColdChunk = 1 << 20
+		c.ColdChunk = 2 << 20
 	}
 	return c
 }

@@ -10,6 +10,8 @@ package mover
 import (
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/sys"
 )
@@ -36,6 +38,11 @@ const (
 
 // Mover is one loop's mover.
 type Mover struct {
+	// Edge is set by a driver that waits for edges of readiness: an answer of
+	// BlockedSocket must then come from EAGAIN, since a short count may also
+	// mean that the file has ended.
+	Edge bool
+
 	// Now is the monotonic time of the loop's turn in ns; the driver sets it.
 	Now int64
 
@@ -55,6 +62,7 @@ type State struct {
 	streak   bool      // resident was fetched: the file is cold, so read ahead
 	pipe     *pipe     // splice: bytes taken from the file and not yet sent
 	next     int64     // where a sequential reader goes on
+	window   int64     // how far residency was asked for last
 
 	// Epoch changes whenever the State is forgotten. A driver keeps it beside a
 	// fetch, and calls Fetched only if it is still the same at the end.
@@ -126,12 +134,21 @@ func (m *Mover) plan(st *State, f *aio.File, off, n int64) (int64, Range, bool) 
 		f.ResidentUntil = m.Now + believe
 		return n, Range{}, true
 	}
-	if isResident(f, off, checkWindow) {
-		st.resident, st.streak = Range{off, off + checkWindow}, false
-		return min(n, checkWindow), Range{}, true
+	if !f.Advised {
+		// Read-ahead is the fetches' work. The kernel's own would be started by
+		// whoever meets a page that is missing, even by a probe: the loop.
+		f.Advised = true
+		_ = sys.Fadvise(f.FD, unix.FADV_RANDOM)
 	}
-	if n < checkWindow && isResident(f, off, n) {
-		st.resident, st.streak = Range{off, off + n}, false
+	// A sequential reader is believed further each time, so that long
+	// transfers ask seldom and short ranges ask for no more than they send.
+	window := max(n, min(2*st.window, checkWindow))
+	if isResident(f, off, window) {
+		st.resident, st.streak, st.window = Range{off, off + window}, false, window
+		return n, Range{}, true
+	}
+	if window > n && isResident(f, off, n) {
+		st.resident, st.streak, st.window = Range{off, off + n}, false, n
 		return n, Range{}, true
 	}
 	st.fetching = Range{off &^ (pageSize - 1), max(min(off+m.coldChunk, f.Size), off+n)}
@@ -139,9 +156,9 @@ func (m *Mover) plan(st *State, f *aio.File, off, n int64) (int64, Range, bool) 
 }
 
 // readAhead asks for the chunk after the resident one once the position has
-// passed its middle, so that disk and socket work at the same time.
+// passed its first quarter, so that disk and socket work at the same time.
 func (m *Mover) readAhead(st *State, f *aio.File, pos int64) Range {
-	if !st.streak || !st.fetching.Empty() || pos < st.resident.End-m.coldChunk/2 {
+	if !st.streak || !st.fetching.Empty() || pos < st.resident.End-m.coldChunk*3/4 {
 		return Range{}
 	}
 	next := Range{st.resident.End, min(st.resident.End+m.coldChunk, f.Size)}
@@ -182,8 +199,8 @@ func (m *Mover) Reset(st *State) {
 // isResident reports whether [off, off+n) of f, as far as the file goes, is in
 // the page cache. cachestat(2) (Linux 6.5) answers for whole ranges, on files
 // that the process owns or may write; elsewhere the first and the last page
-// are probed with RWF_NOWAIT. A page that is still being read counts as there
-// for cachestat: the wait for it is short.
+// are probed with RWF_NOWAIT. cachestat counts pages that are still being read,
+// so while we fetch from the file the last page is probed too: reads end in order.
 func isResident(f *aio.File, off, n int64) bool {
 	end := min(off+n, f.Size)
 	if end <= off {
@@ -192,17 +209,19 @@ func isResident(f *aio.File, off, n int64) bool {
 	if !f.Foreign {
 		var cs sys.Cachestat
 		if e := sys.CachestatRange(f.FD, off, end-off, &cs); e == 0 {
-			return int64(cs.Cached) >= (end+pageSize-1)/pageSize-off/pageSize
+			return int64(cs.Cached) >= (end+pageSize-1)/pageSize-off/pageSize &&
+				(f.Pins == 0 || probe(f, end-1))
 		}
 		f.Foreign = true
 	}
+	return probe(f, off) && probe(f, end-1)
+}
+
+// probe reports whether the byte at off can be read without waiting. Past the
+// end of the file it can; a file system that cannot tell is taken to be able.
+func probe(f *aio.File, off int64) bool {
 	var b [1]byte
-	if k, e := sys.PreadNowait(f.FD, b[:], off); e == syscall.EAGAIN || k == 0 && e == 0 {
-		return e == 0 // at or past the end of the file: nothing to wait for
-	} else if e != 0 {
-		return true // cannot tell (no RWF_NOWAIT here): send, and wait if it must
-	}
-	_, e := sys.PreadNowait(f.FD, b[:], end-1)
+	_, e := sys.PreadNowait(f.FD, b[:], off)
 	return e != syscall.EAGAIN
 }
 
@@ -241,7 +260,7 @@ func (m *Mover) outcome(via aio.Via, n int64, got int, e syscall.Errno) aio.Sent
 	switch {
 	case e == 0 && got == 0:
 		s.Status = aio.EOF
-	case e == 0 && s.N < n, e == syscall.EAGAIN:
+	case e == 0 && s.N < n && !m.Edge, e == syscall.EAGAIN:
 		s.Status = aio.BlockedSocket
 	case e != 0:
 		s.Status, s.Err = aio.Failed, e

@@ -181,6 +181,12 @@ func CachestatRange(fd int32, off, n int64, st *Cachestat) syscall.Errno {
 	return e
 }
 
+// Fadvise gives advice about a whole file (posix_fadvise(2)).
+func Fadvise(fd int32, advice int) syscall.Errno {
+	_, _, e := syscall.RawSyscall6(unix.SYS_FADVISE64, uintptr(fd), 0, 0, uintptr(advice), 0, 0)
+	return e
+}
+
 // Fstat returns size and modification time of an open file.
 func Fstat(fd int32) (size, mtimeNs int64, e syscall.Errno) {
 	var st unix.Stat_t
