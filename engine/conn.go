@@ -106,8 +106,12 @@ func (c *Conn) Interim(p []byte) {
 	if c.state != connReading {
 		return
 	}
-	if s := c.loop.driver.Send(c.token, p, nil, false); s.N != int64(len(p)) {
+	if s := c.loop.driver.Send(c.token, p, nil, false); s.Status != aio.OK || s.N != int64(len(p)) {
 		c.Reset()
+		return
+	}
+	if c.corked { // by the response before
+		c.loop.driver.Push(c.token)
 	}
 }
 
@@ -121,15 +125,15 @@ func addrOf(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// peerGone reports whether an error of a send means that the peer is gone,
-// rather than that the file cannot be read.
-func peerGone(e syscall.Errno) bool {
+// failure tells from the error of a send whether the peer is gone or the file
+// cannot be read.
+func failure(e syscall.Errno) End {
 	switch e {
 	case syscall.EPIPE, syscall.ECONNRESET, syscall.ETIMEDOUT, syscall.ENOTCONN, syscall.ECONNABORTED,
 		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EBADF:
-		return true
+		return PeerGone
 	}
-	return false
+	return FileFailed
 }
 
 // slab is how many connections are allocated together.

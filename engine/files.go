@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"path"
@@ -47,6 +48,7 @@ type File struct {
 	cached  bool
 	hits    uint32
 	used    bool  // since the clock's hand passed
+	turn    int64 // Loop.now when it was looked up last: it is not evicted in that turn
 	checked int64 // monotonic ns: when the file system was asked last
 }
 
@@ -285,7 +287,7 @@ func (fs *Files) Get(name []byte) *File {
 	if f == nil || fs.loop.now-f.checked > fresh {
 		return nil
 	}
-	f.used = true
+	f.used, f.turn = true, fs.loop.now
 	fs.stats.Hits++
 	if f.hits++; f.hits == copyAfter {
 		fs.load(f)
@@ -299,10 +301,22 @@ func (fs *Files) Get(name []byte) *File {
 // file. key is the name in the cache, which may say more than name.
 func (fs *Files) Open(r *Root, key, name string) (*File, syscall.Errno) {
 	o := r.Open(name, true)
-	if (o.Err == syscall.EMFILE || o.Err == syscall.ENFILE) && fs.evictIdle() {
+	if outOfDescriptors(o.Err) && fs.spare() {
 		o = r.Open(name, true)
 	}
 	return fs.Add(key, o)
+}
+
+func outOfDescriptors(e syscall.Errno) bool { return e == syscall.EMFILE || e == syscall.ENFILE }
+
+// spare lets go of files until a descriptor is free, and reports whether one is.
+func (fs *Files) spare() bool {
+	for before := fs.stats.Open; fs.evictIdle(); {
+		if fs.stats.Open < before {
+			return true
+		}
+	}
+	return false
 }
 
 // Add puts an opened file in the cache under a name and returns it; the
@@ -329,7 +343,7 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 		fs.stats.Checks++
 		if old.same(&o.Stat) {
 			fs.loop.closeFD(o.FD)
-			old.checked, old.used = fs.loop.now, true
+			old.checked, old.used, old.turn = fs.loop.now, true, fs.loop.now
 			fs.load(old)
 			return old, 0
 		}
@@ -340,7 +354,7 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 	f := &File{
 		File: aio.File{FD: o.FD, Size: o.Stat.Size}, copy: aio.File{FD: -1},
 		Mtime: o.Stat.Mtim.Nano(), dev: o.Stat.Dev, ino: o.Stat.Ino,
-		files: fs, name: key, checked: fs.loop.now,
+		files: fs, name: key, checked: fs.loop.now, turn: fs.loop.now,
 	}
 	fs.insert(f)
 	fs.load(f)
@@ -375,48 +389,48 @@ func (fs *Files) load(f *File) {
 // there is zero-copy like any sendfile, and needs neither the question whether
 // it is resident nor the check at the end whether it has changed.
 func (fs *Files) loadCopy(f *File) {
-	if f.private() || !fs.makeRoom(f) {
+	if f.private() || !fs.makeRoom(f.Size) {
 		return
 	}
-	fd, err := unix.MemfdCreate("fserve", unix.MFD_CLOEXEC)
-	if err != nil {
-		return // no descriptor to spare: the file itself will do
-	}
-	if !fs.fill(int32(fd), f) {
-		unix.Close(fd)
-		return
-	}
-	f.copy = aio.File{FD: int32(fd), Size: f.Size, ResidentUntil: math.MaxInt64}
-	fs.bytes += f.Size
-	fs.stats.Bytes = fs.bytes
-}
-
-// fill writes the file's content to fd. It reports false if the file is not in
-// memory, or has changed.
-func (fs *Files) fill(fd int32, f *File) bool {
 	if int64(len(fs.scratch)) < f.Size {
 		fs.scratch = make([]byte, f.Size)
 	}
 	b := fs.scratch[:f.Size]
 	n, e := fs.loop.driver.ReadAt(&f.File, b, 0)
-	if e != 0 || n < len(b) {
-		return false
+	if e != 0 || n < len(b) || !f.unchanged(fs.loop.driver) {
+		return // not in memory, or it is being changed: the next check tries again
 	}
-	if n, err := unix.Write(int(fd), b); err != nil || n < len(b) {
-		return false
+	fd, err := fs.loop.memoryFile(b)
+	if err != nil {
+		return // no descriptor to spare: the file itself will do
 	}
-	return f.unchanged(fs.loop.driver)
+	f.copy = aio.File{FD: fd, Size: f.Size, ResidentUntil: math.MaxInt64}
+	fs.bytes += f.Size
+	fs.stats.Bytes = fs.bytes
 }
 
-// makeRoom lets go of bodies until there is room for f's. It reports false if
-// there is none, or f itself had to go.
-func (fs *Files) makeRoom(f *File) bool {
-	for fs.bytes+f.Size > fs.maxBytes {
-		if !fs.evictIdle() {
+// memoryFile returns a file in memory that holds p (memfd_create(2)).
+func memoryFile(p []byte) (int32, error) {
+	fd, err := unix.MemfdCreate("fserve", unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	if n, err := unix.Write(fd, p); err != nil || n < len(p) {
+		unix.Close(fd)
+		return -1, errors.Join(err, io.ErrShortWrite)
+	}
+	return int32(fd), nil
+}
+
+// makeRoom lets go of bodies until there is room for n bytes, and reports
+// whether there is.
+func (fs *Files) makeRoom(n int64) bool {
+	for fs.bytes+n > fs.maxBytes {
+		if n > fs.maxBytes || !fs.evictIdle() {
 			return false
 		}
 	}
-	return f.cached
+	return true
 }
 
 func (fs *Files) loadTail(f *File) {
@@ -431,7 +445,7 @@ func (fs *Files) loadTail(f *File) {
 }
 
 func (fs *Files) loadBody(f *File) {
-	if f.Body != nil || !fs.makeRoom(f) {
+	if f.Body != nil || !fs.makeRoom(f.Size) {
 		return
 	}
 	room := make([]byte, int64(fs.headroom)+f.Size)
@@ -445,12 +459,13 @@ func (fs *Files) loadBody(f *File) {
 	fs.stats.Bytes = fs.bytes
 }
 
-// evictIdle lets go of a file that has not been used since the hand passed.
+// evictIdle lets go of a file that has not been used since the hand passed. What
+// was looked up in this turn stays, since a session may be about to send it.
 func (fs *Files) evictIdle() bool {
 	for range 2 * len(fs.clock) {
 		fs.hand %= len(fs.clock)
 		f := fs.clock[fs.hand]
-		if !f.used {
+		if !f.used && f.turn != fs.loop.now {
 			fs.stats.Evicted++
 			fs.drop(f)
 			return true
@@ -486,13 +501,13 @@ func (fs *Files) drop(f *File) {
 
 // dispose closes a file that nobody holds, once the driver does not read it.
 func (fs *Files) dispose(f *File) {
-	if f.Pins > 0 {
+	if f.Pins > 0 || f.copy.Pins > 0 {
 		fs.pinned = append(fs.pinned, f)
 		return
 	}
 	fs.loop.closeFD(f.FD)
 	if f.private() {
-		unix.Close(int(f.copy.FD))
+		fs.loop.closeFD(f.copy.FD)
 	}
 	f.FD, f.copy.FD = -1, -1
 	fs.stats.Open--
@@ -515,7 +530,7 @@ func (fs *Files) close() {
 		fs.drop(fs.clock[len(fs.clock)-1])
 	}
 	for _, f := range fs.pinned {
-		f.Pins = 0
+		f.Pins, f.copy.Pins = 0, 0
 	}
 	fs.sweep()
 }

@@ -48,11 +48,10 @@ func (l *Loop) serve(c *Conn, p []byte, seen int) {
 	case c.state == connSending && !c.out.blocked:
 		l.wake(c)
 	case c.state != connReading:
+	case c.ended: // what is left will never be a request
+		l.closeConn(c, false)
 	case len(p) == 0:
 		c.deadline = l.now + l.idleTimeout
-		if c.ended {
-			l.closeConn(c, false)
-		}
 	case !c.seen: // the first bytes of a request
 		c.seen = true
 		if c.requests > 0 || c.deadline == 0 {

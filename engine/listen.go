@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
-	"github.com/fserve/fserve/internal/sys"
 )
 
 // backlog is the queue of connections that wait to be accepted; the kernel
@@ -75,7 +74,7 @@ func (l *Loop) listen(index, fd int) error {
 	ln := &listener{index: index, token: l.conns.token(slot)}
 	if err := l.driver.Listen(ln.token, fd); err != nil {
 		l.conns.put(slot)
-		sys.Close(int32(fd))
+		l.closeFD(int32(fd))
 		return err
 	}
 	l.listeners = append(l.listeners, ln)
@@ -112,6 +111,9 @@ func (l *Loop) accepted(e *aio.Event) {
 	}
 	if e.Err != 0 {
 		l.stats.AcceptErrors++
+		if outOfDescriptors(e.Err) {
+			l.Files.spare() // a client is worth more than a file that may be asked for
+		}
 		ln.stopped = true
 		if l.acceptAt == 0 {
 			l.acceptAt = l.now + int64(acceptPause)
@@ -144,6 +146,7 @@ func (l *Loop) drain() {
 		return
 	}
 	l.draining = true
+	l.acceptAt = 0 // what rests now will not be resumed
 	for _, ln := range l.listeners {
 		l.driver.Close(ln.token, false)
 	}

@@ -57,7 +57,10 @@ type Loop struct {
 
 	draining bool
 	stats    LoopStats
-	closeFD  func(fd int32)
+
+	// System calls on descriptors that no driver owns, for the simulation to replace.
+	closeFD    func(fd int32)
+	memoryFile func(p []byte) (fd int32, err error)
 
 	posts   posts
 	closing atomic.Bool
@@ -80,7 +83,7 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 		idleTimeout: int64(cfg.IdleTimeout), headerTimeout: int64(cfg.HeaderTimeout),
 		sendTimeout: int64(cfg.SendTimeout), lingerTimeout: int64(cfg.LingerTimeout),
 		turnBudget: cfg.TurnBudget, maxConns: cfg.MaxConns,
-		closeFD: func(fd int32) { sys.Close(fd) },
+		closeFD: func(fd int32) { sys.Close(fd) }, memoryFile: memoryFile,
 	}
 	l.posts.idle = sync.NewCond(&l.posts.mu)
 	shortest := min(cfg.IdleTimeout, cfg.HeaderTimeout, cfg.SendTimeout, cfg.LingerTimeout)
@@ -105,13 +108,15 @@ func (l *Loop) Draining() bool { return l.draining }
 
 // run serves until the engine closes, or drains to the last connection.
 func (l *Loop) run() error {
-	for !l.closing.Load() && !(l.draining && l.conns.open == 0) {
+	for !l.over() {
 		if err := l.turn(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+func (l *Loop) over() bool { return l.closing.Load() || l.draining && l.conns.open == 0 }
 
 // turn is one turn of the loop: wait once, handle what happened, send what is
 // ready to be sent.
@@ -196,10 +201,10 @@ func (l *Loop) unblocked(c *Conn, e *aio.Event) {
 	}
 	c.out.blocked = false
 	if e.Err != 0 {
-		l.end(c, FileFailed)
+		l.end(c, failure(e.Err))
 	}
 	c.deadline = l.now + l.sendTimeout
-	l.advance(c)
+	l.wake(c) // not now: it might get its turn twice
 }
 
 // broken ends a connection from the engine's side.
@@ -305,9 +310,11 @@ func (l *Loop) closeConn(c *Conn, reset bool) {
 	if c.state == connClosing || c.state == connFree {
 		return
 	}
-	if c.state == connSending && !c.out.done {
-		l.end(c, Aborted)
-		reset = true
+	if c.state == connSending {
+		if !c.out.done {
+			l.end(c, Aborted)
+		}
+		reset = reset || c.out.outcome.End != Complete
 	}
 	c.state = connClosing
 	c.deadline = 0
@@ -438,13 +445,7 @@ func (l *Loop) destroy() error {
 			}
 		}
 	}
-	l.posts.mu.Lock()
-	l.posts.over = true
-	for l.posts.busy > 0 {
-		l.posts.idle.Wait()
-	}
-	l.posts.mu.Unlock()
-	l.runPosts()
+	l.finishTasks()
 	l.stats.Driver = *l.driver.Stats()
 	err := l.driver.Destroy() // closes every descriptor, waits for the kernel
 	for i := range l.conns.slabs {
@@ -456,6 +457,23 @@ func (l *Loop) destroy() error {
 	}
 	l.Files.close()
 	return err
+}
+
+// finishTasks takes no posts any more and waits for the tasks, and for those
+// that they start when they are done.
+func (l *Loop) finishTasks() {
+	p := &l.posts
+	p.mu.Lock()
+	p.over = true
+	for p.busy > 0 || len(p.tasks)+len(p.funcs) > 0 {
+		for p.busy > 0 {
+			p.idle.Wait()
+		}
+		p.mu.Unlock()
+		l.runPosts()
+		p.mu.Lock()
+	}
+	p.mu.Unlock()
 }
 
 // lock binds the calling goroutine to its thread, and the thread to a core if

@@ -111,9 +111,9 @@ func (t *transfer) hold(r *Response) {
 // pump sends what the connection's transfer may send in this turn.
 func (l *Loop) pump(c *Conn) {
 	t := c.out
-	if t.lastSeg >= 0 && !c.corked {
-		c.corked = true
-		l.driver.Cork(c.token, true)
+	if cork := t.lastSeg >= 0; cork != c.corked {
+		c.corked = cork
+		l.driver.Cork(c.token, cork)
 	}
 	budget := l.turnBudget
 	for i := range t.segs {
@@ -130,6 +130,10 @@ func (l *Loop) pump(c *Conn) {
 			}
 		}
 		if s.File != nil {
+			if t.alone(i) && !s.File.unchanged(l.driver) {
+				l.end(c, FileChanged)
+				return
+			}
 			s.File.release()
 			s.File = nil
 		}
@@ -138,6 +142,13 @@ func (l *Loop) pump(c *Conn) {
 		l.driver.Push(c.token)
 	}
 	l.end(c, Complete)
+}
+
+// alone reports whether segment i is of a file that may change and is not the
+// one that is checked before the last bytes of the response.
+func (t *transfer) alone(i int) bool {
+	s := &t.segs[i]
+	return i < t.lastSeg && !s.inMemory() && s.File != t.segs[t.lastSeg].File && !s.File.private()
 }
 
 func (s *Segment) left() int64 {
@@ -211,11 +222,7 @@ func (l *Loop) account(c *Conn, t *transfer, s aio.Sent) bool {
 	case aio.EOF:
 		l.end(c, FileChanged)
 	default:
-		if peerGone(s.Err) {
-			l.end(c, PeerGone)
-		} else {
-			l.end(c, FileFailed)
-		}
+		l.end(c, failure(s.Err))
 	}
 	return false
 }

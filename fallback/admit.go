@@ -66,15 +66,16 @@ func (d *Driver) admit(i uint32, sl *slot, f *aio.File, off, n int64) int64 {
 	return 0
 }
 
-// readAhead starts to fetch the next chunk once pos is past the middle of the
-// last one, so that a cold file is not sent at one round trip to the disk a
-// chunk. Nothing is blocked on it.
+// readAhead starts to fetch the next chunk once pos is past the first quarter
+// of the last one, so that the disk works while the socket does: later would
+// leave it idle between chunks, at once would fetch a chunk in vain for every
+// short range. Nothing is blocked on it.
 func (d *Driver) readAhead(i uint32, sl *slot, pos int64) {
 	c := d.coldOf(sl)
 	if c == nil || c.file == nil || sl.flags&fetching != 0 || c.to >= c.file.Size {
 		return
 	}
-	if pos <= c.to-d.cfg.ColdChunk/2 || pos > c.to || d.resident(c.file, c.to, d.cfg.ColdChunk) {
+	if pos <= c.to-d.cfg.ColdChunk*3/4 || pos > c.to || d.resident(c.file, c.to, d.cfg.ColdChunk) {
 		return
 	}
 	d.fetch(i, sl, c, c.to)
@@ -153,7 +154,9 @@ func (d *Driver) resident(f *aio.File, off, n int64) bool {
 	return d.cached(f, off, n)
 }
 
-// cached asks the kernel whether a range of a file is in the page cache.
+// cached asks the kernel whether a range of a file is in the page cache. It
+// must not start to read what is not: that is the workers' task, who know how
+// much is wanted.
 func (d *Driver) cached(f *aio.File, off, n int64) bool {
 	if off < f.Size {
 		n = min(n, f.Size-off) // beyond the end nothing ever is
@@ -163,33 +166,27 @@ func (d *Driver) cached(f *aio.File, off, n int64) bool {
 		return d.probe(f, off, n, off) && (pageDown(off) == pageDown(last) || d.probe(f, off, n, last))
 	}
 	var st sys.Cachestat
-	if e := sys.CachestatRange(f.FD, off, n, &st); e != 0 {
-		f.Foreign = true // not ours to ask about, or Linux before 6.5
+	switch e := sys.CachestatRange(f.FD, off, n, &st); {
+	case e != 0: // not ours to ask about, or Linux before 6.5
+		f.Foreign = true
 		return d.cached(f, off, n)
-	}
-	if st.Cached >= uint64((pageDown(last)-pageDown(off))/pageSize+1) {
-		// Pages that are still being read count as cached. Whoever reads them
-		// has a fetch under way, so only then is a closer look needed.
-		return d.fetching == 0 || d.probe(f, off, n, last)
-	}
-	if st.Cached == 0 && d.probe(f, off, n, off) && uncounted(f, off) {
+	case st.Cached >= uint64((pageDown(last)-pageDown(off))/pageSize+1):
+		// Pages that are still being read count as cached. They are read in
+		// order, so the last one tells.
+		return d.probe(f, off, n, last)
+	case st.Cached == 0 && d.warm.covers(f, off, n):
+		// It was just read. The pages belong to another inode then, as they do
+		// on overlayfs, and cachestat is of no use.
 		f.Foreign = true
 		return d.cached(f, off, n)
 	}
 	return false
 }
 
-// uncounted reports whether cachestat does not count the page at off, which
-// could just be read from memory: the pages belong to another inode, as they do
-// on overlayfs. (Asked again, since the page may have come in between.)
-func uncounted(f *aio.File, off int64) bool {
-	var st sys.Cachestat
-	return sys.CachestatRange(f.FD, off, 1, &st) == 0 && st.Cached == 0
-}
-
 // probe reports whether the byte at pos, which stands for n bytes from off, can
 // be read without waiting. Past the end of the file it can: there is nothing to
-// wait for.
+// wait for. If the page is not there the kernel begins to read ahead, as far as
+// it sees fit.
 func (d *Driver) probe(f *aio.File, off, n, pos int64) bool {
 	var b [1]byte
 	_, e := sys.PreadNowait(f.FD, b[:], pos)

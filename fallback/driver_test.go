@@ -174,6 +174,62 @@ func TestResetTold(t *testing.T) {
 	}
 }
 
+// TestFairness has some connections with much to say and many that send one
+// byte: a few turns are enough for all to have their share, although there are
+// fewer buffers than connections and hundreds of turns would be needed for the
+// backlog.
+func TestFairness(t *testing.T) {
+	const loud, quiet, buffers = 16, 50, 8
+	r := newRig(t, aio.Config{RecvBuffers: buffers, RecvBufferSize: 1024})
+	r.ev = make([]aio.Event, 4*(loud+quiet))
+	peers := make([]*testenv.Peer, loud+quiet)
+	for i := range peers {
+		var fd int
+		fd, peers[i] = testenv.Pair(t, testenv.SockOptions{})
+		if err := r.Open(aio.MakeToken(uint32(i+1), 1), fd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := r.Wait(r.ev, 0); n != 0 || err != nil {
+		t.Fatalf("%d events, %v", n, err)
+	}
+	const backlog = 128 << 10
+	for _, p := range peers[:loud] {
+		for n, b := 0, make([]byte, backlog); n < backlog; {
+			k, e := p.Send(b[n:])
+			if e == syscall.EAGAIN {
+				break // as much as the sockets take: tens of KiB at least
+			}
+			n += k
+		}
+	}
+	// The loud ones are known to the driver before the quiet ones speak.
+	if n, err := r.Wait(r.ev, time.Second); n != buffers || err != nil {
+		t.Fatalf("%d events, %v", n, err)
+	}
+	for _, p := range peers[loud:] {
+		p.MustSend(t, []byte{1})
+	}
+	served := 0
+	for turn := 1; served < quiet; turn++ {
+		if turn > 10*(loud+quiet)/buffers {
+			t.Fatalf("%d of %d served after %d turns", served, quiet, turn)
+		}
+		n, err := r.Wait(r.ev, time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > buffers {
+			t.Fatalf("%d events with bytes in %d buffers", n, buffers)
+		}
+		for _, ev := range r.ev[:n] {
+			if ev.Token.Slot() > loud {
+				served++
+			}
+		}
+	}
+}
+
 func TestQueue(t *testing.T) {
 	var q queue
 	q.grow(4)

@@ -1,12 +1,10 @@
 package fallback
 
 import (
-	"os"
 	"testing"
 
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/aio/aiotest"
-	"github.com/fserve/fserve/internal/testenv"
 )
 
 func newDriver(t testing.TB, cfg aio.Config) aio.Driver {
@@ -19,5 +17,3 @@ func newDriver(t testing.TB, cfg aio.Config) aio.Driver {
 }
 
 func TestConformance(t *testing.T) { aiotest.Run(t, newDriver) }
-
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }

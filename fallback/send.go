@@ -196,7 +196,7 @@ func (d *Driver) bySplice(sl *slot, f *aio.File, off, n int64, more bool) (m mov
 		k, e := sys.SpliceFromFile(p.w, f.FD, off+m.n, int(min(n-m.n, int64(p.size))))
 		switch {
 		case e != 0:
-			m.err = e
+			m.err = ofFile(e)
 			m.refused = m.n == 0 && aio.Classify(e) == aio.Unsupported
 			return m
 		case k == 0:
@@ -235,6 +235,15 @@ func (d *Driver) drain(sl *slot, p *pipe, n int64, more bool) (m moved) {
 	return m
 }
 
+// ofFile returns the error of a read. EAGAIN, which no regular file should give,
+// would be taken for a full socket, and the edge for that would never come.
+func ofFile(e syscall.Errno) syscall.Errno {
+	if e == syscall.EAGAIN {
+		return syscall.EIO
+	}
+	return e
+}
+
 // returnPipe gives the slot's pipe back if it is empty.
 func (d *Driver) returnPipe(sl *slot) {
 	if sl.pipe != 0 && d.pipes.table[sl.pipe-1].n == 0 {
@@ -255,7 +264,7 @@ func (d *Driver) byCopy(sl *slot, f *aio.File, off, n int64, more bool) (m moved
 		k, e := sys.Pread(f.FD, d.scratch[:min(n-m.n, copySize)], off+m.n)
 		switch {
 		case e != 0:
-			m.err = e
+			m.err = ofFile(e)
 			return m
 		case k == 0:
 			m.eof = true

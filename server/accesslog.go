@@ -107,13 +107,7 @@ func (s *session) startLog(c *engine.Conn, status, headLen int) {
 	h := &s.head
 	x.logged, x.headLen = true, headLen
 	x.request = append(x.request[:0], '"')
-	if h.Len() > 0 {
-		x.request = appendEscaped(x.request, h.Method())
-		x.request = append(x.request, ' ')
-		x.request = appendEscaped(x.request, h.Target())
-		x.request = append(x.request, " HTTP/1."...)
-		x.request = append(x.request, '0'+h.Minor)
-	}
+	x.request = appendEscaped(x.request, requestLine(h.Raw()))
 	x.request = append(x.request, '"', ' ')
 	x.request = strconv.AppendInt(x.request, int64(status), 10)
 	x.suffix = append(x.suffix[:0], ' ')
@@ -121,6 +115,19 @@ func (s *session) startLog(c *engine.Conn, status, headLen int) {
 	x.suffix = append(x.suffix, ' ')
 	x.suffix = appendQuoted(x.suffix, h.Get(wire.UserAgent))
 	x.suffix = append(x.suffix, '\n')
+}
+
+// maxRequestLine bounds the part of a request that is logged, in bytes; what was
+// refused may have no end of line.
+const maxRequestLine = 9 << 10
+
+// requestLine returns the first line of a request, or of what came in its place.
+func requestLine(raw []byte) []byte {
+	raw = bytes.TrimPrefix(raw, []byte("\r\n")) // RFC 9112 section 2.2
+	if i := bytes.IndexAny(raw, "\r\n"); i >= 0 {
+		raw = raw[:i]
+	}
+	return raw[:min(len(raw), maxRequestLine)]
 }
 
 // finish writes the line of a response that has ended.

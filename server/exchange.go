@@ -31,10 +31,11 @@ type exchange struct {
 	raw     []byte // the request head
 	data    []byte // the body
 
-	route *Route
-	ctx   *fasthttp.RequestCtx
-	view  connView
-	panic any
+	route  *Route
+	ctx    *fasthttp.RequestCtx
+	view   connView
+	failed bool   // the handler panicked, or the stream that it left broke off
+	extra  []byte // field lines that the handler adds to a file's response
 
 	open openTask
 
@@ -69,6 +70,9 @@ func (s *session) put(c *engine.Conn, x *exchange) {
 	if c != nil {
 		c.Data = nil
 	}
+	if x.timedOut() != nil {
+		return // the handler goes on with what the exchange refers to
+	}
 	if cap(x.data) > maxKept {
 		x.data = nil
 	}
@@ -79,7 +83,7 @@ func (s *session) put(c *engine.Conn, x *exchange) {
 	}
 	*x = exchange{
 		s: s, ctx: x.ctx, next: s.free,
-		raw: x.raw[:0], data: x.data[:0], request: x.request[:0], suffix: x.suffix[:0],
+		raw: x.raw[:0], data: x.data[:0], extra: x.extra[:0], request: x.request[:0], suffix: x.suffix[:0],
 	}
 	s.free = x
 }
@@ -114,9 +118,7 @@ func (s *session) body(c *engine.Conn, x *exchange, p []byte) int {
 	if x.chunked {
 		var r wire.Reason
 		if n, done, r = s.chunkedBody(x, p); r != wire.OK {
-			x.wants = wantsNothing
-			s.head = wire.Head{}
-			s.refuse(c, r)
+			s.badBody(c, x, r)
 			return len(p)
 		}
 	} else {
@@ -140,6 +142,24 @@ func (s *session) chunkedBody(x *exchange, p []byte) (n int, done bool, r wire.R
 		r = wire.BodyTooLarge
 	}
 	return n, x.chunks.Done(), r
+}
+
+// badBody ends a connection on which nobody knows where the next request begins.
+func (s *session) badBody(c *engine.Conn, x *exchange, r wire.Reason) {
+	was := x.wants
+	x.wants = wantsNothing
+	if was == wantsHandler {
+		s.resume(x)
+		s.refuse(c, r)
+		return
+	}
+	// The request has had its answer. An empty one more sends nothing and ends
+	// the connection as the answer should have: lingering, so that what the
+	// client is still sending does not turn the end into a reset.
+	s.stats.Refused[r]++
+	c.CloseAfter(true)
+	s.resp.Head, s.resp.Body = nil, nil
+	c.Respond(&s.resp)
 }
 
 func (s *session) bodyDone(c *engine.Conn, x *exchange) {

@@ -86,13 +86,12 @@ func (s *session) failDir(c *engine.Conn) {
 	if name == "" {
 		name = "."
 	}
-	o := s.srv.root.Open(name, false)
-	if o.FD < 0 && o.Err == 0 && o.Stat.Mode&syscall.S_IFMT == syscall.S_IFDIR {
-		s.plan.Fail(http.StatusForbidden, &s.req, s.srv.policy)
-		s.respondPlan(c, nil)
+	// The slash at the end of name makes a file ENOTDIR: nothing is ever open.
+	if o := s.srv.root.Open(name, false); o.Err != 0 {
+		s.failFile(c, o.Err)
 		return
 	}
-	s.failFile(c, syscall.ENOENT)
+	s.failFile(c, syscall.EACCES)
 }
 
 func (s *session) failFile(c *engine.Conn, e syscall.Errno) {
@@ -110,7 +109,7 @@ func (s *session) answer(c *engine.Conn, f *engine.File, name []byte) {
 		f.Data = v
 	}
 	now := s.clock.unix(s.loop.Now())
-	if f.Body != nil && s.req.Plain() && !s.req.HTTP10 && !c.Closing() {
+	if f.Body != nil && s.req.Plain() && !s.req.HTTP10 && !c.Closing() && len(extraOf(c)) == 0 {
 		if hot := s.hot(f, v, now); hot != nil {
 			s.segs = append(s.segs[:0], engine.Segment{Mem: hot, File: f})
 			s.respond(c, http.StatusOK, len(hot)-len(f.Body), nil, s.segs)

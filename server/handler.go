@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -55,8 +58,9 @@ func (s *session) run(c *engine.Conn, x *exchange) {
 		x.ctx = new(fasthttp.RequestCtx)
 	}
 	x.view = connView{remote: net.TCPAddrFromAddrPort(c.RemoteAddr()), local: s.loop.Addr(c.Listener())}
-	x.ctx.Init2(&x.view, nil, true)
+	x.ctx.Init2(&x.view, handlerLog{s.srv.cfg.Log}, true)
 	if err := s.parser.read(x.ctx, x.raw, x.data); err != nil {
+		s.resume(x)
 		s.fail(c, http.StatusBadRequest) // fasthttp is stricter than package wire here
 		return
 	}
@@ -70,24 +74,48 @@ func (s *session) run(c *engine.Conn, x *exchange) {
 	s.handled(c, x)
 }
 
-// call runs the handler; what it panics with is kept.
+// call runs the handler, and reads the stream if it leaves one as the body.
 func (x *exchange) call() {
+	log := x.s.srv.cfg.Log
 	defer func() {
 		if v := recover(); v != nil {
-			x.panic = v
-			x.s.srv.cfg.Log.Error("handler panicked", "route", x.route.Prefix, "panic", v, "stack", string(debug.Stack()))
+			x.failed = true
+			log.Error("handler panicked", "route", x.route.Prefix, "panic", v, "stack", string(debug.Stack()))
 		}
 	}()
 	x.route.Handler(x.ctx)
+	if err := x.readStream(); err != nil {
+		x.failed = true
+		log.Error("handler's body broke off", "route", x.route.Prefix, "err", err)
+	}
+}
+
+// readStream replaces a body stream by its content: the loop sends memory.
+func (x *exchange) readStream() error {
+	r := &x.ctx.Response
+	if x.timedOut() != nil || !r.IsBodyStream() {
+		return nil
+	}
+	var body bytes.Buffer
+	if err := r.BodyWriteTo(&body); err != nil {
+		return err
+	}
+	r.SetBodyRaw(body.Bytes())
+	return nil
+}
+
+// timedOut returns the response of a handler that has given up waiting for its
+// own work (fasthttp.TimeoutHandler), else nil. That work may still be using the
+// RequestCtx, which must be left to it.
+func (x *exchange) timedOut() *fasthttp.Response {
+	if x.ctx == nil {
+		return nil
+	}
+	return x.ctx.LastTimeoutErrorResponse()
 }
 
 // Run implements engine.Task: a blocking handler on its goroutine.
-func (x *exchange) Run() {
-	x.call()
-	if x.panic == nil {
-		x.ctx.Response.Body() // a stream is read here, where it may block
-	}
-}
+func (x *exchange) Run() { x.call() }
 
 // Done implements engine.Task.
 func (x *exchange) Done(*engine.Loop) {
@@ -102,27 +130,39 @@ func (x *exchange) Done(*engine.Loop) {
 // handled sends what the handler of x has left in its context.
 func (s *session) handled(c *engine.Conn, x *exchange) {
 	s.resume(x)
-	if x.panic != nil {
+	if x.failed {
 		s.fail(c, http.StatusInternalServerError)
 		return
 	}
-	ctx := x.ctx
-	if ctx.Response.ConnectionClose() {
+	r := x.timedOut()
+	if r == nil {
+		r = &x.ctx.Response
+	}
+	if r.ConnectionClose() {
 		c.CloseAfter(false)
 	}
-	if name, ok := ctx.UserValue(fileKey{}).(string); ok {
-		s.handlerFile(c, ctx, name)
+	if r == &x.ctx.Response {
+		if name, ok := x.ctx.UserValue(fileKey{}).(string); ok {
+			s.handlerFile(c, x, name)
+			return
+		}
+	}
+	s.handlerBody(c, x, r)
+}
+
+// handlerBody sends a response that a handler has made itself.
+func (s *session) handlerBody(c *engine.Conn, x *exchange, r *fasthttp.Response) {
+	status := r.StatusCode()
+	if status < 200 || status > 599 { // an interim one would leave the client waiting
+		s.srv.cfg.Log.Error("handler answered with a status that ends no request", "route", x.route.Prefix, "status", status)
+		s.fail(c, http.StatusInternalServerError)
 		return
 	}
-	r := &ctx.Response
 	body := r.Body()
-	if status := r.StatusCode(); status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified {
-		r.Header.SetContentLength(len(body))
+	if status == http.StatusNoContent || status == http.StatusNotModified {
+		body = nil
 	} else {
-		body = nil
-	}
-	if string(s.head.Method()) == http.MethodHead {
-		body = nil
+		r.Header.SetContentLength(len(body))
 	}
 	if c.Closing() {
 		r.Header.SetConnectionClose()
@@ -130,34 +170,58 @@ func (s *session) handled(c *engine.Conn, x *exchange) {
 		r.Header.Set("Connection", "keep-alive")
 	}
 	s.out = append(s.out[:0], r.Header.Header()...)
+	s.setDate()
 	s.segs = s.segs[:0]
-	if len(body) > 0 {
+	if len(body) > 0 && string(s.head.Method()) != http.MethodHead {
 		s.segs = append(s.segs, engine.Segment{Mem: body})
 	}
-	s.respond(c, max(r.StatusCode(), 200), len(s.out), s.out, s.segs)
+	s.respond(c, status, len(s.out), s.out, s.segs)
+}
+
+// setDate sets the Date of a head that fasthttp rendered: its own clock ticks
+// once a second, at no particular instant, and stands still on a busy machine.
+func (s *session) setDate() {
+	const name = "\r\nDate: "
+	if i := bytes.Index(s.out, []byte(name)); i >= 0 && len(s.out)-i >= len(name)+len(s.clock.date) {
+		copy(s.out[i+len(name):], s.clock.date[:])
+	}
 }
 
 // handlerFile sends the file that a handler has asked for.
-func (s *session) handlerFile(c *engine.Conn, ctx *fasthttp.RequestCtx, name string) {
-	if !strings.HasPrefix(name, "/") || !engine.Clean(strings.Trim(name, "/")) && name != "/" {
+func (s *session) handlerFile(c *engine.Conn, x *exchange, name string) {
+	if !cleanPath(name) {
 		s.srv.cfg.Log.Error("ServeFile: not a clean absolute path", "path", name)
 		s.fail(c, http.StatusInternalServerError)
 		return
 	}
-	s.extra = s.extra[:0]
-	for k, v := range ctx.Response.Header.All() {
+	for k, v := range x.ctx.Response.Header.All() {
 		if !describesFile(string(k)) {
-			s.extra = append(append(append(append(s.extra, k...), ": "...), v...), "\r\n"...)
+			x.extra = append(append(append(append(x.extra, k...), ": "...), v...), "\r\n"...)
 		}
 	}
 	s.req.Path = []byte(name)
 	s.file(c)
 }
 
+// extraOf returns the field lines that a handler adds to the response of c.
+func extraOf(c *engine.Conn) []byte {
+	if x, ok := c.Data.(*exchange); ok {
+		return x.extra
+	}
+	return nil
+}
+
+// cleanPath reports whether path is one that a request could have: a root or
+// what lies below it, normalised. A slash at the end asks for the index.
+func cleanPath(path string) bool {
+	name, ok := strings.CutPrefix(path, "/")
+	return ok && (name == "" || name != "." && fs.ValidPath(strings.TrimSuffix(name, "/")))
+}
+
 // describesFile names the fields that the file's own plan sets.
 func describesFile(field string) bool {
-	switch field {
-	case "Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "Etag", "ETag", "Last-Modified",
+	switch http.CanonicalHeaderKey(field) {
+	case "Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "Etag", "Last-Modified",
 		"Date", "Server", "Connection", "Transfer-Encoding":
 		return true
 	}
@@ -171,8 +235,8 @@ type ctxParser struct {
 }
 
 func (p *ctxParser) read(ctx *fasthttp.RequestCtx, head, body []byte) error {
-	if p.buf == nil {
-		p.buf = bufio.NewReaderSize(&p.src, 64<<10)
+	if p.buf == nil || p.buf.Size() < len(head) { // fasthttp wants a head to fit
+		p.buf = bufio.NewReaderSize(&p.src, max(len(head), 16<<10))
 	}
 	p.src.Reset(head)
 	p.buf.Reset(&p.src)
@@ -182,6 +246,12 @@ func (p *ctxParser) read(ctx *fasthttp.RequestCtx, head, body []byte) error {
 	ctx.Request.SetBodyRaw(body)
 	return nil
 }
+
+// handlerLog is where RequestCtx.Logger of a handler writes.
+type handlerLog struct{ log *slog.Logger }
+
+// Printf implements fasthttp.Logger.
+func (l handlerLog) Printf(format string, args ...any) { l.log.Info(fmt.Sprintf(format, args...)) }
 
 // connView is the connection as a handler's RequestCtx sees it: addresses only.
 type connView struct{ remote, local net.Addr }

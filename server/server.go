@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"sort"
@@ -64,7 +65,8 @@ type Route struct {
 	Prefix string
 	// Handler answers. Unless Blocking is set it runs on an event loop and must
 	// not block: everything else waits meanwhile. It may call ServeFile. The
-	// RequestCtx must not be kept.
+	// RequestCtx must not be kept. A body stream is read to its end, into
+	// memory, before the response begins; Hijack does nothing.
 	Handler fasthttp.RequestHandler
 	// Blocking runs the handler on a goroutine.
 	Blocking bool
@@ -119,7 +121,7 @@ func (s *Server) prepare() (err error) {
 	}
 	c.Limits = c.Limits.WithDefaults()
 	for _, name := range c.Index {
-		if !engine.Clean(name) || strings.Contains(name, "/") {
+		if !fs.ValidPath(name) || name == "." || strings.Contains(name, "/") {
 			return fmt.Errorf("%w: index %q is not a file name", ErrConfig, name)
 		}
 	}

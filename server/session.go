@@ -29,7 +29,6 @@ type session struct {
 	out     []byte // response head
 	pathBuf []byte
 	nameBuf []byte
-	extra   []byte // field lines that a handler adds to a file's response
 	parser  ctxParser
 	free    *exchange
 }
@@ -133,9 +132,13 @@ func (s *session) refuse(c *engine.Conn, r wire.Reason) {
 	s.fail(c, r.Status())
 }
 
-// fail answers with a status outside of any request that was read whole.
+// fail answers the request in s.head, as far as it was read, with a status and
+// closes.
 func (s *session) fail(c *engine.Conn, status int) {
 	s.req = httpfile.Request{Method: httpfile.MethodGet}
+	if string(s.head.Method()) == http.MethodHead {
+		s.req.Method = httpfile.MethodHead
+	}
 	s.plan.Fail(status, &s.req, s.srv.policy)
 	c.CloseAfter(true)
 	s.respondPlan(c, nil)
@@ -145,6 +148,9 @@ func (s *session) fail(c *engine.Conn, status int) {
 func (s *session) Timeout(c *engine.Conn) {
 	s.clock.at(s.loop.Now())
 	s.head = wire.Head{}
+	if x, ok := c.Data.(*exchange); ok && x.wants == wantsHandler {
+		s.resume(x) // it is the body that is late
+	}
 	s.fail(c, http.StatusRequestTimeout)
 }
 
@@ -188,9 +194,7 @@ func (s *session) Closed(c *engine.Conn) {
 // respondPlan sends what s.plan says, with f as the file of its segments.
 func (s *session) respondPlan(c *engine.Conn, f *engine.File) {
 	p := &s.plan
-	if len(s.extra) > 0 {
-		p.Extra, s.extra = s.extra, s.extra[:0]
-	}
+	p.Extra = extraOf(c)
 	conn := s.req.Conn(!c.Closing())
 	s.out = p.AppendHead(s.out[:0], s.clock.date[:], conn)
 	s.segs = s.segs[:0]

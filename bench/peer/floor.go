@@ -18,8 +18,9 @@ import (
 
 const (
 	// floorMemory is the largest body that the floor sends from memory
-	// together with its head; larger ones go through sendfile.
-	floorMemory = 16 << 10
+	// together with its head; larger ones go through sendfile, which at
+	// 16 KiB costs a fifth less than the copy.
+	floorMemory = 4 << 10
 
 	// floorTurn is what one connection is sent at most in one turn, in bytes
 	// (nginx: sendfile_max_chunk). Half as much costs more CPU per byte.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -28,6 +29,15 @@ func (o *options) serve() error {
 	// Before the server is up, so that an early signal is not lost.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	// One more than the loops need: a loop that waits in the kernel then keeps
+	// its processor, instead of having it taken away every 20 us and looking
+	// for it again (the runtime does so when no processor is idle).
+	loops := max(o.workers, 1)
+	if o.workers == 0 {
+		loops = runtime.GOMAXPROCS(0)
+	}
+	o.workers = loops
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+1))
 	srv, err := server.New(o.config(log))
 	if err != nil {
 		return errors.Join(failed(err), closeLog())

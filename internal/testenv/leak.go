@@ -72,23 +72,29 @@ func checkFDs(t testing.TB, before map[int]string) {
 	t.Helper()
 	var leaked []string
 	if Eventually(leakPatience, func() bool {
-		leaked = leaked[:0]
-		for fd, target := range FDs(t) {
-			if before[fd] != target {
-				leaked = append(leaked, fmt.Sprintf("%d -> %s", fd, target))
-			}
-		}
+		leaked = newFDs(before, FDs(t))
 		return len(leaked) == 0
 	}) {
 		return
 	}
-	sort.Strings(leaked)
 	more := ""
 	if n := len(leaked); n > 20 {
 		more = fmt.Sprintf("\n... and %d more", n-20)
 		leaked = leaked[:20]
 	}
 	t.Errorf("descriptors leaked:\n%s%s", strings.Join(leaked, "\n"), more)
+}
+
+// newFDs names the descriptors that are new or refer to something else now.
+func newFDs(before, after map[int]string) []string {
+	var names []string
+	for fd, target := range after {
+		if before[fd] != target {
+			names = append(names, fmt.Sprintf("%d -> %s", fd, target))
+		}
+	}
+	sort.Strings(names)
+	return names
 }
 
 func checkGoroutines(t testing.TB, before int) {

@@ -91,7 +91,7 @@ func (p Pattern) mismatch(got []byte, off int64) error {
 	if at < 0 {
 		return err
 	}
-	delta := (int64(at) - off - p.shift) % patternPeriod
+	delta := (int64(at) - (off+p.shift)%patternPeriod + patternPeriod) % patternPeriod
 	return fmt.Errorf("%w: these bytes belong %d bytes further on, modulo %d", err, delta, patternPeriod)
 }
 

@@ -172,16 +172,17 @@ func parseWeighted(elem []byte) (name []byte, q int16, ok bool) {
 		return nil, 0, false
 	}
 	rest = trimOWS(rest[1:])
-	if len(rest) < 3 || toLower(rest[0]) != 'q' || rest[1] != '=' {
+	if len(rest) < len("q=0") || toLower(rest[0]) != 'q' || rest[1] != '=' {
 		return nil, 0, false
 	}
 	q, ok = parseQ(rest[2:])
 	return name, q, ok
 }
 
-// parseQ reads a qvalue (RFC 9110 12.4.2) in thousandths: 0, 1, up to three decimals.
+// parseQ reads a qvalue (RFC 9110 12.4.2) in thousandths: 0, 1, up to three
+// decimals. b is not empty.
 func parseQ(b []byte) (q int16, ok bool) {
-	if len(b) == 0 || len(b) > len("0.000") || b[0] != '0' && b[0] != '1' {
+	if len(b) > len("0.000") || b[0] != '0' && b[0] != '1' {
 		return 0, false
 	}
 	q = int16(b[0]-'0') * 1000

@@ -69,6 +69,8 @@ func TestNegotiate(t *testing.T) {
 		{"gzip;q=1.001", all, Identity},
 		{"gzip;q=1.000", all, Gzip},
 		{"gzip;q=0.0000", all, Identity},
+		{"br;q=0.0000, gzip", all, Identity},
+		{"br;q=0.1x, gzip", all, Identity},
 		{"gzip;q=1.", all, Gzip}, // qvalue = "0" [ "." 0*3DIGIT ]
 		{"gzip;q=", all, Identity},
 		{"gzip;q=.5", all, Identity},

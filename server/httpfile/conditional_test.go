@@ -176,6 +176,7 @@ func TestDate(t *testing.T) {
 		{"Sun Nov  6 08:49:37 1994", want},
 		{"Mon, 06 Nov 1994 08:49:37 GMT", want}, // the wrong day is not refused
 		{"Sun Nov 06 08:49:37 1994", want},
+		{"Sat Jan  1 00:00:00 2000", 946684800},
 		{"Sat, 31 Dec 2016 23:59:60 GMT", 1483228800},
 		{"Thu, 29 Feb 2024 00:00:00 GMT", 1709164800},
 		{"Tue, 29 Feb 2000 00:00:00 GMT", 951782400},
@@ -217,6 +218,29 @@ func TestDate(t *testing.T) {
 		if sec != c.sec && ok || ok != (c.sec != 0) {
 			t.Errorf("%q: %d, %v, want %d", c.date, sec, ok, c.sec)
 		}
+	}
+}
+
+// TestDateBytes puts every interesting byte in every place of the three forms.
+func TestDateBytes(t *testing.T) {
+	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	for _, form := range []string{testDate, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"} {
+		for i := range len(form) + 1 {
+			for _, c := range []byte("0123456789 ,:-/xGMTN\x00\xff") {
+				checkDate(t, form[:i]+string([]byte{c})+form[min(i+1, len(form)):], now) // in its place
+				checkDate(t, form[:i]+string([]byte{c})+form[i:], now)                   // before it
+			}
+			checkDate(t, form[:i], now)
+			checkDate(t, form[:i]+form[min(i+1, len(form)):], now)
+		}
+	}
+}
+
+func checkDate(t *testing.T, date string, now time.Time) {
+	t.Helper()
+	want, valid := modelDate(date, now)
+	if sec, ok := parseDate([]byte(date), now.UnixNano()); ok != valid || ok && sec != want.Unix() {
+		t.Errorf("%q: %d, %v, want %v, %v", date, sec, ok, want, valid)
 	}
 }
 

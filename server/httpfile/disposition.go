@@ -42,12 +42,12 @@ func cleanName(name string) string {
 	return b.String()
 }
 
-// asciiName replaces what not every client reads alike in a quoted string: '"'
-// for which some know no escape, '%' which some decode (RFC 6266 appendix D),
-// and all that is not ASCII.
+// asciiName replaces in a clean name what not every client reads alike in a
+// quoted string: '"' for which some know no escape, '%' which some decode
+// (RFC 6266 appendix D), and all that is not ASCII.
 func asciiName(name string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f || r == '"' || r == '%' || r == '\\' {
+		if r >= utf8.RuneSelf || r == '"' || r == '%' {
 			return '_'
 		}
 		return r

@@ -1,6 +1,9 @@
 package httpfile
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestETag(t *testing.T) {
 	for _, c := range []struct {
@@ -22,7 +25,9 @@ func TestETag(t *testing.T) {
 		{File{MtimeNs: testMtime, Size: 20, Hash: "a b"}, testTag},
 		{File{MtimeNs: testMtime, Size: 20, Hash: "a\r\nX: y"}, testTag},
 		{File{MtimeNs: testMtime, Size: 20, Hash: "\xff"}, testTag},
-		{File{MtimeNs: testMtime, Size: 20, Hash: string(make([]byte, 300))}, testTag},
+		{File{MtimeNs: testMtime, Size: 20, Hash: "a\x7f"}, testTag},
+		{File{MtimeNs: testMtime, Size: 20, Hash: strings.Repeat("a", 257)}, testTag},
+		{File{MtimeNs: testMtime, Size: 20, Hash: strings.Repeat("a", 256)}, `"` + strings.Repeat("a", 256) + `"`},
 	} {
 		c.file.Path = "/f"
 		f := testFacts(t, Config{}, c.file)

@@ -82,6 +82,8 @@ func TestHead(t *testing.T) {
 		{"download", testFile, testNow, "GET /a/file.txt?download", lines("HTTP/1.1 200 OK", date, "Server: fserve", modified,
 			"ETag: "+testTag, "Cache-Control: max-age=60", "Accept-Ranges: bytes", nosniff, text,
 			`Content-Disposition: attachment; filename="file.txt"`, "Content-Length: 20")},
+		{"another query", testFile, testNow, "GET /a/file.txt?upload", lines("HTTP/1.1 200 OK", date, "Server: fserve", modified,
+			"ETag: "+testTag, "Cache-Control: max-age=60", "Accept-Ranges: bytes", nosniff, text, "Content-Length: 20")},
 		{"download of a part", testFile, testNow, "GET /a/file.txt?download\nRange: bytes=0-0", lines("HTTP/1.1 206 Partial Content", date,
 			"Server: fserve", modified, "ETag: "+testTag, "Cache-Control: max-age=60", "Accept-Ranges: bytes", nosniff, text,
 			`Content-Disposition: attachment; filename="file.txt"`, "Content-Range: bytes 0-0/20", "Content-Length: 1")},

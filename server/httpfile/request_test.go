@@ -60,6 +60,10 @@ func TestAddFieldRepeated(t *testing.T) {
 	if string(r.Range) != "repeated" || string(r.IfRange) != "repeated" {
 		t.Errorf("Range %q, If-Range %q", r.Range, r.IfRange)
 	}
+	r = parseRequest(t, "GET\nIf-Modified-Since: x\nIf-Unmodified-Since: y\nIf-Unmodified-Since: y\nIf-Modified-Since: x")
+	if string(r.IfModifiedSince) != "repeated" || string(r.IfUnmodifiedSince) != "repeated" {
+		t.Errorf("If-Modified-Since %q, If-Unmodified-Since %q", r.IfModifiedSince, r.IfUnmodifiedSince)
+	}
 	value := []byte("v")
 	if string(Single(value, false)) != "v" || Single(nil, false) != nil || string(Single(value, true)) != "repeated" {
 		t.Error("Single")

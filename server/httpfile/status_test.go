@@ -41,6 +41,7 @@ func TestStatusOfNode(t *testing.T) {
 		{syscall.S_IFLNK | 0o777, "/link", 404},
 		{syscall.S_IFLNK | 0o777, "/link/", 404},
 		{0, "/f", 404},
+		{syscall.S_IFDIR | 0o755, "", 301},
 	} {
 		if got := StatusOfNode(c.mode, []byte(c.path)); got != c.want {
 			t.Errorf("%o %s: %d, want %d", c.mode, c.path, got, c.want)

@@ -92,7 +92,7 @@ var builtinTypes = map[string]string{
 	"sql": "application/sql", "graphql": "application/graphql",
 	"go": "text/plain", "c": "text/plain", "h": "text/plain", "cc": "text/plain",
 	"cpp": "text/plain", "hpp": "text/plain", "rs": "text/plain", "py": "text/plain",
-	"rb": "text/plain", "pl": "text/plain", "sh": "text/plain", "ts": "text/plain",
+	"rb": "text/plain", "pl": "text/plain", "sh": "text/plain",
 	"tsx": "text/plain", "jsx": "text/javascript", "java": "text/plain", "lua": "text/plain",
 
 	// Images
@@ -118,7 +118,7 @@ var builtinTypes = map[string]string{
 	"ogv": "video/ogg", "mov": "video/quicktime", "qt": "video/quicktime",
 	"mkv": "video/x-matroska", "avi": "video/x-msvideo", "wmv": "video/x-ms-wmv",
 	"flv": "video/x-flv", "mpg": "video/mpeg", "mpeg": "video/mpeg", "3gp": "video/3gpp",
-	"3g2": "video/3gpp2", "m2ts": "video/mp2t", "mts": "video/mp2t",
+	"3g2": "video/3gpp2", "ts": "video/mp2t", "m2ts": "video/mp2t", "mts": "video/mp2t",
 	"m3u8": "application/vnd.apple.mpegurl", "mpd": "application/dash+xml",
 
 	// Fonts

@@ -30,6 +30,7 @@ func TestContentType(t *testing.T) {
 		{plain, "/i.jxl", "image/jxl"},
 		{plain, "/f.woff2", "font/woff2"},
 		{plain, "/v.mp4", "video/mp4"},
+		{plain, "/segment1.ts", "video/mp2t"}, // HLS is served more often than TypeScript
 		{plain, "/x.tar.gz", "application/gzip"},
 		{plain, "/x.zst", "application/zstd"},
 		{plain, "/x.deb", "application/vnd.debian.binary-package"},

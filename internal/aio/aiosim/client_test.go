@@ -172,6 +172,34 @@ func TestOnData(t *testing.T) {
 	r.end()
 }
 
+// TestMemoryFile: a copy stays what it is, whatever becomes of the memory.
+func TestMemoryFile(t *testing.T) {
+	r := newRig(t, Config{})
+	p := []byte("0123456789")
+	fd, e := r.w.MemoryFile(p)
+	if e != 0 {
+		t.Fatal(e)
+	}
+	p[4] = 'x'
+	c, tok := r.connect(ClientConfig{})
+	c.Expect(Bytes([]byte("3456")))
+	f := &aio.File{FD: fd}
+	if st, e := r.d.Stat(f); e != 0 || st.Size != 10 {
+		t.Errorf("size %d, error %v", st.Size, e)
+	}
+	var q [20]byte
+	if n, e := r.d.ReadAt(f, q[:], 5); e != 0 || string(q[:n]) != "56789" {
+		t.Errorf("read %q, error %v", q[:n], e)
+	}
+	wantSent(t, r.d.SendFile(tok, f, 3, 4, false), 4, aio.OK)
+	r.run()
+	if c.Result().Responses != 1 {
+		t.Errorf("the client received %+v", c.Result())
+	}
+	r.w.CloseFile(fd)
+	r.end()
+}
+
 // TestResetWhileReading: nothing is received after a client's own reset.
 func TestResetWhileReading(t *testing.T) {
 	r := newRig(t, Config{})

@@ -43,8 +43,9 @@
 //	}
 //
 // What Check prints holds the seed: run it alone, with a larger Config.LogSize
-// or with Config.Panic, to see more. MaxTurn, Client.Held,
-// Client.CorkTimeouts and Driver.Stats are there for tests of how well, not only whether, it was done.
+// or with Config.Panic, to see more. MaxTurn, Client.Held, Client.CorkTimeouts
+// and Driver.Stats are there for tests of how well, not only whether, it was
+// done.
 //
 // Files change at once. Changes that At makes happen inside Wait, so that what
 // Stat told holds until the next Wait (StatTouch aside).

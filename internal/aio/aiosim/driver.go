@@ -80,9 +80,9 @@ type fetch struct {
 
 // ahead is what splice took into the slot's pipe and has not yet sent.
 type ahead struct {
-	fd      int32
-	content Content
-	off, n  int64
+	fd     int32
+	off, n int64 // of the file
+	chunk  chunk // what the file had there; off+n is its end
 }
 
 // driver implements aio.Driver.

@@ -25,6 +25,7 @@ const (
 	secondAttempt
 	closesBlockedFile
 	closesFileEarly
+	closesPinned
 	sendAfterCloseWrite
 	sendToListener
 	acceptsConnection
@@ -134,13 +135,13 @@ func (r *refServer) plantBlocked(c *refConn) {
 func (r *refServer) plantFile(c *refConn) bool {
 	switch r.bug {
 	case negativeLength:
-		r.d.SendFile(c.tok, &c.file, c.off, -1, false)
+		r.d.SendFile(c.tok, c.file, c.off, -1, false)
 	case negativeOffset:
-		_, _ = r.d.ReadAt(&c.file, make([]byte, 1), -1)
+		_, _ = r.d.ReadAt(c.file, make([]byte, 1), -1)
 	case sendsClosedFile:
 		r.w.CloseFile(c.file.FD)
 		c.opened = false
-		r.d.SendFile(c.tok, &c.file, c.off, 1, false)
+		r.d.SendFile(c.tok, c.file, c.off, 1, false)
 	case writesReceived:
 		if r.spare != nil {
 			r.spare[0] ^= 1

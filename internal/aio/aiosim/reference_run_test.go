@@ -231,6 +231,7 @@ func TestPlantedBugs(t *testing.T) {
 		hugeSlot:            "which is none",
 		secondAttempt:       "while an attempt is blocked",
 		closesBlockedFile:   "is blocked on it",
+		closesPinned:        "operations name it",
 		closesFileEarly:     "is blocked on it",
 		sendAfterCloseWrite: "after CloseWrite",
 		sendToListener:      "which is a listener",

@@ -33,10 +33,10 @@ type refServer struct {
 	open  int // slots that are not closed, with the listener's
 	retry int64
 	stop  bool
-	files []int32 // of blocked attempts on slots that were closed
-	bytes int64   // that attempts moved
-	ends  int     // requests that were answered or given up
-	spare []byte  // received bytes that are kept too long, by a bug
+	files []*aio.File // to be closed when nothing names them any more
+	bytes int64       // that attempts moved
+	ends  int         // requests that were answered or given up
+	spare []byte      // received bytes that are kept too long, by a bug
 }
 
 type refConn struct {
@@ -44,7 +44,7 @@ type refConn struct {
 	fd      int32
 	in      []byte
 	head    []byte
-	file    aio.File
+	file    *aio.File
 	opened  bool
 	was     aio.FileStat
 	off     int64
@@ -124,8 +124,8 @@ func (r *refServer) finish() {
 			r.w.CloseFile(c.file.FD)
 		}
 	}
-	for _, fd := range r.files {
-		r.w.CloseFile(fd)
+	for _, f := range r.files {
+		r.w.CloseFile(f.FD)
 	}
 	switch r.bug {
 	case callAfterDestroy:
@@ -152,6 +152,9 @@ func (r *refServer) timeout() time.Duration {
 	if r.retry > 0 {
 		soonest(r.retry)
 	}
+	if len(r.files) > 0 {
+		soonest(r.d.Now() + retryTime)
+	}
 	for _, c := range r.conns {
 		if c != nil && !c.closing {
 			soonest(c.active + idleTime)
@@ -166,6 +169,11 @@ func (r *refServer) timeout() time.Duration {
 // housekeep does what is to be done without an event.
 func (r *refServer) housekeep() {
 	now := r.d.Now()
+	files := r.files
+	r.files = nil
+	for _, f := range files {
+		r.closeFile(f)
+	}
 	if r.retry > 0 && now >= r.retry {
 		r.retry = 0
 		if r.bug != forgetsAccept && !r.stop {
@@ -260,7 +268,7 @@ func (r *refServer) closed(t aio.Token) {
 	n := t.Slot()
 	c := r.conns[n]
 	if c.opened && r.bug != leaksFile {
-		r.w.CloseFile(c.file.FD)
+		r.closeFile(c.file)
 	}
 	r.conns[n] = nil
 	if r.bug != reusesSlot {
@@ -388,8 +396,8 @@ func (r *refServer) openFile(c *refConn, name string) bool {
 	if e != 0 {
 		return false
 	}
-	c.file = aio.File{FD: fd}
-	st, e := r.d.Stat(&c.file)
+	c.file = &aio.File{FD: fd}
+	st, e := r.d.Stat(c.file)
 	if e != 0 {
 		r.w.CloseFile(fd)
 		return false
@@ -399,7 +407,7 @@ func (r *refServer) openFile(c *refConn, name string) bool {
 	c.head = fmt.Appendf(nil, "%d\n", st.Size)
 	if st.Size > 0 && st.Size < 100 { // small files go with the head
 		var p [100]byte
-		if n, e := r.d.ReadAt(&c.file, p[:st.Size], 0); e == 0 {
+		if n, e := r.d.ReadAt(c.file, p[:st.Size], 0); e == 0 {
 			c.head = append(c.head, p[:n]...)
 			c.off = int64(n)
 		}
@@ -426,7 +434,7 @@ func (r *refServer) sendBody(c *refConn) {
 		r.endBody(c)
 		return
 	}
-	st, e := r.d.Stat(&c.file)
+	st, e := r.d.Stat(c.file)
 	if r.bug != ignoresChange && r.bug != ignoresEOF && (e != 0 || st != c.was) {
 		r.close(c, true)
 		return
@@ -435,7 +443,7 @@ func (r *refServer) sendBody(c *refConn) {
 		return
 	}
 	n := min(c.end-c.off, maxTurn)
-	s := r.d.SendFile(c.tok, &c.file, c.off, n, c.off+n < c.end)
+	s := r.d.SendFile(c.tok, c.file, c.off, n, c.off+n < c.end)
 	r.account(c, s)
 	c.off += s.N
 	if r.bug == skipsAhead && s.Blocked() {
@@ -465,8 +473,17 @@ func (r *refServer) endBody(c *refConn) {
 	}
 	c.opened = false
 	if r.bug != leaksFile {
-		r.w.CloseFile(c.file.FD)
+		r.closeFile(c.file)
 	}
+}
+
+// closeFile closes a file, now or when the driver does not name it any more.
+func (r *refServer) closeFile(f *aio.File) {
+	if f.Pins > 0 && r.bug != closesPinned {
+		r.files = append(r.files, f)
+		return
+	}
+	r.w.CloseFile(f.FD)
 }
 
 func (r *refServer) account(c *refConn, s aio.Sent) {

@@ -2,6 +2,7 @@ package aiosim
 
 import (
 	"syscall"
+	"time"
 
 	"github.com/fserve/fserve/internal/aio"
 )
@@ -140,9 +141,23 @@ func (d *driver) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio
 	if r.Blocked() {
 		s.blockedFD = f.FD
 	}
+	if d.w.roll(d.w.cfg.Faults.Pin) {
+		d.pin(f)
+	}
 	d.answer(s, &r, more)
 	d.w.noteErr(kSendFile, t, r.Err, off, n, r.N, int64(r.Status))
 	return r
+}
+
+// pin lets an operation name f for some time, as reading ahead does.
+func (d *driver) pin(f *aio.File) {
+	f.Pins++
+	d.w.fd(f.FD).lent = f
+	d.w.note(kPin, 0, int64(f.FD), int64(f.Pins), 0, 0)
+	d.w.At(time.Duration(d.w.below(lateMax)), func() {
+		f.Pins--
+		d.w.note(kPin, 0, int64(f.FD), int64(f.Pins), 0, 0)
+	})
 }
 
 // fileOf returns the file of an open descriptor; anything else is a violation.
@@ -272,7 +287,7 @@ func (d *driver) startFetch(s *slot) {
 // takeAhead lets splice take bytes into the pipe that did not go out.
 func (d *driver) takeAhead(s *slot, f *aio.File, file *File, off, n int64, via aio.Via) {
 	if via == aio.ViaSplice && n > 0 && d.w.coin() {
-		d.setAhead(s, ahead{fd: f.FD, content: file.Version().Content, off: off, n: n})
+		d.setAhead(s, ahead{fd: f.FD, off: off, n: n, chunk: file.chunk(off, n)})
 	}
 }
 
@@ -291,13 +306,13 @@ func (d *driver) putFile(s *slot, f *aio.File, file *File, off, n int64, via aio
 	if n == 0 {
 		return
 	}
-	c := chunk{content: file.Version().Content, off: off, n: n, isFile: true}
 	if a := s.ahead; a.n > 0 && a.fd == f.FD && a.off == off {
-		c.content = a.content
-		a.off, a.n = a.off+n, a.n-n
+		s.conn.put(a.chunk.cut(0, n))
+		a.off, a.n, a.chunk = a.off+n, a.n-n, a.chunk.cut(n, a.n-n)
 		d.setAhead(s, a)
+		return
 	}
-	s.conn.put(c)
+	s.conn.put(file.chunk(off, n))
 }
 
 func (d *driver) ReadAt(f *aio.File, p []byte, off int64) (int, syscall.Errno) {
@@ -334,7 +349,8 @@ func (d *driver) readAt(file *File, p []byte, off int64) (int, syscall.Errno) {
 	if w.roll(w.cfg.Faults.ReadShort) {
 		n = w.upTo(n)
 	}
-	file.Version().Content.Fill(p[:n], off)
+	c := file.chunk(off, n)
+	c.fill(p[:n])
 	return int(n), 0
 }
 

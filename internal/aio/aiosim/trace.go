@@ -37,6 +37,7 @@ const (
 	kReady
 	kClosed
 	kOpenFile
+	kMemoryFile
 	kCloseFD
 	kConnect
 	kWrite
@@ -47,6 +48,7 @@ const (
 	kEnd
 	kBreak
 	kFetched
+	kPin
 	kTruncate
 	kModify
 	kTouch
@@ -85,6 +87,7 @@ var kinds = [numKind]struct {
 	kReady:      {"* ready", "", 0},
 	kClosed:     {"* closed", "", 0},
 	kOpenFile:   {"open-file", "fd=%d", 1},
+	kMemoryFile: {"memory-file", "fd=%d size=%d", 2},
 	kCloseFD:    {"close-fd", "fd=%d", 1},
 	kConnect:    {"  client connects", "client=%d", 1},
 	kWrite:      {"  client writes", "client=%d n=%d", 2},
@@ -95,6 +98,7 @@ var kinds = [numKind]struct {
 	kEnd:        {"  client sees end", "client=%d end=%d received=%d", 3},
 	kBreak:      {"  connection breaks", "client=%d", 1},
 	kFetched:    {"  fetched", "off=%d n=%d", 2},
+	kPin:        {"  operations on file", "fd=%d n=%d", 2},
 	kTruncate:   {"  file truncated", "size=%d", 1},
 	kModify:     {"  file modified", "", 0},
 	kTouch:      {"  file touched", "", 0},

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/fserve/fserve/internal/aio"
 )
 
 const (
@@ -195,6 +197,7 @@ var ErrIdle = errors.New("aiosim: nothing will ever happen")
 type descriptor struct {
 	owner fdOwner
 	file  *File
+	lent  *aio.File // that was pinned
 	conn  *Client
 	ln    *Listener
 }
@@ -268,6 +271,9 @@ func (w *World) CloseFile(n int32) {
 func (w *World) closeFile(n int32, d *descriptor) {
 	if s := w.drv.blockedOn(n); s != nil {
 		w.violate("file %d closed while an attempt of slot %d is blocked on it", n, s.tok.Slot())
+	}
+	if d.lent != nil && d.lent.Pins > 0 && !w.over() {
+		w.violate("file %d closed while %d operations name it", n, d.lent.Pins)
 	}
 	w.release(d)
 	d.file = nil

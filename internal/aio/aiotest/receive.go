@@ -22,7 +22,7 @@ var receiveCases = []testCase{
 	{name: "receive reset while idle", run: receiveReset},
 	{name: "receive reset while paused", run: receiveResetPaused},
 	{name: "receive more than the buffers", cfg: fewBuffers, run: receiveFlood},
-	{name: "receive from many with few buffers", cfg: fewBuffers, run: receiveFair},
+	{name: "receive from many with few buffers", cfg: fewBuffers, run: receiveMany},
 	{name: "pause and resume", run: pauseResume},
 	{name: "pause holds the peer back", cfg: fewBuffers, run: pauseHolds},
 	{name: "pause and resume are idempotent", run: pauseIdempotent},
@@ -219,32 +219,35 @@ func receiveFlood(h *harness) {
 	h.until("flood", func() bool { return c.received == total }, feed)
 }
 
-// receiveFair has a few connections flood the driver and many that send one
-// byte: these must come through although the floods could use every buffer.
-func receiveFair(h *harness) {
-	const quietConns = 50
+// receiveMany has some connections with much to say and many that send one
+// byte, all at once and with fewer buffers than any of the groups needs.
+func receiveMany(h *harness) {
+	const each = 256 << 10
 	p := testenv.NewPattern(7)
-	var loud []func() bool
-	for range 2 * fewBuffers.RecvBuffers {
+	loud, quiet := make([]*conn, 2*fewBuffers.RecvBuffers), make([]*conn, 50)
+	var feeds []func() bool
+	for i := range loud {
 		c := h.open(testenv.SockOptions{})
 		inbound(c, p)
-		feed, _ := feeder(c, p, 1<<40)
-		loud = append(loud, feed)
+		feed, _ := feeder(c, p, each)
+		feeds = append(feeds, feed)
+		loud[i] = c
 	}
-	for range 20 {
-		for _, feed := range loud {
-			feed()
+	for i := range quiet {
+		quiet[i] = h.open(testenv.SockOptions{})
+	}
+	h.wait(0)
+	for _, feed := range feeds {
+		for feed() {
 		}
-		h.wait(0)
 	}
-	conns := make([]*conn, quietConns)
-	for i := range conns {
-		conns[i] = h.open(testenv.SockOptions{})
-		conns[i].peer.MustSend(h, []byte{1})
+	for _, c := range quiet {
+		c.peer.MustSend(h, []byte{1})
 	}
-	h.until("the quiet ones", func() bool {
-		return all(conns, func(c *conn) bool { return c.received == 1 })
-	}, loud...)
+	h.until("all bytes", func() bool {
+		return all(loud, func(c *conn) bool { return c.received == each }) &&
+			all(quiet, func(c *conn) bool { return c.received == 1 })
+	}, feeds...)
 }
 
 func pauseResume(h *harness) {

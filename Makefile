@@ -1,0 +1,90 @@
+# Everything that is done with this tree. `make run` and `make test` need Go 1.26
+# and nothing else; `make test` does more where gcc, nginx, strace and curl are.
+
+GO  ?= go
+BIN := $(CURDIR)/.bin
+
+# A linter of another version finds other things: it is pinned, and kept out of
+# the module's own dependencies.
+LINT_VERSION := v2.15.0
+LINT := $(BIN)/golangci-lint-$(LINT_VERSION)
+
+# Where the kernel offers io_uring and no sandbox is in the way, a test that is
+# skipped for lack of it has failed.
+URING := $(shell [ "$$(cat /proc/sys/kernel/io_uring_disabled 2>/dev/null)" = 0 ] && \
+	grep -q '^Seccomp:[[:space:]]*0' /proc/self/status && echo 1)
+export FSERVE_REQUIRE_URING ?= $(URING)
+
+# One package at a time: tests with time-outs share two cores badly.
+TEST := $(GO) test -p 1
+
+# The drivers and the simulation, each against the one suite for all of them.
+CONFORMANCE := ./uring ./fallback ./internal/aio/...
+# Real sockets, processes and files.
+E2E  := ./server ./cmd/... ./bench/...
+UNIT := $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
+
+.PHONY: run build test fmt vet lint unit conformance e2e race bench sim fuzz clean
+
+# make run [ADDR=host:port] serves ./sample.
+ADDR ?= 127.0.0.1:8080
+run: build
+	$(BIN)/fserve --root sample --listen $(ADDR)
+
+build:
+	$(GO) build -o $(BIN)/fserve ./cmd/fserve
+
+test: fmt vet lint unit conformance e2e race
+
+fmt:
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt is needed by:"; echo "$$unformatted"; exit 1; }
+
+vet:
+	$(GO) vet ./...
+
+lint: $(LINT)
+	$(LINT) run ./...
+
+# go install leaves go.mod alone; the pinned version is in the name of the file.
+$(LINT):
+	GOBIN=$(BIN) GOFLAGS=-mod=mod GOTOOLCHAIN=local \
+		$(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv $(BIN)/golangci-lint $@
+
+unit:
+	$(TEST) $(UNIT)
+
+conformance:
+	$(TEST) $(CONFORMANCE)
+
+e2e:
+	$(TEST) $(E2E)
+
+# The race detector is the one part that needs a C compiler.
+race:
+ifeq ($(shell command -v $${CC:-gcc}),)
+	@echo "WARNING: no C compiler: the race detector is left out"
+else
+	CGO_ENABLED=1 $(TEST) -race -short ./...
+endif
+
+# make bench [CASES=1k,10m]: beside nginx; the cases are listed by go run ./bench -list.
+bench:
+	$(GO) run ./bench $(if $(CASES),-cases $(CASES))
+
+# make sim [SEEDS=n]: the engine on the simulated driver, n seeds.
+SEEDS ?= 1000000
+sim:
+	FSERVE_SIM_SEEDS=$(SEEDS) $(GO) test ./engine -run TestSimulation -timeout 0
+
+# make fuzz [FUZZTIME=1m]: every fuzz target for so long.
+FUZZTIME ?= 30s
+fuzz:
+	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | \
+	sed -E 's|/[^/]*:func | |' | sort | while read -r dir target; do \
+		echo "$$dir $$target"; \
+		$(GO) test $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) || exit 1; \
+	done
+
+clean:
+	rm -rf $(BIN)

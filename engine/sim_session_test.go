@@ -1,0 +1,394 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/aio/aiosim"
+)
+
+// simKind is what a request asks for.
+type simKind uint8
+
+const (
+	kindMemory simKind = iota // bytes from memory
+	kindRange                 // a range of a file
+	kindParts                 // several ranges of one file with memory between
+	kindPair                  // two files, one after the other
+	kindEcho                  // nothing but the length of what was sent
+	kindClose                 // no answer: the end of the connection
+	kindReset                 // no answer: a reset
+	numSimKind
+)
+
+// simRequest is one request. Its line holds its number and padding.
+type simRequest struct {
+	id      int
+	kind    simKind
+	names   []string
+	ranges  [][2]int64 // offset and length, to be clipped to the file
+	n       int        // kindMemory: bytes. kindEcho: bytes that follow the line
+	late    time.Duration
+	cold    bool // a task opens the file
+	interim bool // something is sent ahead of the answer
+	last    bool // the connection closes after it
+	linger  bool
+	leave   bool // the session closes the connection when it is told the end
+}
+
+const (
+	interimLine = "wait\n"
+	errorLine   = "error\n"
+	timeoutLine = "timeout\n"
+	tooLongLine = "too long\n"
+
+	// maxLine is the length from which on a line is refused, in bytes. Those of
+	// requests are shorter.
+	maxLine = maxUnread + 8<<10
+)
+
+// part is a part of an answer: text, or a range of one of the files.
+type part struct {
+	text   []byte
+	file   int
+	off, n int64
+}
+
+// layout returns the parts of the answer, given the sizes of the files.
+func (r *simRequest) layout(m *simulation, sizes []int64) []part {
+	head := func(n int64) part { return part{text: fmt.Appendf(nil, "%d: %d\n", r.id, n)} }
+	switch r.kind {
+	case kindMemory:
+		return []part{head(int64(r.n)), {text: m.memory[:r.n]}}
+	case kindEcho:
+		return []part{head(int64(r.n))}
+	case kindRange:
+		off, n := clip(r.ranges[0], sizes[0])
+		return []part{head(n), {off: off, n: n}}
+	case kindPair:
+		return []part{head(sizes[0]), {n: sizes[0]}, head(sizes[1]), {file: 1, n: sizes[1]}}
+	}
+	parts := []part{head(sizes[0])}
+	for i, g := range r.ranges {
+		off, n := clip(g, sizes[0])
+		parts = append(parts, part{text: fmt.Appendf(nil, "part %d\n", i)}, part{off: off, n: n})
+	}
+	return append(parts, part{text: []byte("end\n")})
+}
+
+func clip(g [2]int64, size int64) (off, n int64) {
+	off = min(g[0], size)
+	return off, min(g[1], size-off)
+}
+
+// simSession answers requests and checks how it is called.
+type simSession struct {
+	m    *simulation
+	loop *Loop
+	head []byte
+	segs []Segment
+	all  map[*File]bool // every file that the cache returned
+
+	sent, interim [aio.NumVia]int64 // bytes
+	ends          [numEnds]int
+	inRespond     bool
+	closed        int
+	onClosed      func() // nil: none
+}
+
+// simConn is what the session knows of one connection.
+type simConn struct {
+	client   *simClient
+	kept     []byte // what it was shown and did not consume
+	since    int64  // when it was shown the first of that
+	body     int    // bytes of the request's body that are to come
+	req      *simRequest
+	want     int64 // length of the answer that is being sent
+	sending  bool
+	tasks    int
+	complete int // answers that ended well, and what was sent ahead of them
+	cut      bool
+	closed   bool
+}
+
+func (s *simSession) conn(c *Conn) *simConn {
+	if c.Data == nil {
+		sc := &simConn{}
+		addr, e := s.m.w.PeerAddr(c.fd)
+		if e != 0 {
+			s.m.bad("a connection with descriptor %d is no client's", c.fd)
+		}
+		sc.client = s.m.byAddr[addr.Addr()]
+		sc.client.conn = sc
+		c.Data = sc
+	}
+	return c.Data.(*simConn)
+}
+
+func (s *simSession) Receive(c *Conn, p []byte, seen int) int {
+	sc := s.conn(c)
+	s.checkReceive(c, sc, p, seen)
+	n := s.consume(c, sc, p, seen)
+	if c.state == connReading || c.state == connSuspended || c.state == connSending {
+		sc.kept = append(sc.kept[:0], p[n:]...)
+		if seen == 0 || n > 0 {
+			sc.since = s.loop.now
+		}
+	}
+	return n
+}
+
+// consume takes a request, a part of its body, or nothing.
+func (s *simSession) consume(c *Conn, sc *simConn, p []byte, seen int) int {
+	if sc.body > 0 {
+		n := min(len(p), sc.body)
+		if sc.body -= n; sc.body == 0 {
+			s.answer(c, sc, sc.req)
+		}
+		return n
+	}
+	i := bytes.IndexByte(p[seen:], '\n')
+	if i < 0 {
+		if len(p) > maxLine {
+			c.CloseAfter(true)
+			s.respond(c, sc, []part{{text: []byte(tooLongLine)}}, nil)
+			return len(p)
+		}
+		return 0
+	}
+	i += seen
+	id, err := strconv.Atoi(strings.TrimSpace(string(p[:i])))
+	if err != nil || id >= len(s.m.requests) {
+		s.m.bad("request line %q", p[:i])
+		c.Reset()
+		return i + 1
+	}
+	r := s.m.requests[id]
+	s.start(c, sc, r)
+	return i + 1
+}
+
+// start answers a request, or lets a task do so, or awaits its body.
+func (s *simSession) start(c *Conn, sc *simConn, r *simRequest) {
+	sc.req = r
+	if r.interim {
+		s.sendInterim(c)
+	}
+	if r.last {
+		c.CloseAfter(r.linger)
+	}
+	if r.kind == kindEcho && r.n > 0 {
+		sc.body = r.n
+		return
+	}
+	if r.late > 0 {
+		c.Suspend()
+		sc.tasks++
+		s.m.startTask(&simTask{m: s.m, c: c, sc: sc, req: r}, r.late)
+		return
+	}
+	s.answer(c, sc, r)
+}
+
+func (s *simSession) sendInterim(c *Conn) {
+	before := s.loop.driver.Stats().Bytes
+	c.Interim([]byte(interimLine))
+	for i, n := range s.loop.driver.Stats().Bytes {
+		s.interim[i] += int64(n - before[i])
+	}
+	if c.state != connReading {
+		return
+	}
+	sc := s.conn(c)
+	sc.complete++
+	if n := sc.client.peer.Held(); n > 0 {
+		s.m.bad("%d bytes ahead of an answer are held back", n)
+	}
+}
+
+// answer finds the files of a request and responds.
+func (s *simSession) answer(c *Conn, sc *simConn, r *simRequest) {
+	var fs []*File
+	for _, name := range r.names {
+		f, e := s.lookup(name)
+		if e != 0 {
+			s.finish(c, sc, r, nil, e)
+			return
+		}
+		fs = append(fs, f)
+	}
+	s.finish(c, sc, r, fs, 0)
+}
+
+func (s *simSession) lookup(name string) (*File, syscall.Errno) {
+	f := s.loop.Files.Get([]byte(name))
+	if f == nil {
+		var e syscall.Errno
+		if f, e = s.loop.Files.Add(name, s.m.open(name)); e != 0 {
+			return nil, e
+		}
+	}
+	return f, 0
+}
+
+// finish responds, with files that were just looked up.
+func (s *simSession) finish(c *Conn, sc *simConn, r *simRequest, fs []*File, e syscall.Errno) {
+	switch {
+	case r.kind == kindClose:
+		c.Close()
+		return
+	case r.kind == kindReset:
+		c.Reset()
+		return
+	case e != 0:
+		s.m.checkError(r, e)
+		s.respond(c, sc, []part{{text: []byte(errorLine)}}, nil)
+		return
+	}
+	sizes := make([]int64, len(fs))
+	for i, f := range fs {
+		s.checkFile(f)
+		sizes[i] = f.Size
+	}
+	s.respond(c, sc, r.layout(s.m, sizes), fs)
+}
+
+// respond sends parts as one response and spoils the memory that the engine
+// may not use any more.
+func (s *simSession) respond(c *Conn, sc *simConn, parts []part, fs []*File) {
+	s.head = append(s.head[:0], parts[0].text...)
+	s.segs = s.segs[:0]
+	want := int64(len(s.head))
+	for _, p := range parts[1:] {
+		want += p.n + int64(len(p.text))
+		s.segs = append(s.segs, segmentOf(p, fs))
+	}
+	resp := Response{Head: s.head, Body: s.segs}
+	if len(fs) == 1 && len(parts) == 2 {
+		headed(&resp, fs[0], parts[1])
+	}
+	sc.sending, sc.want = true, want
+	before := c.requests
+	s.inRespond = true
+	c.Respond(&resp)
+	s.inRespond = false
+	if c.requests == before { // it is being closed
+		sc.sending = false
+	}
+	for i := range s.head {
+		s.head[i] = '#'
+	}
+	clear(s.segs)
+}
+
+func segmentOf(p part, fs []*File) Segment {
+	if p.n == 0 {
+		return Segment{Mem: p.text}
+	}
+	f := fs[p.file]
+	if f.Body != nil {
+		return Segment{Mem: f.Body[p.off : p.off+p.n], File: f}
+	}
+	return Segment{File: f, Off: p.off, N: p.n}
+}
+
+// headed puts the head in front of a whole body that is in memory, if nobody
+// else sends from there.
+func headed(resp *Response, f *File, p part) {
+	room := f.Headed(len(resp.Head))
+	if room == nil || p.n != f.Size || f.InUse() {
+		return
+	}
+	copy(room, resp.Head)
+	resp.Head, resp.Body[0].Mem = nil, room
+}
+
+func (s *simSession) Sent(c *Conn, o *Outcome) {
+	sc := s.conn(c)
+	s.checkSent(sc, o)
+	sc.sending = false
+	s.ends[o.End]++
+	for i, n := range o.Bytes {
+		s.sent[i] += n
+	}
+	if o.End == Complete {
+		sc.complete++
+	} else {
+		sc.cut = true
+	}
+	if sc.req != nil && sc.req.leave {
+		c.Close()
+	}
+}
+
+func (s *simSession) Timeout(c *Conn) {
+	sc := s.conn(c)
+	s.checkTimeout(c, sc)
+	if sc.client.silent {
+		return // the engine closes it
+	}
+	c.CloseAfter(true)
+	sc.req = nil
+	s.respond(c, sc, []part{{text: []byte(timeoutLine)}}, nil)
+}
+
+func (s *simSession) Closed(c *Conn) {
+	s.closed++
+	if sc, ok := c.Data.(*simConn); ok {
+		s.checkClosed(c, sc)
+		sc.closed = true
+	}
+	if s.onClosed != nil {
+		s.onClosed()
+	}
+}
+
+// answers returns what may be answered to a request: all that its files have
+// been until the answer begins, or that it cannot be answered.
+func (m *simulation) answers(r *simRequest, must bool) (all [][]aiosim.Piece) {
+	if !must {
+		all = [][]aiosim.Piece{{aiosim.Bytes([]byte(errorLine))}, {aiosim.Bytes([]byte(timeoutLine))}}
+	}
+	switch {
+	case r.kind == kindClose, r.kind == kindReset: // none
+	case len(r.names) == 0:
+		all = append(all, m.pieces(r))
+	case len(r.names) == 1:
+		m.eachVersion(r.names[0], func(v aiosim.Version) { all = append(all, m.pieces(r, v)) })
+	case len(r.names) == 2:
+		m.eachVersion(r.names[0], func(v aiosim.Version) {
+			m.eachVersion(r.names[1], func(w aiosim.Version) { all = append(all, m.pieces(r, v, w)) })
+		})
+	}
+	return all
+}
+
+func (m *simulation) eachVersion(name string, f func(aiosim.Version)) {
+	for _, file := range m.files[name].files {
+		for _, v := range file.Versions() {
+			f(v)
+		}
+	}
+}
+
+// pieces returns the answer with these versions of the files.
+func (m *simulation) pieces(r *simRequest, versions ...aiosim.Version) []aiosim.Piece {
+	sizes := make([]int64, len(versions))
+	for i, v := range versions {
+		sizes[i] = v.Size
+	}
+	var p []aiosim.Piece
+	for _, part := range r.layout(m, sizes) {
+		if part.n > 0 {
+			p = append(p, versions[part.file].Range(part.off, part.n))
+		} else {
+			p = append(p, aiosim.Bytes(part.text))
+		}
+	}
+	return p
+}

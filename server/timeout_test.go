@@ -1,0 +1,248 @@
+package server_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server"
+)
+
+// soon is a time-out that a test waits for, never is one that it must not meet.
+const (
+	soon  = 100 * time.Millisecond
+	never = 10 * time.Minute
+)
+
+// timeouts returns a configuration in which nothing times out.
+func timeouts() server.Config {
+	return server.Config{Engine: engine.Config{
+		HeaderTimeout: never, IdleTimeout: never, SendTimeout: never, LingerTimeout: never,
+	}}
+}
+
+// The first request of a connection, or a later one, does not arrive whole.
+func TestHeaderTimeout(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := timeouts()
+		cfg.Engine.HeaderTimeout = soon
+		g := start(t, d, cfg)
+		g.write("f.txt", hello)
+		for _, before := range []string{"", request("GET", "/f.txt")} {
+			for _, part := range []string{"G", "GET /f.txt HTTP/1.1\r\n", "GET /f.txt HTTP/1.1\r\nHost: h\r\n\r"} {
+				c := g.dial()
+				c.send(before + part)
+				if before != "" {
+					c.read(http.MethodGet).want(t, 200, hello)
+				}
+				r := c.read(http.MethodGet)
+				r.want(t, 408, "408 Request Timeout\n")
+				if !r.closes() {
+					t.Error("the connection goes on")
+				}
+				c.wantEnd()
+				c.conn.Close()
+			}
+		}
+		if n := g.stats(func(s *engine.LoopStats) uint64 { return s.HeaderTimeouts }); n != 6 {
+			t.Errorf("%d header time-outs, want 6", n)
+		}
+		g.wantOpen(0)
+	})
+}
+
+// A client that keeps sending a byte now and then does not put the end off.
+func TestTricklingRequestTimesOut(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := timeouts()
+		cfg.Engine.HeaderTimeout = soon
+		g := start(t, d, cfg)
+		c := g.dial()
+		c.send("GET / HTTP/1.1\r\nHost: h\r\nX: ")
+		stop := make(chan struct{})
+		trickled := make(chan struct{})
+		go func() {
+			defer close(trickled)
+			tick := time.NewTicker(soon / 10)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+				case <-stop:
+					return
+				}
+				if _, err := c.conn.Write([]byte("x")); err != nil {
+					return
+				}
+			}
+		}()
+		c.read(http.MethodGet).want(t, 408)
+		close(stop)
+		<-trickled
+	})
+}
+
+func TestIdleTimeout(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := timeouts()
+		cfg.Engine.IdleTimeout = soon
+		g := start(t, d, cfg)
+		g.write("f.txt", hello)
+		c := g.dial()
+		c.get("/f.txt").want(t, 200, hello)
+		c.wantEnd() // without an answer to nothing
+		g.wantOpen(0)
+	})
+}
+
+// A body that a handler waits for does not arrive.
+func TestBodyTimeout(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := timeouts()
+		cfg.Engine.HeaderTimeout, cfg.Engine.IdleTimeout = soon, soon
+		called := false
+		cfg.Routes = []server.Route{{Prefix: "/up", Handler: func(*fasthttp.RequestCtx) { called = true }}}
+		g := start(t, d, cfg)
+		for _, part := range []string{"", "12345"} {
+			c := g.dial()
+			c.send(request("POST", "/up", "Content-Length: 10") + part)
+			c.read("POST").want(t, 408)
+			c.wantEnd()
+			c.conn.Close()
+		}
+		g.wantOpen(0)
+		if called {
+			t.Error("the handler was called")
+		}
+	})
+}
+
+// A reader that stops is cut off, by a reset, in the middle of a body from a
+// file or from memory; one that reads slowly is not.
+func TestSendTimeout(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := timeouts()
+		cfg.Engine.SendTimeout = time.Second
+		cfg.Routes = []server.Route{{Prefix: "/memory", Handler: func(ctx *fasthttp.RequestCtx) {
+			ctx.Response.SetBodyRaw(make([]byte, 32<<20))
+		}}}
+		g := start(t, d, cfg)
+		const size = 32 << 20
+		big := g.pattern("big.bin", 14, size)
+
+		slow := g.dialWith(16 << 10)
+		slow.send(request("GET", "/big.bin", "Range: bytes=0-4194303"))
+		read := make(chan *response)
+		go func() {
+			slow.r.Reset(&pausingReader{r: slow.conn})
+			r, err := readResponse(slow.r, http.MethodGet)
+			if err != nil {
+				t.Errorf("slow reader: %v", err)
+			}
+			read <- r
+		}()
+		for _, target := range []string{"/big.bin", "/memory"} {
+			c := g.dialWith(16 << 10)
+			c.send(request("GET", target))
+			if _, err := c.r.Peek(1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.wantEnds(engine.TimedOut, 2)
+		if r := <-read; r != nil {
+			r.want(t, 206)
+			if err := big.Check(r.body, 0); err != nil {
+				t.Error(err)
+			}
+		}
+		slow.conn.Close()
+		g.wantOpen(0)
+		if n := g.stats(func(s *engine.LoopStats) uint64 { return s.SendTimeouts }); n != 2 {
+			t.Errorf("%d send time-outs, want 2", n)
+		}
+	})
+}
+
+// pausingReader reads 256 KiB, then rests, for longer than the time-out in all
+// but never for as long at a time.
+type pausingReader struct {
+	r    io.Reader
+	left int
+}
+
+func (p *pausingReader) Read(b []byte) (int, error) {
+	if p.left <= 0 {
+		time.Sleep(80 * time.Millisecond) // this is what the test is about
+		p.left = 256 << 10
+	}
+	n, err := p.r.Read(b[:min(len(b), p.left)])
+	p.left -= n
+	return n, err
+}
+
+// After a refusal the server waits for the client to end, but not for ever.
+func TestLingerTimeout(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := timeouts()
+		cfg.Engine.LingerTimeout = soon
+		g := start(t, d, cfg)
+		c := g.dial()
+		c.send("nonsense\r\n\r\n")
+		c.read(http.MethodGet).want(t, 400)
+		c.wantEnd()
+		g.wantOpen(0) // although the client has not closed
+	})
+}
+
+// A large request is refused while it is still being sent: the answer is not
+// lost to a reset.
+func TestAnswerSurvivesUploadInProgress(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := timeouts()
+		cfg.Engine.LingerTimeout = patience
+		g := start(t, d, cfg)
+		for range 10 {
+			c := g.dial()
+			sent := make(chan error)
+			go func() {
+				_, err := io.CopyN(c.conn, io.MultiReader(
+					newRepeat(request("POST", "/f.txt", "Content-Length: 8388608"), 1), newRepeat("x", 8<<20)), 8<<20)
+				sent <- err
+			}()
+			r := c.read("POST")
+			r.want(t, 405)
+			if !r.closes() {
+				t.Error("the connection goes on")
+			}
+			if err := <-sent; err != nil {
+				t.Errorf("upload: %v", err)
+			}
+			c.wantEnd()
+			c.conn.Close()
+		}
+	})
+}
+
+// newRepeat returns a reader of s, n times.
+func newRepeat(s string, n int) io.Reader { return &repeat{s: s, left: len(s) * n} }
+
+type repeat struct {
+	s         string
+	off, left int
+}
+
+func (r *repeat) Read(b []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n := 0
+	for n < len(b) && r.left > 0 {
+		k := copy(b[n:min(len(b), n+r.left)], r.s[r.off:])
+		n, r.left, r.off = n+k, r.left-k, (r.off+k)%len(r.s)
+	}
+	return n, nil
+}
