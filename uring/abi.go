@@ -32,9 +32,6 @@ const (
 	acceptMultishot = uint16(1 << 0) // 5.19, in ioprio
 	recvMultishot   = uint16(1 << 1) // 6.0, in ioprio
 
-	cancelAll      = uint32(1 << 0) // 5.19
-	cancelFD       = uint32(1 << 1) // 5.19
-	cancelAny      = uint32(1 << 2) // 5.19
 	cqeBuffer      = uint32(1 << 0)
 	cqeMore        = uint32(1 << 1)
 	cqeBufferShift = 16

@@ -72,10 +72,11 @@ type slotFlags uint16
 const (
 	isOpen slotFlags = 1 << iota
 	isListener
-	streaming     // the accept or receive operation is armed
-	wantStream    // it should be
-	cancelling    // a cancel of it is under way
-	polling       // the poll for room in the socket is armed
+	streaming  // the accept or receive operation is armed
+	wantStream // it should be
+	cancelling // a cancel of it is under way
+	polling    // the poll for room in the socket is armed
+	pollCancelling
 	blockedSocket // an attempt waits for polling
 	blockedDisk   // an attempt waits for a fetch
 	closing       // Close was called
@@ -223,7 +224,6 @@ func (d *Driver) Close(t aio.Token, rst bool) {
 		s.flags |= reset
 	}
 	d.mover.Reset(&s.move)
-	s.flags &^= cancelling // a cancel of the stream alone does not do
 	d.settle(t, s)
 }
 
@@ -252,9 +252,7 @@ func (d *Driver) Destroy() error {
 		}
 	}
 	d.stopping = true
-	if e := d.prepare(opIgnore, 0, iouring.IORING_OP_ASYNC_CANCEL, -1, 0, 0, 0); e != nil {
-		e.SetOpFlags(cancelAny | cancelAll)
-	}
+	d.Wake() // ends the read of wakeFD; fetches end by themselves
 	ev := make([]aio.Event, 64)
 	var err error
 	for d.inflight > 0 && err == nil {

@@ -72,7 +72,7 @@ func (d *Driver) trySettle(t aio.Token, s *slot) bool {
 			d.finishClose(t, s)
 			return true
 		}
-		return s.is(cancelling) || d.cancelSlot(s)
+		return d.cancelAll(t, s)
 	case d.stopping:
 		return true
 	case s.is(blockedSocket) && !s.is(polling) && !d.armPoll(t, s):
@@ -134,27 +134,34 @@ func (d *Driver) armPoll(t aio.Token, s *slot) bool {
 	return true
 }
 
-// cancelStream queues the end of the accept or receive, found by its user data.
+// cancelStream queues the end of the accept or receive.
 func (d *Driver) cancelStream(t aio.Token, s *slot) bool {
 	op := uint64(opRecv)
 	if s.is(isListener) {
 		op = opAccept
 	}
+	return d.cancel(op, t, s, cancelling)
+}
+
+// cancelAll queues the end of everything that names the slot's descriptor.
+func (d *Driver) cancelAll(t aio.Token, s *slot) bool {
+	ok := true
+	if s.is(streaming) && !s.is(cancelling) {
+		ok = d.cancelStream(t, s)
+	}
+	if s.is(polling) && !s.is(pollCancelling) {
+		ok = d.cancel(opPoll, t, s, pollCancelling) && ok
+	}
+	return ok
+}
+
+// cancel queues the end of one operation, which is found by its user data: a
+// cancellation by descriptor would look at every operation of the ring.
+func (d *Driver) cancel(op uint64, t aio.Token, s *slot, f slotFlags) bool {
 	if d.prepare(opIgnore, 0, iouring.IORING_OP_ASYNC_CANCEL, -1, op<<opShift|uint64(t), 0, 0) == nil {
 		return false
 	}
-	s.flags |= cancelling
-	return true
-}
-
-// cancelSlot queues the end of everything that names the slot's descriptor.
-func (d *Driver) cancelSlot(s *slot) bool {
-	e := d.prepare(opIgnore, 0, iouring.IORING_OP_ASYNC_CANCEL, s.fd, 0, 0, 0)
-	if e == nil {
-		return false
-	}
-	e.SetOpFlags(cancelFD | cancelAll)
-	s.flags |= cancelling
+	s.flags |= f
 	return true
 }
 

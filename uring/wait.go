@@ -106,7 +106,7 @@ func (d *Driver) complete(data uint64, res int32, flags uint32, ev *aio.Event) b
 var streamOf = [...]slotFlags{
 	opAccept: streaming | cancelling,
 	opRecv:   streaming | cancelling,
-	opPoll:   polling,
+	opPoll:   polling | pollCancelling,
 	opWake:   0,
 }
 

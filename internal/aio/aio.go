@@ -323,7 +323,7 @@ type Config struct {
 	ColdWorkers int
 
 	// ColdChunk is how much of a file is fetched at a time when it is not in
-	// memory, in bytes. Default: 1 MiB.
+	// memory, in bytes. Default: 2 MiB.
 	ColdChunk int64
 }
 
