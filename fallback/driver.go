@@ -8,9 +8,8 @@
 // events. Receiving happens while serving, one buffer per slot and turn, so
 // that a fast sender does not starve the others.
 //
-// Files go by sendfile(2), through a pipe or through memory. None of these can
-// be told not to wait for the disk, so residency is asked for first and what is
-// missing is read in by a bounded pool of goroutines (see fetch.go).
+// Files go the ways of package mover. What is not in memory a bounded pool of
+// goroutines fetches (see fetch.go).
 package fallback
 
 import (
@@ -22,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/mover"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -46,17 +46,13 @@ type Driver struct {
 	events   []unix.EpollEvent
 	noPwait2 bool // epoll_pwait2 is not to be had: time-outs in milliseconds
 
-	arena     []byte // cfg.RecvBuffers buffers of cfg.RecvBufferSize
-	nextBuf   int    // buffers below this one were given out since Wait began
-	scratch   []byte // Copy: bytes between file and socket; made on first use
-	pipes     pipes
-	colds     []cold // see admit.go
-	freeColds []int32
-	now       int64 // monotonic, ns, as of the last Wait
-	fetcher   *fetcher
-	fetching  int // fetches under way
-	fetched   []fetched
-	warm      warm
+	arena   []byte // cfg.RecvBuffers buffers of cfg.RecvBufferSize
+	nextBuf int    // buffers below this one were given out since Wait began
+
+	mover    *mover.Mover
+	fetcher  *fetcher
+	fetching int      // fetches under way
+	fetched  []*fetch // empty but in collect
 
 	wakeFD int32
 	woken  atomic.Bool // a wake-up is on its way; spares the system call
@@ -70,9 +66,9 @@ var _ aio.Driver = (*Driver)(nil)
 // is the only one that may use the driver.
 func New(cfg aio.Config) (*Driver, error) {
 	cfg = cfg.WithDefaults()
-	cfg.ColdChunk = max(pageUp(cfg.ColdChunk), pageSize)
 	d := &Driver{cfg: cfg, epfd: -1, wakeFD: -1, events: make([]unix.EpollEvent, maxEvents)}
-	d.warm.period = warmPeriod
+	d.mover = mover.New(cfg, &d.stats)
+	d.mover.Edge = true
 	d.fetcher = newFetcher(cfg.ColdWorkers, d.Wake)
 	if err := d.setUp(); err != nil {
 		d.free()
@@ -104,7 +100,10 @@ func (d *Driver) setUp() error {
 func (d *Driver) Name() string { return "fallback" }
 
 // Now returns the monotonic time in nanoseconds.
-func (d *Driver) Now() int64 { return sys.Nanotime() }
+func (d *Driver) Now() int64 {
+	d.mover.Now = sys.Nanotime()
+	return d.mover.Now
+}
 
 // Stats returns the counters; they go on changing.
 func (d *Driver) Stats() *aio.Stats { return &d.stats }
@@ -134,7 +133,7 @@ func (d *Driver) register(t aio.Token, fd int, kind flags, events uint32) error 
 	if e != 0 {
 		return fmt.Errorf("epoll: %w", e)
 	}
-	*sl = slot{fd: int32(fd), gen: t.Gen(), flags: inUse | kind}
+	*sl = slot{fd: int32(fd), gen: t.Gen(), flags: inUse | kind, move: sl.move}
 	return nil
 }
 
@@ -175,19 +174,15 @@ func (d *Driver) CloseWrite(t aio.Token) {
 	}
 }
 
-// Close closes the descriptor at once. The Closed event waits for a fetch of
-// the slot, which may be reading from the file of a blocked attempt.
+// Close closes the descriptor at once. A fetch of the slot ends in its own time.
 func (d *Driver) Close(t aio.Token, reset bool) {
 	sl := d.lookup(t)
 	if sl == nil {
 		return
 	}
 	d.shut(t, sl, reset)
-	d.forget(sl)
-	sl.flags = sl.flags&(inUse|queued|fetching) | closing
-	if sl.flags&fetching == 0 {
-		d.enqueue(t.Slot())
-	}
+	sl.flags = sl.flags&(inUse|queued) | closing
+	d.enqueue(t.Slot())
 }
 
 // shut closes what a slot owns.
@@ -201,7 +196,8 @@ func (d *Driver) shut(t aio.Token, sl *slot, reset bool) {
 		// level-triggered event would come back for ever.
 		_ = d.control(unix.EPOLL_CTL_DEL, t, sl.fd, 0)
 	}
-	d.dropPipe(sl)
+	sl.abandon()
+	d.mover.Reset(&sl.move)
 	_ = sys.Close(sl.fd) // Linux releases the descriptor whatever it answers
 	sl.fd = -1
 }
@@ -232,9 +228,10 @@ func (d *Driver) Destroy() error {
 
 // free undoes setUp, however far that came.
 func (d *Driver) free() error {
-	d.fetcher.stop()
-	d.unpin()
-	d.pipes.free()
+	for _, j := range d.fetcher.stop() {
+		j.file.Pins--
+	}
+	d.mover.Close()
 	d.wakeMu.Lock()
 	d.ended = true
 	if d.wakeFD >= 0 {
@@ -264,13 +261,5 @@ func (d *Driver) Stat(f *aio.File) (aio.FileStat, syscall.Errno) {
 
 // ReadAt reads what is in memory.
 func (d *Driver) ReadAt(f *aio.File, p []byte, off int64) (int, syscall.Errno) {
-	n, e := sys.PreadNowait(f.FD, p, off)
-	switch e {
-	case syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EPERM:
-		if d.warm.covers(f, off, int64(len(p))) {
-			return sys.Pread(f.FD, p, off)
-		}
-		return 0, syscall.EAGAIN // cannot tell, so the caller must not count on it
-	}
-	return n, e
+	return d.mover.ReadAt(f, p, off)
 }

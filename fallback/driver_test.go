@@ -2,7 +2,6 @@ package fallback
 
 import (
 	"errors"
-	"math"
 	"os"
 	"runtime"
 	"syscall"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/mover"
 	"github.com/fserve/fserve/internal/testenv"
 )
 
@@ -70,34 +70,6 @@ func TestOpenErrors(t *testing.T) {
 	peer.MustSend(t, []byte("x"))
 	if ev := r.next(t); ev.Token != free || ev.Op != aio.Received {
 		t.Errorf("%v event for %#x", ev.Op, uint64(ev.Token))
-	}
-}
-
-// TestAttemptErrors checks attempts that cannot be made.
-func TestAttemptErrors(t *testing.T) {
-	r := newRig(t, aio.Config{})
-	p := testenv.NewPattern(20)
-	f := testenv.Borrow(t, p.File(t, t.TempDir(), 10<<20))
-	for _, c := range []struct {
-		name   string
-		off, n int64
-	}{
-		{"negative offset", -1, 10}, {"negative length", 0, -1}, {"overflow", math.MaxInt64 - 5, 10},
-	} {
-		if s := r.SendFile(r.tok, f, c.off, c.n, false); s.Status != aio.Failed || s.Err != syscall.EINVAL {
-			t.Errorf("%s: status %d, %v", c.name, s.Status, s.Err)
-		}
-	}
-	for s := (aio.Sent{}); !s.Blocked(); s = r.SendFile(r.tok, f, 0, 1<<20, false) {
-		if s.Status == aio.Failed {
-			t.Fatal(s.Err)
-		}
-	}
-	if s := r.Send(r.tok, []byte("x"), nil, false); s.Status != aio.Failed || s.Err != syscall.EALREADY {
-		t.Errorf("attempt while blocked: status %d, %v", s.Status, s.Err)
-	}
-	if s := r.Send(aio.MakeToken(0, 7), []byte("x"), nil, false); s.Status != aio.Failed || s.Err != syscall.EBADF {
-		t.Errorf("attempt on another generation: status %d, %v", s.Status, s.Err)
 	}
 }
 
@@ -256,82 +228,8 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// TestPipes checks that empty pipes are kept up to the bound, and that dirty
-// ones never are.
-func TestPipes(t *testing.T) {
-	testenv.LeakCheck(t)
-	var ps pipes
-	var stats aio.Stats
-	defer ps.free()
-	var all []int32
-	for range maxIdlePipes + 5 {
-		i, err := ps.get(&stats)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, i)
-	}
-	ps.table[all[0]].n = 1
-	for _, i := range all {
-		ps.put(i, &stats)
-	}
-	if stats.PipesOpen != maxIdlePipes || len(ps.idle) != maxIdlePipes {
-		t.Errorf("%d pipes open, %d idle, want %d", stats.PipesOpen, len(ps.idle), maxIdlePipes)
-	}
-	for range maxIdlePipes + 1 {
-		i, err := ps.get(&stats)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if p := &ps.table[i]; p.n != 0 || p.r < 0 {
-			t.Fatalf("got a pipe with %d bytes, descriptor %d", p.n, p.r)
-		}
-	}
-	if len(ps.table) != maxIdlePipes+5 {
-		t.Errorf("the table has %d entries: free ones are not used again", len(ps.table))
-	}
-}
-
-func TestWarm(t *testing.T) {
-	w := warm{period: time.Hour}
-	f, g := &aio.File{FD: 3}, &aio.File{FD: 4}
-	w.record(f, 100, 200)
-	w.record(f, 200, 300) // adjoins
-	for _, c := range []struct {
-		f      *aio.File
-		off, n int64
-		want   bool
-	}{
-		{f, 100, 200, true}, {f, 150, 1, true}, {f, 99, 10, false}, {f, 299, 2, false}, {f, 300, 1, false},
-		{g, 100, 10, false}, {&aio.File{FD: 3}, 100, 10, false},
-	} {
-		if got := w.covers(c.f, c.off, c.n); got != c.want {
-			t.Errorf("covers %d bytes from %d of %d: %v", c.n, c.off, c.f.FD, got)
-		}
-	}
-	w.record(f, 1000, 1100) // apart: takes its place
-	if w.covers(f, 100, 10) || !w.covers(f, 1000, 100) {
-		t.Error("the last range does not replace the one before")
-	}
-	f.FD = 5
-	if w.covers(f, 1000, 10) {
-		t.Error("covers another descriptor")
-	}
-	w.period = 0
-	w.record(g, 0, 10)
-	if w.covers(g, 0, 10) {
-		t.Error("covers what is past its time")
-	}
-	for range 3 * maxWarm {
-		w.record(&aio.File{}, 0, 10)
-	}
-	if len(w.ranges) > maxWarm {
-		t.Errorf("%d files remembered, limit is %d", len(w.ranges), maxWarm)
-	}
-}
-
-// TestFetcherStops stops a fetcher that has more to do than workers: it drops
-// the rest and leaves no goroutine.
+// TestFetcherStops stops a fetcher that has more to do than workers: it gives
+// the rest back and leaves no goroutine.
 func TestFetcherStops(t *testing.T) {
 	testenv.LeakCheck(t)
 	file := testenv.NewPattern(21).File(t, t.TempDir(), 1<<20)
@@ -339,18 +237,17 @@ func TestFetcherStops(t *testing.T) {
 	before := runtime.NumGoroutine()
 	f := newFetcher(2, func() { wakes <- struct{}{} })
 	for i := range uint32(100) {
-		f.submit(fetch{slot: i, fd: int32(file.Fd()), n: 1 << 20})
+		f.submit(&fetch{token: aio.MakeToken(i, 1), fd: int32(file.Fd()), r: mover.Range{End: 1 << 20}})
 	}
 	<-wakes
-	f.stop()
+	rest := f.stop()
 	if f.workers > 2 {
 		t.Errorf("%d workers, limit is 2", f.workers)
 	}
-	results := f.take(nil)
-	if len(results) == 0 || len(results) != len(wakes)+1 {
-		t.Errorf("%d results, %d wake-ups", len(results), len(wakes)+1)
+	if len(rest) != 100 {
+		t.Errorf("%d of 100 fetches came back", len(rest))
 	}
-	for _, r := range results {
+	for _, r := range rest {
 		if r.err != 0 {
 			t.Errorf("fetch: %v", r.err)
 		}
@@ -360,4 +257,105 @@ func TestFetcherStops(t *testing.T) {
 	if late := f.take(nil); len(late) > 0 {
 		t.Errorf("%d fetches ended after stop", len(late))
 	}
+}
+
+// TestFetcherAbandons checks that a fetch which nobody waits for any more is
+// not made.
+func TestFetcherAbandons(t *testing.T) {
+	testenv.LeakCheck(t)
+	wakes := make(chan struct{}, 2)
+	f := newFetcher(1, func() { wakes <- struct{}{} })
+	given, kept := &fetch{fd: -1, r: mover.Range{End: 1}}, &fetch{fd: -1, r: mover.Range{End: 1}}
+	given.abandoned.Store(true)
+	f.submit(given)
+	f.submit(kept)
+	<-wakes
+	<-wakes
+	if rest := f.stop(); len(rest) != 2 {
+		t.Errorf("%d of 2 fetches came back", len(rest))
+	}
+	if given.err != 0 || kept.err != syscall.EBADF {
+		t.Errorf("abandoned: %v, the other: %v, want %v", given.err, kept.err, syscall.EBADF)
+	}
+}
+
+// TestCloseDuringFetch closes a slot whose fetch does not get its turn: Closed
+// comes all the same, the file stays pinned until the driver ends, and what the
+// slot does next is none of the fetch's business.
+func TestCloseDuringFetch(t *testing.T) {
+	file := testenv.NewPattern(22).File(t, t.TempDir(), 1<<20)
+	testenv.NeedCold(t, file)
+	f := testenv.Borrow(t, file)
+	t.Cleanup(func() {
+		if f.Pins != 0 {
+			t.Errorf("%d pins after the driver's end", f.Pins)
+		}
+	})
+	r := newRig(t, aio.Config{})
+	r.fetcher.limit = 0
+	for gen := uint32(1); gen < 4; gen++ {
+		if s := r.SendFile(r.tok, f, 0, 1000, false); s.Status != aio.BlockedDisk {
+			t.Fatalf("status %d, %v, want blocked on the disk", s.Status, s.Err)
+		}
+		sl := r.lookup(r.tok)
+		j := sl.fetch
+		r.Close(r.tok, false)
+		if ev := r.next(t); ev.Op != aio.Closed {
+			t.Fatalf("%v event", ev.Op)
+		}
+		if f.Pins != int32(gen) || !j.abandoned.Load() {
+			t.Errorf("after %d of them: %d pins, abandoned: %v", gen, f.Pins, j.abandoned.Load())
+		}
+		fd, _ := testenv.Pair(t, testenv.SockOptions{})
+		r.tok = aio.MakeToken(0, gen+1)
+		if err := r.Open(r.tok, fd); err != nil {
+			t.Fatal(err)
+		}
+		if sl.move.Epoch == j.epoch {
+			t.Error("the slot's next use has the epoch of the fetch")
+		}
+	}
+}
+
+// TestJumpAbandonsFetch goes on elsewhere in a file while it is read ahead.
+func TestJumpAbandonsFetch(t *testing.T) {
+	const size, chunk = 4 << 20, 64 << 10
+	file := testenv.NewPattern(23).File(t, t.TempDir(), size)
+	testenv.NeedCold(t, file)
+	f := testenv.Borrow(t, file)
+	r := newRig(t, aio.Config{ColdChunk: chunk})
+	r.fetcher.limit = 0 // the test is the worker
+	send := func(off, n int64, want aio.Status) *fetch {
+		t.Helper()
+		if s := r.SendFile(r.tok, f, off, n, false); s.Status != want || want == aio.OK && s.N != n {
+			t.Fatalf("from %d: %d sent, status %d, %v", off, s.N, s.Status, s.Err)
+		}
+		return r.lookup(r.tok).fetch
+	}
+	serve := func() {
+		t.Helper()
+		r.fetcher.serve(r.fetcher.next())
+	}
+	send(0, chunk/2, aio.BlockedDisk)
+	serve()
+	if ev := r.next(t); ev.Op != aio.Ready || ev.Err != 0 {
+		t.Fatalf("%v event, %v", ev.Op, ev.Err)
+	}
+	ahead := send(0, chunk/2, aio.OK)
+	if ahead == nil || ahead.r != (mover.Range{Off: chunk, End: 2 * chunk}) {
+		t.Fatalf("no read-ahead: %+v", ahead)
+	}
+	there := send(size/2, 1000, aio.BlockedDisk)
+	if there == ahead || !ahead.abandoned.Load() || there.abandoned.Load() {
+		t.Error("the fetch before is not given up")
+	}
+	serve() // the one that was given up: nobody is ready by it
+	if n, err := r.Wait(r.ev, 0); n != 0 || err != nil || f.Pins != 1 {
+		t.Fatalf("%d events, %v, %d pins", n, err, f.Pins)
+	}
+	serve()
+	if ev := r.next(t); ev.Op != aio.Ready || ev.Err != 0 {
+		t.Fatalf("%v event, %v", ev.Op, ev.Err)
+	}
+	send(size/2, 1000, aio.OK)
 }

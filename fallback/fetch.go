@@ -2,44 +2,53 @@ package fallback
 
 import (
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/mover"
 	"github.com/fserve/fserve/internal/sys"
 )
 
-// scratchSize is how much a worker reads at a time. Reading into a small
-// buffer that stays in the core's cache is the cheapest way to wait until
-// pages are there and to learn of read errors.
-const scratchSize = 64 << 10
+// adviceBytes is how much the kernel is advised of at once: of longer ranges it
+// drops what exceeds the device's largest request and its read-ahead window,
+// whichever is larger (force_page_cache_ra). 128 KiB is the usual window.
+const adviceBytes = 128 << 10
 
-// fetch asks for a range of a file to be read into the page cache.
+// fetch is a range of a file on its way into the page cache, for the slot of
+// token while its epoch lasts. The file is pinned meanwhile.
+//
+// The loop owns it, except for fd, r and err, which are the fetcher's
+// from submit until take or stop.
 type fetch struct {
-	slot uint32
-	fd   int32 // stays open until the outcome was taken
-	off  int64
-	n    int64
+	token aio.Token
+	epoch uint32
+	file  *aio.File
+
+	fd  int32
+	r   mover.Range
+	err syscall.Errno
+
+	// abandoned is set by the loop when nobody waits any more: a fetch that has
+	// not begun does nothing then, so that clients that come and go cannot keep
+	// the disk busy for those that stay.
+	abandoned atomic.Bool
 }
 
-// fetched is the outcome of a fetch.
-type fetched struct {
-	slot uint32
-	err  syscall.Errno
-}
-
-// fetcher reads ranges of files off the loop, with a bounded number of
-// goroutines that start when they are needed and live until stop. Its queue is
-// bounded by its user: a slot has at most one fetch under way.
+// fetcher brings ranges of files in off the loop, with a bounded number of
+// goroutines that start when they are needed and live until stop. Its queue
+// holds at most one fetch for each slot, and some that are abandoned.
 type fetcher struct {
 	limit int
 	wake  func() // called after results were added
 
 	mu      sync.Mutex
 	work    *sync.Cond // under mu: queue is not empty, or ended
-	queue   []fetch
+	queue   []*fetch
 	head    int // of queue; what is before it was taken
-	results []fetched
+	results []*fetch
 	workers int
 	idle    int
 	ended   bool
@@ -53,7 +62,7 @@ func newFetcher(limit int, wake func()) *fetcher {
 }
 
 // submit queues a fetch.
-func (f *fetcher) submit(r fetch) {
+func (f *fetcher) submit(r *fetch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.queue = append(f.queue, r)
@@ -65,44 +74,49 @@ func (f *fetcher) submit(r fetch) {
 	f.work.Signal()
 }
 
-// take appends the results there are to dst.
-func (f *fetcher) take(dst []fetched) []fetched {
+// take moves the fetches that have ended to dst.
+func (f *fetcher) take(dst []*fetch) []*fetch {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	dst = append(dst, f.results...)
+	clear(f.results)
 	f.results = f.results[:0]
 	return dst
 }
 
-// stop ends the workers and waits until none uses a descriptor any more.
-// Fetches that were not begun are dropped.
-func (f *fetcher) stop() {
+// stop ends the workers and waits until none uses a descriptor any more. It
+// returns all fetches that were not taken, of which some were not begun.
+func (f *fetcher) stop() []*fetch {
 	f.mu.Lock()
 	f.ended = true
+	rest := f.queue[f.head:]
 	f.queue, f.head = nil, 0
 	f.mu.Unlock()
 	f.work.Broadcast()
 	f.running.Wait()
+	return f.take(rest)
 }
 
 // run is a worker.
 func (f *fetcher) run() {
-	buf := make([]byte, scratchSize)
-	for {
-		r, ok := f.next()
-		if !ok {
-			return
-		}
-		e := r.read(buf)
-		f.mu.Lock()
-		f.results = append(f.results, fetched{slot: r.slot, err: e})
-		f.mu.Unlock()
-		f.wake()
+	for r := f.next(); r != nil; r = f.next() {
+		f.serve(r)
 	}
 }
 
-// next waits for a fetch. It reports false when the fetcher has been stopped.
-func (f *fetcher) next() (fetch, bool) {
+// serve does a fetch that next has returned.
+func (f *fetcher) serve(r *fetch) {
+	if !r.abandoned.Load() {
+		r.err = r.read()
+	}
+	f.mu.Lock()
+	f.results = append(f.results, r)
+	f.mu.Unlock()
+	f.wake()
+}
+
+// next waits for a fetch. It returns nil when the fetcher has been stopped.
+func (f *fetcher) next() *fetch {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.idle++
@@ -111,27 +125,71 @@ func (f *fetcher) next() (fetch, bool) {
 	}
 	f.idle--
 	if f.ended {
-		return fetch{}, false
+		return nil
 	}
 	r := f.queue[f.head]
+	f.queue[f.head] = nil
 	f.head++
 	if f.head > len(f.queue)/2 {
-		f.queue = f.queue[:copy(f.queue, f.queue[f.head:])]
-		f.head = 0
+		n := copy(f.queue, f.queue[f.head:])
+		clear(f.queue[n:])
+		f.queue, f.head = f.queue[:n], 0
 	}
-	return r, true
+	return r
 }
 
 // read brings the range in. The advice starts the device on the whole range,
-// and on no more than that; reading waits for it.
-func (r *fetch) read(buf []byte) syscall.Errno {
-	_ = unix.Fadvise(int(r.fd), r.off, r.n, unix.FADV_WILLNEED) // only advice
-	for got := int64(0); got < r.n; {
-		n, e := sys.Pread(r.fd, buf[:min(r.n-got, int64(len(buf)))], r.off+got)
-		if e != 0 || n == 0 {
-			return e // 0: the file ends here
-		}
-		got += int64(n)
+// and on no more than that; the last byte is there when the rest is. Reading
+// all would copy every byte for nothing.
+func (r *fetch) read() syscall.Errno {
+	for off := r.r.Off; off < r.r.End; off += adviceBytes {
+		_ = unix.Fadvise(int(r.fd), off, min(r.r.End-off, adviceBytes), unix.FADV_WILLNEED) // only advice
 	}
-	return 0
+	var b [1]byte
+	_, e := sys.Pread(r.fd, b[:], r.r.End-1) // of no byte if the file was cut meanwhile
+	return e
+}
+
+// fetch has a range of a file brought in for a slot. The file is pinned until
+// that has ended, whatever becomes of the slot.
+func (d *Driver) fetch(t aio.Token, sl *slot, f *aio.File, r mover.Range) {
+	j := &fetch{token: t, epoch: sl.move.Epoch, file: f, fd: f.FD, r: r}
+	f.Pins++
+	sl.fetch = j
+	d.fetching++
+	d.stats.ColdReads++
+	d.fetcher.submit(j)
+}
+
+// abandon gives up the fetch of a slot, if there is one.
+func (sl *slot) abandon() {
+	if sl.fetch != nil {
+		sl.fetch.abandoned.Store(true)
+		sl.fetch = nil
+	}
+}
+
+// collect takes the fetches that have ended.
+func (d *Driver) collect() {
+	d.fetched = d.fetcher.take(d.fetched[:0])
+	for i, j := range d.fetched {
+		d.fetched[i] = nil
+		d.fetching--
+		j.file.Pins--
+		if sl := d.lookup(j.token); sl != nil && sl.move.Epoch == j.epoch {
+			d.settle(sl, j)
+		}
+	}
+}
+
+// settle records the end of a slot's fetch.
+func (d *Driver) settle(sl *slot, j *fetch) {
+	sl.fetch = nil
+	fault := d.mover.Fetched(&sl.move, j.err)
+	if sl.flags&waitDisk == 0 {
+		return // read-ahead; if it failed, the attempt that gets there will too
+	}
+	sl.flags = sl.flags&^waitDisk | ready
+	sl.fault = uint16(fault)
+	d.enqueue(j.token.Slot())
 }

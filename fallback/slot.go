@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/mover"
 )
 
 // flags are the state of a slot.
@@ -22,20 +23,18 @@ const (
 	waitSocket                   // an attempt is blocked on the socket
 	waitDisk                     // an attempt is blocked on the disk
 	ready                        // a Ready event is due
-	fetching                     // a worker reads a file for the slot
 	closing                      // a Closed event is due
 )
 
-// slot is the state of one connection or listener. It holds no pointers: the
-// collector need not look at the table.
+// slot is the state of one connection or listener.
 type slot struct {
 	fd    int32
 	gen   uint32
 	flags flags
 	err   uint16 // of a failed send or of Accept: delivered in place of an end
 	fault uint16 // of the disk: delivered with Ready
-	pipe  int32  // 1 + index of the pipe that holds bytes for it; 0: none
-	cold  int32  // 1 + index of its cold state; 0: none
+	fetch *fetch // under way for move
+	move  mover.State
 }
 
 // take returns an error to deliver and forgets it.

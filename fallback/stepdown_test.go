@@ -165,21 +165,20 @@ func TestResidencyUnknown(t *testing.T) {
 	const size, chunk = 1<<20 + 11, 256 << 10
 	const chunks = size/chunk + 1 // the last is short; reading ahead may add one beyond the end
 	for _, c := range []struct {
-		name   string
-		errno  syscall.Errno
-		deny   []uintptr
-		period time.Duration
-		again  bool // hot files are fetched too
+		name  string
+		errno syscall.Errno
+		deny  []uintptr
+		later int64 // ns until the file is sent again
+		again bool  // it is fetched again
 	}{
-		{"no cachestat", syscall.ENOSYS, []uintptr{sysCachestat}, time.Second, false},
-		{"not our file", syscall.EPERM, []uintptr{sysCachestat}, time.Second, false},
-		{"neither", syscall.EOPNOTSUPP, []uintptr{sysCachestat, unix.SYS_PREADV2}, time.Hour, false},
-		{"neither, long ago", syscall.EOPNOTSUPP, []uintptr{sysCachestat, unix.SYS_PREADV2}, 0, true},
+		{"no cachestat", syscall.ENOSYS, []uintptr{sysCachestat}, 0, false},
+		{"not our file", syscall.EPERM, []uintptr{sysCachestat}, 0, false},
+		{"neither", syscall.EOPNOTSUPP, []uintptr{sysCachestat, unix.SYS_PREADV2}, 0, false},
+		{"neither, long ago", syscall.EOPNOTSUPP, []uintptr{sysCachestat, unix.SYS_PREADV2}, 2e9, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := testenv.NewPattern(4)
 			r := newRig(t, aio.Config{ColdChunk: chunk})
-			r.warm.period = c.period
 			file := p.File(t, t.TempDir(), size)
 			testenv.NeedCold(t, file)
 			testenv.Deny(t, c.errno, c.deny...)
@@ -188,6 +187,7 @@ func TestResidencyUnknown(t *testing.T) {
 			if !f.Foreign {
 				t.Error("the file is not marked as foreign")
 			}
+			r.mover.Now += c.later
 			cold := r.Stats().ColdReads
 			if cold < chunks || cold > chunks+1 {
 				t.Errorf("%d fetches of a cold file, want %d", cold, chunks)
@@ -218,7 +218,6 @@ func TestOverlay(t *testing.T) {
 	const size = 1<<20 + 13
 	p := testenv.NewPattern(5)
 	r := newRig(t, aio.Config{})
-	r.warm.period = time.Hour
 	f := testenv.Borrow(t, overlayFile(t, p, size))
 	r.transfer(f, p, size)
 	cold := r.Stats().ColdReads

@@ -38,7 +38,6 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 		if e != 0 && e != syscall.EINTR {
 			return 0, fmt.Errorf("epoll: %w", e)
 		}
-		d.now = sys.Nanotime()
 		woken := d.noteAll(d.events[:taken])
 		n := d.serveAll(ev)
 		if n > 0 || taken == 0 || woken || timeout == 0 {
@@ -181,10 +180,9 @@ func (d *Driver) serveAll(ev []aio.Event) int {
 func (d *Driver) serve(i uint32, sl *slot, ev []aio.Event) (int, verdict) {
 	t := aio.MakeToken(i, sl.gen)
 	switch {
-	case sl.flags&(closing|fetching) == closing|fetching:
-		return 0, done // the end of the fetch brings it back
 	case sl.flags&closing != 0:
-		*sl = slot{flags: queued} // which serveAll takes away: the slot is free
+		// serveAll takes the flag away: the slot is free. The epoch goes on.
+		*sl = slot{flags: queued, move: sl.move}
 		ev[0] = aio.Event{Token: t, Op: aio.Closed}
 		return 1, done
 	case sl.flags&listener != 0:

@@ -25,7 +25,8 @@ const (
 	registerIOWQWorkers  = 19 // 5.15
 	registerPbufRing     = 22 // 5.19
 
-	sqeLink         = iouring.IOSQE_FLAGS_IO_LINK
+	sqeHardlink     = iouring.IOSQE_FLAGS_IO_HARDLINK
+	sqeSkipSuccess  = uint8(1 << 6) // 5.17
 	sqeAsync        = iouring.IOSQE_FLAGS_ASYNC
 	sqeBufferSelect = iouring.IOSQE_FLAGS_BUFFER_SELECT
 

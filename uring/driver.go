@@ -29,7 +29,8 @@ const (
 	opPoll
 	opFetch
 	opWake
-	opShift = 56
+	opAdvice // completes only if it fails, and is not waited for
+	opShift  = 56
 )
 
 var opcodes = []uint8{

@@ -12,10 +12,15 @@ import (
 	"github.com/fserve/fserve/internal/sys"
 )
 
+// adviceBytes is what one piece of advice asks for. The kernel reads no more for
+// it than the larger of the disk's read_ahead_kb and its largest request; this is
+// the default of the former.
+const adviceBytes = 128 << 10
+
 // fetches bring file ranges into the page cache on the ring's worker threads,
-// so that sendfile finds them there. A fetch is two linked operations: advice,
-// which starts the device on exactly the range, and a read of the range's last
-// byte, which waits for it.
+// so that sendfile finds them there. A fetch is a chain of linked operations:
+// advice, which starts the device on exactly the range, and a read of the
+// range's last byte, which waits for it.
 //
 // Reading the range itself would copy every byte for nothing, and a plain read
 // makes the kernel read ahead (8 MiB at a time on some disks) and mark the page
@@ -69,14 +74,15 @@ func (f *fetches) unmap() error {
 // fetch queues the fetch of r. The file is pinned until it completes, whatever
 // becomes of the slot.
 func (d *Driver) fetch(t aio.Token, s *slot, f *aio.File, r mover.Range) bool {
-	if d.ring.room() < 2 {
-		if d.ring.submit() != 0 || d.ring.room() < 2 {
-			return false // a link must not be torn
+	advices := int((r.End - r.Off + adviceBytes - 1) / adviceBytes)
+	if d.ring.room() <= advices {
+		if d.ring.submit() != 0 || d.ring.room() <= advices {
+			return false // a chain must not be torn
 		}
 	}
-	advice := d.prepare(opIgnore, 0, iouring.IORING_OP_FADVISE, f.FD, 0, uint32(r.End-r.Off), uint64(r.Off))
-	advice.SetOpFlags(unix.FADV_WILLNEED)
-	advice.SetFlags(sqeAsync | sqeLink)
+	for off := r.Off; off < r.End; off += adviceBytes {
+		d.advise(f, off, min(r.End-off, adviceBytes))
+	}
 	i := d.fetches.put(fetchOp{file: f, token: t, epoch: s.move.Epoch})
 	last := d.prepare(opFetch, aio.Token(i), iouring.IORING_OP_READ, f.FD,
 		uint64(uintptr(unsafe.Pointer(&d.fetches.drop[0]))), 1, uint64(r.End-1))
@@ -84,6 +90,17 @@ func (d *Driver) fetch(t aio.Token, s *slot, f *aio.File, r mover.Range) bool {
 	f.Pins++
 	d.stats.ColdReads++
 	return true
+}
+
+// advise queues advice that the next operation of the chain follows. Success is
+// silent; a failure is of no consequence, and does not break the chain.
+func (d *Driver) advise(f *aio.File, off, n int64) {
+	e := d.ring.next()
+	e.PrepOperation(iouring.IORING_OP_FADVISE, f.FD, 0, uint32(n), uint64(off))
+	e.SetOpFlags(unix.FADV_WILLNEED)
+	e.SetFlags(sqeAsync | sqeHardlink | sqeSkipSuccess)
+	e.SetUserData(opAdvice << opShift)
+	d.stats.Submissions++
 }
 
 // fetched handles the completion of fetch i.
@@ -94,18 +111,11 @@ func (d *Driver) fetched(i uint32, res int32, ev *aio.Event) bool {
 	if s == nil || s.move.Epoch != op.epoch {
 		return false
 	}
-	d.mover.Fetched(&s.move)
-	e := errnoOf(res)
-	if e != 0 {
-		d.stats.Errors[aio.Classify(e)]++
-	}
+	fault := d.mover.Fetched(&s.move, errnoOf(res))
 	if !s.is(blockedDisk) {
 		return false // read-ahead; if it failed, the attempt that gets there will too
 	}
 	s.flags &^= blockedDisk
-	if aio.Classify(e) != aio.Fatal {
-		e = 0 // the attempt itself will tell
-	}
-	*ev = aio.Event{Token: op.token, Op: aio.Ready, Err: e}
+	*ev = aio.Event{Token: op.token, Op: aio.Ready, Err: fault}
 	return true
 }

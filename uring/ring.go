@@ -122,7 +122,7 @@ func (r *ring) enable(ops []uint8) error {
 	for _, op := range ops {
 		rs = append(rs, restriction{opcode: restrictSQEOp, arg: op})
 	}
-	rs = append(rs, restriction{opcode: restrictSQEFlags, arg: sqeAsync | sqeBufferSelect | sqeLink})
+	rs = append(rs, restriction{opcode: restrictSQEFlags, arg: sqeAsync | sqeBufferSelect | sqeHardlink | sqeSkipSuccess})
 	if err := r.register(registerRestrictions, unsafe.Pointer(&rs[0]), uint32(len(rs))); err != nil {
 		return fmt.Errorf("restrict io_uring: %w", err)
 	}

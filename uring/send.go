@@ -9,9 +9,9 @@ import (
 
 // Send implements aio.Driver.
 func (d *Driver) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
-	s := d.slot(t)
-	if s == nil {
-		return aio.Sent{Status: aio.Failed, Err: syscall.EBADF}
+	s, e := d.unblocked(t)
+	if e != 0 {
+		return aio.Sent{Status: aio.Failed, Err: e}
 	}
 	want := len(head) + len(body)
 	if want == 0 {
@@ -32,13 +32,13 @@ func (d *Driver) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
 
 // SendFile implements aio.Driver.
 func (d *Driver) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio.Sent {
-	s := d.slot(t)
-	if s == nil {
-		return aio.Sent{Status: aio.Failed, Err: syscall.EBADF}
+	s, e := d.unblocked(t)
+	if e != 0 {
+		return aio.Sent{Status: aio.Failed, Err: e}
 	}
 	sent, fetch := d.mover.Send(s.fd, &s.move, f, off, n, more)
 	if !fetch.Empty() && !d.fetch(t, s, f, fetch) {
-		d.mover.Fetched(&s.move) // the ring takes nothing: send, and wait for the disk if it must be
+		d.mover.Fetched(&s.move, 0) // the ring takes nothing: send, and wait for the disk if it must be
 		if sent.Status == aio.BlockedDisk {
 			return d.SendFile(t, f, off, n, more)
 		}
@@ -50,6 +50,18 @@ func (d *Driver) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio
 		s.flags |= blockedDisk
 	}
 	return sent
+}
+
+// unblocked returns the slot of a token if an attempt may be made on it now.
+func (d *Driver) unblocked(t aio.Token) (*slot, syscall.Errno) {
+	s := d.slot(t)
+	switch {
+	case s == nil:
+		return nil, syscall.EBADF
+	case s.is(blockedSocket | blockedDisk):
+		return nil, syscall.EALREADY
+	}
+	return s, 0
 }
 
 func (d *Driver) blockOnSocket(t aio.Token, s *slot) {
@@ -73,11 +85,7 @@ func (d *Driver) Push(t aio.Token) {
 
 // ReadAt implements aio.Driver.
 func (d *Driver) ReadAt(f *aio.File, p []byte, off int64) (int, syscall.Errno) {
-	n, e := sys.PreadNowait(f.FD, p, off)
-	if aio.Classify(e) == aio.Unsupported { // tmpfs, for one, cannot tell
-		e = syscall.EAGAIN
-	}
-	return n, e
+	return d.mover.ReadAt(f, p, off)
 }
 
 // Stat implements aio.Driver.

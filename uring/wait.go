@@ -66,6 +66,10 @@ func (d *Driver) drain(ev []aio.Event) int {
 // complete handles one completion and reports whether it made an event.
 func (d *Driver) complete(data uint64, res int32, flags uint32, ev *aio.Event) bool {
 	op, t := data>>opShift, aio.Token(data)&aio.TokenMask
+	if op == opAdvice {
+		d.stats.Errors[aio.Classify(errnoOf(res))]++
+		return false
+	}
 	more := flags&cqeMore != 0
 	if !more {
 		d.inflight--

@@ -19,14 +19,16 @@
 // blocking and answer truthfully at once. Only when an attempt answers Blocked
 // has the driver something under way for it, and then exactly one Ready event
 // follows: call again with what is left. At most one attempt per slot may be
-// blocked at a time, and while it is, the file it named must stay open.
+// blocked at a time (another fails with EALREADY), and while it is, the file it
+// named must stay open.
 // Accepting and receiving are streams: they go on by themselves and the last
 // event of a stream has More unset.
 //
 // Close ends everything that is under way for a slot. After Close the driver
 // delivers no event for the token except one Closed, after the last operation
 // that names the descriptor has completed and the descriptor is closed. Only
-// then may the slot be reused and may files of a blocked attempt be closed.
+// then may the slot be reused. Files are no part of that: what is being read
+// for a slot may end after its Closed event, and File.Pins says so.
 package aio
 
 import (
@@ -195,8 +197,21 @@ type File struct {
 	ResidentUntil int64
 	// Advised is for the driver: the kernel was told not to read ahead.
 	Advised bool
-	// Foreign is for the driver: cachestat(2) may not be asked about it.
+	// Foreign is for the driver: cachestat(2) may not be asked about it, or
+	// says nothing about it.
 	Foreign bool
+	// Fetched is for the driver: what was read in lately.
+	Fetched FetchedRange
+}
+
+// FetchedRange is the range [Off, End) of a file, all of which was read into
+// memory less than a short while before Until (monotonic ns). It answers for
+// file systems that cannot tell what is in memory.
+type FetchedRange struct{ Off, End, Until int64 }
+
+// Covers reports whether n bytes from off were read in a short while ago.
+func (r *FetchedRange) Covers(off, n, now int64) bool {
+	return off >= r.Off && off+n <= r.End && now < r.Until
 }
 
 // FileStat is what tells one version of a file from another.
@@ -253,7 +268,8 @@ type Driver interface {
 	Send(t Token, head, body []byte, more bool) Sent
 
 	// SendFile attempts to send n bytes of f from off. The file's own offset
-	// is neither used nor changed. n should be bounded by the caller (a turn
+	// is neither used nor changed. A negative n or off, or a sum beyond 63
+	// bits, is EINVAL. n should be bounded by the caller (a turn
 	// of the loop lasts as long as the copies that it asks for).
 	//
 	// A driver may have taken bytes beyond what it reported (into a pipe);
@@ -296,7 +312,8 @@ type Driver interface {
 	// it at any time until Destroy has returned; many calls may give one wake-up.
 	Wake()
 
-	// Now returns the monotonic time in nanoseconds.
+	// Now returns the monotonic time in nanoseconds. The loop calls it after
+	// each Wait: a driver may take the answer for the time of the whole turn.
 	Now() int64
 
 	// Stats returns the counters.

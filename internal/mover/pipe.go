@@ -68,19 +68,19 @@ func (p *pipePool) close() {
 	p.free, p.idle = nil, 0
 }
 
-// splice moves file -> pipe -> socket. On entry the slot has no pipe.
+// splice moves file -> pipe -> socket. On entry the slot has no pipe; on return
+// it has one only if bytes are left in it.
 func (m *Mover) splice(sock int32, st *State, f *aio.File, off, n int64, more bool) aio.Sent {
 	q, err := m.pipes.get()
-	if err != nil { // out of descriptors: this range goes the copying way
+	if err != nil {
+		// Out of descriptors, most likely: memory will do this once.
+		m.stats.StepsDown[aio.ViaSplice]++
 		return m.copy(sock, f, off, n, more)
 	}
 	got, e := sys.SpliceFromFile(q.w, f.FD, off, int(n))
 	if e != 0 || got == 0 {
 		m.pipes.put(q)
-		if e == syscall.EAGAIN { // the pipe is empty, so this is the file's: treat as broken
-			e = syscall.EIO
-		}
-		return m.outcome(aio.ViaSplice, n, got, e)
+		return m.outcome(aio.ViaSplice, n, got, ofFile(e))
 	}
 	q.held = int64(got)
 	st.pipe = q
@@ -92,15 +92,14 @@ func (m *Mover) pour(sock int32, st *State, n int64, more bool) aio.Sent {
 	q := st.pipe
 	want := min(n, q.held)
 	got, e := sys.SpliceToSocket(sock, q.r, int(want), more || want < n)
+	if e == 0 && got == 0 {
+		e = syscall.EIO // the pipe is not empty: this cannot be
+	}
 	s := m.outcome(aio.ViaSplice, want, got, e)
 	q.held -= s.N
 	if q.held == 0 || s.Status == aio.Failed {
-		m.dropPipe(st)
+		m.pipes.put(q)
+		st.pipe = nil
 	}
 	return s
-}
-
-func (m *Mover) dropPipe(st *State) {
-	m.pipes.put(st.pipe)
-	st.pipe = nil
 }

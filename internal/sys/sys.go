@@ -172,7 +172,7 @@ type Cachestat struct {
 }
 
 // CachestatRange reports how much of a range is in the page cache, in pages
-// of 4 KiB. EPERM: the process neither owns the file nor may write it.
+// of the system's size. EPERM: the process neither owns the file nor may write it.
 // ENOSYS: Linux before 6.5.
 func CachestatRange(fd int32, off, n int64, st *Cachestat) syscall.Errno {
 	r := cachestatRange{uint64(off), uint64(n)}

@@ -51,6 +51,9 @@ func coldWhole(h *harness) {
 	if c.blocked != aio.BlockedDisk {
 		h.Fatal("the first attempt on a cold file was not blocked on the disk")
 	}
+	if s := h.d.SendFile(c.tok, f, 0, 10, false); s.Status != aio.Failed || s.Err != syscall.EALREADY {
+		h.Errorf("attempt while blocked on the disk: status %d, %v", s.Status, s.Err)
+	}
 	h.deliverAll(x)
 	if h.d.Stats().ColdReads == 0 {
 		h.Error("no cold reads are counted")
@@ -215,8 +218,8 @@ func coldReset(h *harness) {
 	h.closeAll(c)
 }
 
-// unpinned waits until the driver has let go of a file: the engine closes it
-// then and not before.
+// unpinned waits until the driver has let go of a file, which may be after the
+// Closed event of its slot: the engine closes it then and not before.
 func (h *harness) unpinned(f *aio.File) {
 	h.Helper()
 	h.until("the file let go", func() bool { return f.Pins == 0 })

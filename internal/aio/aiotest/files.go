@@ -1,6 +1,7 @@
 package aiotest
 
 import (
+	"math"
 	"math/rand/v2"
 	"os"
 	"syscall"
@@ -18,6 +19,7 @@ var fileCases = []testCase{
 	{name: "whole", fs: true, run: fileWhole},
 	{name: "random ranges", fs: true, run: fileRanges},
 	{name: "nothing", run: fileNothing},
+	{name: "attempts that cannot be made", run: fileImpossible},
 	{name: "beyond its end", fs: true, run: fileBeyondEnd},
 	{name: "beyond 4 GiB", fs: true, run: fileBeyond4G},
 	{name: "truncated while sent", fs: true, run: fileTruncated},
@@ -79,6 +81,34 @@ func fileNothing(h *harness) {
 		}
 	}
 	h.quiet()
+}
+
+// fileImpossible makes attempts that make no sense, and some while one is
+// blocked. They do nothing to the one that is.
+func fileImpossible(h *harness) {
+	const size = 4 << 20
+	p := testenv.NewPattern(30)
+	f := h.borrow(p.File(h, h.dir, size))
+	c := h.open(smallBuffers)
+	refused := func(what string, s aio.Sent, want syscall.Errno) {
+		h.Helper()
+		if s.Status != aio.Failed || s.Err != want || s.N != 0 {
+			h.Errorf("%s: %d sent, status %d, %v, want %v", what, s.N, s.Status, s.Err, want)
+		}
+	}
+	refused("negative offset", h.d.SendFile(c.tok, f, -1, 10, false), syscall.EINVAL)
+	refused("negative length", h.d.SendFile(c.tok, f, 0, -1, false), syscall.EINVAL)
+	refused("overflow", h.d.SendFile(c.tok, f, math.MaxInt64-5, 10, false), syscall.EINVAL)
+	off := int64(0)
+	c.jam(func() { off = c.fillFile(f, p, off, size) })
+	refused("memory while blocked", h.d.Send(c.tok, []byte("x"), nil, false), syscall.EALREADY)
+	refused("file while blocked", h.d.SendFile(c.tok, f, off, 10, false), syscall.EALREADY)
+	other := aio.MakeToken(c.tok.Slot(), c.tok.Gen()+1)
+	refused("memory of another generation", h.d.Send(other, []byte("x"), nil, false), syscall.EBADF)
+	refused("file of another generation", h.d.SendFile(other, f, 0, 10, false), syscall.EBADF)
+	h.until("ready", func() bool { return c.blocked == aio.OK }, c.read)
+	h.deliverAll(c.transfer(f, p, off, size-off))
+	h.checkBytes()
 }
 
 // fileBeyondEnd asks for more than there is: what is there arrives, then the

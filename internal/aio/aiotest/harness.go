@@ -119,6 +119,7 @@ func (h *harness) wait(timeout time.Duration) int {
 	if err != nil {
 		h.Fatalf("wait: %v", err)
 	}
+	h.d.Now() // as the loop does
 	if n < 0 || n > len(h.ev) {
 		h.Fatalf("wait returned %d events into %d", n, len(h.ev))
 	}
