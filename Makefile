@@ -83,7 +83,7 @@ fuzz:
 	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | \
 	sed -E 's|/[^/]*:func | |' | sort | while read -r dir target; do \
 		echo "$$dir $$target"; \
-		$(GO) test $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) || exit 1; \
+		$(GO) test $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x || exit 1; \
 	done
 
 clean:

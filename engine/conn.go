@@ -35,10 +35,12 @@ type Conn struct {
 	deadline int64 // monotonic ns; 0: none
 	token    aio.Token
 	peer     netip.AddrPort
-	fd       int32 // the driver's to close
+	adopted  Adopted // nil: accepted by a listener
+	fd       int32   // the driver's to close
 	listener int32
 
 	state     connState
+	named     bool // peer was set by SetRemoteAddr
 	seen      bool // in holds bytes that the session has seen and found too few
 	paused    bool // the driver was told to Pause
 	ended     bool // the peer has sent its FIN
@@ -53,7 +55,7 @@ type Conn struct {
 func (c *Conn) Loop() *Loop { return c.loop }
 
 // Listener returns the index of the listener that accepted the connection, as
-// in Config.Listeners.
+// in Config.Listeners; -1 if none has (see Engine.Adopt).
 func (c *Conn) Listener() int { return int(c.listener) }
 
 // ID returns a number that no other open connection of the loop has.
@@ -65,7 +67,7 @@ func (c *Conn) Requests() uint32 { return c.requests }
 // RemoteAddr returns the peer's address; the zero value for a Unix socket or a
 // peer that is gone already. The system is asked once.
 func (c *Conn) RemoteAddr() netip.AddrPort {
-	if !c.peer.IsValid() && c.state != connClosing {
+	if !c.peer.IsValid() && !c.named && c.state != connClosing {
 		if sa, err := unix.Getpeername(int(c.fd)); err == nil {
 			c.peer = addrOf(sa)
 		}

@@ -9,9 +9,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"runtime"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,8 +46,10 @@ const (
 // Config configures an Engine. The zero value of every field but Listeners and
 // NewSession is a good default.
 type Config struct {
-	// Listeners are TCP addresses, host:port.
+	// Listeners are TCP addresses, host:port, or Unix sockets, unix:/path.
 	Listeners []string
+	// UnixMode is the mode of the Unix sockets. Default 0660.
+	UnixMode fs.FileMode
 
 	// NewSession makes the session of a loop; it is called once for each, on
 	// the loop's own goroutine, before any connection is accepted.
@@ -100,6 +105,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.Loops, runtime.GOMAXPROCS(0))
+	setDefault(&c.UnixMode, 0o660)
 	setDefault(&c.HeaderTimeout, 10*time.Second)
 	setDefault(&c.IdleTimeout, 60*time.Second)
 	setDefault(&c.SendTimeout, 30*time.Second)
@@ -153,6 +159,9 @@ type Engine struct {
 	driver string
 	why    string
 
+	sockets []socketFile  // of Unix listeners, until they are removed
+	adopted atomic.Uint32 // connections; picks the loop
+
 	done chan struct{} // closed when every loop has ended
 	mu   sync.Mutex
 	errs []error
@@ -203,15 +212,25 @@ func (e *Engine) newDriver() (aio.Driver, error) {
 	return fallback.New(cfg)
 }
 
-// bindAll opens one socket for each address and loop. A port of 0 is chosen by
-// the first loop and used by all.
+// bindAll opens one socket for each TCP address and loop, and one for each Unix
+// socket, of which the loops get duplicates. A port of 0 is chosen by the first
+// loop and used by all.
 func (e *Engine) bindAll() ([][]int, error) {
 	fds := make([][]int, e.cfg.Loops)
 	for i, addr := range e.cfg.Listeners {
+		if path, ok := strings.CutPrefix(addr, UnixPrefix); ok {
+			if err := e.bindUnix(path, fds); err != nil {
+				closeAll(fds)
+				e.removeSockets()
+				return nil, err
+			}
+			continue
+		}
 		for j := range fds {
 			fd, bound, err := bind(addr)
 			if err != nil {
 				closeAll(fds)
+				e.removeSockets()
 				return nil, err
 			}
 			if j == 0 {
@@ -320,6 +339,9 @@ func (e *Engine) Addrs() []net.Addr { return e.addrs }
 // Driver returns the driver's name and why it was chosen.
 func (e *Engine) Driver() (name, why string) { return e.driver, e.why }
 
+// Config returns the configuration with its defaults filled in.
+func (e *Engine) Config() Config { return e.cfg }
+
 // Loops returns the number of event loops.
 func (e *Engine) Loops() int { return len(e.loops) }
 
@@ -338,6 +360,7 @@ func (e *Engine) Err() error {
 // to finish the response that they are sending. If ctx ends first, the rest is
 // cut and its error is returned.
 func (e *Engine) Shutdown(ctx context.Context) error {
+	e.removeSockets()
 	e.each(func(l *Loop) { l.post((*Loop).drain) })
 	select {
 	case <-e.done:
@@ -349,6 +372,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 
 // Close ends everything at once: responses under way are cut by a reset.
 func (e *Engine) Close() error {
+	e.removeSockets()
 	e.each(func(l *Loop) { l.stop() })
 	<-e.done
 	return e.Err()

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"path"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -127,6 +128,7 @@ type Root struct {
 	resolve uint64
 	links   Symlinks
 	openat2 bool
+	cached  uint64 // RESOLVE_CACHED where the kernel has it, else 0
 }
 
 // OpenRoot opens a directory.
@@ -142,15 +144,25 @@ func OpenRoot(dir string, links Symlinks) (*Root, error) {
 	case SymlinksDeny:
 		r.resolve |= unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS
 	}
-	probe, err := unix.Openat2(fd, ".", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: r.resolve})
-	if err == nil {
-		unix.Close(probe)
+	if err = r.probe(r.resolve); err == nil {
 		r.openat2 = true
+		if !errors.Is(r.probe(r.resolve|resolveCached), unix.EINVAL) {
+			r.cached = resolveCached
+		}
 	} else if !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EINVAL) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("root: %w", &fs.PathError{Op: "openat2", Path: dir, Err: err})
 	}
 	return r, nil
+}
+
+// probe asks whether openat2 takes these flags.
+func (r *Root) probe(resolve uint64) error {
+	fd, err := unix.Openat2(r.dir, ".", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolve})
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err
 }
 
 // Close closes the directory.
@@ -186,12 +198,15 @@ func (r *Root) Open(name string, cachedOnly bool) Opened {
 }
 
 func (r *Root) open(name string, flags uint64, cachedOnly bool) (int, error) {
+	if !filepath.IsLocal(name) { // walk and SymlinksFollow rely on it
+		return -1, unix.ENOENT
+	}
 	if !r.openat2 {
 		return r.walk(name, int(flags))
 	}
 	how := unix.OpenHow{Flags: flags, Resolve: r.resolve}
 	if cachedOnly {
-		how.Resolve |= resolveCached
+		how.Resolve |= r.cached
 	}
 	for {
 		fd, err := unix.Openat2(r.dir, name, &how)
@@ -536,4 +551,4 @@ func (fs *Files) close() {
 }
 
 // Clean reports whether name is a relative path that Open takes.
-func Clean(name string) bool { return name != "" && name[0] != '/' && path.Clean(name) == name }
+func Clean(name string) bool { return filepath.IsLocal(name) && path.Clean(name) == name }

@@ -121,23 +121,30 @@ func (l *Loop) accepted(e *aio.Event) {
 		return
 	}
 	l.stats.Accepted++
+	l.open(e.FD, int32(ln.index))
+}
+
+// open begins to serve a connection, or closes it and returns nil.
+func (l *Loop) open(fd, listener int32) *Conn {
 	slot, ok := l.conns.get(l.maxConns + len(l.listeners))
 	if !ok {
 		l.stats.Refused++
-		l.closeFD(e.FD)
-		return
+		l.closeFD(fd)
+		return nil
 	}
 	c := l.conns.at(slot)
 	*c = Conn{
-		loop: l, token: l.conns.token(slot), fd: e.FD, listener: int32(ln.index), queued: c.queued,
+		loop: l, token: l.conns.token(slot), fd: fd, listener: listener, queued: c.queued,
 		state: connReading, deadline: l.now + l.headerTimeout,
 	}
-	if err := l.driver.Open(c.token, int(e.FD)); err != nil {
+	if err := l.driver.Open(c.token, int(fd)); err != nil {
 		l.stats.Refused++
-		l.closeFD(e.FD)
+		l.closeFD(fd)
 		*c = Conn{queued: c.queued}
 		l.conns.put(slot)
+		return nil
 	}
+	return c
 }
 
 // drain stops accepting and closes what is idle; the rest closes as it ends.

@@ -96,7 +96,7 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 // Index returns the loop's number, from 0.
 func (l *Loop) Index() int { return l.index }
 
-// Addr returns the address of the i-th listener.
+// Addr returns the address of the i-th listener, as in Config.Listeners.
 func (l *Loop) Addr(i int) net.Addr { return l.engine.addrs[i] }
 
 // Now returns the monotonic time of this turn of the loop, in nanoseconds.
@@ -319,6 +319,9 @@ func (l *Loop) closeConn(c *Conn, reset bool) {
 	c.state = connClosing
 	c.deadline = 0
 	l.buffers.put(&c.in)
+	if c.adopted != nil {
+		c.adopted.Ending(reset)
+	}
 	l.driver.Close(c.token, reset)
 }
 

@@ -66,6 +66,9 @@ type Outcome struct {
 	// long it took until the last byte was with the kernel.
 	Start    int64
 	Duration int64
+	// First is how long it took until the first bytes were with the kernel; 0
+	// if there were none. All are as exact as a turn of the loop.
+	First int64
 }
 
 // Total returns the bytes moved by all ways.
@@ -76,6 +79,28 @@ func (o *Outcome) Total() int64 {
 	}
 	return n
 }
+
+// FileVia returns the way that most of the file bytes went, ViaMemory if none
+// were sent from a file.
+func (o *Outcome) FileVia() Via {
+	best := ViaMemory
+	for v := ViaMemory + 1; v < aio.NumVia; v++ {
+		if o.Bytes[v] > 0 && (best == ViaMemory || o.Bytes[v] > o.Bytes[best]) {
+			best = v
+		}
+	}
+	return best
+}
+
+// Via is the way that bytes took to the socket.
+type Via = aio.Via
+
+const (
+	ViaMemory   = aio.ViaMemory   // from memory
+	ViaSendfile = aio.ViaSendfile // sendfile(2)
+	ViaSplice   = aio.ViaSplice   // file, pipe, socket
+	ViaCopy     = aio.ViaCopy     // file, memory, socket
+)
 
 // Segment is a part of a response: memory, or a range of a file.
 type Segment struct {

@@ -175,3 +175,23 @@ func TestDrain(t *testing.T) {
 		t.Errorf("connections ended at %v, from %d on", ends, began)
 	}
 }
+
+// TestHeadroomInUse: the memory before a body belongs to the response that is
+// being sent from there.
+func TestHeadroomInUse(t *testing.T) {
+	m := calmCase(aiosim.Config{})
+	m.cfg.BodyHeadroom = 1000
+	m.add("small", 2000)
+	for i := range 3 {
+		r := &simRequest{kind: kindRange, names: []string{"small"}, ranges: [][2]int64{{0, 2000}}, padding: 500}
+		m.dial(aiosim.ClientConfig{
+			Start: time.Duration(i) * time.Millisecond, Window: 100, ReadRate: 10_000,
+			Script: []aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.AwaitResponses(1), aiosim.Close()},
+		}, r).patient = true
+	}
+	m.w.WhenDone(m.drain)
+	m.mustRun(t)
+	if m.session.headed != 1 {
+		t.Errorf("%d responses were sent from the headroom, want the first one only", m.session.headed)
+	}
+}

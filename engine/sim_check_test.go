@@ -10,10 +10,15 @@ import (
 	"github.com/fserve/fserve/internal/aio/aiosim"
 )
 
-// lateness is how long after its time a loop may do what is due, and how old
-// what a task found may be when the loop hears of it: the world may let a wait
-// last 50 ms too long, a few times in a row.
-const lateness = int64(300 * time.Millisecond)
+const (
+	// lateness is how long after its time a loop may do what is due: the world
+	// may let a wait last 50 ms too long, a few times in a row.
+	lateness = int64(300 * time.Millisecond)
+
+	// longestTask is how long what a task has found may be on its way to the
+	// loop, by the times that vary draws.
+	longestTask = int64(750 * time.Millisecond)
+)
 
 // checkReceive checks what the session is shown: everything that it has not
 // consumed, in order, with more than it has seen.
@@ -37,7 +42,7 @@ func (s *simSession) checkFile(f *File) {
 	if f.FD < 0 || f.refs < 1 {
 		s.m.bad("file %q is closed while it is in use", f.name)
 	}
-	if at, gone := s.m.gone(f); gone && s.loop.now-at > fresh+lateness {
+	if at, gone := s.m.gone(f); gone && s.loop.now-at > fresh+lateness+longestTask {
 		s.m.bad("file %q changed %v ago", f.name, time.Duration(s.loop.now-at))
 	}
 	s.checkContent(f, "body", f.Body, 0)

@@ -16,10 +16,11 @@ type simClient struct {
 	start   int64    // when it connects
 	silent  bool     // the session answers no time-out
 	patient bool     // reads everything, in time
+	floods  bool     // sends a line without end
 	expects int      // answers
 }
 
-var flood = bytes.Repeat([]byte("9"), 3*maxUnread)
+var flood = bytes.Repeat([]byte("9"), 2*maxUnread)
 
 // worldOf returns the world of a seed. One in four is without errors.
 func worldOf(seed uint64) aiosim.Config {
@@ -75,7 +76,7 @@ func (m *simulation) configure() {
 		TurnBudget:    1 << (9 + r.IntN(9)),
 		MaxFiles:      1 + r.IntN(4),
 		MaxBody:       1 << (8 + r.IntN(6)),
-		BodyHeadroom:  16 * r.IntN(3),
+		BodyHeadroom:  r.IntN(2) * r.IntN(1000),
 		MaxCopy:       1 << (8 + r.IntN(12)),
 		MaxBodyBytes:  1 << (9 + r.IntN(12)),
 	}
@@ -197,6 +198,7 @@ func (m *simulation) addRanges(r *simRequest, n int) {
 // in worlds with trouble only.
 func (m *simulation) vary(r *simRequest) {
 	r.interim = m.rnd.IntN(10) == 0
+	r.padding = m.rnd.IntN(2) * m.rnd.IntN(800)
 	if r.kind != kindEcho && m.rnd.IntN(5) == 0 {
 		r.late = 1 + m.soon()/2
 		r.cold = len(r.names) == 1
@@ -228,7 +230,7 @@ func (m *simulation) addClient() {
 		Window: 1 << (9 + m.rnd.IntN(9)),
 	}
 	if m.rnd.IntN(4) == 0 {
-		cfg.ReadRate = 1 << (15 + m.rnd.IntN(8))
+		cfg.ReadRate = 1 << (19 + m.rnd.IntN(6)) // a window is read well within the linger time
 	}
 	requests, script, prompt := m.asking()
 	if m.rnd.IntN(4) == 0 {
@@ -239,11 +241,15 @@ func (m *simulation) addClient() {
 	for _, r := range requests {
 		expects += r.expects()
 	}
-	steps, patient := m.ending(expects)
-	cfg.Script = append(script, steps...)
+	e := m.ending(expects)
+	cfg.Script = append(script, e.steps...)
 	c := m.dial(cfg, requests...)
-	c.patient = prompt && patient
+	c.patient = prompt && e.patient
+	c.floods = e.floods
 	c.silent = m.rnd.IntN(3) == 0
+	if c.floods {
+		c.expects++
+	}
 }
 
 // asking draws requests and the steps that send them; prompt is false if that
@@ -297,35 +303,40 @@ func (r *simRequest) expects() int {
 	return 1
 }
 
-// ending returns the last steps of a script that expects n answers; patient is false
-// if the client does not read everything in time.
-func (m *simulation) ending(n int) (steps []aiosim.Step, patient bool) {
+// ending is the last steps of a script.
+type ending struct {
+	steps   []aiosim.Step
+	patient bool // the client reads everything in time
+	floods  bool // it sends a line that is too long
+}
+
+// ending draws the last steps of a script that expects n answers.
+func (m *simulation) ending(n int) ending {
 	at := aiosim.Await(1 + m.rnd.Int64N(20_000))
+	steps := func(s ...aiosim.Step) []aiosim.Step { return s }
 	switch m.rnd.IntN(13) {
 	case 0:
-		return []aiosim.Step{at, aiosim.Reset()}, false
+		return ending{steps: steps(at, aiosim.Reset())}
 	case 1:
-		return []aiosim.Step{at, aiosim.StopReading()}, false
+		return ending{steps: steps(at, aiosim.StopReading())}
 	case 2:
-		return []aiosim.Step{at, aiosim.Close()}, false
+		return ending{steps: steps(at, aiosim.Close())}
 	case 3:
-		return []aiosim.Step{aiosim.CloseWrite()}, true
+		return ending{steps: steps(aiosim.CloseWrite()), patient: true}
 	case 4: // half a request, and half a connection
-		return []aiosim.Step{aiosim.Write([]byte("12")), aiosim.CloseWrite()}, true
+		return ending{steps: steps(aiosim.Write([]byte("12")), aiosim.CloseWrite()), patient: true}
 	case 5: // half a request, and nothing more
-		return []aiosim.Step{aiosim.Write([]byte("12"))}, true
+		return ending{steps: steps(aiosim.Write([]byte("12"))), patient: true}
 	case 6: // idle until it is thrown out
-		return nil, true
-	case 7: // a line without end
-		return []aiosim.Step{aiosim.Write(flood)}, true
-	case 8, 9:
-		long := m.rnd.IntN(2) == 0
-		pause := time.Second
-		if long {
-			pause = 9 * time.Second
-		}
-		return []aiosim.Step{aiosim.StopReading(), aiosim.Sleep(pause), aiosim.StartReading(),
-			aiosim.AwaitResponses(n), aiosim.Close()}, !long
+		return ending{patient: true}
+	case 7:
+		return ending{steps: steps(aiosim.Write(flood)), patient: true, floods: true}
+	case 8: // a pause that the engine waits for
+		return ending{steps: steps(aiosim.StopReading(), aiosim.Sleep(time.Second), aiosim.StartReading(),
+			aiosim.AwaitResponses(n), aiosim.Close()), patient: true}
+	case 9: // and one that is too long
+		return ending{steps: steps(aiosim.StopReading(), aiosim.Sleep(9*time.Second), aiosim.StartReading(),
+			aiosim.AwaitResponses(n), aiosim.Close())}
 	}
-	return []aiosim.Step{aiosim.AwaitResponses(n), aiosim.Close()}, true
+	return ending{steps: steps(aiosim.AwaitResponses(n), aiosim.Close()), patient: true}
 }

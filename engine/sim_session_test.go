@@ -35,6 +35,7 @@ type simRequest struct {
 	n       int        // kindMemory: bytes. kindEcho: bytes that follow the line
 	late    time.Duration
 	cold    bool // a task opens the file
+	padding int  // spaces in the head of the answer
 	interim bool // something is sent ahead of the answer
 	last    bool // the connection closes after it
 	linger  bool
@@ -61,7 +62,7 @@ type part struct {
 
 // layout returns the parts of the answer, given the sizes of the files.
 func (r *simRequest) layout(m *simulation, sizes []int64) []part {
-	head := func(n int64) part { return part{text: fmt.Appendf(nil, "%d: %d\n", r.id, n)} }
+	head := func(n int64) part { return part{text: fmt.Appendf(nil, "%d: %d%*s\n", r.id, n, r.padding, "")} }
 	switch r.kind {
 	case kindMemory:
 		return []part{head(int64(r.n)), {text: m.memory[:r.n]}}
@@ -98,6 +99,7 @@ type simSession struct {
 	ends          [numEnds]int
 	inRespond     bool
 	closed        int
+	headed        int    // responses that were sent from the headroom of a body
 	onClosed      func() // nil: none
 }
 
@@ -270,7 +272,7 @@ func (s *simSession) respond(c *Conn, sc *simConn, parts []part, fs []*File) {
 	}
 	resp := Response{Head: s.head, Body: s.segs}
 	if len(fs) == 1 && len(parts) == 2 {
-		headed(&resp, fs[0], parts[1])
+		s.useHeadroom(&resp, fs[0], parts[1])
 	}
 	sc.sending, sc.want = true, want
 	before := c.requests
@@ -297,13 +299,14 @@ func segmentOf(p part, fs []*File) Segment {
 	return Segment{File: f, Off: p.off, N: p.n}
 }
 
-// headed puts the head in front of a whole body that is in memory, if nobody
-// else sends from there.
-func headed(resp *Response, f *File, p part) {
+// useHeadroom puts the head in front of a whole body that is in memory, if
+// nobody else sends from there.
+func (s *simSession) useHeadroom(resp *Response, f *File, p part) {
 	room := f.Headed(len(resp.Head))
 	if room == nil || p.n != f.Size || f.InUse() {
 		return
 	}
+	s.headed++
 	copy(room, resp.Head)
 	resp.Head, resp.Body[0].Mem = nil, room
 }

@@ -80,7 +80,12 @@ func (m *simulation) dial(cfg aiosim.ClientConfig, requests ...*simRequest) *sim
 			break
 		}
 	}
-	c.peer.ExpectEither([]aiosim.Piece{aiosim.Bytes([]byte(timeoutLine))}, []aiosim.Piece{aiosim.Bytes([]byte(tooLongLine))})
+	c.peer.ExpectLater(func() [][]aiosim.Piece {
+		if m.calm && c.patient && c.floods {
+			return [][]aiosim.Piece{{aiosim.Bytes([]byte(tooLongLine))}}
+		}
+		return [][]aiosim.Piece{{aiosim.Bytes([]byte(timeoutLine))}, {aiosim.Bytes([]byte(tooLongLine))}}
+	})
 	m.clients = append(m.clients, c)
 	m.byAddr[addr] = c
 	return c
@@ -146,7 +151,7 @@ func (m *simulation) run() error {
 		m.serve()
 	}
 	for _, t := range m.tasks { // a loop waits for its tasks before it ends
-		m.runTask(t)
+		m.endTask(t)
 	}
 	if err := l.destroy(); err != nil {
 		m.bad("destroy: %v", err)
@@ -268,6 +273,7 @@ type simTask struct {
 	req    *simRequest
 	opened Opened
 	ran    bool
+	told   bool // the loop was told of its end
 }
 
 // startTask does what Loop.Go does, and lets the task run after a time.
@@ -277,14 +283,23 @@ func (m *simulation) startTask(t *simTask, after time.Duration) {
 	p.busy++
 	p.mu.Unlock()
 	m.tasks = append(m.tasks, t)
-	m.w.At(after, func() { m.runTask(t) })
+	m.w.At(after/2, t.runOnce)
+	m.w.At(after, func() { m.endTask(t) })
 }
 
-func (m *simulation) runTask(t *simTask) {
+// endTask lets a task come to its end, and the loop hear of it.
+func (m *simulation) endTask(t *simTask) {
+	t.runOnce()
+	if !t.told {
+		t.told = true
+		m.loop.taskRan(t)
+	}
+}
+
+func (t *simTask) runOnce() {
 	if !t.ran {
 		t.ran = true
 		t.Run()
-		m.loop.taskRan(t)
 	}
 }
 

@@ -208,6 +208,9 @@ func (l *Loop) sendTail(c *Conn, s *Segment, more bool) aio.Sent {
 // account notes an attempt and reports whether the transfer goes on at once.
 func (l *Loop) account(c *Conn, t *transfer, s aio.Sent) bool {
 	if s.N > 0 {
+		if t.outcome.Total() == 0 {
+			t.outcome.First = l.now - t.outcome.Start
+		}
 		t.outcome.Bytes[s.Via] += s.N
 		c.deadline = l.now + l.sendTimeout
 	}

@@ -2,8 +2,10 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,11 +23,14 @@ const (
 	logBytes = 4 << 20
 )
 
-// AccessLog writes a line in combined log format for each response. Loops add
-// lines to buffers of their own; one goroutine writes them out.
+// AccessLog writes a line for each response. Loops add lines to buffers of their
+// own; one goroutine writes them out.
 type AccessLog struct {
-	w       io.Writer
+	format  LogFormat
+	path    string // of file
 	mu      sync.Mutex
+	w       io.Writer
+	file    *os.File // nil: w is not ours to close
 	buffers []*logBuffer
 	err     error
 
@@ -42,14 +47,58 @@ type logBuffer struct {
 	back []byte // the writer's
 }
 
-// NewAccessLog starts a log that writes to w. Close ends it.
-func NewAccessLog(w io.Writer) *AccessLog {
-	a := &AccessLog{w: w, stop: make(chan struct{}), done: make(chan struct{})}
+// NewAccessLog starts a log in combined format that writes to w. Close ends it.
+func NewAccessLog(w io.Writer) *AccessLog { return NewAccessLogIn(LogCombined, w) }
+
+// NewAccessLogIn is NewAccessLog for any format.
+func NewAccessLogIn(f LogFormat, w io.Writer) *AccessLog {
+	a := &AccessLog{format: f, w: w, stop: make(chan struct{}), done: make(chan struct{})}
 	go a.run()
 	return a
 }
 
-// Dropped returns how many lines were dropped because w was too slow.
+// OpenAccessLog starts a log that appends to a file, which it makes if it is not
+// there. Close ends it.
+func OpenAccessLog(f LogFormat, path string) (*AccessLog, error) {
+	file, err := openLogFile(path)
+	if err != nil {
+		return nil, err
+	}
+	a := &AccessLog{format: f, path: path, file: file, w: file, stop: make(chan struct{}), done: make(chan struct{})}
+	go a.run()
+	return a, nil
+}
+
+func openLogFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("access log: %w", err)
+	}
+	return f, nil
+}
+
+// Reopen opens the file of OpenAccessLog anew, after it was moved away. Every
+// line goes to the old one or the new one. If the new one cannot be opened the
+// log goes on with the old one. For a log without a file it does nothing.
+func (a *AccessLog) Reopen() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.file == nil {
+		return nil
+	}
+	file, err := openLogFile(a.path)
+	if err != nil {
+		return err
+	}
+	old := a.file
+	a.file, a.w = file, file
+	if err := old.Close(); err != nil {
+		return fmt.Errorf("access log: %w", err)
+	}
+	return nil
+}
+
+// Dropped returns how many lines were lost because w was too slow or failed.
 func (a *AccessLog) Dropped() uint64 { return a.dropped.Load() }
 
 // Close writes what is left and ends the log. It returns the first error of
@@ -59,6 +108,10 @@ func (a *AccessLog) Close() error {
 	<-a.done
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.file != nil {
+		a.err = errors.Join(a.err, a.file.Close())
+		a.file = nil
+	}
 	return a.err
 }
 
@@ -95,8 +148,11 @@ func (a *AccessLog) flush() {
 		if len(b.back) == 0 {
 			continue
 		}
-		if _, err := a.w.Write(b.back); err != nil && a.err == nil {
-			a.err = fmt.Errorf("access log: %w", err)
+		if n, err := a.w.Write(b.back); err != nil {
+			a.dropped.Add(uint64(bytes.Count(b.back[n:], []byte{'\n'})))
+			if a.err == nil {
+				a.err = fmt.Errorf("access log: %w", err)
+			}
 		}
 	}
 }
@@ -106,6 +162,11 @@ func (s *session) startLog(c *engine.Conn, status, headLen int) {
 	x := s.take(c)
 	h := &s.head
 	x.logged, x.headLen = true, headLen
+	x.client = s.client(c)
+	if s.log.log.format == LogJSON {
+		x.startJSON(h, status)
+		return
+	}
 	x.request = append(x.request[:0], '"')
 	x.request = appendEscaped(x.request, requestLine(h.Raw()))
 	x.request = append(x.request, '"', ' ')
@@ -138,12 +199,11 @@ func (b *logBuffer) finish(x *exchange, o *engine.Outcome, now int64) {
 		b.log.dropped.Add(1)
 		return
 	}
-	p := b.buf
-	if peer := x.conn.RemoteAddr(); peer.IsValid() {
-		p = peer.Addr().AppendTo(p)
-	} else {
-		p = append(p, '-')
+	if b.log.format == LogJSON {
+		b.buf = x.appendJSON(b.buf, o, now)
+		return
 	}
+	p := appendAddr(b.buf, x.client, x.s.onUnix(x.conn))
 	p = append(p, " - - ["...)
 	p = time.Unix(0, now).AppendFormat(p, "02/Jan/2006:15:04:05 -0700")
 	p = append(p, "] "...)

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"net/netip"
+
 	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
@@ -29,6 +31,7 @@ type exchange struct {
 	chunks  wire.Chunked
 	chunked bool
 	raw     []byte // the request head
+	path    []byte // what it was routed by
 	data    []byte // the body
 
 	route  *Route
@@ -39,6 +42,8 @@ type exchange struct {
 
 	open openTask
 
+	began   int64 // monotonic ns: the turn in which the request was read
+	client  netip.Addr
 	logged  bool
 	headLen int
 	request []byte // of the log line
@@ -58,6 +63,7 @@ func (s *session) take(c *engine.Conn) *exchange {
 		s.free, x.next = x.next, nil
 	}
 	x.conn = c
+	x.began = s.loop.Now()
 	c.Data = x
 	return x
 }
@@ -83,7 +89,7 @@ func (s *session) put(c *engine.Conn, x *exchange) {
 	}
 	*x = exchange{
 		s: s, ctx: x.ctx, next: s.free,
-		raw: x.raw[:0], data: x.data[:0], extra: x.extra[:0], request: x.request[:0], suffix: x.suffix[:0],
+		raw: x.raw[:0], path: x.path[:0], data: x.data[:0], extra: x.extra[:0], request: x.request[:0], suffix: x.suffix[:0],
 	}
 	s.free = x
 }

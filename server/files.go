@@ -11,6 +11,8 @@ import (
 // version is what the server keeps with one version of an open file.
 type version struct {
 	facts *httpfile.Facts
+	extra []byte           // lines of the header rules; not nil if there are rules
+	gone  [numCoding]int64 // monotonic ns: until when a sidecar is believed missing
 	// hot is the head of the plain 200 answer followed by the body, in one
 	// piece; nil if the body is not in memory or the head still changes.
 	hot []byte
@@ -48,7 +50,7 @@ func (s *session) candidate(i int) []byte {
 // lookup finds the i-th candidate in the cache or the file system.
 func (s *session) lookup(c *engine.Conn, name []byte, i int) {
 	if f := s.loop.Files.Get(name); f != nil {
-		s.answer(c, f, name)
+		s.answer(c, f, name, i)
 		return
 	}
 	key := string(name)
@@ -62,7 +64,7 @@ func (s *session) found(c *engine.Conn, f *engine.File, e syscall.Errno, key str
 	dir := path[len(path)-1] == '/'
 	switch {
 	case e == 0:
-		s.answer(c, f, []byte(key))
+		s.answer(c, f, []byte(key), i)
 	case e == syscall.EAGAIN:
 		s.openLater(c, key, i)
 	case e == syscall.EISDIR && !dir:
@@ -82,6 +84,10 @@ func (s *session) found(c *engine.Conn, f *engine.File, e syscall.Errno, key str
 // failDir answers for a directory without an index: 403 if there is one, 404
 // if there is not.
 func (s *session) failDir(c *engine.Conn) {
+	if s.srv.cfg.Listing {
+		s.list(c)
+		return
+	}
 	name := string(s.req.Path[1:])
 	if name == "" {
 		name = "."
@@ -99,15 +105,37 @@ func (s *session) failFile(c *engine.Conn, e syscall.Errno) {
 	s.respondPlan(c, nil)
 }
 
-// answer sends an open file. name is the path that it was found by.
-func (s *session) answer(c *engine.Conn, f *engine.File, name []byte) {
-	v, _ := f.Data.(*version)
-	if v == nil {
-		v = &version{facts: s.srv.policy.MakeFacts(httpfile.File{
-			Path: string(name), Size: f.Size, MtimeNs: f.Mtime,
-		})}
-		f.Data = v
+// answer sends an open file, or a sidecar of it. name is the path that it was
+// found by, as the i-th candidate.
+func (s *session) answer(c *engine.Conn, f *engine.File, name []byte, i int) {
+	v := s.version(f, name, httpfile.Identity)
+	if s.req.AcceptEncoding != nil && v.facts.Negotiable {
+		s.negotiate(c, f, v, name, i)
+		return
 	}
+	s.send(c, f, v)
+}
+
+// version returns what is kept with f, which is the file of a path, or its
+// sidecar in a coding.
+func (s *session) version(f *engine.File, path []byte, k httpfile.Coding) *version {
+	if v, ok := f.Data.(*version); ok {
+		return v
+	}
+	name := string(path)
+	v := &version{facts: s.srv.policy.MakeFacts(httpfile.File{
+		Path: name, Size: f.Size, MtimeNs: f.Mtime,
+		Coding: k, Negotiable: s.srv.cfg.Precompressed && mayBeCoded(name),
+	})}
+	if s.srv.headers != nil {
+		v.extra = s.srv.headers.lines(name)
+	}
+	f.Data = v
+	return v
+}
+
+// send sends a representation.
+func (s *session) send(c *engine.Conn, f *engine.File, v *version) {
 	now := s.clock.unix(s.loop.Now())
 	if f.Body != nil && s.req.Plain() && !s.req.HTTP10 && !c.Closing() && len(extraOf(c)) == 0 {
 		if hot := s.hot(f, v, now); hot != nil {
@@ -117,6 +145,7 @@ func (s *session) answer(c *engine.Conn, f *engine.File, name []byte) {
 		}
 	}
 	s.plan.Decide(&s.req, v.facts, now, s.entropy())
+	s.plan.Extra = v.extra
 	s.respondPlan(c, f)
 }
 
@@ -130,6 +159,9 @@ func (s *session) hot(f *engine.File, v *version, now int64) []byte {
 			return nil
 		}
 		s.out = v.facts.AppendOK(s.out[:0], s.clock.date[:], now, httpfile.ConnImplied)
+		if len(v.extra) > 0 {
+			s.out = append(append(s.out[:len(s.out)-len("\r\n")], v.extra...), "\r\n"...)
+		}
 		hot := f.Headed(len(s.out))
 		if hot == nil {
 			return nil

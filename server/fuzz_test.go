@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server"
@@ -75,15 +73,12 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// fuzzServers starts a server on each driver that is to be had.
+// fuzzServers starts a server on each driver that is to be had; without io_uring
+// both are the same.
 func fuzzServers(f *testing.F) (addrs []string) {
 	root := f.TempDir()
-	drivers := []engine.DriverKind{engine.DriverFallback}
-	if haveUring() {
-		drivers = append(drivers, engine.DriverUring)
-	}
-	for _, d := range drivers {
-		g := start(f, d, server.Config{Root: root, MaxDrain: fuzzDrain, MaxBody: fuzzBody, Routes: []server.Route{
+	for _, d := range []engine.DriverKind{engine.DriverFallback, engine.DriverAuto} {
+		g := serve(f, d, server.Config{Root: root, MaxDrain: fuzzDrain, MaxBody: fuzzBody, Routes: []server.Route{
 			{Prefix: "/h", Handler: echo},
 			{Prefix: "/b", Handler: echo, Blocking: true},
 			{Prefix: "/file/", Handler: serveFile},
@@ -96,17 +91,16 @@ func fuzzServers(f *testing.F) (addrs []string) {
 	return addrs
 }
 
-func haveUring() bool {
-	fd, _, e := syscall.Syscall(unix.SYS_IO_URING_SETUP, 2, uintptrOf(new([120]byte)), 0)
-	if e == 0 {
-		unix.Close(int(fd))
-	}
-	return e == 0
-}
+var fuzzConns atomic.Uint32
 
 // exchangeRaw sends raw, ends its side, and returns all that comes back.
 func exchangeRaw(addr string, raw []byte) ([]byte, error) {
-	conn, err := net.DialTimeout("tcp", addr, patience)
+	// From many addresses: thousands of connections a second that the client
+	// ends would use up the ports of one (TIME_WAIT).
+	i := fuzzConns.Add(1)
+	from := &net.TCPAddr{IP: net.IPv4(127, 1, byte(i>>8), byte(i))}
+	d := net.Dialer{LocalAddr: from, Timeout: patience}
+	conn, err := d.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -128,9 +122,10 @@ func exchangeRaw(addr string, raw []byte) ([]byte, error) {
 	return answer, err
 }
 
-// judge holds an answer against the requests in raw and returns a summary of it.
+// judge holds an answer against the requests in raw and returns a summary of it,
+// which is the same for every server.
 func judge(raw, answer []byte) (string, error) {
-	want := requestsIn(raw)
+	want, refused := requestsIn(raw)
 	r := bufio.NewReader(bytes.NewReader(answer))
 	var said strings.Builder
 	for i := 0; ; i++ {
@@ -140,7 +135,9 @@ func judge(raw, answer []byte) (string, error) {
 		}
 		a, err := readResponse(r, method)
 		if errors.Is(err, io.EOF) {
-			if i != len(want) {
+			// A fault in a line that came in pieces is found at its end only,
+			// which may not have come.
+			if i != len(want) && (!refused || i != len(want)-1) {
 				return "", fmt.Errorf("%d responses to %d requests: %q", i, len(want), want)
 			}
 			return said.String(), nil
@@ -148,7 +145,9 @@ func judge(raw, answer []byte) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("response %d: %w", i, err)
 		}
-		fmt.Fprintf(&said, "%d %q\n", a.status, a.body)
+		if !refused || i != len(want)-1 {
+			fmt.Fprintf(&said, "%d %q\n", a.status, a.body)
+		}
 		if a.status == 100 {
 			i--
 			continue
@@ -165,27 +164,28 @@ func judge(raw, answer []byte) (string, error) {
 	}
 }
 
-// requestsIn returns the methods of the requests that are to be answered. It
-// shares the parsers of heads and chunks with the server, which have models and
-// fuzz targets of their own, and nothing else.
-func requestsIn(raw []byte) (methods []string) {
+// requestsIn returns the methods of the requests that are to be answered, and
+// whether the last of them is to be refused. It shares the parsers of heads and
+// chunks with the server, which have models and fuzz targets of their own, and
+// nothing else.
+func requestsIn(raw []byte) (methods []string, refused bool) {
 	for {
 		var h wire.Head
 		n, reason := h.Parse(raw, 0, wire.Limits{})
 		if n == 0 && reason == wire.OK {
-			return methods // incomplete
+			return methods, false // incomplete
 		}
 		if reason != wire.OK {
-			return append(methods, string(h.Method()))
+			return append(methods, string(h.Method())), true
 		}
 		raw = raw[n:]
 		body, ok, whole := bodyOf(&h, raw)
 		if handled(&h) && ok && !whole {
-			return methods // the handler waits for the rest
+			return methods, false // the handler waits for the rest
 		}
 		methods = append(methods, string(h.Method()))
 		if !h.KeepAlive || !ok || !whole {
-			return methods
+			return methods, false
 		}
 		raw = raw[body:]
 	}
@@ -231,20 +231,19 @@ func bodyOf(h *wire.Head, raw []byte) (n int, ok, whole bool) {
 // TestFuzzModel checks the model itself, so that it cannot agree with anything.
 func TestFuzzModel(t *testing.T) {
 	for raw, want := range map[string]string{
-		request("GET", "/") + request("HEAD", "/"):                                "[GET HEAD]",
-		request("GET", "/") + "GET / HT":                                          "[GET]",
-		request("GET", "/", "Connection: close") + request("GET", "/"):            "[GET]",
-		unwanted(3) + request("PUT", "/"):                                         "[GET PUT]",
-		unwanted(fuzzDrain+1) + request("PUT", "/"):                               "[GET]",
-		request("GET", "/h", "Content-Length: 2") + "x":                           "[]",
-		request("GET", "/", "Content-Length: 2") + "x":                            "[GET]",
-		request("GET", "/") + "nonsense\r\n":                                      "[GET ]",
-		request("GET", "/", "Transfer-Encoding: chunked") + "z" + request("A", "/"): "[GET]",
+		request("GET", "/") + request("HEAD", "/"):                                  "[GET HEAD] false",
+		request("GET", "/") + "GET / HT":                                            "[GET] false",
+		request("GET", "/", "Connection: close") + request("GET", "/"):              "[GET] false",
+		unwanted(3) + request("PUT", "/"):                                           "[GET PUT] false",
+		unwanted(fuzzDrain+1) + request("PUT", "/"):                                 "[GET] false",
+		request("GET", "/h", "Content-Length: 2") + "x":                             "[] false",
+		request("GET", "/", "Content-Length: 2") + "x":                              "[GET] false",
+		request("GET", "/") + "nonsense\r\n":                                        "[GET ] true",
+		request("GET", "/", "Transfer-Encoding: chunked") + "z" + request("A", "/"): "[GET] false",
 	} {
-		if got := fmt.Sprint(requestsIn([]byte(raw))); got != want {
+		methods, refused := requestsIn([]byte(raw))
+		if got := fmt.Sprint(methods, refused); got != want {
 			t.Errorf("%q: %s, want %s", raw, got, want)
 		}
 	}
 }
-
-var _ = os.Getpid

@@ -16,6 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/httpfile"
 )
 
 // ServeFile makes the response to ctx the file at path, below the server's
@@ -35,6 +36,7 @@ func (s *session) handle(c *engine.Conn, r *Route) {
 	x := s.take(c)
 	x.route = r
 	x.keepHead(h)
+	x.path = append(x.path[:0], s.req.Path...)
 	if !h.HasBody() {
 		s.run(c, x)
 		return
@@ -57,13 +59,16 @@ func (s *session) run(c *engine.Conn, x *exchange) {
 	if x.ctx == nil {
 		x.ctx = new(fasthttp.RequestCtx)
 	}
-	x.view = connView{remote: net.TCPAddrFromAddrPort(c.RemoteAddr()), local: s.loop.Addr(c.Listener())}
-	x.ctx.Init2(&x.view, handlerLog{s.srv.cfg.Log}, true)
+	x.ctx.Init2(s.view(c, x), handlerLog{s.srv.cfg.Log}, true)
 	if err := s.parser.read(x.ctx, x.raw, x.data); err != nil {
 		s.resume(x)
 		s.fail(c, http.StatusBadRequest) // fasthttp is stricter than package wire here
 		return
 	}
+	// fasthttp normalises otherwise ("/a/." stays). The handler gets the path
+	// that was routed, encoded because fasthttp decodes what it is given.
+	s.nameBuf = httpfile.AppendLocation(s.nameBuf[:0], x.path, nil)
+	x.ctx.URI().SetPathBytes(s.nameBuf)
 	if x.route.Blocking {
 		x.running = true
 		c.Suspend()

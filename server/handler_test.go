@@ -170,6 +170,29 @@ func TestRoutesAreLongestPrefix(t *testing.T) {
 	})
 }
 
+// A handler sees the path that its route was chosen by, however fasthttp would
+// read the target.
+func TestHandlerSeesRoutedPath(t *testing.T) {
+	onBothModes(t, func(t *testing.T, d engine.DriverKind, blocking bool) {
+		g := start(t, d, server.Config{Routes: []server.Route{{Prefix: "/", Blocking: blocking,
+			Handler: func(ctx *fasthttp.RequestCtx) {
+				fmt.Fprintf(ctx, "%s?%s", ctx.Path(), ctx.URI().QueryString())
+			},
+		}}})
+		c := g.dial()
+		for target, want := range map[string]string{
+			"/a/.": "/a/?", "/a/..": "/?", "/%61/../b": "/b?", "//a///b": "/a/b?", "/%25%32%65%252e": "/%2e%2e?",
+			"/a+b%2bc": "/a+b+c?", "http://h": "/?", "http://h/x/../y?q=1": "/y?q=1", "/\xc3%a9": "/\u00e9?", "/a?b/../c": "/a?b/../c",
+		} {
+			c.get(target).want(t, 200, want)
+		}
+		c.send(request("POST", "/x/../a", "Content-Length: 1"))
+		g.once(http.MethodGet, "/other").want(t, 200, "/other?") // another request in between
+		c.send("z")
+		c.read("POST").want(t, 200, "/a?")
+	})
+}
+
 // serveFile is a handler that answers with a file and fields of its own.
 func serveFile(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
@@ -259,7 +282,7 @@ func TestHandlerFaults(t *testing.T) {
 		}
 		g := start(t, d, server.Config{Routes: []server.Route{
 			fault("/panic", func(*fasthttp.RequestCtx) { panic("on purpose") }),
-			fault("/nil", func(ctx *fasthttp.RequestCtx) { ctx = nil; ctx.SetStatusCode(200) }),
+			fault("/nil", func(*fasthttp.RequestCtx) { (*fasthttp.RequestCtx)(nil).SetStatusCode(200) }),
 			fault("/broken", stream(io.MultiReader(strings.NewReader("half"), errReader{}))),
 			fault("/panicking", stream(panicReader{})),
 			fault("/999", func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(999) }),

@@ -41,6 +41,12 @@ type rig struct {
 func start(t testing.TB, d engine.DriverKind, cfg server.Config) *rig {
 	t.Helper()
 	testenv.LeakCheck(t)
+	return serve(t, d, cfg)
+}
+
+// serve is start without the check for leaks, for servers that run side by side.
+func serve(t testing.TB, d engine.DriverKind, cfg server.Config) *rig {
+	t.Helper()
 	if cfg.Root == "" {
 		cfg.Root = t.TempDir()
 	}

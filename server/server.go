@@ -34,13 +34,32 @@ type Config struct {
 	Index []string
 	// Files decides about headers of file responses; see httpfile.Config.
 	Files httpfile.Config
+	// Precompressed sends f.br, f.zst or f.gz, if it is beside f and not older,
+	// to clients that accept the coding.
+	Precompressed bool
+	// Listing answers for directories without an index with what is in them,
+	// as HTML or JSON. Otherwise they are 403.
+	Listing bool
+	// ErrorPages are the bodies of failures by status: absolute paths of files
+	// below Root, also of ones that are hidden. Handlers make their own.
+	ErrorPages map[int]string
+	// Headers adds fields to responses.
+	Headers []HeaderRule
 
 	// Routes are handlers by path prefix; the longest prefix wins over shorter
 	// ones and over files.
 	Routes []Route
 
-	// Listen are TCP addresses, host:port.
+	// Listen are TCP addresses, host:port, or Unix sockets, unix:/path.
 	Listen []string
+	// TLS adds listeners that speak TLS.
+	TLS TLS
+	// ProxyProtocol are those of the addresses above, written as there, whose
+	// connections must begin with a PROXY header (version 1 or 2).
+	ProxyProtocol []string
+	// Trust says which proxies are believed about the client: the fields of
+	// requests, and if anybody is trusted the PROXY headers.
+	Trust Trust
 
 	// Limits bound request heads. Default: 16 KiB, a target of 8 KiB, 100 fields.
 	Limits wire.Limits
@@ -78,7 +97,14 @@ type Server struct {
 	policy *httpfile.Policy
 	root   *engine.Root
 	engine *engine.Engine
-	routes []Route // longest prefix first
+	routes []Route   // longest prefix first
+	tls    *tlsFront // nil: no TLS listeners
+	// proxied tells by index of Config.Listen who expects a PROXY header; nil: nobody.
+	proxied []bool
+
+	headers  *headerRules // nil: none
+	pages    errorPages   // nil: none
+	listings listingSlots
 }
 
 // headroom is the memory before a small file's body for its rendered head, in
@@ -93,11 +119,14 @@ func New(cfg Config) (*Server, error) {
 	}
 	e := cfg.Engine
 	e.Listeners = cfg.Listen
-	e.BodyHeadroom = headroom
+	e.BodyHeadroom = headroom + s.headers.room()
 	e.NewSession = s.newSession
 	var err error
 	if s.engine, err = engine.New(e); err != nil {
 		return nil, errors.Join(err, s.closeRoot())
+	}
+	if err := s.startTLS(); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -130,6 +159,9 @@ func (s *Server) prepare() (err error) {
 			return fmt.Errorf("%w: route %q needs a handler and a prefix that begins with /", ErrConfig, r.Prefix)
 		}
 	}
+	if err := s.prepareProxied(); err != nil {
+		return err
+	}
 	s.routes = append(s.routes, c.Routes...)
 	sort.SliceStable(s.routes, func(i, j int) bool { return len(s.routes[i].Prefix) > len(s.routes[j].Prefix) })
 	if c.Root == "" && len(c.Routes) == 0 {
@@ -143,7 +175,11 @@ func (s *Server) prepare() (err error) {
 			return fmt.Errorf("%w: %w", ErrConfig, err)
 		}
 	}
-	return nil
+	if s.headers, err = compileHeaders(c.Headers); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	s.listings = make(listingSlots, maxListings)
+	return s.makePages()
 }
 
 func (s *Server) closeRoot() error {
@@ -156,6 +192,9 @@ func (s *Server) closeRoot() error {
 // Addrs returns the bound addresses, in the order of Config.Listen.
 func (s *Server) Addrs() []net.Addr { return s.engine.Addrs() }
 
+// TLSAddrs returns the bound addresses, in the order of Config.TLS.Listen.
+func (s *Server) TLSAddrs() []net.Addr { return s.tls.addrs() }
+
 // Engine returns the engine, for its counters and its driver's name.
 func (s *Server) Engine() *engine.Engine { return s.engine }
 
@@ -164,12 +203,17 @@ func (s *Server) Done() <-chan struct{} { return s.engine.Done() }
 
 // Shutdown stops accepting and lets running responses finish until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
-	return errors.Join(s.engine.Shutdown(ctx), s.closeRoot())
+	s.tls.stopAccepting()
+	err := s.engine.Shutdown(ctx)
+	return errors.Join(err, s.tls.wait(ctx), s.closeRoot())
 }
 
 // Close cuts everything off.
 func (s *Server) Close() error {
-	return errors.Join(s.engine.Close(), s.closeRoot())
+	s.tls.stopAccepting()
+	err := s.engine.Close() // cuts what is behind the TLS connections
+	s.tls.cut()
+	return errors.Join(err, s.closeRoot())
 }
 
 // route returns the handler for a normalised path; nil: it is a file's.

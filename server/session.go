@@ -29,15 +29,20 @@ type session struct {
 	out     []byte // response head
 	pathBuf []byte
 	nameBuf []byte
-	parser  ctxParser
-	free    *exchange
+	sideBuf []byte // keys of sidecars and error pages
+	// refusing is set while a request that could not be read is answered.
+	refusing bool
+	listings int // under way
+	parser   ctxParser
+	free     *exchange
 }
 
 // SessionStats are a loop's counters of requests.
 type SessionStats struct {
-	Requests uint64
-	Refused  [wire.NumReason]uint64 // by reason
-	Status   [6]uint64              // by first digit
+	Requests    uint64
+	Refused     [wire.NumReason]uint64 // by reason
+	Status      [6]uint64              // by first digit
+	ProxyErrors uint64                 // connections without a good PROXY header
 }
 
 func (s *Server) newSession(l *engine.Loop) engine.Session {
@@ -57,6 +62,9 @@ func (s *Server) newSession(l *engine.Loop) engine.Session {
 // Receive implements engine.Session.
 func (s *session) Receive(c *engine.Conn, p []byte, seen int) int {
 	s.clock.at(s.loop.Now())
+	if s.srv.proxied != nil && s.awaitsProxyHeader(c) {
+		return s.proxyHeader(c, p)
+	}
 	if x, ok := c.Data.(*exchange); ok && x.wants != wantsNothing {
 		return s.body(c, x, p)
 	}
@@ -113,6 +121,9 @@ func (s *session) readRequest() {
 		Method: httpfile.ParseMethod(h.Method()), HTTP10: h.Minor == 0,
 		Query: h.Query(),
 	}
+	if s.srv.cfg.Precompressed {
+		q.AcceptEncoding = h.Get(wire.AcceptEncoding)
+	}
 	if h.Unconditional() {
 		return
 	}
@@ -141,11 +152,16 @@ func (s *session) fail(c *engine.Conn, status int) {
 	}
 	s.plan.Fail(status, &s.req, s.srv.policy)
 	c.CloseAfter(true)
+	s.refusing = true
 	s.respondPlan(c, nil)
+	s.refusing = false
 }
 
 // Timeout implements engine.Session: the request did not arrive in time.
 func (s *session) Timeout(c *engine.Conn) {
+	if s.awaitsProxyHeader(c) {
+		return // there is nobody to answer
+	}
 	s.clock.at(s.loop.Now())
 	s.head = wire.Head{}
 	if x, ok := c.Data.(*exchange); ok && x.wants == wantsHandler {
@@ -191,10 +207,23 @@ func (s *session) Closed(c *engine.Conn) {
 	}
 }
 
-// respondPlan sends what s.plan says, with f as the file of its segments.
+// respondPlan sends what s.plan says, with f as the file of its segments. A
+// failure gets the page of the configuration.
 func (s *session) respondPlan(c *engine.Conn, f *engine.File) {
+	if s.plan.Status >= http.StatusBadRequest && s.srv.pages != nil {
+		page, later := s.page(c)
+		if later {
+			return
+		}
+		f = page // a planned failure sends nothing of f
+	}
+	s.sendPlan(c, f)
+}
+
+// sendPlan is respondPlan when the plan has its page.
+func (s *session) sendPlan(c *engine.Conn, f *engine.File) {
 	p := &s.plan
-	p.Extra = extraOf(c)
+	p.Extra = s.extra(c, p.Extra)
 	conn := s.req.Conn(!c.Closing())
 	s.out = p.AppendHead(s.out[:0], s.clock.date[:], conn)
 	s.segs = s.segs[:0]

@@ -11,17 +11,21 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server"
 )
 
 // options are the command line.
 type options struct {
 	root      string
-	listen    []string
+	net       netOptions
 	workers   int
 	pin       bool
 	driver    choice[engine.DriverKind]
 	zeroCopy  choice[engine.ZeroCopy]
 	accessLog string
+	logFormat choice[server.LogFormat]
+	files     fileOptions
+	base      server.Config // what check has made of files
 
 	headerTimeout, idleTimeout, sendTimeout, drainTimeout time.Duration
 }
@@ -34,6 +38,8 @@ func newCommand() *cobra.Command {
 			values: []engine.DriverKind{engine.DriverAuto, engine.DriverUring, engine.DriverFallback}},
 		zeroCopy: choice[engine.ZeroCopy]{names: []string{"auto", "sendfile", "splice", "copy"},
 			values: []engine.ZeroCopy{engine.ZeroCopyAuto, engine.ZeroCopySendfile, engine.ZeroCopySplice, engine.ZeroCopyCopy}},
+		logFormat: choice[server.LogFormat]{names: []string{"combined", "json"},
+			values: []server.LogFormat{server.LogCombined, server.LogJSON}},
 	}
 	cmd := &cobra.Command{
 		Use:   "fserve --root DIR --listen HOST:PORT",
@@ -49,12 +55,14 @@ func newCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.root, "root", "", "directory to serve (required)")
-	f.StringSliceVar(&o.listen, "listen", []string{"127.0.0.1:8080"}, "addresses to listen on, host:port; repeatable")
+	o.net.register(f)
 	f.IntVar(&o.workers, "workers", 0, "event loops (default: one for each core)")
 	f.BoolVar(&o.pin, "pin", false, "bind each event loop to a core")
 	f.Var(&o.driver, "driver", "how to talk to the kernel: auto, uring or fallback (epoll)")
 	f.Var(&o.zeroCopy, "zero-copy", "how files are sent: auto, sendfile, splice or copy")
-	f.StringVar(&o.accessLog, "access-log", "off", "access log in combined format: a file, - for standard output, or off")
+	f.StringVar(&o.accessLog, "access-log", "off", "access log: a file, - for standard output, or off; a file is opened anew on SIGUSR1")
+	f.Var(&o.logFormat, "access-log-format", "format of the access log: combined or json")
+	o.files.register(f)
 	f.DurationVar(&o.headerTimeout, "header-timeout", 10*time.Second, "how long a request may take to arrive")
 	f.DurationVar(&o.idleTimeout, "idle-timeout", 60*time.Second, "how long a connection may rest between requests")
 	f.DurationVar(&o.sendTimeout, "send-timeout", 30*time.Second, "how long a client may take nothing of its response")

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/fserve/fserve/engine"
@@ -26,6 +27,7 @@ func (o *options) serve() error {
 	if err != nil {
 		return &exitError{exitConfig, err}
 	}
+	defer reopen(log)()
 	// Before the server is up, so that an early signal is not lost.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -61,15 +63,11 @@ func (o *options) check() error {
 		return usage("timeouts must be positive durations like 10s")
 	case o.drainTimeout < 0:
 		return usage("--drain-timeout must not be negative")
-	case len(o.listen) == 0:
-		return usage("--listen needs an address")
 	}
-	for _, a := range o.listen {
-		if !strings.Contains(a, ":") {
-			return usage("--listen %q: an address is HOST:PORT", a)
-		}
+	if err := o.net.apply(&o.base); err != nil {
+		return err
 	}
-	return nil
+	return o.files.apply(&o.base)
 }
 
 // failed gives an error of server.New its exit code.
@@ -81,49 +79,66 @@ func failed(err error) error {
 }
 
 func (o *options) config(log *server.AccessLog) server.Config {
-	return server.Config{
-		Root: o.root, Listen: o.listen, AccessLog: log,
-		Engine: engine.Config{
-			Loops: o.workers, Pin: o.pin,
-			Driver: o.driver.value(), ZeroCopy: o.zeroCopy.value(),
-			HeaderTimeout: o.headerTimeout, IdleTimeout: o.idleTimeout, SendTimeout: o.sendTimeout,
-		},
+	cfg := o.base
+	cfg.Root, cfg.AccessLog = o.root, log
+	cfg.Engine = engine.Config{
+		Loops: o.workers, Pin: o.pin, UnixMode: fs.FileMode(o.net.unixMode),
+		Driver: o.driver.value(), ZeroCopy: o.zeroCopy.value(),
+		HeaderTimeout: o.headerTimeout, IdleTimeout: o.idleTimeout, SendTimeout: o.sendTimeout,
 	}
+	return cfg
 }
 
 // openLog opens the access log; the function returned closes it.
 func (o *options) openLog() (*server.AccessLog, func() error, error) {
-	var w io.Writer
-	closeFile := func() error { return nil }
 	switch o.accessLog {
 	case "off", "":
-		return nil, closeFile, nil
+		return nil, func() error { return nil }, nil
 	case "-":
-		w = os.Stdout
-	default:
-		f, err := os.OpenFile(o.accessLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
-		if err != nil {
-			return nil, nil, fmt.Errorf("access log: %w", err)
-		}
-		w, closeFile = f, f.Close
+		log := server.NewAccessLogIn(o.logFormat.value(), os.Stdout)
+		return log, log.Close, nil
 	}
-	log := server.NewAccessLog(w)
-	return log, func() error { return errors.Join(log.Close(), closeFile()) }, nil
+	log, err := server.OpenAccessLog(o.logFormat.value(), o.accessLog)
+	if err != nil {
+		return nil, nil, err
+	}
+	return log, log.Close, nil
+}
+
+// reopen opens the access log anew at each signal, until the function returned
+// is called. Without a log the signal does nothing, instead of ending the process.
+func reopen(log *server.AccessLog) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	var done sync.WaitGroup
+	done.Add(1)
+	go func() {
+		defer done.Done()
+		for range signals {
+			if log == nil {
+				continue
+			}
+			if err := log.Reopen(); err != nil {
+				slog.Error("going on with the old access log", "err", err)
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		done.Wait()
+	}
 }
 
 // announce says in one line what is being served and how.
 func (o *options) announce(srv *server.Server) {
-	addrs := make([]string, 0, len(o.listen))
-	for _, a := range srv.Addrs() {
-		addrs = append(addrs, "http://"+a.String())
-	}
 	root, err := filepath.Abs(o.root)
 	if err != nil {
 		root = o.root
 	}
 	driver, why := srv.Engine().Driver()
 	fmt.Fprintf(os.Stderr, "fserve: serving %s on %s, driver %s (%s), %d workers\n",
-		root, strings.Join(addrs, " "), driver, why, srv.Engine().Loops())
+		root, strings.Join(urls(srv), " "), driver, why, srv.Engine().Loops())
 }
 
 // wait serves until a signal comes or the server fails. The first signal

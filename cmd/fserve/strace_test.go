@@ -1,0 +1,123 @@
+package main_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/fserve/fserve/internal/testenv"
+)
+
+// movers are the system calls that can move bytes of a file to a socket.
+var movers = []string{
+	"read", "readv", "pread64", "preadv", "preadv2", "write", "writev", "pwrite64", "pwritev2",
+	"sendto", "sendmsg", "sendmmsg", "sendfile", "splice", "copy_file_range",
+}
+
+// moved matches a call that moves bytes and what it returned. A call that was
+// interrupted by another thread is resumed on a line of its own.
+var moved = regexp.MustCompile(`(?:^\d+ +|<\.\.\. )(\w+)(?:\(| resumed).*= (\d+)$`)
+
+// trace runs the server under strace, downloads the large file, and returns
+// how many bytes each system call has moved.
+func trace(t *testing.T, args ...string) map[string]int64 {
+	t.Helper()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("strace is not installed")
+	}
+	out := filepath.Join(t.TempDir(), "trace")
+	if err := exec.Command(strace, "-o", out, "true").Run(); err != nil {
+		t.Skipf("strace cannot trace here: %v", err)
+	}
+	root, big, size := site(t)
+	warm(t, filepath.Join(root, "big.bin"))
+	// -D: the server is our child and the tracer is not.
+	cmd := exec.Command(strace, append([]string{"-D", "-f", "-o", out, "-e", "trace=" + strings.Join(movers, ","),
+		binary, "--listen", "127.0.0.1:0", "--root", root}, args...)...)
+	p := serveCommand(t, cmd, nil)
+	resp, err := http.Get(p.url("/big.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err == nil {
+		err = big.Check(body, 0)
+	}
+	if err != nil || int64(len(body)) != size {
+		t.Fatalf("%d bytes of %d: %v", len(body), size, err)
+	}
+	p.signal(syscall.SIGTERM)
+	p.wantExit(0)
+	// The tracer writes its last line a moment after the server's end.
+	end := regexp.MustCompile(fmt.Sprintf(`(?m)^%d +\+\+\+ exited with 0`, cmd.Process.Pid))
+	var b []byte
+	if !testenv.Eventually(patience, func() bool {
+		b, err = os.ReadFile(out)
+		return err != nil || end.Match(b)
+	}) || err != nil {
+		t.Fatalf("the trace has no end: %v", err)
+	}
+	sum := make(map[string]int64)
+	for _, line := range strings.Split(string(b), "\n") {
+		if m := moved.FindStringSubmatch(line); m != nil {
+			n, err := strconv.ParseInt(m[2], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum[m[1]] += n
+		}
+	}
+	t.Logf("bytes by call: %v", sum)
+	return sum
+}
+
+// The bytes of a file that is in memory go the way that was asked for, and no
+// other: by default from the page cache to the socket, never through ours.
+func TestBytesTakeTheirWay(t *testing.T) {
+	onBoth(t, func(t *testing.T, driver string) {
+		for _, test := range []struct {
+			mode string
+			ways map[string]int64 // how often each byte is moved by a call
+		}{
+			{"auto", map[string]int64{"sendfile": 1}},
+			{"sendfile", map[string]int64{"sendfile": 1}},
+			{"splice", map[string]int64{"splice": 2}}, // into a pipe and out of it
+		} {
+			t.Run(test.mode, func(t *testing.T) {
+				sum := trace(t, driver, "--zero-copy="+test.mode)
+				// Heads, the last bytes of the file, and what the runtime reads for itself.
+				const besides = 100 << 10
+				const size = 16 << 20
+				for _, call := range movers {
+					want := test.ways[call] * size
+					if got := sum[call]; got < want-besides || got > want+besides {
+						t.Errorf("%s has moved %d bytes, want about %d", call, got, want)
+					}
+				}
+			})
+		}
+	})
+}
+
+// warm brings a file into the page cache.
+func warm(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := io.Copy(io.Discard, f); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,310 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/engine"
+)
+
+// bridge joins a TLS connection to a connection of the engine. The engine knows
+// nothing of TLS: it serves one end of a socket pair as it serves any client, so
+// that requests, limits, files and handlers are the same on both ways. The
+// bridge decrypts what the client sends into the other end, and encrypts what
+// comes out of it.
+//
+//	client === TCP === tls ---- local | peer ---- engine
+//	                       <- down        (bridge.run)
+//	                       up ->          (a goroutine)
+//
+// How a response ends is told by Ending: an orderly end becomes close_notify
+// and FIN, a reset becomes RST without close_notify.
+type bridge struct {
+	front   *tlsFront
+	tcp     *net.TCPConn
+	tls     *tls.Conn
+	local   *net.UnixConn
+	proxied bool
+	peer    netip.AddrPort
+	adopted atomic.Bool
+	gone    chan struct{} // closed when the engine ends its connection
+}
+
+const (
+	// downBuffer is what is read from the engine and encrypted at once, in bytes:
+	// four records of the largest size.
+	downBuffer = 64 << 10
+	// upBuffer is for requests, in bytes.
+	upBuffer = 4 << 10
+)
+
+// downBuffers are lent to bridges that have something to send, so that an idle
+// connection holds none.
+var downBuffers = sync.Pool{New: func() any { return new([downBuffer]byte) }}
+
+// Peer implements engine.Adopted.
+func (b *bridge) Peer() netip.AddrPort { return b.peer }
+
+// Ending implements engine.Adopted.
+func (b *bridge) Ending(reset bool) {
+	if reset {
+		b.reset()
+	}
+	close(b.gone)
+}
+
+// reset ends the TCP connection with RST. Any goroutine may call it.
+func (b *bridge) reset() {
+	_ = b.tcp.SetLinger(0) // fails if it is closed already
+	_ = b.tcp.Close()
+}
+
+// run is the life of a connection.
+func (b *bridge) run() {
+	defer b.tcp.Close()
+	if err := b.open(); err != nil {
+		b.front.failed.Add(1)
+		b.front.srv.cfg.Log.Debug("TLS connection failed", "peer", b.tcp.RemoteAddr().String(), "err", err)
+		return
+	}
+	var up sync.WaitGroup
+	up.Add(1)
+	go func() {
+		defer up.Done()
+		b.up()
+	}()
+	if b.down() {
+		b.finish()
+	} else {
+		b.reset()
+	}
+	b.tcp.Close() // ends up
+	b.local.Close()
+	up.Wait()
+	<-b.gone
+}
+
+// open brings the connection to where requests may come.
+func (b *bridge) open() error {
+	f := b.front
+	if err := b.tcp.SetDeadline(time.Now().Add(f.handshake)); err != nil {
+		return err
+	}
+	b.peer = unmap(b.tcp.RemoteAddr())
+	conn := net.Conn(&patientConn{b.tcp, f.send})
+	if b.proxied {
+		rest, err := b.readProxyHeader()
+		if err != nil {
+			b.reset()
+			return err
+		}
+		conn = &prefixConn{conn, rest}
+	}
+	b.tls = tls.Server(conn, f.cfg)
+	if err := b.tls.Handshake(); err != nil {
+		return err
+	}
+	if err := b.tcp.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return b.join()
+}
+
+func unmap(a net.Addr) netip.AddrPort {
+	ap := a.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// join makes the socket pair and gives one end to the engine.
+func (b *bridge) join() error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket pair: %w", err)
+	}
+	file := os.NewFile(uintptr(fds[0]), "bridge")
+	conn, err := net.FileConn(file) // a duplicate
+	err = errors.Join(err, file.Close())
+	if err == nil {
+		b.local = conn.(*net.UnixConn)
+		if err = b.front.srv.engine.Adopt(fds[1], b); err == nil {
+			b.adopted.Store(true)
+			return nil
+		}
+		b.local.Close()
+	}
+	unix.Close(fds[1])
+	return err
+}
+
+// readProxyHeader reads the PROXY header before the handshake, and returns what
+// was read behind it.
+func (b *bridge) readProxyHeader() (rest []byte, err error) {
+	t := &b.front.srv.cfg.Trust
+	if t.Any() && !t.Contains(b.peer.Addr()) {
+		return nil, errors.New("PROXY header: the peer is no trusted proxy")
+	}
+	buf := make([]byte, 0, maxProxyV2+proxyV2Fixed)
+	for {
+		n, err := b.tcp.Read(buf[len(buf):cap(buf)])
+		if err != nil {
+			return nil, fmt.Errorf("PROXY header: %w", err)
+		}
+		buf = buf[:len(buf)+n]
+		n, client, named, err := parseProxyHeader(buf)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			if named {
+				b.peer = client
+			}
+			return buf[n:], nil
+		}
+	}
+}
+
+// down encrypts what the engine sends, until it ends. It reports whether the
+// client has got all of that.
+func (b *bridge) down() bool {
+	raw, err := b.local.SyscallConn()
+	if err != nil {
+		return false
+	}
+	for {
+		buf, n, err := receive(raw)
+		if buf != nil {
+			if n > 0 {
+				_, err = b.tls.Write(buf[:n])
+			}
+			downBuffers.Put(buf)
+		}
+		if err != nil || n == 0 {
+			return err == nil
+		}
+	}
+}
+
+// receive waits for bytes and reads them to a buffer that it takes when they
+// are there.
+func receive(raw syscall.RawConn) (buf *[downBuffer]byte, n int, err error) {
+	var e error
+	err = raw.Read(func(fd uintptr) bool {
+		buf = downBuffers.Get().(*[downBuffer]byte)
+		for {
+			if n, e = unix.Read(int(fd), buf[:]); !errors.Is(e, unix.EINTR) {
+				break
+			}
+		}
+		if errors.Is(e, unix.EAGAIN) {
+			downBuffers.Put(buf)
+			buf = nil
+			return false
+		}
+		return true
+	})
+	if errors.Is(e, unix.ECONNRESET) {
+		// The engine has left bytes of the client unread. Had it meant a reset,
+		// Ending would have been told so before.
+		n, e = 0, nil
+	}
+	return buf, max(n, 0), errors.Join(err, e)
+}
+
+// finish ends the connection in order. If the engine has only ended its own
+// half it drops what the client still sends (RFC 9112 section 9.6), and it says
+// when that is over.
+func (b *bridge) finish() {
+	_ = b.tls.CloseWrite() // to a client that may be gone
+	_ = b.tcp.CloseWrite()
+	<-b.gone
+}
+
+// up decrypts what the client sends, until it ends.
+func (b *bridge) up() {
+	buf := make([]byte, upBuffer)
+	for {
+		n, err := b.tls.Read(buf)
+		if n > 0 {
+			if _, err := b.local.Write(buf[:n]); err != nil {
+				return // the engine has ended
+			}
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			_ = b.local.CloseWrite() // a client may end its half and await answers
+			return
+		default:
+			b.local.Close() // the engine sees a client that is gone
+			return
+		}
+	}
+}
+
+// patientConn gives up on a write when the client has taken nothing for so long.
+type patientConn struct {
+	*net.TCPConn
+	timeout time.Duration
+}
+
+func (c *patientConn) Write(p []byte) (done int, err error) {
+	for {
+		if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+			return done, err
+		}
+		n, err := c.TCPConn.Write(p[done:])
+		done += n
+		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return done, err
+		}
+	}
+}
+
+// prefixConn reads some bytes first that were read from the connection before.
+type prefixConn struct {
+	net.Conn
+	prefix []byte
+}
+
+func (c *prefixConn) Read(p []byte) (int, error) {
+	if len(c.prefix) > 0 {
+		n := copy(p, c.prefix)
+		c.prefix = c.prefix[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// view returns the connection as the handler of x may see it.
+func (s *session) view(c *engine.Conn, x *exchange) net.Conn {
+	x.view = connView{remote: net.TCPAddrFromAddrPort(c.RemoteAddr())}
+	if b, ok := c.Adopted().(*bridge); ok {
+		x.view.local = b.tcp.LocalAddr()
+		return &tlsView{connView: &x.view, bridge: b}
+	}
+	x.view.local = s.loop.Addr(c.Listener())
+	return &x.view
+}
+
+// tlsView is a connView by which RequestCtx.IsTLS tells a TLS connection.
+type tlsView struct {
+	*connView
+	bridge *bridge
+}
+
+// Handshake is there for fasthttp, which looks for it.
+func (v *tlsView) Handshake() error { return nil }
+
+// ConnectionState describes the TLS connection.
+func (v *tlsView) ConnectionState() tls.ConnectionState { return v.bridge.tls.ConnectionState() }

@@ -1,0 +1,119 @@
+package difftest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fserve/fserve/internal/testenv"
+)
+
+// requireNginxEnv set to 1 makes a missing nginx a failure instead of a skip,
+// so that a build that ought to compare does not pass without having done so.
+const requireNginxEnv = "FSERVE_REQUIRE_NGINX"
+
+// nginxConfig is nginx as it comes, as far as answers go: the types are those
+// of its mime.types that the site needs.
+const nginxConfig = `daemon off;
+%[1]sworker_processes 1;
+pid %[2]s/pid;
+error_log %[2]s/error.log;
+events {
+	worker_connections 256;
+}
+http {
+	client_body_temp_path %[2]s/body;
+	proxy_temp_path %[2]s/proxy;
+	fastcgi_temp_path %[2]s/fastcgi;
+	uwsgi_temp_path %[2]s/uwsgi;
+	scgi_temp_path %[2]s/scgi;
+	types {
+		text/html html;
+		text/plain txt;
+		application/json json;
+	}
+	default_type application/octet-stream;
+	sendfile on;
+	access_log off;
+	server {
+		listen %[3]s;
+		root %[4]s;
+	}
+}
+`
+
+// startNginx runs the nginx of this machine over root until the end of the
+// test and returns its address.
+func startNginx(t *testing.T, root string) string {
+	t.Helper()
+	binary := findNginx(t)
+	dir, addr, user := t.TempDir(), freeAddr(t), ""
+	if os.Geteuid() == 0 {
+		user = "user root;\n" // the site lies below a directory of root
+	}
+	conf := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConfig, user, dir, addr, root), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "-p", dir, "-c", conf, "-e", filepath.Join(dir, "error.log"))
+	// Should the test be killed, nginx goes too.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			cmd.Process.Kill()
+			t.Errorf("nginx did not end within %v of SIGTERM", patience)
+		}
+	})
+	up := func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
+	if !testenv.Eventually(patience, up) {
+		log, _ := os.ReadFile(filepath.Join(dir, "error.log"))
+		t.Fatalf("nginx does not listen on %s:\n%s", addr, log)
+	}
+	return addr
+}
+
+func findNginx(t *testing.T) string {
+	t.Helper()
+	// Debian's place is not in the search path of ordinary users.
+	for _, name := range []string{"nginx", "/usr/sbin/nginx"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	if os.Getenv(requireNginxEnv) == "1" {
+		t.Fatalf("nginx is required here (%s=1) but not installed", requireNginxEnv)
+	}
+	fmt.Fprintln(os.Stderr, "WARNING: fserve was not compared with nginx: it is not installed")
+	t.Skipf("nginx is not installed (%s=1 makes this a failure)", requireNginxEnv)
+	return ""
+}
+
+// freeAddr returns a loopback address that was free a moment ago.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

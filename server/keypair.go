@@ -1,0 +1,105 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// keyPairPause is how long a certificate is believed without asking the file
+// system.
+const keyPairPause = time.Second
+
+// keyPair is a certificate that is read anew when its files change.
+type keyPair struct {
+	certFile, keyFile string
+	log               *slog.Logger
+	cert              atomic.Pointer[tls.Certificate]
+
+	mu      sync.Mutex // held by the one who looks
+	checked time.Time
+	tried   [2]fileMark // of the files when they were read last, well or not
+	fault   string      // of the last look; each is logged once
+}
+
+// fileMark tells a version of a file from others.
+type fileMark struct {
+	info  os.FileInfo
+	size  int64
+	mtime time.Time
+}
+
+func (m fileMark) same(o fileMark) bool {
+	return m.size == o.size && m.mtime.Equal(o.mtime) && os.SameFile(m.info, o.info)
+}
+
+func newKeyPair(certFile, keyFile string, log *slog.Logger) (*keyPair, error) {
+	k := &keyPair{certFile: certFile, keyFile: keyFile, log: log, checked: time.Now()}
+	marks, err := k.marks()
+	if err != nil {
+		return nil, err
+	}
+	k.tried = marks
+	return k, k.load()
+}
+
+// current returns the certificate to use at now. Whoever finds it due looks at
+// the files; others go on with what there is.
+func (k *keyPair) current(now time.Time) *tls.Certificate {
+	if k.mu.TryLock() {
+		if now.Sub(k.checked) >= keyPairPause {
+			k.checked = now
+			k.check()
+		}
+		k.mu.Unlock()
+	}
+	return k.cert.Load()
+}
+
+// check reads the files if they are not those that were read last. A pair of
+// which one half is replaced does not match, and is read again with the other.
+func (k *keyPair) check() {
+	marks, err := k.marks()
+	if err == nil {
+		if marks[0].same(k.tried[0]) && marks[1].same(k.tried[1]) {
+			return
+		}
+		k.tried = marks
+		err = k.load()
+	}
+	if err == nil {
+		k.fault = ""
+		k.log.Info("TLS certificate reloaded", "file", k.certFile)
+		return
+	}
+	if err.Error() != k.fault {
+		k.fault = err.Error()
+		k.log.Error("TLS certificate not reloaded: going on with the last good one", "err", err)
+	}
+}
+
+// marks is asked before the files are read: what changes in between is seen the
+// next time.
+func (k *keyPair) marks() (m [2]fileMark, err error) {
+	for i, name := range []string{k.certFile, k.keyFile} {
+		info, err := os.Stat(name)
+		if err != nil {
+			return m, fmt.Errorf("TLS: %w", err)
+		}
+		m[i] = fileMark{info, info.Size(), info.ModTime()}
+	}
+	return m, nil
+}
+
+func (k *keyPair) load() error {
+	cert, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
+	if err != nil {
+		return fmt.Errorf("TLS: %s and %s: %w", k.certFile, k.keyFile, err)
+	}
+	k.cert.Store(&cert)
+	return nil
+}
