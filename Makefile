@@ -21,7 +21,9 @@ TEST := $(GO) test -p 1
 # The drivers and the simulation, each against the one suite for all of them.
 CONFORMANCE := ./uring ./fallback ./internal/aio/...
 # Real sockets, processes and files.
-E2E  := ./server ./cmd/... ./bench/...
+E2E  := ./server ./server/difftest ./cmd/... ./bench/...
+# What has goroutines of its own. Processes that tests start are not watched.
+RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./bench/load
 UNIT := $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
 
 .PHONY: run build test fmt vet lint unit conformance e2e race bench sim fuzz clean
@@ -65,7 +67,7 @@ race:
 ifeq ($(shell command -v $${CC:-gcc}),)
 	@echo "WARNING: no C compiler: the race detector is left out"
 else
-	CGO_ENABLED=1 $(TEST) -race -short ./...
+	CGO_ENABLED=1 $(TEST) -race -short $(RACE)
 endif
 
 # make bench [CASES=1k,10m]: beside nginx; the cases are listed by go run ./bench -list.

@@ -153,6 +153,39 @@ func TestFilesSeeChanges(t *testing.T) {
 	}
 }
 
+// TestFilesChangedWhileOpened: what is kept of a file is of the version that was
+// opened, or nothing is kept.
+func TestFilesChangedWhileOpened(t *testing.T) {
+	eachDriver(t, func(t *testing.T, kind DriverKind) {
+		for _, size := range []int{10, 50_000, 500_000} { // a body, a copy, a tail
+			c := newCacheTest(t, kind, Config{})
+			path := filepath.Join(c.dir, "f")
+			c.write("f", string(bytes.Repeat([]byte("o"), size)))
+			past := time.Now().Add(-time.Hour)
+			if err := os.Chtimes(path, past, past); err != nil {
+				t.Fatal(err)
+			}
+			o := c.root.Open("f", false)
+			c.write("f", string(bytes.Repeat([]byte("N"), size)))
+			f, e := c.fs.Add("f", o)
+			if e != 0 {
+				t.Fatal(e)
+			}
+			for range copyAfter {
+				c.open("f")
+			}
+			if f.Body != nil || f.tail != nil || f.private() {
+				t.Errorf("%d bytes: the new content is taken for that of the old file", size)
+			}
+			c.turn(2 * time.Second)
+			if g := c.open("f"); g == f || (g.Body == nil) != (size > 10) {
+				t.Errorf("%d bytes: a second later it is still the old file", size)
+			}
+			c.check()
+		}
+	})
+}
+
 func TestFilesUnchangedStays(t *testing.T) {
 	c := newCacheTest(t, DriverFallback, Config{})
 	c.write("f", "content")

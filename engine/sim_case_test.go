@@ -195,3 +195,43 @@ func TestHeadroomInUse(t *testing.T) {
 		t.Errorf("%d responses were sent from the headroom, want the first one only", m.session.headed)
 	}
 }
+
+// TestDrainWhileAcceptRests: accepting, which rests for lack of descriptors, is
+// not resumed on a listener that is being closed.
+func TestDrainWhileAcceptRests(t *testing.T) {
+	m := calmCase(aiosim.Config{MaxFDs: 2, Faults: aiosim.Faults{LateClosed: 1}})
+	for range 2 {
+		m.dial(aiosim.ClientConfig{Script: []aiosim.Step{aiosim.Sleep(time.Second), aiosim.Close()}})
+	}
+	m.w.At(25*time.Millisecond, m.drain)
+	m.mustRun(t)
+	if st := &m.loop.stats; st.Accepted != 1 || st.AcceptErrors < 2 {
+		t.Errorf("%d accepted, %d failures, want 1 and some", st.Accepted, st.AcceptErrors)
+	}
+}
+
+// TestEveryFileIsChecked: a response of several files is cut when any of them
+// changes on the way.
+func TestEveryFileIsChecked(t *testing.T) {
+	for _, name := range []string{"f", "g", "h"} {
+		m := calmCase(aiosim.Config{})
+		m.calm = false
+		m.add("g", 300_000)
+		m.add("h", 10)
+		r := &simRequest{kind: kindPair, names: []string{"f", "g"}}
+		c := m.dial(aiosim.ClientConfig{
+			Window: 20_000, ReadRate: 1 << 20,
+			Script: []aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.AwaitResponses(1), aiosim.Close()},
+		}, r)
+		m.w.At(100*time.Millisecond, m.files[name].current().Modify)
+		m.w.WhenDone(m.drain)
+		m.mustRun(t)
+		want, responses := Complete, 1
+		if name != "h" {
+			want, responses = FileChanged, 0
+		}
+		if res := c.peer.Result(); m.session.ends[want] != 1 || res.Responses != responses {
+			t.Errorf("file %s changes: ends %v, the client saw %+v", name, m.session.ends, res)
+		}
+	}
+}

@@ -48,6 +48,7 @@ func (s *simSession) checkFile(f *File) {
 	s.checkContent(f, "body", f.Body, 0)
 	s.checkContent(f, "tail", f.tail, f.Size-int64(len(f.tail)))
 	if f.private() {
+		s.private++
 		var p [100]byte
 		n, _ := s.loop.driver.ReadAt(&f.copy, p[:], f.Size/2)
 		s.checkContent(f, "copy", p[:n], f.Size/2)
@@ -96,6 +97,8 @@ func (s *simSession) checkSent(sc *simConn, o *Outcome) {
 		m.bad("Sent is called without a response, or twice")
 	case o.Total() > sc.want, o.End == Complete && o.Total() != sc.want:
 		m.bad("%d of %d bytes are sent: %v", o.Total(), sc.want, o.End)
+	case o.First < 0 || o.First > o.Duration:
+		m.bad("the first bytes of a response took %d of %d ns", o.First, o.Duration)
 	case o.Duration < 0 || o.Start+o.Duration > s.loop.now:
 		m.bad("a response took %d ns from %d on, now it is %d", o.Duration, o.Start, s.loop.now)
 	case o.End == Complete && sc.client.peer.Held() > 0:
@@ -208,6 +211,11 @@ func (m *simulation) checkEnd() {
 	st := &l.stats
 	if st.Closed != st.Accepted-st.Refused || uint64(m.session.closed) != st.Closed {
 		m.bad("%d connections were accepted, %d of them refused, %d closed, %d told", st.Accepted, st.Refused, st.Closed, m.session.closed)
+	}
+	for i, c := range m.clients {
+		if a := c.adopted; a != nil && a.given != (a.ended == 1) {
+			m.bad("client %d, adopted: %v, was told its end %d times", i, a.given, a.ended)
+		}
 	}
 	for _, t := range m.tasks {
 		if t.sc.tasks != 0 {

@@ -9,17 +9,6 @@ import (
 	"github.com/fserve/fserve/internal/aio/aiosim"
 )
 
-// simClient is a client and what it may hope for.
-type simClient struct {
-	peer    *aiosim.Client
-	conn    *simConn // nil until the session has heard of it
-	start   int64    // when it connects
-	silent  bool     // the session answers no time-out
-	patient bool     // reads everything, in time
-	floods  bool     // sends a line without end
-	expects int      // answers
-}
-
 var flood = bytes.Repeat([]byte("9"), 2*maxUnread)
 
 // worldOf returns the world of a seed. One in four is without errors.
@@ -41,7 +30,7 @@ func worldOf(seed uint64) aiosim.Config {
 func newSimulation(cfg aiosim.Config) *simulation {
 	m := emptySimulation(cfg)
 	m.configure()
-	for i := range 2 + m.rnd.IntN(3) {
+	for i := range 1 + m.rnd.IntN(4) {
 		f := m.add(string(rune('a'+i)), m.size())
 		if m.rnd.IntN(3) == 0 {
 			f.SetCold(m.rnd.Int64N(f.Size()+1), 20_000)
@@ -243,7 +232,11 @@ func (m *simulation) addClient() {
 	}
 	e := m.ending(expects)
 	cfg.Script = append(script, e.steps...)
-	c := m.dial(cfg, requests...)
+	connect := m.dial
+	if m.rnd.IntN(5) == 0 {
+		connect = m.adopt
+	}
+	c := connect(cfg, requests...)
 	c.patient = prompt && e.patient
 	c.floods = e.floods
 	c.silent = m.rnd.IntN(3) == 0
@@ -264,8 +257,11 @@ func (m *simulation) asking() (requests []*simRequest, script []aiosim.Step, pro
 		prompt = prompt && !r.interim // it is sent at once or the connection ends
 		expects += r.expects()
 		switch style {
-		case 0, 1: // one after the other
+		case 0: // one after the other
 			script = append(script, aiosim.Write(wire), aiosim.AwaitResponses(expects))
+		case 1: // with pauses in which files grow old
+			script = append(script, aiosim.Write(wire), aiosim.AwaitResponses(expects),
+				aiosim.Sleep(time.Duration(m.rnd.Int64N(int64(2*time.Second)))))
 		case 2: // pipelined
 			script = append(script, aiosim.Write(wire))
 		case 3: // pipelined, in one piece
@@ -293,14 +289,6 @@ func (m *simulation) pieces4(wire []byte, pause time.Duration) []aiosim.Step {
 		wire = wire[n:]
 	}
 	return append(script, aiosim.Write(wire))
-}
-
-// expects returns how many answers come to a request.
-func (r *simRequest) expects() int {
-	if r.interim {
-		return 2
-	}
-	return 1
 }
 
 // ending is the last steps of a script.

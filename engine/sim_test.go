@@ -53,44 +53,6 @@ func emptySimulation(cfg aiosim.Config) *simulation {
 	return m
 }
 
-// wire returns the bytes that ask for r, with so many spaces in the line.
-func (m *simulation) wire(r *simRequest, padding int) []byte {
-	p := fmt.Appendf(nil, "%d%*s\n", len(m.requests), padding, "")
-	if r.kind == kindEcho {
-		p = append(p, m.memory[:r.n]...)
-	}
-	r.id = len(m.requests)
-	m.requests = append(m.requests, r)
-	return p
-}
-
-// dial adds a client that expects the answers to requests, up to the one that
-// ends the connection, and perhaps a word on why it was thrown out.
-func (m *simulation) dial(cfg aiosim.ClientConfig, requests ...*simRequest) *simClient {
-	addr := netip.AddrFrom4([4]byte{10, 0, 0, byte(len(m.clients) + 1)})
-	cfg.Addr = netip.AddrPortFrom(addr, 1024)
-	c := &simClient{start: m.w.Now() + int64(cfg.Start), peer: m.w.Dial(m.ln, cfg)}
-	for _, r := range requests {
-		if r.interim {
-			c.peer.ExpectEither([]aiosim.Piece{aiosim.Bytes([]byte(interimLine))}, []aiosim.Piece{aiosim.Bytes([]byte(timeoutLine))})
-		}
-		c.peer.ExpectLater(func() [][]aiosim.Piece { return m.answers(r, m.calm && c.patient) })
-		c.expects += r.expects()
-		if r.last || r.leave || r.kind == kindClose || r.kind == kindReset {
-			break
-		}
-	}
-	c.peer.ExpectLater(func() [][]aiosim.Piece {
-		if m.calm && c.patient && c.floods {
-			return [][]aiosim.Piece{{aiosim.Bytes([]byte(tooLongLine))}}
-		}
-		return [][]aiosim.Piece{{aiosim.Bytes([]byte(timeoutLine))}, {aiosim.Bytes([]byte(tooLongLine))}}
-	})
-	m.clients = append(m.clients, c)
-	m.byAddr[addr] = c
-	return c
-}
-
 // simName is a name in the file system and all files that it has stood for.
 type simName struct {
 	files []*aiosim.File
@@ -141,6 +103,7 @@ func (m *simulation) run() error {
 	d, err := m.w.NewDriver(aio.Config{Mode: m.mode, RecvBuffers: 4, RecvBufferSize: 1024})
 	if err != nil {
 		m.w.CloseFD(m.ln.FD)
+		m.dropAdopted()
 		return m.verdict()
 	}
 	m.driver = &watched{Driver: d, eof: make(map[aio.Token]bool), status: make(map[aio.Token]aio.Status)}
@@ -156,6 +119,7 @@ func (m *simulation) run() error {
 	if err := l.destroy(); err != nil {
 		m.bad("destroy: %v", err)
 	}
+	m.dropAdopted()
 	m.checkEnd()
 	return m.verdict()
 }
@@ -262,67 +226,6 @@ func (m *simulation) gone(f *File) (at int64, ok bool) {
 	}
 	at = n.until[f.ino-1]
 	return at, at != 0
-}
-
-// simTask is a Task whose Run happens at a virtual time, on no goroutine of its
-// own: it opens the file of a request if that was put off, and answers.
-type simTask struct {
-	m      *simulation
-	c      *Conn
-	sc     *simConn
-	req    *simRequest
-	opened Opened
-	ran    bool
-	told   bool // the loop was told of its end
-}
-
-// startTask does what Loop.Go does, and lets the task run after a time.
-func (m *simulation) startTask(t *simTask, after time.Duration) {
-	p := &m.loop.posts
-	p.mu.Lock()
-	p.busy++
-	p.mu.Unlock()
-	m.tasks = append(m.tasks, t)
-	m.w.At(after/2, t.runOnce)
-	m.w.At(after, func() { m.endTask(t) })
-}
-
-// endTask lets a task come to its end, and the loop hear of it.
-func (m *simulation) endTask(t *simTask) {
-	t.runOnce()
-	if !t.told {
-		t.told = true
-		m.loop.taskRan(t)
-	}
-}
-
-func (t *simTask) runOnce() {
-	if !t.ran {
-		t.ran = true
-		t.Run()
-	}
-}
-
-func (t *simTask) Run() {
-	if t.req.cold {
-		t.opened = t.m.open(t.req.names[0])
-	}
-}
-
-func (t *simTask) Done(*Loop) {
-	t.sc.tasks--
-	var f *File
-	var e syscall.Errno
-	if t.req.cold { // the descriptor is the cache's, whatever became of the connection
-		f, e = t.m.loop.Files.Add(t.req.names[0], t.opened)
-	}
-	switch {
-	case t.sc.closed:
-	case t.req.cold:
-		t.m.session.finish(t.c, t.sc, t.req, []*File{f}, e)
-	default:
-		t.m.session.answer(t.c, t.sc, t.req)
-	}
 }
 
 // drain and stop are what Shutdown and Close do to each loop.

@@ -72,8 +72,8 @@ func (b *bridge) reset() {
 
 // run is the life of a connection.
 func (b *bridge) run() {
-	defer b.tcp.Close()
 	if err := b.open(); err != nil {
+		_ = b.tcp.Close()
 		b.front.failed.Add(1)
 		b.front.srv.cfg.Log.Debug("TLS connection failed", "peer", b.tcp.RemoteAddr().String(), "err", err)
 		return
@@ -89,8 +89,8 @@ func (b *bridge) run() {
 	} else {
 		b.reset()
 	}
-	b.tcp.Close() // ends up
-	b.local.Close()
+	_ = b.tcp.Close() // ends up
+	_ = b.local.Close()
 	up.Wait()
 	<-b.gone
 }
@@ -141,7 +141,7 @@ func (b *bridge) join() error {
 			b.adopted.Store(true)
 			return nil
 		}
-		b.local.Close()
+		_ = b.local.Close()
 	}
 	unix.Close(fds[1])
 	return err
@@ -246,7 +246,7 @@ func (b *bridge) up() {
 			_ = b.local.CloseWrite() // a client may end its half and await answers
 			return
 		default:
-			b.local.Close() // the engine sees a client that is gone
+			_ = b.local.Close() // the engine sees a client that is gone
 			return
 		}
 	}

@@ -124,38 +124,46 @@ func TestChangesAreSeen(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		g := start(t, d, server.Config{})
 		at := func(name string) string { return filepath.Join(g.root, name) }
-		becomes := func(target string, status int, body string) {
+		must := func(err error) {
 			t.Helper()
-			var r *response
-			ok := testenv.Eventually(patience, func() bool {
-				r = g.once(http.MethodGet, target)
-				return r.status == status && (status != 200 || string(r.body) == body)
-			})
-			if !ok {
-				t.Errorf("%s stays %d %.100q, want %d %.100q", target, r.status, r.body, status, body)
+			if err != nil {
+				t.Fatal(err)
 			}
 		}
-		g.write("f.txt", "one")
-		becomes("/f.txt", 200, "one")
-		g.write("next", "two") // same size, same time of modification, another file
-		if err := os.Rename(at("next"), at("f.txt")); err != nil {
-			t.Fatal(err)
+		c := g.dial()
+		names := []string{"replaced", "rewritten", "removed", "directory", "index/index.html"}
+		for _, name := range names {
+			g.write(name, "old")
+			c.get("/"+name).want(t, 200, "old")
 		}
-		becomes("/f.txt", 200, "two")
-		if err := os.WriteFile(at("f.txt"), []byte("three"), 0o644); err != nil { // in place
-			t.Fatal(err)
+		c.get("/index/").want(t, 200, "old")
+		c.get("/later").want(t, 404)
+
+		g.write("next", "new") // of the same size and time of modification
+		must(os.Rename(at("next"), at("replaced")))
+		must(os.WriteFile(at("rewritten"), []byte("longer"), 0o644))
+		must(os.Remove(at("removed")))
+		must(os.Remove(at("directory")))
+		must(os.Mkdir(at("directory"), 0o755))
+		must(os.Remove(at("index/index.html")))
+		g.write("later", "new")
+
+		for _, after := range []struct {
+			target string
+			status int
+			body   string
+		}{
+			{"/replaced", 200, "new"}, {"/rewritten", 200, "longer"}, {"/removed", 404, "404 Not Found\n"},
+			{"/directory", 301, "301 Moved Permanently\n"}, {"/index/", 403, "403 Forbidden\n"}, {"/later", 200, "new"},
+		} {
+			var r *response
+			if !testenv.Eventually(patience, func() bool {
+				r = c.get(after.target)
+				return r.status == after.status && string(r.body) == after.body
+			}) {
+				t.Errorf("%s stays %d %.100q, want %d %.100q", after.target, r.status, r.body, after.status, after.body)
+			}
 		}
-		becomes("/f.txt", 200, "three")
-		if err := os.Remove(at("f.txt")); err != nil {
-			t.Fatal(err)
-		}
-		becomes("/f.txt", 404, "")
-		if err := os.Mkdir(at("f.txt"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		becomes("/f.txt", 301, "")
-		g.write("f.txt/index.html", "index")
-		becomes("/f.txt/", 200, "index")
 	})
 }
 

@@ -189,8 +189,9 @@ func TestEndlessPipelineIsHeldBack(t *testing.T) {
 		big := g.pattern("big.bin", 8, 8<<20)
 		g.write("f.txt", hello)
 		c := g.dialWith(16 << 10)
-		const followers = 20_000
-		raw := request("GET", "/big.bin") + strings.Repeat(request("GET", "/f.txt"), followers)
+		const followers = 400
+		padding := "X-Padding: " + strings.Repeat("x", 5000)
+		raw := request("GET", "/big.bin") + strings.Repeat(request("GET", "/f.txt", padding), followers)
 		sent := make(chan struct{})
 		go func() {
 			defer close(sent)

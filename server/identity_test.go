@@ -142,7 +142,7 @@ func TestParseTrust(t *testing.T) {
 	}
 	for network, in := range map[string]string{
 		"10.1.2.3/8": "10.9.9.9", "::ffff:10.0.0.0/104": "10.9.9.9", "::ffff:192.0.2.1": "192.0.2.1",
-		"2001:db8::/32": "2001:db8:1::1", "0.0.0.0/0": "8.8.8.8", " 192.0.2.0/24 ": "192.0.2.7",
+		"2001:db8::/32": "2001:db8:1::1", "0.0.0.0/0": "8.8.8.8",
 	} {
 		if tr := trust(t, network); !tr.Contains(netip.MustParseAddr(in)) {
 			t.Errorf("%s does not contain %s", network, in)

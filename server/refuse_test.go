@@ -208,12 +208,12 @@ func TestRefusalAfterGoodRequests(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		g := start(t, d, server.Config{})
 		g.write("f.txt", hello)
-		big := g.pattern("big.bin", 10, 2<<20)
+		big := g.pattern("big.bin", 10, 400_000)
 		for _, test := range malformed {
 			if test.status == 417 || len(test.raw) > 1000 {
 				continue
 			}
-			c := g.dialWith(32 << 10)
+			c := g.dialWith(8 << 10)
 			c.send(request("GET", "/f.txt") + request("GET", "/big.bin") + test.raw)
 			c.read(http.MethodGet).want(t, 200, hello)
 			r := c.read(http.MethodGet)

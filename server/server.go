@@ -14,6 +14,7 @@ import (
 	"net"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -105,6 +106,8 @@ type Server struct {
 	headers  *headerRules // nil: none
 	pages    errorPages   // nil: none
 	listings listingSlots
+
+	rootClosed sync.Once
 }
 
 // headroom is the memory before a small file's body for its rendered head, in
@@ -182,11 +185,14 @@ func (s *Server) prepare() (err error) {
 	return s.makePages()
 }
 
-func (s *Server) closeRoot() error {
-	if s.root == nil {
-		return nil
-	}
-	return s.root.Close()
+// closeRoot closes the root once: Close may follow Shutdown.
+func (s *Server) closeRoot() (err error) {
+	s.rootClosed.Do(func() {
+		if s.root != nil {
+			err = s.root.Close()
+		}
+	})
+	return err
 }
 
 // Addrs returns the bound addresses, in the order of Config.Listen.

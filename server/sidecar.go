@@ -38,6 +38,10 @@ func mayBeCoded(path string) bool {
 // them than it must: the one that the client likes best, then the next. What is
 // missing is remembered with the version of the source, for a second.
 func (s *session) negotiate(c *engine.Conn, f *engine.File, v *version, name []byte, i int) {
+	if own := extraOf(c); len(own) > 0 && hasField(own, "Content-Encoding") {
+		s.send(c, f, v) // the handler knows what the file is
+		return
+	}
 	now := s.loop.Now()
 	var all [numCoding]httpfile.Coding
 	avail := all[:0]

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/internal/testenv"
 	"github.com/fserve/fserve/server"
@@ -84,6 +86,28 @@ func TestSidecarsAreNegotiated(t *testing.T) {
 			r.wantField(t, "Vary", "Accept-Encoding")
 			c.get("/gz-only.js", "Accept-Encoding: identity;q=0, br").want(t, 406)
 		}
+	})
+}
+
+// A handler that answers with a file gets its sidecars too, unless it has said
+// what the file's coding is.
+func TestSidecarsOfHandlers(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		g := start(t, d, server.Config{Precompressed: true, Routes: []server.Route{{Prefix: "/h/",
+			Handler: func(ctx *fasthttp.RequestCtx) {
+				if string(ctx.Path()) == "/h/coded" {
+					ctx.Response.Header.Set("Content-Encoding", "x-own")
+				}
+				server.ServeFile(ctx, "/f.css")
+			}}}})
+		g.coded("f.css")
+		c := g.dial()
+		r := c.get("/h/coded", "Accept-Encoding: br")
+		r.want(t, 200, "identity of f.css")
+		r.wantField(t, "Content-Encoding", "x-own")
+		r = c.get("/h/plain", "Accept-Encoding: br")
+		r.want(t, 200, "brotli of f.css")
+		r.wantField(t, "Content-Encoding", "br")
 	})
 }
 

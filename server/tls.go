@@ -141,7 +141,7 @@ func (f *tlsFront) add(conn *net.TCPConn, proxied bool) {
 		f.refused.Add(1)
 	}
 	if full || stopped {
-		conn.Close()
+		_ = conn.Close()
 		return
 	}
 	f.accepted.Add(1)
@@ -183,7 +183,7 @@ func (f *tlsFront) stopAccepting() {
 	}
 	for b := range f.bridges {
 		if !b.adopted.Load() {
-			b.tcp.Close()
+			_ = b.tcp.Close() // run may have done so
 		}
 	}
 }

@@ -184,7 +184,7 @@ func TestChangeUnderWay(t *testing.T) {
 			}
 			n := 4
 			if test.many && !testing.Short() {
-				n = downloads
+				n = 16
 			}
 			for _, end := range changeUnderWay(t, addr, root, fmt.Sprintf("%d.bin", i), n, test.change) {
 				if end != want {
