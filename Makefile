@@ -24,7 +24,7 @@ CONFORMANCE := ./uring ./fallback ./internal/aio/...
 E2E  := ./server ./server/difftest ./cmd/... ./bench/...
 # What has goroutines of its own. Processes that tests start are not watched.
 RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./bench/load
-UNIT := $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
+UNIT = $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
 
 .PHONY: run build test fmt vet lint unit conformance e2e race bench sim fuzz clean
 

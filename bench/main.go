@@ -48,8 +48,9 @@ func main() {
 	}
 	// SIGHUP comes when the terminal is gone: what was started must not stay.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	os.Exit(status(ctx, bench(ctx, os.Args[1:], os.Stdout)))
+	code := status(ctx, bench(ctx, os.Args[1:], os.Stdout))
+	stop()
+	os.Exit(code)
 }
 
 // helper runs what the suite starts this program for by itself: the load

@@ -20,6 +20,15 @@ import (
 // fresh is how long a cached file is believed without asking the file system.
 const fresh = int64(time.Second)
 
+const (
+	// settling is the age in ns from which a file's content is taken to be
+	// what its time of modification says.
+	settling = int64(2 * time.Second)
+
+	// distrusted is a time of the last check that is never fresh.
+	distrusted = math.MinInt64 / 2
+)
+
 // copyAfter is how often a file is looked up before a copy of it is made: one
 // that is asked for once is not worth it.
 const copyAfter = 3
@@ -48,6 +57,7 @@ type File struct {
 	refs    int // transfers, and 1 for the cache
 	cached  bool
 	hits    uint32
+	young   bool  // changed less than settling ago when it was opened
 	used    bool  // since the clock's hand passed
 	turn    int64 // Loop.now when it was looked up last: it is not evicted in that turn
 	checked int64 // monotonic ns: when the file system was asked last
@@ -92,6 +102,12 @@ func (f *File) unchanged(d aio.Driver) bool {
 	st, e := d.Stat(&f.File)
 	return e == 0 && st.Size == f.Size && st.MtimeNs == f.Mtime
 }
+
+// settled reports whether a version that was opened young has come of age. What
+// was read of it may then be older than its last change: writers that were
+// under way (one write(2), a mapping) leave no trace in the time of modification.
+// It is opened and read once more.
+func (f *File) settled(wall int64) bool { return f.young && wall-f.Mtime >= settling }
 
 // tailFrom returns the bytes [off, off+n) if they are the end of the file and
 // the cache holds them, else nil.
@@ -273,7 +289,8 @@ type Files struct {
 	maxBytes int64
 	maxBody  int64
 	maxCopy  int64
-	scratch  []byte // for copies; made at first use
+	wall     func() int64 // Unix ns
+	scratch  []byte       // for copies; made at first use
 	headroom int
 	pinned   []*File // disposed, but a driver still reads
 	stats    *FileStats
@@ -289,7 +306,8 @@ type FileStats struct {
 func newFiles(l *Loop, cfg *Config) *Files {
 	return &Files{
 		loop: l, entries: make(map[string]*File), stats: &l.stats.Files,
-		max: cfg.MaxFiles, maxBytes: cfg.MaxBodyBytes, maxBody: cfg.MaxBody, maxCopy: cfg.MaxCopy,
+		max: cfg.MaxFiles, maxBytes: cfg.MaxBodyBytes, wall: func() int64 { return time.Now().UnixNano() },
+		maxBody: cfg.MaxBody, maxCopy: cfg.MaxCopy,
 		headroom: cfg.BodyHeadroom,
 	}
 }
@@ -356,7 +374,7 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 	}
 	if old != nil {
 		fs.stats.Checks++
-		if old.same(&o.Stat) {
+		if old.same(&o.Stat) && !old.settled(fs.wall()) {
 			fs.loop.closeFD(o.FD)
 			old.checked, old.used, old.turn = fs.loop.now, true, fs.loop.now
 			fs.load(old)
@@ -371,6 +389,7 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 		Mtime: o.Stat.Mtim.Nano(), dev: o.Stat.Dev, ino: o.Stat.Ino,
 		files: fs, name: key, checked: fs.loop.now, turn: fs.loop.now,
 	}
+	f.young = fs.wall()-f.Mtime < settling
 	fs.insert(f)
 	fs.load(f)
 	return f, 0

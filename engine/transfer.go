@@ -237,6 +237,19 @@ func (l *Loop) end(c *Conn, why End) {
 	t.outcome.End = why
 	t.outcome.Duration = l.now - t.outcome.Start
 	t.done = true
+	if why == FileChanged || why == FileFailed {
+		t.distrustFiles()
+	}
+}
+
+// distrustFiles makes the cache ask about the files that are left before it
+// gives them to anybody else.
+func (t *transfer) distrustFiles() {
+	for i := range t.segs {
+		if f := t.segs[i].File; f != nil {
+			f.checked = distrusted
+		}
+	}
 }
 
 func (l *Loop) newTransfer() *transfer {

@@ -71,7 +71,7 @@ func New(cfg aio.Config) (*Driver, error) {
 	d.mover.Edge = true
 	d.fetcher = newFetcher(cfg.ColdWorkers, d.Wake)
 	if err := d.setUp(); err != nil {
-		d.free()
+		_ = d.free() // what went wrong is in err
 		return nil, err
 	}
 	return d, nil
@@ -141,7 +141,7 @@ func (d *Driver) register(t aio.Token, fd int, kind flags, events uint32) error 
 func (d *Driver) control(op int, t aio.Token, fd int32, events uint32) syscall.Errno {
 	ev := unix.EpollEvent{Events: events, Fd: int32(t.Slot()), Pad: int32(t.Gen())}
 	if err := unix.EpollCtl(int(d.epfd), op, int(fd), &ev); err != nil {
-		return err.(syscall.Errno)
+		return err.(syscall.Errno) //nolint:errorlint // EpollCtl returns an Errno as it is
 	}
 	return 0
 }

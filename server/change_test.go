@@ -241,3 +241,25 @@ func wantOneVersion(t *testing.T, body []byte) {
 		}
 	}
 }
+
+// A response that was cut off because its file had changed is the only one:
+// the next request opens the new version, fresh as the cache's entry may be.
+func TestCutOffOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		g := start(t, d, server.Config{})
+		g.pattern("f.bin", 1, 600_000)
+		if r := g.once(http.MethodGet, "/f.bin"); r.status != http.StatusOK {
+			t.Fatalf("status %d", r.status)
+		}
+		if err := appendTo(filepath.Join(g.root, "f.bin"), "more"); err != nil {
+			t.Fatal(err)
+		}
+		c := g.dial()
+		c.send(request(http.MethodGet, "/f.bin"))
+		c.wantReset()
+		g.wantEnds(engine.FileChanged, 1)
+		if r := g.once(http.MethodGet, "/f.bin"); r.length != 600_004 {
+			t.Errorf("length %d after the cut-off, want 600004", r.length)
+		}
+	})
+}

@@ -33,6 +33,7 @@ type exchange struct {
 	raw     []byte // the request head
 	path    []byte // what it was routed by
 	data    []byte // the body
+	parts   []byte // part headers of a multipart response
 
 	route  *Route
 	ctx    *fasthttp.RequestCtx
@@ -89,7 +90,7 @@ func (s *session) put(c *engine.Conn, x *exchange) {
 	}
 	*x = exchange{
 		s: s, ctx: x.ctx, next: s.free,
-		raw: x.raw[:0], path: x.path[:0], data: x.data[:0], extra: x.extra[:0], request: x.request[:0], suffix: x.suffix[:0],
+		raw: x.raw[:0], path: x.path[:0], data: x.data[:0], parts: x.parts[:0], extra: x.extra[:0], request: x.request[:0], suffix: x.suffix[:0],
 	}
 	s.free = x
 }

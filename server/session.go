@@ -235,7 +235,27 @@ func (s *session) sendPlan(c *engine.Conn, f *engine.File) {
 		}
 	}
 	s.fromBody(f)
+	if p.Parts > 1 {
+		s.keepParts(c, p.Segments())
+	}
 	s.respond(c, p.Status, len(s.out), s.out, s.segs)
+}
+
+// keepParts moves the part headers of a multipart answer, which s.segs still
+// has in the plan's memory, to memory of the connection's own: the plan is used
+// again before they are sent.
+func (s *session) keepParts(c *engine.Conn, plan []httpfile.Segment) {
+	x := s.take(c)
+	x.parts = x.parts[:0]
+	for _, g := range plan {
+		x.parts = append(x.parts, g.Mem...)
+	}
+	rest := x.parts
+	for i, g := range plan {
+		if g.Kind == httpfile.SegmentMemory {
+			s.segs[i].Mem, rest = rest[:len(g.Mem):len(g.Mem)], rest[len(g.Mem):]
+		}
+	}
 }
 
 // respond sends a response and starts its line in the access log. headLen is

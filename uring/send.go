@@ -38,7 +38,7 @@ func (d *Driver) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio
 	}
 	sent, fetch := d.mover.Send(s.fd, &s.move, f, off, n, more)
 	if !fetch.Empty() && !d.fetch(t, s, f, fetch) {
-		d.mover.Fetched(&s.move, 0) // the ring takes nothing: send, and wait for the disk if it must be
+		_ = d.mover.Fetched(&s.move, 0) // the ring takes nothing: send, and wait for the disk if it must be
 		if sent.Status == aio.BlockedDisk {
 			return d.SendFile(t, f, off, n, more)
 		}

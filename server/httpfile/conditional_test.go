@@ -115,7 +115,7 @@ func checkTags(t *testing.T, list string) {
 var (
 	modelIMF   = regexp.MustCompile(`^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$`)
 	model850   = regexp.MustCompile(`^[A-Z][a-z]{5,8}, [0-9]{2}-[A-Z][a-z]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$`)
-	modelAscii = regexp.MustCompile(`^[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}$`)
+	modelASCII = regexp.MustCompile(`^[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}$`)
 	modelLeap  = regexp.MustCompile(`:60 `)
 )
 
@@ -128,7 +128,7 @@ func modelDate(s string, now time.Time) (time.Time, bool) {
 		layout = "Mon, 02 Jan 2006 15:04:05 GMT"
 	case model850.MatchString(s):
 		layout = "Monday, 02-Jan-06 15:04:05 GMT"
-	case modelAscii.MatchString(s):
+	case modelASCII.MatchString(s):
 		layout = "Mon Jan _2 15:04:05 2006"
 	default:
 		return time.Time{}, false

@@ -32,7 +32,6 @@ var (
 	versionRE   = regexp.MustCompile(`^HTTP/([0-9])\.([0-9])$`)
 	authorityRE = regexp.MustCompile(`^(?:([a-zA-Z0-9._~!$&'()*+,;=-]*)|\[([0-9a-fA-F:.]+)\])(:[0-9]*)?$`)
 	absoluteRE  = regexp.MustCompile(`^(?i:https?)://([^/?]+)(/[^?]*)?(\?.*)?$`)
-	originRE    = regexp.MustCompile(`^/[^?]*(\?.*)?$`)
 	badPctRE    = regexp.MustCompile(`%([^0-9a-fA-F]|.[^0-9a-fA-F]|.?$)`)
 	numberRE    = regexp.MustCompile(`^[0-9]+$`)
 )
@@ -118,7 +117,7 @@ func (m *model) readTarget() {
 			m.path = "/"
 		}
 	case strings.HasPrefix(m.target, "/"):
-		m.path, query, _ = strings.Cut(m.target, "?")
+		m.path, _, _ = strings.Cut(m.target, "?")
 		query = m.target[len(m.path):]
 	default:
 		m.fault(400, true)

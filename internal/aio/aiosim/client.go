@@ -119,8 +119,10 @@ func Close() Step { return Do((*Client).Close) }
 // Reset ends the connection with RST; bytes under way are lost.
 func Reset() Step { return Do((*Client).Reset) }
 
-// StopReading and StartReading let the window fill up, or no longer.
-func StopReading() Step  { return Do((*Client).StopReading) }
+// StopReading lets the window fill up, StartReading lets it no longer.
+func StopReading() Step { return Do((*Client).StopReading) }
+
+// StartReading ends StopReading.
 func StartReading() Step { return Do((*Client).StartReading) }
 
 // Client is a virtual peer and its connection.

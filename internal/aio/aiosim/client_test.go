@@ -47,22 +47,24 @@ func TestHugeTransfer(t *testing.T) {
 
 func TestReadRate(t *testing.T) {
 	const size, rate = 1 << 20, 100 << 10
-	r := newRig(t, Config{})
-	f := r.w.AddFile("f", size)
-	c, tok := r.connect(ClientConfig{Window: 8 << 10, ReadRate: rate})
-	c.Expect(f.Whole())
-	file := r.openFile("f")
-	from := r.w.Now()
-	r.sendAll(tok, file, size)
-	for c.Received() < size {
-		r.wait(time.Second)
+	for _, window := range []int64{500, 8 << 10, 1 << 20} {
+		r := newRig(t, Config{})
+		f := r.w.AddFile("f", size)
+		c, tok := r.connect(ClientConfig{Window: window, ReadRate: rate})
+		c.Expect(f.Whole())
+		file := r.openFile("f")
+		from := r.w.Now()
+		r.sendAll(tok, file, size)
+		for c.Received() < size {
+			r.wait(time.Second)
+		}
+		took := time.Duration(r.w.Now() - from)
+		if want := time.Duration(size * 1e9 / rate); took < want*95/100 || took > want*115/100 {
+			t.Errorf("%d bytes at %d bytes/s took %v through a window of %d", size, rate, took, window)
+		}
+		r.w.CloseFile(file.FD)
+		r.end()
 	}
-	took := time.Duration(r.w.Now() - from)
-	if want := time.Duration(size * 1e9 / rate); took < want*95/100 || took > want*115/100 {
-		t.Errorf("%d bytes at %d bytes/s took %v", size, rate, took)
-	}
-	r.w.CloseFile(file.FD)
-	r.end()
 }
 
 func TestResetAtPosition(t *testing.T) {

@@ -35,6 +35,7 @@ type conn struct {
 	queued       int64 // bytes in chunks
 	taken        int64 // bytes that the driver put in, ever
 	reading      bool  // a timer runs
+	readAt       int64 // no read before, for ClientConfig.ReadRate
 	corked       bool  // by Cork
 	held         int64 // last bytes of queued: less than a segment, not to be read yet
 	heldSeq      uint32
@@ -339,7 +340,7 @@ func (c *Client) startRead() {
 		return
 	}
 	c.conn.reading = true
-	c.w.after(c.delay(), timer{kind: tRead, c: c})
+	c.w.after(max(c.delay(), c.conn.readAt-c.w.now), timer{kind: tRead, c: c})
 }
 
 // read is the client's read(2).
@@ -360,17 +361,11 @@ func (c *Client) read() {
 	if k > 1 && c.w.roll(c.w.cfg.Faults.SplitRead) {
 		k = c.w.upTo(k)
 	}
-	var pause int64
 	if r := c.cfg.ReadRate; r > 0 {
 		k = min(k, max(r/50, 1)) // about 20 ms of it
-		pause = k * 1e9 / r
+		n.readAt = c.w.now + k*1e9/r
 	}
 	c.consume(k)
-	if pause > 0 && c.readable() && !n.reading {
-		n.reading = true
-		c.w.after(pause, timer{kind: tRead, c: c})
-		return
-	}
 	c.startRead()
 }
 
