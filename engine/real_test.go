@@ -2,8 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -232,27 +230,4 @@ func (c *client) get(request []byte, size int64) error {
 		left -= int64(n)
 	}
 	return nil
-}
-
-// getWhole asks for a file and returns it.
-func (c *client) getWhole(name string) ([]byte, error) {
-	if _, err := c.Write([]byte(name + "\n")); err != nil {
-		return nil, err
-	}
-	var line []byte
-	for one := make([]byte, 1); ; line = append(line, one[0]) {
-		if _, err := io.ReadFull(c, one); err != nil {
-			return nil, err
-		}
-		if one[0] == '\n' {
-			break
-		}
-	}
-	n, err := strconv.Atoi(string(line))
-	if err != nil {
-		return nil, fmt.Errorf("head %q: %w", line, err)
-	}
-	p := make([]byte, n)
-	_, err = io.ReadFull(c, p)
-	return p, err
 }

@@ -47,7 +47,7 @@ type response struct {
 	body    []byte
 }
 
-func (r *response) get(field string) string { return strings.Join(r.fields.Values(field), ", ") }
+func (p *response) get(field string) string { return strings.Join(p.fields.Values(field), ", ") }
 
 const keptRequest = "GET " + keptPath + " HTTP/1.1\r\nHost: kept\r\nConnection: close\r\n\r\n"
 
