@@ -12,24 +12,20 @@ import (
 	"github.com/fserve/fserve/internal/sys"
 )
 
-// adviceBytes is how much the kernel is advised of at once: of longer ranges it
-// drops what exceeds the device's largest request and its read-ahead window,
-// whichever is larger (force_page_cache_ra). 128 KiB is the usual window.
-const adviceBytes = 128 << 10
-
 // fetch is a range of a file on its way into the page cache, for the slot of
 // token while its epoch lasts. The file is pinned meanwhile.
 //
-// The loop owns it, except for fd, r and err, which are the fetcher's
+// The loop owns it, except for fd, r, piece and err, which are the fetcher's
 // from submit until take or stop.
 type fetch struct {
 	token aio.Token
 	epoch uint32
 	file  *aio.File
 
-	fd  int32
-	r   mover.Range
-	err syscall.Errno
+	fd    int32
+	r     mover.Range
+	piece int64 // bytes that one piece of advice can ask for
+	err   syscall.Errno
 
 	// abandoned is set by the loop when nobody waits any more: a fetch that has
 	// not begun does nothing then, so that clients that come and go cannot keep
@@ -142,8 +138,9 @@ func (f *fetcher) next() *fetch {
 // and on no more than that; the last byte is there when the rest is. Reading
 // all would copy every byte for nothing.
 func (r *fetch) read() syscall.Errno {
-	for off := r.r.Off; off < r.r.End; off += adviceBytes {
-		_ = unix.Fadvise(int(r.fd), off, min(r.r.End-off, adviceBytes), unix.FADV_WILLNEED) // only advice
+	piece := max(r.piece, mover.MinAdvice)
+	for off := r.r.Off; off < r.r.End; off += piece {
+		_ = unix.Fadvise(int(r.fd), off, min(r.r.End-off, piece), unix.FADV_WILLNEED) // only advice
 	}
 	var b [1]byte
 	_, e := sys.Pread(r.fd, b[:], r.r.End-1) // of no byte if the file was cut meanwhile
@@ -153,7 +150,7 @@ func (r *fetch) read() syscall.Errno {
 // fetch has a range of a file brought in for a slot. The file is pinned until
 // that has ended, whatever becomes of the slot.
 func (d *Driver) fetch(t aio.Token, sl *slot, f *aio.File, r mover.Range) {
-	j := &fetch{token: t, epoch: sl.move.Epoch, file: f, fd: f.FD, r: r}
+	j := &fetch{token: t, epoch: sl.move.Epoch, file: f, fd: f.FD, r: r, piece: f.Advice}
 	f.Pins++
 	sl.fetch = j
 	d.fetching++

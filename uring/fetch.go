@@ -12,11 +12,6 @@ import (
 	"github.com/fserve/fserve/internal/sys"
 )
 
-// adviceBytes is what one piece of advice asks for. The kernel reads no more for
-// it than the larger of the disk's read_ahead_kb and its largest request; this is
-// the default of the former.
-const adviceBytes = 128 << 10
-
 // fetches bring file ranges into the page cache on the ring's worker threads,
 // so that sendfile finds them there. A fetch is a chain of linked operations:
 // advice, which starts the device on exactly the range, and a read of the
@@ -74,14 +69,15 @@ func (f *fetches) unmap() error {
 // fetch queues the fetch of r. The file is pinned until it completes, whatever
 // becomes of the slot.
 func (d *Driver) fetch(t aio.Token, s *slot, f *aio.File, r mover.Range) bool {
-	advices := int((r.End - r.Off + adviceBytes - 1) / adviceBytes)
+	piece := max(f.Advice, mover.MinAdvice)
+	advices := int((r.End - r.Off + piece - 1) / piece)
 	if d.ring.room() <= advices {
 		if d.ring.submit() != 0 || d.ring.room() <= advices {
 			return false // a chain must not be torn
 		}
 	}
-	for off := r.Off; off < r.End; off += adviceBytes {
-		d.advise(f, off, min(r.End-off, adviceBytes))
+	for off := r.Off; off < r.End; off += piece {
+		d.advise(f, off, min(r.End-off, piece))
 	}
 	i := d.fetches.put(fetchOp{file: f, token: t, epoch: s.move.Epoch})
 	last := d.prepare(opFetch, aio.Token(i), iouring.IORING_OP_READ, f.FD,

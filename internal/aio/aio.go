@@ -197,6 +197,8 @@ type File struct {
 	ResidentUntil int64
 	// Advised is for the driver: the kernel was told not to read ahead.
 	Advised bool
+	// Advice is for the driver: how many bytes one piece of advice can ask for.
+	Advice int64
 	// Foreign is for the driver: cachestat(2) may not be asked about it, or
 	// says nothing about it.
 	Foreign bool

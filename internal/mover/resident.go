@@ -175,6 +175,7 @@ func (m *Mover) advise(f *aio.File) {
 	if !f.Advised {
 		f.Advised = true
 		_ = sys.Fadvise(f.FD, unix.FADV_RANDOM) // only advice
+		f.Advice = adviceOf(f.FD)
 	}
 }
 
