@@ -33,7 +33,9 @@ func TestConnectionsLeakNothing(t *testing.T) {
 	}
 	eachDriver(t, func(t *testing.T, kind DriverKind) {
 		testenv.LeakCheck(t)
-		e := startEngine(t, kind, Config{Loops: 2})
+		// Once in some thousand times Linux 6.18 does not tell a multishot receive
+		// of io_uring of a reset that comes right behind data. The time-out ends it.
+		e := startEngine(t, kind, Config{Loops: 2, HeaderTimeout: 2 * time.Second})
 		sizes := []int64{10, 10_000, 100_000, 600_000}
 		for i, size := range sizes {
 			e.file(t, fmt.Sprint(i), size)
@@ -97,8 +99,8 @@ func (e *realEngine) storm(t *testing.T, n int, sizes []int64) {
 	workers.Wait()
 }
 
-// visit is one connection, whose number says what becomes of it. A reset leaves
-// no port in TIME_WAIT, of which there are fewer than connections.
+// visit is one connection, whose number says what becomes of it. Few end in
+// order: that leaves a port in TIME_WAIT, and there are fewer ports than connections.
 func (e *realEngine) visit(i int, sizes []int64, buf []byte) error {
 	conn, err := net.Dial("tcp", e.addr)
 	if err != nil {
@@ -109,7 +111,7 @@ func (e *realEngine) visit(i int, sizes []int64, buf []byte) error {
 	if err := errors.Join(c.SetDeadline(time.Now().Add(patience)), c.SetLinger(0)); err != nil {
 		return err
 	}
-	k := i / 8 % len(sizes)
+	k, orderly := i/8%len(sizes), i/8%9 == 0
 	ask := fmt.Sprintf("%d\n", k)
 	want := sizes[k] + int64(len(fmt.Sprint(sizes[k]))) + 1
 	switch i % 8 {
@@ -132,17 +134,23 @@ func (e *realEngine) visit(i int, sizes []int64, buf []byte) error {
 			return err
 		}
 		return readAll(c, 0, buf)
-	case 5: // half-closed after two requests
+	case 5: // two requests at once, and now and then the end of ours with them
 		if _, err := c.Write([]byte(ask + ask)); err != nil {
 			return err
 		}
-		if err := c.CloseWrite(); err != nil {
-			return err
+		if orderly {
+			if err := c.CloseWrite(); err != nil {
+				return err
+			}
+			return readAll(c, 2*want, buf)
 		}
-		return readAll(c, 2*want, buf)
-	case 6: // closed in order by us
-		if err := c.SetLinger(-1); err != nil {
-			return err
+		_, err := io.CopyBuffer(io.Discard, io.LimitReader(c, 2*want), buf)
+		return err
+	case 6:
+		if orderly {
+			if err := c.SetLinger(-1); err != nil {
+				return err
+			}
 		}
 	}
 	if _, err := c.Write([]byte(ask)); err != nil {

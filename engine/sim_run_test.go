@@ -186,7 +186,11 @@ func TestSimulationIsDeterministic(t *testing.T) {
 // none does.
 func TestFailEachCall(t *testing.T) {
 	failed := make(map[string]int)
-	for seed := range uint64(8) {
+	seeds := uint64(8)
+	if testing.Short() || raceEnabled {
+		seeds = 4
+	}
+	for seed := range seeds {
 		cfg := aiosim.Config{Seed: seed, FailWaits: seed%4 == 0}
 		if seed%2 == 1 {
 			cfg.Faults = aiosim.Rough(0.2)

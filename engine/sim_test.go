@@ -110,6 +110,7 @@ func (m *simulation) run() error {
 	l := newLoop(&Engine{cfg: m.cfg.withDefaults()}, 0, m.driver)
 	m.loop, m.session.loop = l, l
 	l.session, l.closeFD, l.memoryFile = m.session, m.w.CloseFD, m.memoryFile
+	l.Files.wall = m.w.Now
 	if l.listen(0, int(m.ln.FD)) == nil {
 		m.serve()
 	}
