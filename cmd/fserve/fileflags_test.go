@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestFileFlagsAreChecked(t *testing.T) {
@@ -65,7 +66,7 @@ func TestFileFlagsAreChecked(t *testing.T) {
 }
 
 func TestFileFlags(t *testing.T) {
-	root := t.TempDir()
+	root, past := t.TempDir(), time.Now().Add(-time.Hour)
 	for name, content := range map[string]string{
 		"assets/a.js": "js", "assets/a.js.gz": "packed", "start.htm": "start", "404.html": "sorry", "d.iso": "disc",
 		".dot/x": "x", "dir/f": "f",
@@ -75,6 +76,9 @@ func TestFileFlags(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, past, past); err != nil { // a sidecar must not be older than its source
 			t.Fatal(err)
 		}
 	}

@@ -61,7 +61,6 @@ func startNginx(t *testing.T, root string) string {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, "-p", dir, "-c", conf, "-e", filepath.Join(dir, "error.log"))
-	// Should the test be killed, nginx goes too.
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
