@@ -22,10 +22,11 @@ type fetch struct {
 	epoch uint32
 	file  *aio.File
 
-	fd    int32
-	r     mover.Range
-	piece int64 // bytes that one piece of advice can ask for
-	err   syscall.Errno
+	fd     int32
+	reader int32
+	r      mover.Range
+	piece  int64 // bytes that one piece of advice can ask for
+	err    syscall.Errno
 
 	// abandoned is set by the loop when nobody waits any more: a fetch that has
 	// not begun does nothing then, so that clients that come and go cannot keep
@@ -138,6 +139,9 @@ func (f *fetcher) next() *fetch {
 // and on no more than that; the last byte is there when the rest is. Reading
 // all would copy every byte for nothing.
 func (r *fetch) read() syscall.Errno {
+	if r.reader > 0 {
+		return mover.Drain(r.reader, r.r)
+	}
 	piece := max(r.piece, mover.MinAdvice)
 	for off := r.r.Off; off < r.r.End; off += piece {
 		_ = unix.Fadvise(int(r.fd), off, min(r.r.End-off, piece), unix.FADV_WILLNEED) // only advice
@@ -150,7 +154,7 @@ func (r *fetch) read() syscall.Errno {
 // fetch has a range of a file brought in for a slot. The file is pinned until
 // that has ended, whatever becomes of the slot.
 func (d *Driver) fetch(t aio.Token, sl *slot, f *aio.File, r mover.Range) {
-	j := &fetch{token: t, epoch: sl.move.Epoch, file: f, fd: f.FD, r: r, piece: f.Advice}
+	j := &fetch{token: t, epoch: sl.move.Epoch, file: f, fd: f.FD, reader: mover.Reader(f), r: r, piece: f.Advice}
 	f.Pins++
 	sl.fetch = j
 	d.fetching++

@@ -67,20 +67,10 @@ func (sl *slot) answered(s aio.Sent) aio.Sent {
 		sl.flags |= waitSocket
 	case s.Status == aio.BlockedDisk:
 		sl.flags |= waitDisk
-	case ofSocket(s.Err):
+	case aio.ToldOnce(s.Err):
 		sl.err = uint16(s.Err)
 	}
 	return s
-}
-
-// ofSocket reports whether an error is one that breaks a connection and that
-// the kernel reports once, to whichever call comes first.
-func ofSocket(e syscall.Errno) bool {
-	switch e {
-	case syscall.ECONNRESET, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH:
-		return true
-	}
-	return false
 }
 
 // Cork sets or clears TCP_CORK.

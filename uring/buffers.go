@@ -54,6 +54,9 @@ func newBuffers(r *ring, n, size int) (*buffers, error) {
 	return b, nil
 }
 
+// count returns how many buffers there are.
+func (b *buffers) count() int { return int(b.mask) + 1 }
+
 // lend returns the first n bytes of buffer id until the next giveBack.
 func (b *buffers) lend(id uint16, n int) []byte {
 	b.lent = append(b.lent, id)

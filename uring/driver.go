@@ -29,7 +29,7 @@ const (
 	opPoll
 	opFetch
 	opWake
-	opAdvice // completes only if it fails, and is not waited for
+	opPart // of a fetch: completes only if it fails, and is not waited for
 	opShift  = 56
 )
 
@@ -40,6 +40,7 @@ var opcodes = []uint8{
 	iouring.IORING_OP_ASYNC_CANCEL,
 	iouring.IORING_OP_READ,
 	iouring.IORING_OP_FADVISE,
+	iouring.IORING_OP_SPLICE,
 }
 
 // Driver implements aio.Driver. See there for the contract.
@@ -55,8 +56,11 @@ type Driver struct {
 	inflight  int         // operations that will still complete
 	ready     []aio.Event // what happened without the kernel, for the next Wait
 	unsettled []aio.Token // slots for which settle is to be called before the next wait
+	starving  tokens      // slots that wait for receive buffers, in their order
 	stopping  bool        // Destroy: nothing is armed any more
 	stats     aio.Stats
+
+	verifying verification // of receives, whether they have lost a reset
 }
 
 // slot is what the driver knows about one connection or listener.
@@ -64,7 +68,8 @@ type slot struct {
 	fd    int32
 	gen   uint32
 	flags slotFlags
-	ops   uint8 // operations under way that name fd
+	ops   uint8  // operations under way that name fd
+	err   uint16 // of a failed send: delivered in place of an end
 	move  mover.State
 }
 
@@ -83,6 +88,9 @@ const (
 	closing       // Close was called
 	ended         // the receive stream is over: the peer has finished or is gone
 	reset         // close with RST
+	unverified    // the receive operation has not been verified: see verify
+	stale         // the stream is to be armed anew, it may have lost its end
+	starved       // in starving: wants to receive when there are buffers
 )
 
 func (s *slot) is(f slotFlags) bool { return s.flags&f != 0 }
@@ -93,7 +101,14 @@ func New(cfg aio.Config) (*Driver, error) {
 	if err := Probe(); err != nil {
 		return nil, err
 	}
-	return newDriver(cfg.WithDefaults())
+	d, err := newDriver(cfg.WithDefaults())
+	if err != nil {
+		return nil, err
+	}
+	if losesResets() {
+		d.verifying = verifyAll
+	}
+	return d, nil
 }
 
 func newDriver(cfg aio.Config) (_ *Driver, err error) {

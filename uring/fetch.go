@@ -2,6 +2,7 @@ package uring
 
 import (
 	"fmt"
+	"syscall"
 	"unsafe"
 
 	iouring "github.com/iceber/iouring-go/syscall"
@@ -14,17 +15,19 @@ import (
 
 // fetches bring file ranges into the page cache on the ring's worker threads,
 // so that sendfile finds them there. A fetch is a chain of linked operations:
-// advice, which starts the device on exactly the range, and a read of the
-// range's last byte, which waits for it.
+// splices of the range into a pipe, each followed by one from there to
+// /dev/null. Nothing is copied, and the kernel reads ahead of the fetches, in
+// large requests and large folios.
 //
-// Reading the range itself would copy every byte for nothing, and a plain read
-// makes the kernel read ahead (8 MiB at a time on some disks) and mark the page
-// at which it wants to go on; whoever meets the mark submits the next window,
-// which would be the loop, in sendfile.
+// Where there is no second description of the file or no large pipe, it is
+// advice, which starts the device on exactly the range, and a read of the
+// range's last byte, which waits for it. Reading the range itself would copy
+// every byte for nothing.
 type fetches struct {
 	table []fetchOp
 	free  []uint32
-	drop  []byte // off the heap: where the last bytes go
+	pipes []*fetchPipe // empty
+	drop  []byte       // off the heap: where the last bytes go
 }
 
 // fetchOp is one fetch under way. It pins its file until it completes.
@@ -32,13 +35,52 @@ type fetchOp struct {
 	file  *aio.File
 	token aio.Token
 	epoch uint32
+	err   syscall.Errno // of a part of the chain
+	pipe  *fetchPipe    // nil: by advice
 }
+
+// fetchPipe is what a range passes through. A fetch has it to itself.
+type fetchPipe struct {
+	r, w  int32
+	bytes int64 // that it holds
+}
+
+const (
+	// fetchPipeBytes is what an unprivileged process may ask for.
+	fetchPipeBytes = 1 << 20
+	// leastPipe is the pipe from which on the chain is worth it.
+	leastPipe = 256 << 10
+)
 
 func (f *fetches) init() (err error) {
 	if f.drop, err = sys.MmapAnon(1); err != nil {
 		return fmt.Errorf("map fetch memory: %w", err)
 	}
 	return nil
+}
+
+// pipe returns a pipe, nil if there is none that is large enough.
+func (f *fetches) pipe() *fetchPipe {
+	if n := len(f.pipes); n > 0 {
+		p := f.pipes[n-1]
+		f.pipes = f.pipes[:n-1]
+		return p
+	}
+	r, w, size, err := sys.Pipe(fetchPipeBytes)
+	if err != nil {
+		return nil
+	}
+	p := &fetchPipe{r: r, w: w, bytes: int64(size)}
+	if size < leastPipe {
+		p.close()
+		return nil
+	}
+	return p
+}
+
+func (p *fetchPipe) close() {
+	sys.Close(p.r)
+	sys.Close(p.w)
 }
 
 func (f *fetches) put(op fetchOp) uint32 {
@@ -60,6 +102,10 @@ func (f *fetches) remove(i uint32) fetchOp {
 }
 
 func (f *fetches) unmap() error {
+	for _, p := range f.pipes {
+		p.close()
+	}
+	f.pipes = nil
 	if f.drop == nil {
 		return nil
 	}
@@ -69,45 +115,123 @@ func (f *fetches) unmap() error {
 // fetch queues the fetch of r. The file is pinned until it completes, whatever
 // becomes of the slot.
 func (d *Driver) fetch(t aio.Token, s *slot, f *aio.File, r mover.Range) bool {
-	piece := max(f.Advice, mover.MinAdvice)
-	advices := int((r.End - r.Off + piece - 1) / piece)
-	if d.ring.room() <= advices {
-		if d.ring.submit() != 0 || d.ring.room() <= advices {
-			return false // a chain must not be torn
-		}
+	op := fetchOp{file: f, token: t, epoch: s.move.Epoch}
+	reader := mover.Reader(f)
+	if reader >= 0 {
+		op.pipe = d.fetches.pipe()
 	}
-	for off := r.Off; off < r.End; off += piece {
-		d.advise(f, off, min(r.End-off, piece))
+	piece, each := max(f.Advice, mover.MinAdvice), 1
+	if op.pipe != nil {
+		piece, each = op.pipe.bytes, 2
 	}
-	i := d.fetches.put(fetchOp{file: f, token: t, epoch: s.move.Epoch})
-	last := d.prepare(opFetch, aio.Token(i), iouring.IORING_OP_READ, f.FD,
-		uint64(uintptr(unsafe.Pointer(&d.fetches.drop[0]))), 1, uint64(r.End-1))
-	last.SetFlags(sqeAsync)
+	if !d.roomFor(each*int((r.End-r.Off+piece-1)/piece) + 1) {
+		d.fetches.giveBack(op.pipe)
+		return false
+	}
+	i := d.fetches.put(op)
+	if op.pipe != nil {
+		d.drainRange(i, reader, op.pipe, r)
+	} else {
+		d.adviseRange(i, f, r, piece)
+	}
 	f.Pins++
 	d.stats.ColdReads++
 	return true
 }
 
-// advise queues advice that the next operation of the chain follows. Success is
-// silent; a failure is of no consequence, and does not break the chain.
-func (d *Driver) advise(f *aio.File, off, n int64) {
+// roomFor reports whether the ring takes n more operations: a chain must not be
+// torn.
+func (d *Driver) roomFor(n int) bool {
+	return d.ring.room() >= n || d.ring.submit() == 0 && d.ring.room() >= n
+}
+
+// drainRange queues the splices of a fetch. Only the last one is told of when
+// it succeeds.
+func (d *Driver) drainRange(i uint32, reader int32, p *fetchPipe, r mover.Range) {
+	const none = ^uint64(0) // the offset of a pipe
+	for off := r.Off; off < r.End; off += p.bytes {
+		n := uint32(min(r.End-off, p.bytes))
+		d.part(i, iouring.IORING_OP_SPLICE, p.w, uint64(off), n, none).SetSpliceFdIn(reader)
+		if off+p.bytes < r.End {
+			d.toNull(d.part(i, iouring.IORING_OP_SPLICE, mover.Null(), none, n, none), p)
+			continue
+		}
+		last := d.prepare(opFetch, aio.Token(i), iouring.IORING_OP_SPLICE, mover.Null(), none, n, none)
+		d.toNull(last, p)
+		last.SetFlags(sqeAsync)
+	}
+}
+
+// toNull completes a splice from a pipe. It does not wait: of a file that was
+// cut the pipe has nothing.
+func (d *Driver) toNull(e *sqe, p *fetchPipe) {
+	e.SetSpliceFdIn(p.r)
+	e.SetOpFlags(unix.SPLICE_F_NONBLOCK)
+}
+
+// adviseRange queues the advice and the read of a fetch.
+func (d *Driver) adviseRange(i uint32, f *aio.File, r mover.Range, piece int64) {
+	for off := r.Off; off < r.End; off += piece {
+		d.part(i, iouring.IORING_OP_FADVISE, f.FD, 0, uint32(min(r.End-off, piece)), uint64(off)).
+			SetOpFlags(unix.FADV_WILLNEED)
+	}
+	last := d.prepare(opFetch, aio.Token(i), iouring.IORING_OP_READ, f.FD,
+		uint64(uintptr(unsafe.Pointer(&d.fetches.drop[0]))), 1, uint64(r.End-1))
+	last.SetFlags(sqeAsync)
+}
+
+// part queues an operation that the next one of the chain follows. Success is
+// silent; a failure does not break the chain.
+func (d *Driver) part(i uint32, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
 	e := d.ring.next()
-	e.PrepOperation(iouring.IORING_OP_FADVISE, f.FD, 0, uint32(n), uint64(off))
-	e.SetOpFlags(unix.FADV_WILLNEED)
+	e.PrepOperation(code, fd, addr, n, off)
 	e.SetFlags(sqeAsync | sqeHardlink | sqeSkipSuccess)
-	e.SetUserData(opAdvice << opShift)
+	e.SetUserData(opPart<<opShift | uint64(i))
 	d.stats.Submissions++
+	return e
+}
+
+// partFailed notes a failure in a chain.
+func (d *Driver) partFailed(i uint32, res int32) {
+	op := &d.fetches.table[i]
+	if op.file == nil || res >= 0 {
+		return
+	}
+	e := errnoOf(res)
+	if op.pipe == nil || e == syscall.EAGAIN {
+		return // only advice; a pipe without bytes: the file ends before
+	}
+	op.err = e
+}
+
+// giveBack pools a pipe that is empty.
+func (f *fetches) giveBack(p *fetchPipe) {
+	if p != nil {
+		f.pipes = append(f.pipes, p)
+	}
 }
 
 // fetched handles the completion of fetch i.
 func (d *Driver) fetched(i uint32, res int32, ev *aio.Event) bool {
 	op := d.fetches.remove(i)
 	op.file.Pins--
+	e := op.err
+	switch {
+	case op.pipe == nil:
+		e = errnoOf(res)
+	case e != 0 || res < 0:
+		op.pipe.close() // it may hold bytes
+		if e == 0 && syscall.Errno(-res) != syscall.EAGAIN {
+			e = errnoOf(res)
+		}
+	default:
+		d.fetches.giveBack(op.pipe)
+	}
 	s := d.slot(op.token)
 	if s == nil || s.move.Epoch != op.epoch {
 		return false
 	}
-	fault := d.mover.Fetched(&s.move, errnoOf(res))
+	fault := d.mover.Fetched(&s.move, e)
 	if !s.is(blockedDisk) {
 		return false // read-ahead; if it failed, the attempt that gets there will too
 	}

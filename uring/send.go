@@ -27,7 +27,16 @@ func (d *Driver) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
 		return aio.Sent{N: int64(n), Status: aio.BlockedSocket}
 	}
 	d.stats.Errors[aio.Classify(e)]++
+	s.failed(e)
 	return aio.Sent{Status: aio.Failed, Err: e}
+}
+
+// failed notes the error of an attempt if it is one that the socket will not
+// tell again.
+func (s *slot) failed(e syscall.Errno) {
+	if aio.ToldOnce(e) {
+		s.err = uint16(e)
+	}
 }
 
 // SendFile implements aio.Driver.
@@ -48,6 +57,8 @@ func (d *Driver) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio
 		d.blockOnSocket(t, s)
 	case aio.BlockedDisk:
 		s.flags |= blockedDisk
+	case aio.Failed:
+		s.failed(sent.Err)
 	}
 	return sent
 }

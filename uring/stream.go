@@ -77,9 +77,9 @@ func (d *Driver) trySettle(t aio.Token, s *slot) bool {
 		return true
 	case s.is(blockedSocket) && !s.is(polling) && !d.armPoll(t, s):
 		return false
-	case s.is(wantStream) && !s.is(streaming):
+	case s.is(wantStream) && !s.is(streaming|starved):
 		return d.armStream(t, s)
-	case !s.is(wantStream) && s.is(streaming) && !s.is(cancelling):
+	case s.is(streaming) && !s.is(cancelling) && (s.is(stale) || !s.is(wantStream)):
 		return d.cancelStream(t, s)
 	}
 	return true
@@ -103,21 +103,15 @@ func (d *Driver) settleAll() {
 }
 
 func (d *Driver) armStream(t aio.Token, s *slot) bool {
-	var e *sqe
-	if s.is(isListener) {
-		if e = d.prepare(opAccept, t, iouring.IORING_OP_ACCEPT, s.fd, 0, 0, 0); e == nil {
-			return false
-		}
-		e.SetIoprio(acceptMultishot)
-		e.SetOpFlags(unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC)
-	} else {
-		if e = d.prepare(opRecv, t, iouring.IORING_OP_RECV, s.fd, 0, 0, 0); e == nil {
-			return false
-		}
-		e.SetIoprio(recvMultishot)
-		e.SetFlags(sqeBufferSelect)
-		e.SetBufGroup(bufferGroup)
+	if !s.is(isListener) {
+		return d.armReceive(t, s, recvMultishot)
 	}
+	e := d.prepare(opAccept, t, iouring.IORING_OP_ACCEPT, s.fd, 0, 0, 0)
+	if e == nil {
+		return false
+	}
+	e.SetIoprio(acceptMultishot)
+	e.SetOpFlags(unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC)
 	s.flags |= streaming
 	s.ops++
 	return true
@@ -192,37 +186,4 @@ func (d *Driver) accepted(t aio.Token, s *slot, res int32, ev *aio.Event) bool {
 		*ev = aio.Event{Token: t, Op: aio.Accepted, Err: e, FD: -1}
 		return true
 	}
-}
-
-// received handles a completion of a connection's stream. more tells whether
-// the operation is still armed.
-func (d *Driver) received(t aio.Token, s *slot, res int32, flags uint32, ev *aio.Event) bool {
-	var data []byte
-	if flags&cqeBuffer != 0 {
-		data = d.buffers.lend(uint16(flags>>cqeBufferShift), int(max(res, 0)))
-	}
-	if s.is(closing) {
-		return false
-	}
-	e := errnoOf(res)
-	switch {
-	case res > 0:
-		d.settle(t, s)
-		*ev = aio.Event{Token: t, Op: aio.Received, Data: data, More: true}
-		return true
-	case e == syscall.ENOBUFS:
-		// All buffers are lent out; Wait gives them back before it settles.
-		d.stats.NoBuffers++
-		d.unsettled = append(d.unsettled, t)
-		return false
-	case e == syscall.ECANCELED, aio.Classify(e) == aio.Retry && e != 0:
-		d.settle(t, s)
-		return false
-	}
-	if e != 0 {
-		d.stats.Errors[aio.Classify(e)]++
-	}
-	s.flags = s.flags&^wantStream | ended
-	*ev = aio.Event{Token: t, Op: aio.Received, Err: e}
-	return true
 }

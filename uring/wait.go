@@ -14,13 +14,14 @@ import (
 func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 	d.stats.Waits++
 	d.buffers.giveBack()
+	d.feed()
 	d.settleAll()
 	n := copy(ev, d.ready)
 	d.ready = d.ready[:copy(d.ready, d.ready[n:])]
 	if n == len(ev) {
 		return n, nil
 	}
-	if n > 0 || d.ring.pending() > 0 || len(d.unsettled) > 0 {
+	if n > 0 || d.ring.pending() > 0 || len(d.unsettled) > 0 || d.starving.n > 0 {
 		timeout = 0
 	}
 	// Completions that already fill the batch are served first.
@@ -66,8 +67,8 @@ func (d *Driver) drain(ev []aio.Event) int {
 // complete handles one completion and reports whether it made an event.
 func (d *Driver) complete(data uint64, res int32, flags uint32, ev *aio.Event) bool {
 	op, t := data>>opShift, aio.Token(data)&aio.TokenMask
-	if op == opAdvice {
-		d.stats.Errors[aio.Classify(errnoOf(res))]++
+	if op == opPart {
+		d.partFailed(uint32(t), res)
 		return false
 	}
 	more := flags&cqeMore != 0

@@ -73,7 +73,8 @@ const (
 	Accepted Op = iota + 1
 	// Received: Data holds bytes, valid until the next Wait. Empty Data with
 	// Err zero is the peer's end of stream; with Err set the connection is
-	// broken. In both cases More is unset and the stream is over.
+	// broken, which an attempt that failed may have met before. In both
+	// cases More is unset and the stream is over.
 	Received
 	// Ready: what blocked Send or SendFile is gone; call it again.
 	// Err is set when the obstacle turned into a failure (a read error of the
@@ -195,6 +196,8 @@ type File struct {
 	// ResidentUntil is for the driver: the monotonic ns until which the whole
 	// file is taken to be in memory.
 	ResidentUntil int64
+	// Windows is for the driver: the same for each window of a larger file.
+	Windows []int64
 	// Advised is for the driver: the kernel was told not to read ahead.
 	Advised bool
 	// Advice is for the driver: how many bytes one piece of advice can ask for.
@@ -204,6 +207,10 @@ type File struct {
 	Foreign bool
 	// Fetched is for the driver: what was read in lately.
 	Fetched FetchedRange
+	// Reader is opened by the driver when it fetches for the first time, a
+	// second description of the file with read-ahead of its own; 0: none, -1:
+	// there cannot be one. Whoever closes FD closes it too.
+	Reader int32
 }
 
 // FetchedRange is the range [Off, End) of a file, all of which was read into

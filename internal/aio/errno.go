@@ -55,3 +55,14 @@ func Classify(e syscall.Errno) Class {
 	}
 	return Fatal
 }
+
+// ToldOnce reports whether an error is one that breaks a connection and that
+// the kernel reports once, to whichever call comes first: a receive after it
+// finds what looks like an orderly end.
+func ToldOnce(e syscall.Errno) bool {
+	switch e {
+	case syscall.ECONNRESET, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH:
+		return true
+	}
+	return false
+}

@@ -61,7 +61,6 @@ type State struct {
 	streak   bool      // resident was fetched: the file is cold, so read ahead
 	pipe     *pipe     // splice: bytes taken from the file and not yet sent
 	next     int64     // where a sequential reader goes on
-	window   int64     // how far residency was asked for last
 
 	// Epoch changes whenever the State is forgotten. A driver keeps it beside a
 	// fetch, and calls Fetched only if it is still the same at the end.

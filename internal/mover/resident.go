@@ -11,13 +11,12 @@ import (
 )
 
 const (
-	// checkWindow is how far ahead of a position residency is asked for at
-	// once. Asking costs about 1 us per MiB of 4 KiB pages.
+	// checkWindow is what residency is asked for at once. Asking costs about
+	// 1 us per MiB of 4 KiB pages.
 	checkWindow = 1 << 20
 
-	// believe is how long a file that fits the window is taken to stay in
-	// memory, in ns: a hot one is not asked about at each request. Being wrong
-	// costs a wait for the disk.
+	// believe is how long a window is taken to stay in memory, in ns: a hot one
+	// is not asked about at each request. Being wrong costs a wait for the disk.
 	believe = int64(100e6)
 
 	// recall is how long a range that was fetched is taken to stay in memory
@@ -44,17 +43,13 @@ func (m *Mover) plan(st *State, f *aio.File, off, n int64) (int64, Range) {
 	case off >= f.Size || m.isHot(f):
 		return n, Range{} // beyond the end there is nothing to wait for
 	}
-	// A sequential reader is believed further each time, so that long
-	// transfers ask seldom and short ranges ask for no more than they send.
-	for window := max(n, min(2*st.window, checkWindow)); ; window = n {
-		if m.isResident(f, off, window) {
-			st.resident = Range{off, off + min(window, f.Size-off)}
-			st.streak, st.window = false, window
-			return n, Range{}
-		}
-		if window == n {
-			break
-		}
+	end := m.hotUntil(f, off)
+	if end <= off && m.isResident(f, off, n) {
+		end = off + min(n, f.Size-off)
+	}
+	if end > off {
+		st.resident, st.streak = Range{off, end}, false
+		return min(n, end-off), Range{}
 	}
 	st.fetching = m.chunk(f, pageDown(off))
 	return 0, st.fetching
@@ -77,6 +72,31 @@ func (m *Mover) isHot(f *aio.File) bool {
 	return true
 }
 
+// maxWindows bounds the memory by which a file's residency is remembered: files
+// up to 64 GiB are.
+const maxWindows = 64 << 10
+
+// hotUntil returns the end of the window around off, if all of that is in
+// memory, else 0. The answer holds for all who read the file.
+func (m *Mover) hotUntil(f *aio.File, off int64) int64 {
+	i := off / checkWindow
+	if f.Windows == nil {
+		n := (f.Size + checkWindow - 1) / checkWindow
+		if n > maxWindows {
+			return 0
+		}
+		f.Windows = make([]int64, n)
+	}
+	start := i * checkWindow
+	if m.Now >= f.Windows[i] {
+		if !m.isResident(f, start, checkWindow) {
+			return 0
+		}
+		f.Windows[i] = m.Now + believe
+	}
+	return min(start+checkWindow, f.Size)
+}
+
 // readAhead asks for the chunk after the resident one once the position has
 // passed its first quarter, so that the disk works while the socket does: later
 // would leave it idle between chunks, at once would fetch a chunk in vain for
@@ -86,13 +106,10 @@ func (m *Mover) readAhead(st *State) Range {
 	if !st.streak || !st.fetching.Empty() || end >= st.file.Size || st.next <= end-m.coldChunk*3/4 {
 		return Range{}
 	}
-	next := m.chunk(st.file, end)
-	if m.isResident(st.file, next.Off, next.End-next.Off) {
-		st.resident.End = next.End
-		return Range{}
-	}
-	st.fetching = next
-	return next
+	// Not asked whether it is resident: the kernel's read-ahead may have brought
+	// it in and left its mark there, which the fetch takes away.
+	st.fetching = m.chunk(st.file, end)
+	return st.fetching
 }
 
 // Fetched tells the Mover how the fetch of a slot has ended. It returns the

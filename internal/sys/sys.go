@@ -221,6 +221,16 @@ func ShutdownWrite(fd int32) syscall.Errno {
 	return e
 }
 
+// HungUp reports whether the end of a socket's input, or an error, has arrived,
+// read or not (ppoll(2)). It takes neither from the socket.
+func HungUp(fd int32) bool {
+	const end = unix.POLLRDHUP | unix.POLLHUP | unix.POLLERR
+	p := unix.PollFd{Fd: fd, Events: unix.POLLRDHUP}
+	var now unix.Timespec
+	n, _, e := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return e == 0 && n == 1 && p.Revents&end != 0
+}
+
 // SetReset makes the coming close of a socket send RST (SO_LINGER with 0 s).
 func SetReset(fd int32) syscall.Errno {
 	l := unix.Linger{Onoff: 1}
@@ -228,6 +238,10 @@ func SetReset(fd int32) syscall.Errno {
 		uintptr(unsafe.Pointer(&l)), unsafe.Sizeof(l), 0)
 	return e
 }
+
+// SetNotsentLowat sets TCP_NOTSENT_LOWAT (Linux 3.12): a socket with so many
+// bytes that are not sent yet takes no more.
+func SetNotsentLowat(fd, n int32) syscall.Errno { return setTCP(fd, unix.TCP_NOTSENT_LOWAT, n) }
 
 // SetCork sets or clears TCP_CORK.
 func SetCork(fd int32, on bool) syscall.Errno {

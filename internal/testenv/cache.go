@@ -70,7 +70,13 @@ func Borrow(t testing.TB, f *os.File) *aio.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &aio.File{FD: int32(f.Fd()), Size: info.Size()}
+	b := &aio.File{FD: int32(f.Fd()), Size: info.Size()}
+	t.Cleanup(func() {
+		if b.Reader > 0 {
+			_ = sys.Close(b.Reader)
+		}
+	})
+	return b
 }
 
 // ShmDir returns a new directory on tmpfs, which is removed at the end of the

@@ -34,7 +34,8 @@ func FDs(t testing.TB) map[int]string {
 		if err != nil || fd == int(dir.Fd()) {
 			continue
 		}
-		if target, err := os.Readlink("/proc/self/fd/" + name); err == nil {
+		// /dev/null is opened once for the process, by whoever needs it first.
+		if target, err := os.Readlink("/proc/self/fd/" + name); err == nil && target != os.DevNull {
 			fds[fd] = target
 		}
 	}

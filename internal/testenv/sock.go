@@ -202,3 +202,23 @@ func (p *Peer) Close() {
 		p.FD = -1
 	}
 }
+
+// SendAndReset connects to a TCP address, sends b and resets the connection at
+// once. It may be called on any goroutine.
+func SendAndReset(addr unix.SockaddrInet4, b []byte) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	defer unix.Close(fd)
+	if e := sys.SetReset(int32(fd)); e != 0 {
+		return fmt.Errorf("linger: %w", e)
+	}
+	if err := unix.Connect(fd, &addr); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	if _, err := unix.Write(fd, b); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	return nil
+}

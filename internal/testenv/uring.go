@@ -35,12 +35,15 @@ func NeedUring(t testing.TB) {
 }
 
 // Main runs the tests of a package and says on standard error how many were
-// skipped for lack of io_uring, so that the loss is seen without -v. It is
-// meant for TestMain and returns the exit code.
+// skipped for lack of io_uring or of network namespaces, so that the loss is seen
+// without -v. It is meant for TestMain and returns the exit code.
 func Main(m *testing.M) int {
 	code := m.Run()
 	if n := skippedForUring.Load(); n > 0 {
 		fmt.Fprintf(os.Stderr, "WARNING: %d tests skipped: io_uring refused\n", n)
+	}
+	if n := skippedForNet.Load(); n > 0 {
+		fmt.Fprintf(os.Stderr, "WARNING: %d tests skipped: needs CAP_NET_ADMIN and ip, tc, nft\n", n)
 	}
 	return code
 }

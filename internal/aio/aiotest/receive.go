@@ -2,7 +2,12 @@ package aiotest
 
 import (
 	"bytes"
+	"sync"
+	"sync/atomic"
 	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/testenv"
@@ -21,8 +26,11 @@ var receiveCases = []testCase{
 	{name: "receive data beyond the end of the other half", run: receiveHalfClosed},
 	{name: "receive reset while idle", run: receiveReset},
 	{name: "receive reset while paused", run: receiveResetPaused},
+	{name: "receive data and reset at once", run: receiveDataReset},
+	{name: "receive a reset right behind data from many", run: receiveResetStorm},
 	{name: "receive more than the buffers", cfg: fewBuffers, run: receiveFlood},
 	{name: "receive from many with few buffers", cfg: fewBuffers, run: receiveMany},
+	{name: "receive from one beside many that never stop", cfg: fewBuffers, run: receiveFair},
 	{name: "pause and resume", run: pauseResume},
 	{name: "pause holds the peer back", cfg: fewBuffers, run: pauseHolds},
 	{name: "pause and resume are idempotent", run: pauseIdempotent},
@@ -205,6 +213,136 @@ func receiveResetPaused(h *harness) {
 	h.until("reset", func() bool { return c.ended })
 	if c.endErr != syscall.ECONNRESET {
 		h.Fatalf("end of stream with %v, want %v", c.endErr, syscall.ECONNRESET)
+	}
+}
+
+// receiveDataReset has bytes and a reset arrive together, at a connection that
+// is new, that waits, or that has received before.
+func receiveDataReset(h *harness) {
+	p := testenv.NewPattern(14)
+	size := int64(aio.Config{}.WithDefaults().RecvBufferSize)
+	for _, n := range []int64{1, size, size + 1, 10 * size} {
+		for before := range 3 {
+			fd, peer := testenv.Pair(h, testenv.SockOptions{})
+			var c *conn
+			due := n
+			if before > 0 {
+				c = h.adopt(fd, peer)
+				inbound(c, p)
+				h.quiet()
+			}
+			if before > 1 {
+				peer.MustSend(h, p.Bytes(0, 1))
+				h.until("a byte", func() bool { return c.received == 1 })
+				h.quiet()
+				due++
+			}
+			peer.MustSend(h, p.Bytes(due-n, int(n)))
+			peer.Reset()
+			if before == 0 {
+				c = h.adopt(fd, peer)
+				inbound(c, p)
+			}
+			h.until("reset", func() bool { return c.ended })
+			if c.received != due || c.endErr != syscall.ECONNRESET {
+				h.Errorf("received %d of %d bytes, then %v, want %v", c.received, due, c.endErr, syscall.ECONNRESET)
+			}
+			h.closeAll(c)
+		}
+	}
+}
+
+// receiveResetStorm has other threads connect, send and reset as fast as they
+// can, so that bytes and reset come at every moment of the driver's turn, also
+// between its looking for bytes and its waiting for them. Each end must be told.
+func receiveResetStorm(h *harness) {
+	const threads = 8
+	n := 6000
+	if testing.Short() {
+		n = 2000
+	}
+	l := h.listen()
+	addr, err := unix.Getsockname(l.fd)
+	if err != nil {
+		h.Fatal(err)
+	}
+	var left atomic.Int64
+	left.Store(int64(n))
+	var peers sync.WaitGroup
+	defer peers.Wait()
+	defer left.Store(0) // if the case fails
+	for range threads {
+		peers.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := testenv.SendAndReset(*addr.(*unix.SockaddrInet4), []byte("12")); err != nil {
+					h.Errorf("peer: %v", err)
+					return
+				}
+			}
+		})
+	}
+	open := make(map[*conn]bool)
+	closed := 0
+	h.until("all resets", func() bool { return closed == n || h.Failed() }, func() bool {
+		for _, fd := range l.accepted {
+			open[h.adopt(fd, nil)] = true
+		}
+		l.accepted = l.accepted[:0]
+		for c := range open {
+			if c.ended {
+				c.close(true)
+				delete(open, c)
+				closed++
+			}
+		}
+		return false
+	})
+	h.closeAll(l)
+}
+
+// receiveFair has more connections send without end than there are buffers.
+// One that has a little to say, now and then, is heard before any of them has
+// been twice more than a few times.
+func receiveFair(h *harness) {
+	const rounds, few = 20, 4
+	p := testenv.NewPattern(15)
+	type sender struct {
+		*conn
+		feed func() bool
+		mark int64 // received when the quiet one began to send
+	}
+	loud := make([]sender, 2*fewBuffers.RecvBuffers)
+	for i := range loud {
+		c := h.open(testenv.SockOptions{})
+		inbound(c, p)
+		feed, _ := feeder(c, p, 1<<40)
+		loud[i] = sender{conn: c, feed: feed}
+	}
+	quiet := h.open(testenv.SockOptions{})
+	inbound(quiet, p)
+	feedAll := func() bool {
+		for i := range loud {
+			for loud[i].feed() {
+			}
+		}
+		return true
+	}
+	h.until("all are loud", func() bool {
+		return all(loud, func(s sender) bool { return s.received > 64<<10 })
+	}, feedAll)
+	for r := range int64(rounds) {
+		for i := range loud {
+			loud[i].mark = loud[i].received
+		}
+		quiet.peer.MustSend(h, p.Bytes(r, 1))
+		h.until("the quiet one", func() bool { return quiet.received > r }, feedAll)
+		for i := range loud {
+			// A turn may hand out all buffers before the byte is seen, and the last one after.
+			most := int64(few * fewBuffers.RecvBuffers * fewBuffers.RecvBufferSize)
+			if got := loud[i].received - loud[i].mark; got > most {
+				h.Fatalf("round %d: connection %d was given %d bytes before the quiet one its byte, at most %d are fair", r, i, got, most)
+			}
+		}
 	}
 }
 

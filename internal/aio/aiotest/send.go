@@ -18,6 +18,7 @@ var sendCases = []testCase{
 	{name: "send to a slow reader", run: sendSlow},
 	{name: "send blocked and reset by the peer", run: sendBlockedReset},
 	{name: "send after the peer is gone", run: sendGone},
+	{name: "send after the peer is gone, with bytes unread", run: sendGoneUnread},
 	{name: "send with more set", run: sendMore},
 	{name: "cork and push", run: cork},
 	{name: "cork what is no TCP socket", run: corkUnix},
@@ -159,10 +160,42 @@ func sendGone(h *harness) {
 		h.Fatalf("send to a peer that is gone: %d sent, status %d", s.N, s.Status)
 	}
 	h.until("end of stream", func() bool { return c.ended })
+	if c.endErr != syscall.ECONNRESET {
+		h.Errorf("end of stream with %v, want %v", c.endErr, syscall.ECONNRESET)
+	}
 	if n := h.d.Stats().Errors[aio.Classify(s.Err)]; n == 0 {
 		h.Errorf("%v is not counted", s.Err)
 	}
 	h.closeAll(c)
+}
+
+// sendGoneUnread meets a reset by a send before the bytes that came ahead of it
+// are received: those are delivered, and then the reset, although the kernel
+// tells it only once.
+func sendGoneUnread(h *harness) {
+	p := testenv.NewPattern(32)
+	f := h.borrow(p.File(h, h.TempDir(), 100))
+	for _, file := range []bool{false, true} {
+		c := h.open(testenv.SockOptions{})
+		inbound(c, p)
+		h.quiet()
+		c.peer.MustSend(h, p.Bytes(0, 100))
+		c.peer.Reset()
+		var s aio.Sent
+		if file {
+			s = c.sendFile(f, span{p: p, n: 100}, false)
+		} else {
+			s = c.send(p, 0, 100, 0, false)
+		}
+		if s.Status != aio.Failed || s.Err != syscall.ECONNRESET {
+			h.Fatalf("send to a peer that is gone: %d sent, status %d, %v", s.N, s.Status, s.Err)
+		}
+		h.until("end of stream", func() bool { return c.ended })
+		if c.received != 100 || c.endErr != syscall.ECONNRESET {
+			h.Errorf("received %d bytes, then %v, want 100 and %v", c.received, c.endErr, syscall.ECONNRESET)
+		}
+		h.closeAll(c)
+	}
 }
 
 // sendMore sends a head that announces a body: both arrive.
