@@ -21,10 +21,15 @@ type Adopted interface {
 // ErrEnded is returned when the engine takes no connections any more.
 var ErrEnded = errors.New("engine: it is shutting down")
 
+var errNoLoops = errors.New("engine: it has no loops")
+
 // Adopt gives a connected stream socket to one of the loops, which serves it
 // like an accepted one. The descriptor must be non-blocking; it is the engine's
 // from here on, unless an error is returned. Conn.Listener is -1 for it.
 func (e *Engine) Adopt(fd int, a Adopted) error {
+	if len(e.loops) == 0 {
+		return errNoLoops
+	}
 	e.mu.Lock()
 	l := e.loops[int(e.adopted.Add(1))%len(e.loops)]
 	e.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
 )
 
@@ -33,20 +34,24 @@ type Conn struct {
 	in       []byte // received and not consumed, of the loop's pools
 	out      *transfer
 	deadline int64 // monotonic ns; 0: none
+	opened   int64 // monotonic ns
 	token    aio.Token
 	peer     netip.AddrPort
-	adopted  Adopted // nil: accepted by a listener
-	fd       int32   // the driver's to close
+	adopted  Adopted     // nil: accepted by a listener
+	flow     *shape.Flow // nil: not in the tree of limits
+	fd       int32       // the driver's to close
 	listener int32
 
 	state     connState
 	named     bool // peer was set by SetRemoteAddr
+	preface   bool // what was consumed last was no part of a request
 	seen      bool // in holds bytes that the session has seen and found too few
 	paused    bool // the driver was told to Pause
 	ended     bool // the peer has sent its FIN
 	closeNext bool // close once the response is sent
 	linger    bool // and drop the peer's input before that
 	corked    bool // TCP_CORK is set
+	lowat     bool // the kernel keeps little unsent data
 	queued    bool // in the loop's run queue
 	requests  uint32
 }
@@ -74,6 +79,12 @@ func (c *Conn) RemoteAddr() netip.AddrPort {
 	}
 	return c.peer
 }
+
+// Preface tells, from within Receive, that what is consumed stands before the
+// first request and is no part of one: the connection does not begin to rest by
+// it, and its first request must still arrive within Config.HeaderTimeout of the
+// connection itself.
+func (c *Conn) Preface() { c.preface = true }
 
 // Suspend leaves the request to a task: no more input is handed to the session
 // until Respond or Close is called.

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/fallback"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/uring"
@@ -43,20 +44,26 @@ const (
 	ZeroCopyCopy     = aio.Copy     // through user memory
 )
 
-// Config configures an Engine. The zero value of every field but Listeners and
-// NewSession is a good default.
+// Config configures an Engine. The zero value of every field is a good default:
+// an engine without loops, for Listener and Send.
 type Config struct {
-	// Listeners are TCP addresses, host:port, or Unix sockets, unix:/path.
+	// Listeners are TCP addresses, host:port, or Unix sockets, unix:/path. They need
+	// NewSession.
 	Listeners []string
 	// UnixMode is the mode of the Unix sockets. Default 0660.
 	UnixMode fs.FileMode
 
 	// NewSession makes the session of a loop; it is called once for each, on
-	// the loop's own goroutine, before any connection is accepted.
+	// the loop's own goroutine, before any connection is accepted. nil: there
+	// are no loops.
 	NewSession func(*Loop) Session
 
-	// Loops is the number of event loops. Default: GOMAXPROCS.
+	// Loops is the number of event loops. Default: GOMAXPROCS, 0 without NewSession.
 	Loops int
+
+	// Foreign makes room in the Limits for Listener and Send beside the loops. An
+	// engine without loops or without limits needs no such room.
+	Foreign bool
 
 	// Pin binds each loop's thread to a core of those the process may use.
 	Pin bool
@@ -82,6 +89,15 @@ type Config struct {
 	// their turn. Default 512 KiB.
 	TurnBudget int64
 
+	// Limits are what responses are shaped by; see Engine.Limits. nil: nothing
+	// is shaped or measured, ever. Loops and Changed are set by the engine.
+	Limits *shape.Config
+
+	// Sample measures the throughput of each response once a second, for
+	// LoopStats.Jitter and Engine.Connections. It costs one pass over the
+	// connections. Default: false.
+	Sample bool
+
 	// MaxConns bounds the connections of one loop; more are closed at once.
 	// Default 1,000,000.
 	MaxConns int
@@ -104,7 +120,9 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.Loops, runtime.GOMAXPROCS(0))
+	if c.NewSession != nil {
+		setDefault(&c.Loops, runtime.GOMAXPROCS(0))
+	}
 	setDefault(&c.UnixMode, 0o660)
 	setDefault(&c.HeaderTimeout, 10*time.Second)
 	setDefault(&c.IdleTimeout, 60*time.Second)
@@ -112,7 +130,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.LingerTimeout, 2*time.Second)
 	setDefault(&c.TurnBudget, 512<<10)
 	setDefault(&c.MaxConns, 1_000_000)
-	setDefault(&c.MaxFiles, min(4096, max(16, descriptorLimit()/8/c.Loops)))
+	setDefault(&c.MaxFiles, min(4096, max(16, descriptorLimit()/8/max(c.Loops, 1))))
 	setDefault(&c.MaxBody, 8<<10)
 	setDefault(&c.MaxCopy, 256<<10)
 	setDefault(&c.MaxBodyBytes, 64<<20)
@@ -141,8 +159,11 @@ func (c *Config) validate() error {
 			errs = append(errs, errors.New("engine: "+what))
 		}
 	}
-	check(c.NewSession != nil, "Config.NewSession is missing")
-	check(c.Loops > 0 && c.Loops <= 1024, "Config.Loops must be from 1 to 1024")
+	if c.NewSession != nil {
+		check(c.Loops > 0 && c.Loops <= 1024, "Config.Loops must be from 1 to 1024")
+	} else {
+		check(c.Loops == 0 && len(c.Listeners) == 0, "Config.NewSession is missing")
+	}
 	check(c.HeaderTimeout > 0 && c.IdleTimeout > 0 && c.SendTimeout > 0 && c.LingerTimeout > 0,
 		"timeouts must be positive")
 	check(c.TurnBudget > 0, "Config.TurnBudget must be positive")
@@ -156,8 +177,11 @@ type Engine struct {
 	cfg    Config
 	addrs  []net.Addr
 	loops  []*Loop
+	shaper *shape.Shaper // nil: nothing is shaped
 	driver string
 	why    string
+
+	foreign *foreign
 
 	sockets []socketFile  // of Unix listeners, until they are removed
 	adopted atomic.Uint32 // connections; picks the loop
@@ -173,6 +197,10 @@ func New(cfg Config) (*Engine, error) {
 	if err := e.cfg.validate(); err != nil {
 		return nil, err
 	}
+	if err := e.openShaper(); err != nil {
+		return nil, err
+	}
+	e.foreign = newForeign(e)
 	if err := e.chooseDriver(); err != nil {
 		return nil, err
 	}
@@ -185,6 +213,10 @@ func New(cfg Config) (*Engine, error) {
 
 // chooseDriver settles on a driver and the reason for it.
 func (e *Engine) chooseDriver() error {
+	if e.cfg.Loops == 0 {
+		e.driver, e.why = "none", "there are no loops"
+		return nil
+	}
 	switch e.cfg.Driver {
 	case DriverFallback:
 		e.driver, e.why = "fallback", "as configured"
@@ -269,7 +301,11 @@ func (e *Engine) start(fds [][]int) error {
 			}
 		}()
 	}
-	go func() { running.Wait(); close(e.done) }()
+	go func() {
+		running.Wait()
+		<-e.foreign.over
+		close(e.done)
+	}()
 	var errs []error
 	for range e.loops {
 		errs = append(errs, <-started)
@@ -320,6 +356,7 @@ func (e *Engine) fail(err error) {
 	e.errs = append(e.errs, err)
 	e.mu.Unlock()
 	e.each(func(l *Loop) { l.stop() }) // one loop's listener cannot be left to the others
+	e.foreign.close()
 }
 
 // each calls f for every loop that has started.
@@ -357,11 +394,12 @@ func (e *Engine) Err() error {
 }
 
 // Shutdown stops accepting, closes idle connections and waits for the others
-// to finish the response that they are sending. If ctx ends first, the rest is
+// to finish the response that they are sending, and for each Send. If ctx ends first, the rest is
 // cut and its error is returned.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.removeSockets()
 	e.each(func(l *Loop) { l.post((*Loop).drain) })
+	e.foreign.drain()
 	select {
 	case <-e.done:
 		return e.Err()
@@ -374,6 +412,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 func (e *Engine) Close() error {
 	e.removeSockets()
 	e.each(func(l *Loop) { l.stop() })
+	e.foreign.close()
 	<-e.done
 	return e.Err()
 }

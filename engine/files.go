@@ -540,6 +540,9 @@ func (fs *Files) dispose(f *File) {
 		return
 	}
 	fs.loop.closeFD(f.FD)
+	if f.Reader > 0 {
+		fs.loop.closeFD(f.Reader)
+	}
 	if f.private() {
 		fs.loop.closeFD(f.copy.FD)
 	}

@@ -45,19 +45,22 @@ func (l *Loop) serve(c *Conn, p []byte, seen int) {
 	l.serving = nil
 	l.keep(c, p)
 	switch {
-	case c.state == connSending && !c.out.blocked:
+	case c.state == connSending && !c.out.blocked && !c.out.waiting:
 		l.wake(c)
 	case c.state != connReading:
 	case c.ended: // what is left will never be a request
 		l.closeConn(c, false)
 	case len(p) == 0:
-		c.deadline = l.now + l.idleTimeout
+		if !c.preface { // else the time for the first request goes on
+			c.deadline = l.now + l.idleTimeout
+		}
 	case !c.seen: // the first bytes of a request
 		c.seen = true
 		if c.requests > 0 || c.deadline == 0 {
 			c.deadline = l.now + l.headerTimeout
 		}
 	}
+	c.preface = false
 }
 
 // keep stores what the session left of p.

@@ -135,7 +135,7 @@ func (l *Loop) open(fd, listener int32) *Conn {
 	c := l.conns.at(slot)
 	*c = Conn{
 		loop: l, token: l.conns.token(slot), fd: fd, listener: listener, queued: c.queued,
-		state: connReading, deadline: l.now + l.headerTimeout,
+		state: connReading, deadline: l.now + l.headerTimeout, opened: l.now,
 	}
 	if err := l.driver.Open(c.token, int(fd)); err != nil {
 		l.stats.Refused++

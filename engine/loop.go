@@ -24,6 +24,11 @@ const (
 	// maxUnread is how much input a connection may have waiting while a
 	// response is sent, in bytes, before the engine stops reading from it.
 	maxUnread = 64 << 10
+
+	// maxExpired is how many connections are ended in one turn because their
+	// time is over. Each costs some 10 us: an answer, its end, and in the next
+	// turn what the peer makes of it.
+	maxExpired = 16
 )
 
 // Loop is one event loop: a driver, the connections that it serves, and the
@@ -42,6 +47,9 @@ type Loop struct {
 	listeners []*listener
 	now       int64 // monotonic ns at the beginning of the turn
 	sweepAt   int64
+	sweepSlab int // the next slab of the sweep under way; past the last: none is
+	sweepSlot int // and the next slot in it
+	sampleAt  int64 // when the throughput of responses is measured next
 	acceptAt  int64 // 0: all listeners accept
 
 	idleTimeout, headerTimeout, sendTimeout, lingerTimeout int64 // ns
@@ -50,6 +58,7 @@ type Loop struct {
 	maxConns                                               int
 
 	runq, running []*Conn
+	flows         flows
 	buffers       inputPool
 	freeTransfers *transfer
 	tail          [tailBytes]byte
@@ -58,12 +67,15 @@ type Loop struct {
 	draining bool
 	stats    LoopStats
 
-	// System calls on descriptors that no driver owns, for the simulation to replace.
-	closeFD    func(fd int32)
-	memoryFile func(p []byte) (fd int32, err error)
+	// System calls on descriptors for the simulation to replace.
+	closeFD     func(fd int32)
+	memoryFile  func(p []byte) (fd int32, err error)
+	limitUnsent func(fd, bytes int32)
 
 	posts   posts
 	closing atomic.Bool
+	last    atomic.Pointer[LoopStats] // set before posts.over is
+	gone    chan struct{}             // closed when destroy has returned
 }
 
 // posts are messages from other goroutines.
@@ -84,7 +96,12 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 		sendTimeout: int64(cfg.SendTimeout), lingerTimeout: int64(cfg.LingerTimeout),
 		turnBudget: cfg.TurnBudget, maxConns: cfg.MaxConns,
 		closeFD: func(fd int32) { sys.Close(fd) }, memoryFile: memoryFile,
+		limitUnsent: func(fd, n int32) { sys.SetNotsentLowat(fd, n) }, // a Unix socket has none
 	}
+	if e.shaper != nil {
+		l.flows.tree = e.shaper.Tree(index)
+	}
+	l.gone = make(chan struct{})
 	l.posts.idle = sync.NewCond(&l.posts.mu)
 	shortest := min(cfg.IdleTimeout, cfg.HeaderTimeout, cfg.SendTimeout, cfg.LingerTimeout)
 	l.sweepEvery = int64(min(max(shortest/8, 10*time.Millisecond), time.Second))
@@ -130,6 +147,7 @@ func (l *Loop) turn() error {
 		l.handle(&l.events[i])
 	}
 	l.runPosts()
+	l.runFlows()
 	l.runQueue()
 	l.tick()
 	return nil
@@ -137,7 +155,7 @@ func (l *Loop) turn() error {
 
 // timeout returns how long the next wait may last.
 func (l *Loop) timeout() time.Duration {
-	if len(l.runq) > 0 {
+	if len(l.runq) > 0 || l.sweeping() {
 		return 0
 	}
 	next := int64(-1)
@@ -146,6 +164,11 @@ func (l *Loop) timeout() time.Duration {
 	}
 	if l.acceptAt != 0 && (next < 0 || l.acceptAt < next) {
 		next = l.acceptAt
+	}
+	if l.flows.tree != nil {
+		if due := l.flows.tree.Due(); due >= 0 && (next < 0 || due < next) {
+			next = due
+		}
 	}
 	if next < 0 {
 		return -1
@@ -241,7 +264,7 @@ func (l *Loop) advance(c *Conn) {
 	if c.state != connSending {
 		return
 	}
-	if !c.out.done && !c.out.blocked {
+	if !c.out.done && !c.out.blocked && !c.out.waiting {
 		l.pump(c)
 	}
 	if !c.out.done {
@@ -333,6 +356,7 @@ func (l *Loop) closed(c *Conn) {
 		l.freeTransfer(t)
 	}
 	l.session.Closed(c)
+	l.leaveFlow(c)
 	slot := c.token.Slot()
 	*c = Conn{queued: c.queued} // the run queue may still name it
 	l.conns.put(slot)
@@ -349,20 +373,33 @@ func (l *Loop) tick() {
 	}
 	if l.now >= l.sweepAt {
 		l.sweepAt = l.now + l.sweepEvery
-		l.sweep()
+		l.sweepSlab, l.sweepSlot = 0, 0
 		l.Files.sweep()
+		l.sample()
 	}
+	l.sweep()
 }
+
+// sweeping reports whether a sweep is under way.
+func (l *Loop) sweeping() bool { return l.sweepSlab < len(l.conns.slabs) }
 
 // sweep looks at every connection's deadline. One pass over a flat array costs
 // less than keeping timers in order on every request.
+//
+// It stops after maxExpired that were due and goes on in the next turn, so that
+// others do not wait while a thousand connections are told that they are late.
 func (l *Loop) sweep() {
-	for i := range l.conns.slabs {
-		s := l.conns.slabs[i]
-		for j := range s {
-			if c := &s[j]; c.deadline != 0 && l.now >= c.deadline {
-				l.expire(c)
+	for expired := 0; l.sweeping(); l.sweepSlab, l.sweepSlot = l.sweepSlab+1, 0 {
+		for s := l.conns.slabs[l.sweepSlab]; l.sweepSlot < len(s); l.sweepSlot++ {
+			c := &s[l.sweepSlot]
+			if c.deadline == 0 || l.now < c.deadline {
+				continue
 			}
+			if expired == maxExpired {
+				return
+			}
+			l.expire(c)
+			expired++
 		}
 	}
 }
@@ -448,6 +485,8 @@ func (l *Loop) destroy() error {
 			}
 		}
 	}
+	l.stats.Driver = *l.driver.Stats()
+	l.keepStats()
 	l.finishTasks()
 	l.stats.Driver = *l.driver.Stats()
 	err := l.driver.Destroy() // closes every descriptor, waits for the kernel
@@ -459,6 +498,8 @@ func (l *Loop) destroy() error {
 		}
 	}
 	l.Files.close()
+	l.keepStats()
+	close(l.gone)
 	return err
 }
 

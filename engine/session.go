@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/fserve/fserve/internal/aio"
+import (
+	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/aio"
+)
 
 // Session is what a loop's connections speak: the seam between a protocol and
 // the engine. Each loop has its own, made by Config.NewSession; the loop calls
@@ -69,6 +72,9 @@ type Outcome struct {
 	// First is how long it took until the first bytes were with the kernel; 0
 	// if there were none. All are as exact as a turn of the loop.
 	First int64
+	// Held is for how long, in ns, the response waited for its turn, by the level
+	// of limits that held it back.
+	Held [shape.NumLevels]int64
 }
 
 // Total returns the bytes moved by all ways.
@@ -122,6 +128,16 @@ type Response struct {
 	Head []byte
 	// Body follows. The slice itself may be reused as Head may.
 	Body []Segment
+
+	// What follows counts only where there are limits (see Loop.Shaped).
+
+	// Client is what the response is counted by. It is copied if need be. Empty:
+	// the peer's address, of IPv6 the network of 64 bits.
+	Client []byte
+	// Class is the path class. nil: the default one.
+	Class *shape.Class
+	// Limit is for this response in place of the connection's; zero: that one.
+	Limit shape.Limit
 }
 
 // Task is work that may block: Run is called on a goroutine of its own, then

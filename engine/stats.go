@@ -16,14 +16,20 @@ type LoopStats struct {
 	SendTimeouts   uint64
 	Responses      uint64          // that have ended
 	Ends           [numEnds]uint64 // by End
+	Reused         uint64          // responses on connections that had served one before
 	BytesIn        uint64
-	Open           int // connections now
+	Open           int     // connections now
+	Sending        int     // responses under way now
+	Waiting        int     // those of them that wait for their turn in the limits
+	Steady         int     // downloads that Jitter is of: under way for three seconds or more
+	Jitter         float64 // mean over them of the standard deviation of their throughput by the second over its mean; see Config.Sample
 	Files          FileStats
 	Driver         aio.Stats
 }
 
 // Stats returns the counters of every loop. It asks each loop and waits for the
-// answer, so it costs the loops nothing when it is not called.
+// answer, so it costs the loops nothing when it is not called. A loop that has
+// ended answers with its last counters.
 func (e *Engine) Stats() []LoopStats {
 	var loops []*Loop
 	e.each(func(l *Loop) { loops = append(loops, l) })
@@ -34,15 +40,24 @@ func (e *Engine) Stats() []LoopStats {
 			out[i] = <-got
 			continue
 		}
-		<-e.done
-		out[i] = l.stats
+		out[i] = *l.last.Load()
 	}
 	return out
 }
 
 func (l *Loop) snapshot() LoopStats {
 	s := l.stats
-	s.Open = max(0, l.conns.open-len(l.listeners))
+	s.Open = l.snapshotOpen()
 	s.Driver = *l.driver.Stats()
 	return s
+}
+
+func (l *Loop) snapshotOpen() int { return max(0, l.conns.open-len(l.listeners)) }
+
+// keepStats publishes the counters for when the loop answers no more. The driver,
+// which may be destroyed, is not asked.
+func (l *Loop) keepStats() {
+	s := l.stats
+	s.Open = l.snapshotOpen()
+	l.last.Store(&s)
 }

@@ -21,10 +21,15 @@ type transfer struct {
 	segs    []Segment // the first ones are shortened as they are sent
 	copied  []byte    // memory that the session did not promise to keep
 	outcome Outcome
-	blocked bool // a Ready event will come
-	done    bool // outcome is final; the session is yet to be told
-	told    bool // the session was told; files wait for the driver
-	lastSeg int  // index in segs of the last one whose file may change, -1: none
+	blocked bool  // a Ready event will come
+	waiting bool  // for tokens: the tree of limits will name its flow
+	done    bool  // outcome is final; the session is yet to be told
+	told    bool  // the session was told; files wait for the driver
+	left    int64 // bytes that are to be sent
+	grant   int64 // bytes that may be sent before the tree is asked again
+	whose   whose // what the response is counted by
+	lastSeg int   // index in segs of the last one whose file may change, -1: none
+	speed   speed // while it is measured
 	next    *transfer
 }
 
@@ -38,11 +43,16 @@ func (c *Conn) Respond(r *Response) {
 	}
 	l := c.loop
 	c.state = connSending
-	c.requests++
+	if c.requests++; c.requests > 1 {
+		l.stats.Reused++
+	}
 	c.deadline = l.now + l.sendTimeout
 	t := l.newTransfer()
 	c.out = t
 	t.outcome.Start = l.now
+	if l.flows.tree != nil {
+		l.identify(c, t, r)
+	}
 	if len(r.Body) == 0 {
 		l.sendWhole(c, t, r.Head, &Segment{})
 	} else if len(r.Body) == 1 && r.Body[0].inMemory() {
@@ -50,13 +60,17 @@ func (c *Conn) Respond(r *Response) {
 	} else {
 		t.hold(r)
 	}
-	if !t.blocked && c != l.serving {
+	if !t.blocked && !t.waiting && c != l.serving {
 		l.wake(c)
 	}
 }
 
 // sendWhole attempts the common case: everything is in memory and fits.
 func (l *Loop) sendWhole(c *Conn, t *transfer, head []byte, body *Segment) {
+	if c.flow != nil && !l.takeWhole(c, t, int64(len(head)+len(body.Mem))) {
+		t.keepRest(head, body, 0)
+		return
+	}
 	if c.corked {
 		c.corked = false
 		l.driver.Cork(c.token, false)
@@ -64,6 +78,7 @@ func (l *Loop) sendWhole(c *Conn, t *transfer, head []byte, body *Segment) {
 	s := l.driver.Send(c.token, head, body.Mem, false)
 	if s.Status == aio.OK && s.N == int64(len(head)+len(body.Mem)) {
 		t.outcome.Bytes[s.Via] = s.N
+		t.grant = 0
 		l.end(c, Complete)
 		return
 	}
@@ -73,6 +88,7 @@ func (l *Loop) sendWhole(c *Conn, t *transfer, head []byte, body *Segment) {
 
 // keepRest keeps what is left of head and body after n bytes were sent.
 func (t *transfer) keepRest(head []byte, body *Segment, n int64) {
+	t.left = n // which account subtracts
 	if n < int64(len(head)) {
 		t.copied = append(t.copied[:0], head[n:]...)
 		t.segs = append(t.segs, Segment{Mem: t.copied})
@@ -85,6 +101,9 @@ func (t *transfer) keepRest(head []byte, body *Segment, n int64) {
 			body.File.hold()
 		}
 		t.segs = append(t.segs, Segment{Mem: body.Mem[n:], File: body.File})
+	}
+	for i := range t.segs {
+		t.left += t.segs[i].left()
 	}
 }
 
@@ -106,6 +125,9 @@ func (t *transfer) hold(r *Response) {
 		}
 		t.segs = append(t.segs, s)
 	}
+	for i := range t.segs {
+		t.left += t.segs[i].left()
+	}
 }
 
 // pump sends what the connection's transfer may send in this turn.
@@ -120,10 +142,18 @@ func (l *Loop) pump(c *Conn) {
 		s := &t.segs[i]
 		for s.left() > 0 {
 			if budget <= 0 {
+				l.joinLate(c, t)
 				l.wake(c)
 				return
 			}
-			sent := l.attempt(c, t, i, budget)
+			most := budget
+			if c.flow != nil {
+				if t.grant <= 0 && !l.take(c, t) {
+					return
+				}
+				most = min(most, t.grant)
+			}
+			sent := l.attempt(c, t, i, most)
 			budget -= sent.N
 			if !l.account(c, t, sent) {
 				return
@@ -158,19 +188,24 @@ func (s *Segment) left() int64 {
 	return s.N
 }
 
-// attempt makes one attempt for segment i and shortens the segment by it.
-func (l *Loop) attempt(c *Conn, t *transfer, i int, budget int64) aio.Sent {
+// attempt makes one attempt for segment i, for at most as many bytes, and
+// shortens the segment by it. Memory goes at once: it is bounded by who made it.
+func (l *Loop) attempt(c *Conn, t *transfer, i int, most int64) aio.Sent {
 	s := &t.segs[i]
 	more := i+1 < len(t.segs)
 	if s.inMemory() {
-		sent := l.driver.Send(c.token, s.Mem, nil, more)
+		mem := s.Mem
+		if c.flow != nil && most < int64(len(mem)) {
+			mem, more = mem[:most], false
+		}
+		sent := l.driver.Send(c.token, mem, nil, more)
 		s.Mem = s.Mem[min(sent.N, int64(len(s.Mem))):]
 		return sent
 	}
-	n := min(s.N, chunkBytes, budget)
+	n := min(s.N, chunkBytes, most)
 	if i == t.lastSeg {
 		if s.N <= tailBytes {
-			return l.sendTail(c, s, more)
+			return l.sendTail(c, s, n, more)
 		}
 		n, more = min(n, s.N-tailBytes), true
 	}
@@ -180,13 +215,17 @@ func (l *Loop) attempt(c *Conn, t *transfer, i int, budget int64) aio.Sent {
 	return sent
 }
 
-// sendTail sends the last bytes of the last file segment. They are read first,
-// then the file is checked, then they are sent: if it has changed, the peer
-// never gets them.
-func (l *Loop) sendTail(c *Conn, s *Segment, more bool) aio.Sent {
-	tail := s.File.tailFrom(s.Off, s.N)
+// sendTail sends n of the last bytes of the last file segment: all, unless a
+// limit allows for less. They are read first, then the file is checked, then
+// they are sent: if it has changed, the peer never gets them.
+func (l *Loop) sendTail(c *Conn, s *Segment, n int64, more bool) aio.Sent {
+	if c.flow == nil {
+		n = s.N // whatever is left of the turn's budget
+	}
+	more = more || n < s.N
+	tail := s.File.tailFrom(s.Off, n)
 	if tail == nil {
-		tail = l.tail[:s.N]
+		tail = l.tail[:n]
 		if n, e := l.driver.ReadAt(&s.File.File, tail, s.Off); e != 0 || n < len(tail) {
 			tail = nil // not in memory, or this file system cannot tell
 		}
@@ -198,7 +237,7 @@ func (l *Loop) sendTail(c *Conn, s *Segment, more bool) aio.Sent {
 	if tail != nil {
 		sent = l.driver.Send(c.token, tail, nil, more)
 	} else {
-		sent = l.driver.SendFile(c.token, &s.File.File, s.Off, s.N, more)
+		sent = l.driver.SendFile(c.token, &s.File.File, s.Off, n, more)
 	}
 	s.Off += sent.N
 	s.N -= sent.N
@@ -214,11 +253,16 @@ func (l *Loop) account(c *Conn, t *transfer, s aio.Sent) bool {
 		t.outcome.Bytes[s.Via] += s.N
 		c.deadline = l.now + l.sendTimeout
 	}
-	switch s.Status {
-	case aio.OK:
+	t.left -= s.N
+	t.grant -= s.N
+	if s.Status == aio.OK {
 		return true
+	}
+	l.refund(c, t)
+	switch s.Status {
 	case aio.BlockedSocket:
 		t.blocked = true
+		l.joinLate(c, t)
 	case aio.BlockedDisk:
 		t.blocked = true
 		c.deadline = 0 // the peer is not to blame
@@ -237,6 +281,9 @@ func (l *Loop) end(c *Conn, why End) {
 	t.outcome.End = why
 	t.outcome.Duration = l.now - t.outcome.Start
 	t.done = true
+	if c.flow != nil {
+		l.rest(c, t)
+	}
 	if why == FileChanged || why == FileFailed {
 		t.distrustFiles()
 	}
@@ -253,6 +300,7 @@ func (t *transfer) distrustFiles() {
 }
 
 func (l *Loop) newTransfer() *transfer {
+	l.stats.Sending++
 	t := l.freeTransfers
 	if t == nil {
 		return &transfer{lastSeg: -1}
@@ -263,6 +311,7 @@ func (l *Loop) newTransfer() *transfer {
 
 // freeTransfer lets go of the files that are left and pools t.
 func (l *Loop) freeTransfer(t *transfer) {
+	l.stats.Sending--
 	for i := range t.segs {
 		if f := t.segs[i].File; f != nil {
 			f.release()
@@ -272,6 +321,9 @@ func (l *Loop) freeTransfer(t *transfer) {
 	if cap(t.copied) > 64<<10 {
 		t.copied = nil
 	}
-	*t = transfer{segs: t.segs[:0], copied: t.copied[:0], lastSeg: -1, next: l.freeTransfers}
+	*t = transfer{
+		segs: t.segs[:0], copied: t.copied[:0], whose: whose{client: t.whose.client[:0]},
+		lastSeg: -1, next: l.freeTransfers,
+	}
 	l.freeTransfers = t
 }

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/wire"
 )
 
@@ -27,6 +28,8 @@ const (
 	//	ttfb_ms      from the request's head to the first byte of the response
 	//	duration_ms  from the request's head to the last byte
 	//	sent_by      memory, or how file bytes went: sendfile, splice, copy
+	//	held_ms      waited for its turn, by the level of limits that held it:
+	//	             global, path, client, connection; only if it waited
 	//	outcome      complete, or what ended the response: see engine.End
 	LogJSON
 )
@@ -75,11 +78,34 @@ func (x *exchange) appendJSON(p []byte, o *engine.Outcome, now int64) []byte {
 	before := o.Start - x.began
 	p = appendMS(append(p, `,"ttfb_ms":`...), before+o.First)
 	p = appendMS(append(p, `,"duration_ms":`...), before+o.Duration)
+	p = appendHeld(p, o)
 	p = append(p, `,"sent_by":"`...)
 	p = append(p, sentBy(o, x.conn.Adopted() != nil).String()...)
 	p = append(p, `","outcome":"`...)
 	p = append(p, o.End.String()...)
 	return append(p, "\"}\n"...)
+}
+
+// appendHeld appends for how long each level of limits held the response.
+func appendHeld(p []byte, o *engine.Outcome) []byte {
+	open := false
+	for level, ns := range o.Held {
+		if ns == 0 || shape.Level(level) == shape.LevelNone {
+			continue
+		}
+		if !open {
+			p = append(p, `,"held_ms":{`...)
+			open = true
+		} else {
+			p = append(p, ',')
+		}
+		p = append(append(append(p, '"'), shape.Level(level).String()...), `":`...)
+		p = appendMS(p, ns)
+	}
+	if open {
+		p = append(p, '}')
+	}
+	return p
 }
 
 // sentBy returns how file bytes went, memory if there were none. What TLS has

@@ -21,28 +21,21 @@ type session struct {
 	log   *logBuffer // nil: no access log
 	stats SessionStats
 
-	head    wire.Head
-	req     httpfile.Request
-	plan    httpfile.Plan
-	resp    engine.Response
-	segs    []engine.Segment
-	out     []byte // response head
-	pathBuf []byte
-	nameBuf []byte
-	sideBuf []byte // keys of sidecars and error pages
+	head      wire.Head
+	req       httpfile.Request
+	plan      httpfile.Plan
+	resp      engine.Response
+	segs      []engine.Segment
+	out       []byte // response head
+	pathBuf   []byte
+	nameBuf   []byte
+	clientBuf []byte // whom a response is counted by
+	sideBuf   []byte // keys of sidecars and error pages
 	// refusing is set while a request that could not be read is answered.
 	refusing bool
 	listings int // under way
 	parser   ctxParser
 	free     *exchange
-}
-
-// SessionStats are a loop's counters of requests.
-type SessionStats struct {
-	Requests    uint64
-	Refused     [wire.NumReason]uint64 // by reason
-	Status      [6]uint64              // by first digit
-	ProxyErrors uint64                 // connections without a good PROXY header
 }
 
 func (s *Server) newSession(l *engine.Loop) engine.Session {
@@ -53,6 +46,7 @@ func (s *Server) newSession(l *engine.Loop) engine.Session {
 		out: make([]byte, 0, 1024), pathBuf: make([]byte, 0, 1024), nameBuf: make([]byte, 0, 1024),
 		segs: make([]engine.Segment, 0, 40),
 	}
+	s.sessions.add(l, x)
 	if s.cfg.AccessLog != nil {
 		x.log = s.cfg.AccessLog.newBuffer()
 	}
@@ -177,8 +171,10 @@ func (s *session) Sent(c *engine.Conn, o *engine.Outcome) {
 		s.reportBroken(c, o)
 	}
 	if !ok {
+		s.stats.measure(o, 0)
 		return
 	}
+	s.stats.measure(o, o.Start-x.began)
 	if x.logged {
 		s.clock.at(s.loop.Now())
 		s.log.finish(x, o, s.clock.unix(s.loop.Now()))
@@ -266,6 +262,9 @@ func (s *session) respond(c *engine.Conn, status, headLen int, head []byte, body
 		s.startLog(c, status, headLen)
 	}
 	s.resp.Head, s.resp.Body = head, body
+	if s.loop.Shaped() {
+		s.shape(c)
+	}
 	c.Respond(&s.resp)
 }
 

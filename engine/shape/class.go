@@ -1,0 +1,65 @@
+package shape
+
+import (
+	"cmp"
+	"slices"
+	"sync/atomic"
+)
+
+// Class is a path class: what begins with a prefix. It is made by a [Shaper], never
+// copied, and safe for concurrent use.
+type Class struct {
+	prefix string
+	id     int
+
+	// With several loops.
+	pool      *pool
+	guarantee *pool
+	engaged   atomic.Int64 // shares of its clients on all loops
+
+	limit   Limit // guarded by Shaper.mu
+	removed bool  // likewise
+}
+
+// Prefix returns what the paths of the class begin with; "" for the default
+// class, which has no limit.
+func (c *Class) Prefix() string { return c.prefix }
+
+// maxClasses bounds the path classes of a Shaper, those that have been removed
+// included.
+const maxClasses = 4096
+
+// classTable finds the class of a path. It does not change.
+type classTable struct {
+	lengths []int // of the prefixes, falling
+	byPath  map[string]*Class
+	rest    *Class
+}
+
+func newClassTable(classes []*Class) *classTable {
+	t := &classTable{byPath: make(map[string]*Class), rest: classes[0]}
+	for _, c := range classes[1:] {
+		if !c.removed {
+			t.byPath[c.prefix] = c
+			t.lengths = append(t.lengths, len(c.prefix))
+		}
+	}
+	slices.SortFunc(t.lengths, func(a, b int) int { return cmp.Compare(b, a) })
+	t.lengths = slices.Compact(t.lengths)
+	return t
+}
+
+// Class returns the class with the longest prefix that path begins with, or the
+// default class. It does not allocate.
+func (s *Shaper) Class(path []byte) *Class {
+	t := s.table.Load()
+	for _, n := range t.lengths {
+		if n > len(path) {
+			continue
+		}
+		if c := t.byPath[string(path[:n])]; c != nil {
+			return c
+		}
+	}
+	return t.rest
+}

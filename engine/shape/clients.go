@@ -1,0 +1,261 @@
+package shape
+
+// client is what a tree knows about a client. Its nodes, one for each class it
+// has been seen in, share its bucket.
+type client struct {
+	id     ClientID
+	meter  meter
+	window window
+	shared *shared // nil with one loop
+
+	expires    int64 // of the override; 0: never
+	overridden bool
+	weight     int64
+
+	nodes   *node // by sibling
+	flows   int
+	hungry  int   // flows that have waited in their response
+	engaged int   // nodes that are
+	granted int64 // bytes
+
+	// Clients without flows are in a list by the time they were last seen.
+	older, newer *client
+}
+
+// maxProbes bounds the search for a client that can be forgotten.
+const maxProbes = 16
+
+// lookup returns the client of that name, making it if need be.
+func (t *Tree) lookup(id ClientID) *client {
+	if c := t.clients[id]; c != nil {
+		return c
+	}
+	return t.admitClient(id)
+}
+
+// admitClient makes room for a client and makes it. If there is no room it is one of
+// the others; a client with a limit of its own always has its own place.
+func (t *Tree) admitClient(id ClientID) *client {
+	l, overridden, expires := t.limitFor(id)
+	if !overridden {
+		for t.nodes >= t.shaper.maxClients {
+			if !t.forgetOne() {
+				return t.overflow
+			}
+		}
+	}
+	c := t.newClient(id, l)
+	c.overridden, c.expires = overridden, expires
+	t.clients[id] = c
+	t.idle.push(c)
+	return c
+}
+
+// limitFor returns the limit of a client. A name costs a lock only if there are
+// overrides.
+func (t *Tree) limitFor(id ClientID) (l Limit, overridden bool, expires int64) {
+	if !t.overrides {
+		return t.clientLimit, false, 0
+	}
+	return t.shaper.clientLimit(id)
+}
+
+func (t *Tree) newClient(id ClientID, l Limit) *client {
+	c := t.spareClient
+	if c == nil {
+		c = new(client)
+	} else {
+		t.spareClient = c.newer
+		*c = client{}
+	}
+	c.id, c.weight = id, l.weight()
+	if t.shaper.loops > 1 {
+		c.shared = t.shaper.attach(id)
+	}
+	c.meter.open(t, l, t.clientPool(c, l))
+	return c
+}
+
+// clientPool returns the pool of a client that needs one.
+func (t *Tree) clientPool(c *client, l Limit) *pool {
+	if c.shared == nil || !l.limits() {
+		return nil
+	}
+	return t.shaper.poolOf(c.shared)
+}
+
+// retuneClient brings a client up to date with the configuration, and lets what is
+// parked there find out anew.
+func (t *Tree) retuneClient(c *client) {
+	l, overridden, expires := t.limitFor(c.id)
+	c.overridden, c.expires, c.weight = overridden, expires, l.weight()
+	if p := t.clientPool(c, l); p != nil && c.meter.pool == nil {
+		c.meter.pool, c.meter.loop = p, t.loop
+		p.openEmpty(l, t.epoch, t.now) // it was unlimited
+	}
+	if c.shared == nil || c.meter.pool != nil {
+		c.meter.retune(t, l)
+	}
+	for n := c.nodes; n != nil; n = n.sibling {
+		if n.engageAt >= 0 {
+			n.setShare(n.engagedShare())
+		} else {
+			n.setWeight(c.weight)
+		}
+		if n.state == parked {
+			t.unpark(&n.member)
+		}
+	}
+}
+
+// endOverride restores the default limit of a client whose override has ended, and
+// reports whether that was so.
+func (t *Tree) endOverride(c *client) bool {
+	if c.expires == 0 || t.now < c.expires {
+		return false
+	}
+	t.shaper.expire(c.id, t.now)
+	t.refresh()
+	return true
+}
+
+// nodeOf returns the node of a client in a class.
+func (t *Tree) nodeOf(c *client, class *node) *node {
+	for n := c.nodes; n != nil; n = n.sibling {
+		if n.parent == class {
+			return n
+		}
+	}
+	n := t.spareNode
+	if n == nil {
+		n = newNode(LevelClient, class, &c.meter)
+	} else {
+		t.spareNode = n.sibling
+		b := n.bands
+		*n = node{level: LevelClient, meter: &c.meter, bands: b, quantum: minGrant, engageAt: -1}
+		*b[0] = band{}
+		n.member = member{parent: class, node: n}
+		n.timer.member = &n.member
+	}
+	n.class, n.client, n.weight = class.class, c, c.weight
+	n.sibling, c.nodes = c.nodes, n
+	t.nodes++
+	return n
+}
+
+// enter counts a flow that begins a response.
+func (t *Tree) enter(f *Flow, c *client, class *node) {
+	if c.flows == 0 && c != t.overflow {
+		t.idle.remove(c)
+	}
+	c.flows++
+	f.client = t.nodeOf(c, class)
+	f.client.flows++
+	f.parent = f.client
+}
+
+// exit counts a flow whose response is over.
+func (t *Tree) exit(f *Flow) {
+	n := f.client
+	c := n.client
+	if f.hungry {
+		f.hungry = false
+		n.hungry--
+		c.hungry--
+	}
+	f.client, f.parent = nil, nil
+	c.flows--
+	if n.flows--; n.flows == 0 {
+		t.disengage(n)
+		if t.nodes > t.shaper.maxClients && c.nodes.sibling != nil {
+			t.dropNode(n)
+		}
+	}
+	if c.flows == 0 && c != t.overflow {
+		t.idle.push(c)
+	}
+}
+
+// dropNode forgets one of several nodes of a client.
+func (t *Tree) dropNode(n *node) {
+	p := &n.client.nodes
+	for *p != n {
+		p = &(*p).sibling
+	}
+	*p = n.sibling
+	t.freeNode(n)
+}
+
+func (t *Tree) freeNode(n *node) {
+	n.client, n.parent, n.meter = nil, nil, nil
+	n.sibling, t.spareNode = t.spareNode, n
+	t.nodes--
+}
+
+// forgetOne forgets the client least recently seen that has its whole burst
+// again. It reports false if there is none among the first few.
+func (t *Tree) forgetOne() bool {
+	for range maxProbes {
+		c := t.idle.oldest
+		if c == nil {
+			return false
+		}
+		t.idle.remove(c)
+		if t.forgettable(c) {
+			t.forget(c)
+			return true
+		}
+		t.idle.push(c)
+	}
+	return false
+}
+
+func (t *Tree) forgettable(c *client) bool {
+	t.endOverride(c)
+	return c.meter.rested(t)
+}
+
+// forget drops a client without flows that is in no list.
+func (t *Tree) forget(c *client) {
+	delete(t.clients, c.id)
+	t.wheel.stop(&c.meter.timer)
+	for n := c.nodes; n != nil; {
+		next := n.sibling
+		t.freeNode(n)
+		n = next
+	}
+	if c.shared != nil {
+		t.shaper.detach(c.shared, t.loop)
+	}
+	*c = client{}
+	c.newer, t.spareClient = t.spareClient, c
+}
+
+// clientList is a list of clients by the time they were last seen.
+type clientList struct {
+	oldest, newest *client
+}
+
+func (l *clientList) push(c *client) {
+	c.older, c.newer = l.newest, nil
+	if l.newest == nil {
+		l.oldest = c
+	} else {
+		l.newest.newer = c
+	}
+	l.newest = c
+}
+
+func (l *clientList) remove(c *client) {
+	if c.older == nil {
+		l.oldest = c.newer
+	} else {
+		c.older.newer = c.newer
+	}
+	if c.newer == nil {
+		l.newest = c.older
+	} else {
+		c.newer.older = c.older
+	}
+	c.older, c.newer = nil, nil
+}

@@ -1,0 +1,71 @@
+package shape
+
+// Flow is the place of one connection in the tree of its loop. The zero value is ready for
+// [Tree.Join]; it must not be copied after that. It belongs to the loop's
+// goroutine.
+type Flow struct {
+	// Owner is the caller's: what Next's result belongs to. Leave clears it.
+	Owner any
+
+	member
+	client *node // nil: not in a response
+
+	bucket   bucket
+	change   uint64 // of the connection default that is in bucket
+	begun    bool   // bucket holds the state of an earlier response
+	stale    bool   // the limit must be looked up
+	override bool   // own counts
+	own      Limit
+
+	want    int64
+	granted int64 // last grant, less what was given back
+	sent    int64 // in this response
+
+	hungry bool // has waited in this response
+	since  int64
+	mark   [LevelConnection]int64 // what nodes above were parked when it was queued
+	held   [NumLevels]int64
+}
+
+// Limited reports whether the connection's own bucket has something to remember
+// after a response, so that the flow must outlive it.
+func (f *Flow) Limited() bool { return f.begun && f.bucket.rate != Unlimited }
+
+// Granted returns the bytes of the last grant, less what was given back.
+func (f *Flow) Granted() int64 { return f.granted }
+
+// Waiting reports whether the flow waits for a grant.
+func (f *Flow) Waiting() bool { return f.state != idle }
+
+// Held returns for how many ns the response had to wait, by the level that held
+// it. [LevelNone] is what the loop itself took to come back. Join sets all to zero.
+func (f *Flow) Held() [NumLevels]int64 { return f.held }
+
+// Since returns the instant from which the flow waits; what it waits now is
+// not yet in Held. It means nothing if the flow does not wait.
+func (f *Flow) Since() int64 { return f.since }
+
+// beginQueue notes what is needed to tell, later, what held the flow.
+func (f *Flow) beginQueue(now int64) {
+	f.since = now
+	for n := f.client; n != nil; n = n.parent {
+		f.mark[n.level] = n.parkedUntil(now)
+	}
+}
+
+// endQueue adds the wait that ends now to the levels that caused it: from the
+// client up, as long as a node was parked itself.
+func (f *Flow) endQueue(t *Tree) {
+	left := t.now - f.since
+	for n := f.client; n != nil; n = n.parent {
+		d := min(n.parkedUntil(t.now)-f.mark[n.level], left)
+		f.hold(t, n.level, d)
+		left -= d
+	}
+	f.hold(t, LevelNone, left)
+}
+
+func (f *Flow) hold(t *Tree, level Level, ns int64) {
+	f.held[level] += ns
+	t.throttled[level] += ns
+}

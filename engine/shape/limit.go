@@ -1,0 +1,158 @@
+package shape
+
+import (
+	"fmt"
+	"math"
+)
+
+// Level names a level of the tree.
+type Level uint8
+
+const (
+	LevelNone Level = iota // no limit: what a flow waited for the loop itself
+	LevelGlobal
+	LevelPath
+	LevelClient
+	LevelConnection
+
+	NumLevels = 5
+)
+
+// String returns a word for labels and logs.
+func (l Level) String() string {
+	switch l {
+	case LevelGlobal:
+		return "global"
+	case LevelPath:
+		return "path"
+	case LevelClient:
+		return "client"
+	case LevelConnection:
+		return "connection"
+	default:
+		return "none"
+	}
+}
+
+// MaxWeight is the largest weight of a node.
+const MaxWeight = 1000
+
+// Limit is what is configured for a node. The zero value limits nothing.
+type Limit struct {
+	Rate Rate
+
+	// Burst is how many bytes may pass at once after a rest. 0 is enough to keep
+	// the rate with a loop that is late by 20 ms: that, and one grant. Grants are
+	// smaller than the burst. Timers are no finer than 1 ms, so that a burst below
+	// some 3 ms of the rate keeps a flow below its rate.
+	Burst int64
+
+	// Weight is the share among siblings that wait for the node above; 0 is 1.
+	Weight int
+
+	// Guarantee is a rate below which a path class is served before all others.
+	// For path classes only; 0 is none.
+	Guarantee Rate
+
+	// Priority orders path classes: those with a higher one are served first. For path
+	// classes only.
+	Priority int
+}
+
+// Validate returns an error that names the field and the reason if l cannot be
+// the limit of any node.
+func (l Limit) Validate() error {
+	switch {
+	case l.Rate < Paused || l.Rate > MaxRate:
+		return fmt.Errorf("rate: %d is not from 0 to %d bytes per second", l.Rate, MaxRate)
+	case l.Burst < 0 || l.Burst > maxSize:
+		return fmt.Errorf("burst: %d is not from 0 to %s", l.Burst, FormatSize(maxSize))
+	case l.Weight < 0 || l.Weight > MaxWeight:
+		return fmt.Errorf("weight: %d is not from 0 to %d", l.Weight, MaxWeight)
+	case l.Guarantee < 0 || l.Guarantee > MaxRate:
+		return fmt.Errorf("guarantee: %d is not from 0 to %d bytes per second", l.Guarantee, MaxRate)
+	case l.Rate != Unlimited && l.Guarantee > max(l.Rate, 0):
+		return fmt.Errorf("guarantee: %v is more than the rate, %v", l.Guarantee, l.Rate)
+	}
+	return nil
+}
+
+// validAt is Validate for a node of the given level.
+func (l Limit) validAt(level Level) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	switch {
+	case level == LevelPath:
+	case l.Guarantee != 0:
+		return fmt.Errorf("guarantee: for path classes only, not for %v", level)
+	case l.Priority != 0:
+		return fmt.Errorf("priority: for path classes only, not for %v", level)
+	}
+	return nil
+}
+
+// Weights are in fixed point: of several loops, each counts for a part only.
+const (
+	weightBits = 10
+	oneWeight  = 1 << weightBits
+)
+
+func (l Limit) weight() int64 { return int64(max(l.Weight, 1)) << weightBits }
+
+// limits reports whether l holds anything back.
+func (l Limit) limits() bool { return l.Rate != Unlimited }
+
+// burst is the burst in force.
+func (l Limit) burst() int64 {
+	switch {
+	case l.Burst > 0:
+		return l.Burst
+	case l.Rate <= 0:
+		return 0
+	}
+	// A connection of less than 1 KiB/s gets one grant a second.
+	rate := int64(l.Rate)
+	return min(grantFor(rate), rate) + rate/slackPart
+}
+
+// most is the largest grant. It leaves room in the bucket for what accrues while the loop
+// is late: 20 ms if the burst is that large, else half of the burst.
+func (l Limit) most() int64 {
+	if l.Rate <= 0 {
+		return maxGrant
+	}
+	burst := l.burst()
+	return max(burst-int64(l.Rate)/slackPart, burst/2, 1)
+}
+
+// start is what is in a new bucket: an explicit burst, or one grant. With more
+// than that, the slack for late loops would be spent at once.
+func (l Limit) start() int64 {
+	if l.Burst > 0 || l.Rate <= 0 {
+		return l.burst()
+	}
+	return min(grantFor(int64(l.Rate)), int64(l.Rate))
+}
+
+// What a grant is made of. A send costs some 13 us whatever its size, so the size is
+// the trade between smoothness and CPU time.
+const (
+	minGrant  = 16 << 10
+	maxGrant  = 1 << 20
+	tinyGrant = 1 << 10
+	slackPart = 50 // 1/50 s: how late a loop may be without losing of its rate
+	grantPart = 50 // a grant is 1/50 s of the rate,
+	slowPart  = 3  // 1/3 s of rates at which that is little
+
+	infinite = math.MaxInt64 // the rate of what has no limit
+)
+
+// grantFor returns the size of a grant for a flow that may send rate bytes per
+// second.
+func grantFor(rate int64) int64 {
+	if rate < slowPart*minGrant {
+		return max(rate/slowPart, tinyGrant)
+	}
+	return min(max(rate/grantPart, minGrant), maxGrant)
+}

@@ -1,0 +1,274 @@
+package shape
+
+import (
+	"math/bits"
+	"slices"
+	"sync"
+)
+
+// Figures of leasing.
+const (
+	// leasePart: a lease is 1/500 s of what the tree can count on, so that a
+	// saturated node costs each loop some hundred locks a second.
+	leasePart = 500
+	// turnGrace is how late a tree may be for the tokens that are kept for it.
+	turnGrace = 20 * tick
+	// hungryFor is how long a tree counts as one of those that share, since it
+	// last asked.
+	hungryFor = 50 * tick
+	// Virtual time is in bytes of weight 1/oneWeight; it wraps around.
+	virtual = 10
+)
+
+// pool is the part of a node that the loops share: its tokens, and who wants
+// them. Tokens here and on lease are together at most the burst, so that
+// what all trees spend keeps to rate*w + burst.
+//
+// Who asks for more than there is gets it in the order of virtual start times
+// (start-time fair queueing): each byte moves a tree on by 1/weight. Tokens
+// are kept for trees that are before it, until they come or are late.
+type pool struct {
+	mu     sync.Mutex
+	opened bool
+	epoch  uint64 // of the configuration
+	bucket bucket
+	out    int64 // on lease, as far as is known here
+	now    int64 // virtual time: the start of what was last served
+	trees  []tenant
+}
+
+// at returns what is known about the tree of a loop. It is good until the next call.
+func (p *pool) at(loop int) *tenant {
+	for i := range p.trees {
+		if p.trees[i].loop == loop {
+			return &p.trees[i]
+		}
+	}
+	p.trees = append(p.trees, tenant{loop: loop, start: p.now})
+	return &p.trees[len(p.trees)-1]
+}
+
+// forget drops what is known about the tree of a loop, which has given back all.
+func (p *pool) forget(loop int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trees = slices.DeleteFunc(p.trees, func(c tenant) bool { return c.loop == loop })
+}
+
+// tenant is what a pool knows about a tree.
+type tenant struct {
+	claim
+	loop   int
+	start  int64 // virtual
+	seen   int64 // instant of the last call, for hungryFor
+	until  int64 // what it waits for is kept until then
+	leased int64
+}
+
+func (c *tenant) weightOr1() int64 { return max(c.weight, 1) }
+
+// claim is what a tree asks for.
+type claim struct {
+	need   int64 // bytes; 0: nothing
+	weight int64 // 1 is oneWeight
+	rank   int   // higher goes first, whatever the virtual times
+	casual bool  // what is not there is not waited for
+}
+
+// open sets the limit of a pool that is new; otherwise it is as retune.
+func (p *pool) open(l Limit, epoch uint64, now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.opened {
+		p.opened, p.epoch = true, epoch
+		p.bucket.open(l, now)
+		return
+	}
+	p.retuneLocked(l, epoch, now)
+}
+
+// openEmpty is open for a node that was unlimited: it begins with nothing.
+func (p *pool) openEmpty(l Limit, epoch uint64, now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.opened {
+		p.opened, p.epoch = true, epoch
+		p.bucket.open(l, now)
+		p.bucket.tokens = 0
+	}
+}
+
+// retune sets the limit of the given epoch, unless a later one is set already.
+func (p *pool) retune(l Limit, epoch uint64, now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retuneLocked(l, epoch, now)
+}
+
+func (p *pool) retuneLocked(l Limit, epoch uint64, now int64) {
+	if epoch <= p.epoch {
+		return
+	}
+	p.epoch = epoch
+	p.advance(now)
+	p.bucket.retune(l, now)
+	if l.Rate > 0 {
+		p.bucket.tokens = min(p.bucket.tokens, p.bucket.burst-p.out)
+	}
+}
+
+func (p *pool) advance(now int64) { p.bucket.advance(now, p.bucket.burst-p.out) }
+
+// spending is what a tree has taken of its lease since it last called, and when it last did.
+type spending struct {
+	bytes int64
+	last  int64 // instant
+}
+
+// settle counts what tree i has spent of its lease, and moves on to the instant now. What was
+// spent counts as out until it was: it left no room in the burst. A debt
+// beyond the lease is taken from the pool.
+func (p *pool) settle(i int, s spending, now int64) *tenant {
+	p.advance(min(s.last, now))
+	c, spent := p.at(i), s.bytes
+	if over := spent - c.leased; over > 0 {
+		p.bucket.tokens = max(p.bucket.tokens-over, -max(p.bucket.burst, over))
+		spent = c.leased
+	}
+	c.leased -= spent
+	p.out -= spent
+	p.advance(now)
+	return c
+}
+
+// lease gives tree i, which has spent so much of its last lease, what it
+// needs and a little more, or else nothing and the instant when to ask again.
+// It returns also the bytes per second that the tree can count on.
+func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.settle(i, spent, now)
+	now = max(now, p.bucket.last)
+	p.rejoin(c, now)
+	c.claim, c.seen = want, now
+	before, behind, weights := p.rivals(c, now)
+	share = p.portion(c.weight, weights)
+	if have := p.bucket.tokens - before; have >= c.need {
+		n = max(min(p.wish(share), (have-behind)/2), c.need)
+		p.grant(c, n)
+		return n, 0, share
+	}
+	if want.casual {
+		c.need = 0
+		return 0, never, share
+	}
+	at = p.bucket.full(c.need)
+	if before > 0 { // they may give up
+		at = max(at, min(p.bucket.full(min(before+c.need, p.bucket.burst)), now+turnGrace))
+	}
+	c.until = min(at, never-turnGrace) + turnGrace
+	return 0, max(at, now+1), share
+}
+
+// rejoin looks after the virtual time of a tree that asks again. If it has not been
+// away it has kept its place; but nobody saves up more than a burst.
+func (p *pool) rejoin(c *tenant, now int64) {
+	oldest := p.now
+	if c.need > 0 && now <= c.until || now-c.seen <= turnGrace {
+		oldest -= p.bucket.burst << virtual / c.weightOr1()
+	}
+	if c.start-oldest < 0 {
+		c.start = oldest
+	}
+}
+
+// rivals returns what is to be kept for trees before me, what those behind
+// want, and the weights of all that share. For a tree that is before is kept what
+// brings it up to me, since it asks for one grant at a time.
+func (p *pool) rivals(me *tenant, now int64) (before, behind, weights int64) {
+	for j := range p.trees {
+		c := &p.trees[j]
+		if now-c.seen < hungryFor {
+			weights += c.weight
+		}
+		ahead := me.start - c.start
+		switch {
+		case c == me || c.need == 0 || now > c.until:
+		case c.rank > me.rank || c.rank == me.rank && (ahead > 0 || ahead == 0 && c.loop < me.loop):
+			before += max(c.need, p.catchUp(ahead, c.weightOr1()))
+		default:
+			behind += c.need
+		}
+	}
+	return before, behind, weights
+}
+
+// catchUp is what a tree of that weight may be given before it is ahead in virtual
+// time.
+func (p *pool) catchUp(ahead, weight int64) int64 {
+	if ahead > p.bucket.burst<<virtual/weight {
+		return p.bucket.burst
+	}
+	return ahead * weight >> virtual
+}
+
+// portion is the part of the rate that weight of weights stands for.
+func (p *pool) portion(weight, weights int64) int64 {
+	rate := int64(p.bucket.rate)
+	if rate <= 0 || weight >= weights {
+		return max(rate, 1)
+	}
+	hi, lo := bits.Mul64(uint64(rate), uint64(weight))
+	part, _ := bits.Div64(hi, lo, uint64(weights)) // less than rate: it fits
+	return max(int64(part), 1)
+}
+
+// wish is the size of a lease for a tree that has this share.
+func (p *pool) wish(share int64) int64 {
+	return min(share/leasePart, p.bucket.burst/int64(4*len(p.trees)))
+}
+
+func (p *pool) grant(c *tenant, n int64) {
+	p.bucket.tokens -= n
+	p.out += n
+	c.leased += n
+	p.now = c.start
+	c.start += n << virtual / c.weightOr1()
+	c.need = 0
+}
+
+// giveBack ends the lease of tree i, which has spent so much of it, and its claim.
+func (p *pool) giveBack(i int, spent spending, now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.settle(i, spent, now)
+	rest := c.leased
+	p.out -= rest
+	p.bucket.tokens += rest
+	c.start -= rest << virtual / c.weightOr1()
+	c.leased, c.need = 0, 0
+}
+
+// withdraw ends the claim of tree i.
+func (p *pool) withdraw(i int, now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.advance(now)
+	p.at(i).need = 0
+}
+
+// refund takes back n tokens that had been counted as spent.
+func (p *pool) refund(n, now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.advance(now)
+	p.bucket.tokens = min(p.bucket.tokens+n, p.bucket.burst-p.out)
+}
+
+// rested reports whether nothing is out and the burst is there in full.
+func (p *pool) rested(now int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.advance(now)
+	return p.bucket.rate == Unlimited || p.out == 0 && p.bucket.tokens >= p.bucket.burst
+}

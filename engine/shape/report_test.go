@@ -1,0 +1,95 @@
+package shape
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+)
+
+// More than rapid's hundred runs: they are short.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "rapid.checks" })
+	if !set && !testing.Short() {
+		if err := flag.Set("rapid.checks", "1000"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func TestReport(t *testing.T) {
+	w := newWorld(t, Config{
+		Loops: 2, Global: Limit{Rate: 12 * mib, Burst: 2 * mib}, Client: Limit{Rate: 4 * mib},
+		Paths: []PathLimit{{"/b/", Limit{Rate: 6 * mib}}},
+	})
+	if _, _, err := w.s.SetClient("own", Limit{Rate: 1 * mib}, 0); err != nil {
+		t.Fatal(err)
+	}
+	for loop := range 2 {
+		w.join(loop, "/b/x", "own", -1)
+		w.join(loop, "/", "big", -1)
+		for i := range 4 {
+			w.join(loop, "/b/x", ClientID(fmt.Sprint("small", i)), -1)
+		}
+	}
+	w.run(13 * sec)
+	var all, one Report
+	w.trees[0].Report(w.now, 1000, &all)
+	w.trees[1].Report(w.now, 1000, &one)
+	all.Merge(&one, 1)
+
+	within(t, "own", float64(all.find("own").Rate10), 1*mib, 0.02)
+	within(t, "big", float64(all.find("big").Rate10), 4*mib, 0.02)
+	within(t, "the others", float64(all.Others.Rate10), 5*mib, 0.02)
+	within(t, "all", float64(all.Global.Rate10), 10*mib, 0.02)
+	within(t, "all, last second", float64(all.Global.Rate1), 10*mib, 0.05)
+	if len(all.Clients) != 2 || !all.find("own").Custom || all.find("own").Limit != 1*mib || all.find("big").Custom {
+		t.Errorf("clients %+v", all.Clients)
+	}
+	if len(all.Classes) != 2 || all.Classes[0].Name != "" || all.Classes[1].Name != "/b/" {
+		t.Fatalf("classes %+v", all.Classes)
+	}
+	within(t, "class", float64(all.Classes[1].Rate10), 6*mib, 0.02)
+	if c := all.Classes[1]; c.Flows != 10 || c.Limit != 6*mib || all.Flows != 12 || all.Global.Flows != 12 || all.ClientCount != 6 {
+		t.Errorf("class %+v, %d flows, %d clients", c, all.Flows, all.ClientCount)
+	}
+	if all.Global.Limit != 12*mib || all.Global.Burst != 2*mib {
+		t.Errorf("global %+v", all.Global)
+	}
+	total := w.total()
+	if all.Granted[LevelNone] != total || all.Granted[LevelGlobal] != total || all.Granted[LevelClient] != total ||
+		all.Granted[LevelConnection] != 0 || all.Granted[LevelPath] >= total || all.Granted[LevelPath] == 0 {
+		t.Errorf("granted %v of %d", all.Granted, total)
+	}
+	if all.Throttled[LevelClient] == 0 || all.Throttled[LevelPath] == 0 || all.Throttled[LevelConnection] != 0 {
+		t.Errorf("throttled %v", all.Throttled)
+	}
+	// A report that is used again holds nothing of the last one.
+	w.trees[1].Report(w.now, 1000, &all)
+	w.trees[1].Report(w.now, 1000, &one)
+	if fmt.Sprint(all) != fmt.Sprint(one) {
+		t.Errorf("%+v\n%+v", all, one)
+	}
+}
+
+func (r *Report) find(name string) NodeReport {
+	for _, c := range r.Clients {
+		if c.Name == name {
+			return c
+		}
+	}
+	return NodeReport{}
+}
+
+func TestLevelNames(t *testing.T) {
+	seen := make(map[string]bool)
+	for l := range Level(NumLevels) {
+		seen[l.String()] = true
+	}
+	if len(seen) != NumLevels {
+		t.Errorf("%v", seen)
+	}
+}

@@ -1,0 +1,44 @@
+package server
+
+import (
+	"github.com/valyala/fasthttp"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/shape"
+)
+
+// SetClient names whom the response to ctx is counted by, in place of the
+// address: a user, an API key. Limits of clients hold for all responses of one
+// name together. It may be called by handlers; without limits it does nothing.
+func SetClient(ctx *fasthttp.RequestCtx, id string) { ctx.SetUserValue(clientKey{}, id) }
+
+// SetLimit limits the response to ctx in place of the limit for connections;
+// those of the client, the path and everything together still hold. It may be
+// called by handlers; without limits (see Config.Engine) it does nothing.
+func SetLimit(ctx *fasthttp.RequestCtx, l shape.Limit) { ctx.SetUserValue(limitKey{}, l) }
+
+type (
+	clientKey struct{}
+	limitKey  struct{}
+)
+
+// shape says whose the response in s.resp is: of which client and path class.
+func (s *session) shape(c *engine.Conn) {
+	r := &s.resp
+	r.Class = s.loop.Limits().Class(s.req.Path)
+	r.Client, r.Limit = nil, shape.Limit{}
+	if s.srv.cfg.Trust.Any() {
+		s.clientBuf = engine.AppendClient(s.clientBuf[:0], s.client(c))
+		r.Client = s.clientBuf
+	}
+	x, ok := c.Data.(*exchange)
+	if !ok || x.route == nil || x.ctx == nil || x.timedOut() != nil {
+		return
+	}
+	if id, ok := x.ctx.UserValue(clientKey{}).(string); ok {
+		r.Client = append(s.clientBuf[:0], id...)
+	}
+	if l, ok := x.ctx.UserValue(limitKey{}).(shape.Limit); ok {
+		r.Limit = l
+	}
+}
