@@ -1,113 +1,116 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
-	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/config"
 )
 
-// options are the command line.
-type options struct {
-	root      string
-	net       netOptions
-	workers   int
-	pin       bool
-	driver    choice[engine.DriverKind]
-	zeroCopy  choice[engine.ZeroCopy]
-	accessLog string
-	logFormat choice[server.LogFormat]
-	files     fileOptions
-	base      server.Config // what check has made of files
-
-	headerTimeout, idleTimeout, sendTimeout, drainTimeout time.Duration
-}
-
-const envPrefix = "FSERVE_"
-
 func newCommand() *cobra.Command {
-	o := &options{
-		driver: choice[engine.DriverKind]{names: []string{"auto", "uring", "fallback"},
-			values: []engine.DriverKind{engine.DriverAuto, engine.DriverUring, engine.DriverFallback}},
-		zeroCopy: choice[engine.ZeroCopy]{names: []string{"auto", "sendfile", "splice", "copy"},
-			values: []engine.ZeroCopy{engine.ZeroCopyAuto, engine.ZeroCopySendfile, engine.ZeroCopySplice, engine.ZeroCopyCopy}},
-		logFormat: choice[server.LogFormat]{names: []string{"combined", "json"},
-			values: []server.LogFormat{server.LogCombined, server.LogJSON}},
-	}
-	cmd := &cobra.Command{
+	cmd := withConfig(&cobra.Command{
 		Use:   "fserve --root DIR --listen HOST:PORT",
 		Short: "fserve serves a directory over HTTP, without copying files through user space",
 		Long: "fserve serves a directory over HTTP, without copying files through user space.\n\n" +
-			"Each flag can be given as an environment variable: --send-timeout as FSERVE_SEND_TIMEOUT.\n" +
-			"A flag wins over its variable.",
-		Args:          cobra.NoArgs,
+			"Each flag can be given as an environment variable: --send-timeout as FSERVE_SEND_TIMEOUT,\n" +
+			"and in a configuration file (--config). A flag wins over its variable, and that over the file.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PreRunE:       func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
-		RunE:          func(*cobra.Command, []string) error { return o.serve() },
-	}
-	f := cmd.Flags()
-	f.StringVar(&o.root, "root", "", "directory to serve (required)")
-	o.net.register(f)
-	f.IntVar(&o.workers, "workers", 0, "event loops (default: one for each core)")
-	f.BoolVar(&o.pin, "pin", false, "bind each event loop to a core")
-	f.Var(&o.driver, "driver", "how to talk to the kernel: auto, uring or fallback (epoll)")
-	f.Var(&o.zeroCopy, "zero-copy", "how files are sent: auto, sendfile, splice or copy")
-	f.StringVar(&o.accessLog, "access-log", "off", "access log: a file, - for standard output, or off; a file is opened anew on SIGUSR1")
-	f.Var(&o.logFormat, "access-log-format", "format of the access log: combined or json")
-	o.files.register(f)
-	f.DurationVar(&o.headerTimeout, "header-timeout", 10*time.Second, "how long a request may take to arrive")
-	f.DurationVar(&o.idleTimeout, "idle-timeout", 60*time.Second, "how long a connection may rest between requests")
-	f.DurationVar(&o.sendTimeout, "send-timeout", 30*time.Second, "how long a client may take nothing of its response")
-	f.DurationVar(&o.drainTimeout, "drain-timeout", 30*time.Second, "how long running responses may go on after SIGTERM")
-	cmd.AddCommand(&cobra.Command{
-		Use: "version", Short: "print the version", Args: cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version()) },
-	})
+	}, serve)
+	cmd.AddCommand(
+		withConfig(&cobra.Command{Use: "check", Short: "check the configuration, and serve nothing"}, check),
+		withConfig(&cobra.Command{Use: "config", Short: "print the configuration with where each value comes from"}, printConfig),
+		&cobra.Command{
+			Use: "version", Short: "print the version", Args: cobra.NoArgs,
+			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version()) },
+		})
 	return cmd
 }
 
-// fromEnvironment sets the flags that were not given from FSERVE_ variables.
-func fromEnvironment(flags *pflag.FlagSet) (err error) {
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		v, ok := os.LookupEnv(name)
-		if !ok || f.Changed || err != nil {
-			return
-		}
-		if e := flags.Set(f.Name, v); e != nil {
-			err = &exitError{exitUsage, fmt.Errorf("%s: %w", name, e)}
-		}
-	})
-	return err
-}
-
-// choice is a flag with a few named values; the first is the default.
-type choice[T any] struct {
-	names  []string
-	values []T
-	index  int
-}
-
-func (c *choice[T]) value() T       { return c.values[c.index] }
-func (c *choice[T]) String() string { return c.names[c.index] }
-func (c *choice[T]) Type() string   { return strings.Join(c.names, "|") }
-
-func (c *choice[T]) Set(s string) error {
-	for i, n := range c.names {
-		if n == s {
-			c.index = i
-			return nil
-		}
+// withConfig gives a command the flags of the configuration and what it does with
+// them.
+func withConfig(cmd *cobra.Command, run func(*cobra.Command, *config.Sources) error) *cobra.Command {
+	flags := &config.Flags{}
+	flags.Register(cmd.Flags())
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return run(cmd, &config.Sources{Flags: flags, Environ: os.Environ()})
 	}
-	return fmt.Errorf("%q is not one of %s", s, strings.Join(c.names, ", "))
+	return cmd
+}
+
+// load reads the configuration and checks all of it that can be checked without
+// serving.
+func load(sources *config.Sources) (*config.Loaded, error) {
+	c, err := sources.Load()
+	if err != nil {
+		return nil, err
+	}
+	return c, checkMachine(c.Config)
+}
+
+// checkMachine finds what is wrong with a configuration on this machine.
+func checkMachine(c *config.Config) error {
+	_, token := c.Admin.Bearer()
+	if err := errors.Join(server.Check(c.Server()), checkLog(c.AccessLog.File), token); err != nil {
+		return &exitError{exitConfig, err}
+	}
+	return nil
+}
+
+// checkLog reports whether the access log could be opened, without making it.
+func checkLog(file string) error {
+	if file == "" || file == config.LogOff || file == config.LogStdout {
+		return nil
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND|unix.O_NONBLOCK, 0)
+	if err == nil {
+		return f.Close()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = os.NewSyscallError("access", unix.Access(filepath.Dir(file), unix.W_OK|unix.X_OK))
+	}
+	if err != nil {
+		return fmt.Errorf("access log: %s: %w", file, err)
+	}
+	return nil
+}
+
+// check is the command that reports whether a server would start.
+func check(cmd *cobra.Command, sources *config.Sources) error {
+	c, err := load(sources)
+	if err != nil {
+		return &exitError{exitConfig, err}
+	}
+	of := "the configuration"
+	if len(c.Files) > 0 {
+		of = strings.Join(c.Files, ", ")
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "fserve: %s: good\n", of)
+	return nil
+}
+
+// printConfig is the command that shows the configuration in effect.
+func printConfig(cmd *cobra.Command, sources *config.Sources) error {
+	c, err := sources.Load()
+	if err != nil {
+		return err
+	}
+	out, err := config.Rendering{Origins: c.Origins}.Render(c.Config)
+	if err != nil {
+		return err
+	}
+	_, err = cmd.OutOrStdout().Write(out)
+	return err
 }
 
 // version is what the build knows of itself.

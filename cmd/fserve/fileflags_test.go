@@ -114,7 +114,7 @@ func TestFileFlags(t *testing.T) {
 					resp.Header.Get(test.field), test.status, test.body, test.value)
 			}
 		}
-		if resp, body := fetch(t, "http://"+p.addrs[0]+"/dir/", ""); resp.StatusCode != 200 || !strings.Contains(body, `<a href="./f">f</a>`) {
+		if resp, body := fetch(t, "http://"+p.addrs[0]+"/dir/", ""); resp.StatusCode != 200 || !strings.Contains(body, `<a href="./f">`) {
 			t.Errorf("listing: %d %q", resp.StatusCode, body)
 		}
 		off := serve(t, nil, "--root", root, driver, "--precompressed=false")

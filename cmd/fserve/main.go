@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+
+	"github.com/fserve/fserve/server/config"
 )
 
 // Exit codes, after sysexits.h.
@@ -28,10 +31,22 @@ func main() {
 	if err == nil {
 		return
 	}
-	fmt.Fprintln(os.Stderr, "fserve:", err)
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(os.Stderr, "fserve:", strings.TrimSuffix(line, "\n"))
+	}
+	os.Exit(exitCode(err))
+}
+
+// exitCode returns the code for an error. Without one of its own it is cobra's:
+// an unknown flag or command.
+func exitCode(err error) int {
 	var exit *exitError
 	if errors.As(err, &exit) {
-		os.Exit(exit.code)
+		return exit.code
 	}
-	os.Exit(exitUsage) // cobra's own: unknown flags and commands
+	var problems config.Problems
+	if errors.As(err, &problems) && !problems.Form() {
+		return exitConfig
+	}
+	return exitUsage
 }

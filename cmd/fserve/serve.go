@@ -4,70 +4,76 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
+
+	"github.com/spf13/cobra"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/admin"
+	"github.com/fserve/fserve/server/config"
 )
 
+// spareProcessors is how many of the runtime's processors there are beyond those
+// of the loops.
+const spareProcessors = 5
+
 // serve runs the server until a signal ends it.
-func (o *options) serve() error {
-	if err := o.check(); err != nil {
-		return err
-	}
-	log, closeLog, err := o.openLog()
-	if err != nil {
-		return &exitError{exitConfig, err}
-	}
-	defer reopen(log)()
+func serve(_ *cobra.Command, sources *config.Sources) error {
 	// Before the server is up, so that an early signal is not lost.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	// One more than the loops need: a loop that waits in the kernel then keeps
-	// its processor, instead of having it taken away every 20 us and looking
-	// for it again (the runtime does so when no processor is idle).
-	loops := max(o.workers, 1)
-	if o.workers == 0 {
-		loops = runtime.GOMAXPROCS(0)
-	}
-	o.workers = loops
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+1))
-	srv, err := server.New(o.config(log))
+	told := subscribe()
+	h := &host{}
+	var err error
+	h.config, err = config.Start(sources, config.Hooks{Check: checkMachine, Apply: h.apply})
 	if err != nil {
-		return errors.Join(failed(err), closeLog())
-	}
-	o.announce(srv)
-	err = o.wait(srv, signals)
-	return errors.Join(err, closeLog())
-}
-
-// check finds what is wrong with the command line itself.
-func (o *options) check() error {
-	usage := func(format string, args ...any) error {
-		return &exitError{exitUsage, fmt.Errorf(format, args...)}
-	}
-	switch {
-	case o.root == "":
-		return usage("--root is required: the directory to serve")
-	case o.workers < 0 || o.workers > 1024:
-		return usage("--workers must be from 1 to 1024, or 0 for one for each core")
-	case o.headerTimeout <= 0, o.idleTimeout <= 0, o.sendTimeout <= 0:
-		return usage("timeouts must be positive durations like 10s")
-	case o.drainTimeout < 0:
-		return usage("--drain-timeout must not be negative")
-	}
-	if err := o.net.apply(&o.base); err != nil {
 		return err
 	}
-	return o.files.apply(&o.base)
+	c := h.config.Config()
+	slog.SetLogLoggerLevel(c.Log.Level)
+	if h.log, err = openLog(c); err != nil {
+		return &exitError{exitConfig, err}
+	}
+	sc := c.Server()
+	sc.AccessLog = h.log
+	limits := c.Limits.Shape()
+	sc.Engine.Limits = &limits
+	sc.Engine.Sample = c.Admin.Listen != ""
+	// More than the loops need: a loop that waits in the kernel then keeps its
+	// processor, instead of having it taken away every 20 us and looking for it
+	// again (the runtime does so when no processor is idle, as while goroutines
+	// wait for a disk).
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), sc.Engine.Loops+spareProcessors))
+	if h.srv, err = server.New(sc); err != nil {
+		return errors.Join(failed(err), h.closeLog())
+	}
+	if err := h.startAdmin(&c.Admin); err != nil {
+		return errors.Join(err, h.srv.Close(), h.closeLog())
+	}
+	h.config.Started()
+	stop := h.listen(told)
+	announce(h.srv, c.Root)
+	h.announceAdmin()
+	err = h.wait(signals)
+	stop()
+	return errors.Join(err, h.stopAdmin(), h.closeLog())
+}
+
+// host is a server with what belongs to it in this process.
+type host struct {
+	config *config.Reloader
+	log    *server.AccessLog // nil: none
+	srv    *server.Server
+	admin  *admin.Admin // nil: none
+
+	drainAsked chan struct{} // by the admin listener; nil: there is none
 }
 
 // failed gives an error of server.New its exit code.
@@ -78,79 +84,69 @@ func failed(err error) error {
 	return &exitError{exitUnavailable, err}
 }
 
-func (o *options) config(log *server.AccessLog) server.Config {
-	cfg := o.base
-	cfg.Root, cfg.AccessLog = o.root, log
-	cfg.Engine = engine.Config{
-		Loops: o.workers, Pin: o.pin, UnixMode: fs.FileMode(o.net.unixMode),
-		Driver: o.driver.value(), ZeroCopy: o.zeroCopy.value(),
-		HeaderTimeout: o.headerTimeout, IdleTimeout: o.idleTimeout, SendTimeout: o.sendTimeout,
+// openLog opens the access log; nil: there is none.
+func openLog(c *config.Config) (*server.AccessLog, error) {
+	switch file := c.AccessLog.File; file {
+	case config.LogOff, "":
+		return nil, nil
+	case config.LogStdout:
+		return server.NewAccessLogIn(c.AccessLog.Format, os.Stdout), nil
+	default:
+		return server.OpenAccessLog(c.AccessLog.Format, file)
 	}
-	return cfg
 }
 
-// openLog opens the access log; the function returned closes it.
-func (o *options) openLog() (*server.AccessLog, func() error, error) {
-	switch o.accessLog {
-	case "off", "":
-		return nil, func() error { return nil }, nil
-	case "-":
-		log := server.NewAccessLogIn(o.logFormat.value(), os.Stdout)
-		return log, log.Close, nil
+func (h *host) closeLog() error {
+	if h.log == nil {
+		return nil
 	}
-	log, err := server.OpenAccessLog(o.logFormat.value(), o.accessLog)
-	if err != nil {
-		return nil, nil, err
-	}
-	return log, log.Close, nil
-}
-
-// reopen opens the access log anew at each signal, until the function returned
-// is called. Without a log the signal does nothing, instead of ending the process.
-func reopen(log *server.AccessLog) (stop func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR1)
-	var done sync.WaitGroup
-	done.Add(1)
-	go func() {
-		defer done.Done()
-		for range signals {
-			if log == nil {
-				continue
-			}
-			if err := log.Reopen(); err != nil {
-				slog.Error("going on with the old access log", "err", err)
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(signals)
-		done.Wait()
-	}
+	return h.log.Close()
 }
 
 // announce says in one line what is being served and how.
-func (o *options) announce(srv *server.Server) {
-	root, err := filepath.Abs(o.root)
-	if err != nil {
-		root = o.root
+func announce(srv *server.Server, root string) {
+	if abs, err := filepath.Abs(root); err == nil {
+		root = abs
 	}
 	driver, why := srv.Engine().Driver()
 	fmt.Fprintf(os.Stderr, "fserve: serving %s on %s, driver %s (%s), %d workers\n",
 		root, strings.Join(urls(srv), " "), driver, why, srv.Engine().Loops())
 }
 
+// urls returns what the server listens on, as it would be asked for.
+func urls(srv *server.Server) (list []string) {
+	for _, a := range srv.Addrs() {
+		if a.Network() == "unix" {
+			list = append(list, engine.UnixPrefix+a.String())
+		} else {
+			list = append(list, "http://"+a.String())
+		}
+	}
+	for _, a := range srv.TLSAddrs() {
+		list = append(list, "https://"+a.String())
+	}
+	return list
+}
+
 // wait serves until a signal comes or the server fails. The first signal
 // drains, the second ends at once.
-func (o *options) wait(srv *server.Server, signals <-chan os.Signal) error {
+func (h *host) wait(signals <-chan os.Signal) error {
 	select {
-	case <-srv.Done():
-		return &exitError{1, errors.Join(errors.New("an event loop has failed"), srv.Close())}
+	case <-h.srv.Done():
+		return &exitError{1, errors.Join(errors.New("an event loop has failed"), h.srv.Close())}
 	case s := <-signals:
-		slog.Info("draining", "signal", s.String(), "timeout", o.drainTimeout)
+		return h.drain(s.String(), signals)
+	case <-h.drainAsked:
+		return h.drain("admin request", signals)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), o.drainTimeout)
+}
+
+// drain lets running responses finish for some time, or until another signal.
+func (h *host) drain(cause string, signals <-chan os.Signal) error {
+	patience := h.config.Config().Timeouts.Drain
+	slog.Info("draining", "cause", cause, "timeout", patience)
+	h.draining()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	go func() {
 		select {
@@ -159,7 +155,7 @@ func (o *options) wait(srv *server.Server, signals <-chan os.Signal) error {
 		case <-ctx.Done():
 		}
 	}()
-	if err := srv.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	if err := h.srv.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return &exitError{1, err}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -106,10 +107,18 @@ func TestDrainEnds(t *testing.T) {
 	})
 }
 
-// Other signals are as for any program.
-func TestHangupEnds(t *testing.T) {
+// SIGHUP reloads; where there is no file there is nothing to reload, and it does
+// no harm.
+func TestHangupWithoutFile(t *testing.T) {
 	root, _, _ := site(t)
 	p := serve(t, nil, "--root", root)
 	p.signal(syscall.SIGHUP)
-	p.wantExit(-1) // by the signal
+	if !testenv.Eventually(patience, func() bool { return strings.Contains(p.errors(), "configuration reloaded") }) {
+		t.Fatalf("no word of a reload")
+	}
+	if got := ask(t, p.url("/"), nil, nil); got != "<p>hello" {
+		t.Errorf("%q", got)
+	}
+	p.signal(syscall.SIGTERM)
+	p.wantExit(0)
 }

@@ -56,16 +56,17 @@ func trace(t *testing.T, args ...string) map[string]int64 {
 	if err != nil || int64(len(body)) != size {
 		t.Fatalf("%d bytes of %d: %v", len(body), size, err)
 	}
+	tracer := tracerOf(t, cmd.Process.Pid)
 	p.signal(syscall.SIGTERM)
 	p.wantExit(0)
-	// The tracer writes its last line a moment after the server's end.
-	end := regexp.MustCompile(fmt.Sprintf(`(?m)^%d +\+\+\+ exited with 0`, cmd.Process.Pid))
-	var b []byte
-	if !testenv.Eventually(patience, func() bool {
-		b, err = os.ReadFile(out)
-		return err != nil || end.Match(b)
-	}) || err != nil {
-		t.Fatalf("the trace has no end: %v", err)
+	// The trace is whole when the tracer has ended, a moment after the server.
+	if !testenv.Eventually(patience, func() bool { return hasEnded(tracer) }) {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tracer))
+		t.Fatalf("the tracer does not end:\n%s", status)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
 	}
 	sum := make(map[string]int64)
 	for _, line := range strings.Split(string(b), "\n") {
@@ -79,6 +80,35 @@ func trace(t *testing.T, args ...string) map[string]int64 {
 	}
 	t.Logf("bytes by call: %v", sum)
 	return sum
+}
+
+// tracerOf returns the process that traces another.
+func tracerOf(t *testing.T, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^TracerPid:\s+(\d+)$`).FindSubmatch(b)
+	if m == nil {
+		t.Fatalf("no tracer:\n%s", b)
+	}
+	tracer, err := strconv.Atoi(string(m[1]))
+	if err != nil || tracer == 0 {
+		t.Fatalf("tracer %d: %v", tracer, err)
+	}
+	return tracer
+}
+
+// hasEnded reports whether a process is gone, or a zombie that nobody has
+// waited for: its parent may be one that does not, as in a container.
+func hasEnded(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, state, _ := strings.Cut(string(b), ") ") // proc_pid_stat(5)
+	return strings.HasPrefix(state, "Z")
 }
 
 // The bytes of a file that is in memory go the way that was asked for, and no

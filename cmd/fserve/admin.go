@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/admin"
+	"github.com/fserve/fserve/server/config"
+)
+
+// adminPatience is how long requests to the admin listener may go on when the
+// server has ended.
+const adminPatience = 2 * time.Second
+
+// startAdmin starts the listener for operators, if there is to be one.
+func (h *host) startAdmin(c *config.Admin) error {
+	if c.Listen == "" {
+		return nil
+	}
+	token, err := adminToken(c)
+	if err != nil {
+		return &exitError{exitConfig, err}
+	}
+	h.drainAsked = make(chan struct{}, 1)
+	a, err := admin.New(admin.Config{
+		Listen: c.Listen, Token: token, PProf: c.PProf,
+		Server: h.srv, Reloader: h.config, Drain: h.askDrain, Version: version(),
+	})
+	if err != nil {
+		return &exitError{exitConfig, err}
+	}
+	if err := a.Start(); err != nil {
+		return &exitError{exitUnavailable, err}
+	}
+	h.admin = a
+	return nil
+}
+
+// askDrain makes wait go on as after SIGTERM.
+func (h *host) askDrain() {
+	select {
+	case h.drainAsked <- struct{}{}:
+	default: // it is asked for already
+	}
+}
+
+// draining tells the admin listener that the server is going to end.
+func (h *host) draining() {
+	if h.admin != nil {
+		h.admin.SetDraining()
+	}
+}
+
+// stopAdmin ends the listener for operators, which is there to the last.
+func (h *host) stopAdmin() error {
+	if h.admin == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), adminPatience)
+	defer cancel()
+	if err := h.admin.Close(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return &exitError{1, err}
+	}
+	return nil
+}
+
+// announceAdmin says where the admin listener is.
+func (h *host) announceAdmin() {
+	if h.admin != nil {
+		fmt.Fprintf(os.Stderr, "fserve: admin listener on %s\n", adminURL(h.admin.Addr()))
+	}
+}
+
+func adminURL(a net.Addr) string {
+	if a.Network() == "unix" {
+		return engine.UnixPrefix + a.String()
+	}
+	return "http://" + a.String()
+}
+
+// adminToken returns the bearer token of the configuration, or of its file. It is
+// read when the server starts.
+func adminToken(c *config.Admin) (string, error) {
+	if c.TokenFile == "" {
+		return c.Token, nil
+	}
+	b, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("admin token: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fmt.Errorf("admin token: %s must hold one word of printable ASCII characters", c.TokenFile)
+	}
+	return token, nil
+}

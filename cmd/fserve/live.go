@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/fserve/fserve/server/config"
+)
+
+// tellings are the signals that change what a running server does.
+type tellings struct{ reload, reopen chan os.Signal }
+
+// subscribe keeps the signals for listen, instead of letting them end the process.
+func subscribe() tellings {
+	s := tellings{make(chan os.Signal, 1), make(chan os.Signal, 1)}
+	signal.Notify(s.reload, syscall.SIGHUP)
+	signal.Notify(s.reopen, syscall.SIGUSR1)
+	return s
+}
+
+// end stops them; they have no effect any more.
+func (s tellings) end() {
+	for _, c := range []chan os.Signal{s.reload, s.reopen} {
+		signal.Stop(c)
+		close(c)
+	}
+}
+
+// listen reacts to the signals and to the files that change what a running server
+// does, until the function returned is called.
+func (h *host) listen(s tellings) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		for range s.reload {
+			_, _ = h.config.Reload("SIGHUP") // it logs the error
+		}
+	})
+	done.Go(func() {
+		for range s.reopen {
+			h.reopen()
+		}
+	})
+	if h.config.Config().Watch {
+		done.Go(func() { h.config.Watch(ctx) })
+	}
+	return func() {
+		cancel()
+		s.end()
+		done.Wait()
+	}
+}
+
+// reopen opens the access log anew. Without one it does nothing, instead of ending
+// the process.
+func (h *host) reopen() {
+	if h.log == nil {
+		return
+	}
+	if err := h.log.Reopen(); err != nil {
+		slog.Error("going on with the old access log", "err", err)
+	}
+}
+
+// apply brings the server from one configuration to another, as far as that is
+// possible while it runs. What it does first is what can fail.
+func (h *host) apply(old, next *config.Config) error {
+	if h.log != nil && old.AccessLog.File != next.AccessLog.File {
+		if err := h.log.Move(next.AccessLog.File); err != nil {
+			return err
+		}
+	}
+	slog.SetLogLoggerLevel(next.Log.Level)
+	return old.Limits.Retune(h.srv.Engine().Limits(), &next.Limits)
+}

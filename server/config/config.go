@@ -1,0 +1,238 @@
+// Package config is everything about fserve that can be configured, as one typed
+// value: defaults, overridden by files, overridden by environment variables,
+// overridden by flags.
+//
+// The fields of [Config] are the one registration table. Each has a comment that
+// says effect, unit and default, from which docs/configuration.md is made, and
+// tags that say how it is called and how it behaves:
+//
+//	key:"name"    its key in the file; sections nest. None: not settable in a file
+//	flag:"name"   its flag; the variable is FSERVE_ and the flag's name in capitals
+//	env:"NAME"    its variable without FSERVE_, where there is no flag: what is
+//	              secret is not given on a command line, which everybody can see
+//	help:"text"   the help text of its flag
+//	sep:","       a list whose flag and variable take commas; otherwise lines
+//	live:"yes"    a change takes effect while the server runs; live:"path" for
+//	              files that are opened anew: from one file to another only
+//	secret:"yes"  its value is never shown
+//
+// So a field is added in one place. Load reads, Validate checks, Diff compares
+// and Render writes; a [Reloader] keeps what is in force and replaces it.
+package config
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server"
+)
+
+//go:generate go run ./gendoc ../../docs/configuration.md
+
+// Config is everything that can be configured. Default has the defaults; the
+// zero value is not valid. A Config that was loaded is not changed any more and
+// may be shared between goroutines.
+type Config struct {
+	// File is the configuration file, YAML. The files conf.d/*.yaml beside it
+	// are read after it, in the order of their names. Default: none.
+	File string `flag:"config" help:"configuration file, YAML; conf.d/*.yaml beside it are read after it"`
+	// Fallback starts the server from the last good configuration of files, which
+	// is kept in the state directory, if the files cannot be used. A warning
+	// says so. Default: false, the server does not start then.
+	Fallback bool `flag:"config-fallback" help:"start from the last good configuration if the files cannot be used"`
+	// Watch reloads the files when they change, besides at SIGHUP. Default: true.
+	Watch bool `flag:"config-watch" help:"reload the configuration files when they change"`
+	// StateDir is the directory in which the last good configuration of files is
+	// kept; it is made if it is not there. Default: $STATE_DIRECTORY, which
+	// systemd sets (StateDirectory=); without that, none is kept.
+	StateDir string `flag:"state-dir" help:"directory for the last good configuration (default $STATE_DIRECTORY)"`
+
+	// Root is the directory that is served. Required, there is no default.
+	Root string `key:"root" flag:"root" help:"directory to serve (required)"`
+
+	// Listen are the addresses to listen on: HOST:PORT, or unix:/PATH for a Unix
+	// socket. Default: 127.0.0.1:8080, or none if there are tls.listen.
+	Listen []string `key:"listen" flag:"listen" sep:"," help:"addresses to listen on, host:port or unix:/path; repeatable"`
+	// UnixMode is the mode of Unix sockets, octal. Default: 0660.
+	UnixMode FileMode `key:"unix_mode" flag:"unix-mode" help:"mode of Unix sockets, octal"`
+	// TLS are the listeners that speak TLS 1.2 and 1.3. The three values belong
+	// together.
+	TLS TLS `key:"tls"`
+
+	// ProxyProtocol are those of the addresses, written as there, whose
+	// connections must begin with a PROXY header (version 1 or 2). Default: none.
+	ProxyProtocol []string `key:"proxy_protocol" flag:"proxy-protocol" sep:"," help:"those of the addresses, written as there, whose connections begin with a PROXY header; repeatable"`
+	// TrustedProxies are the networks (CIDR) and addresses whose word on the
+	// client's address is taken, and unix for peers on Unix sockets. Default: none.
+	TrustedProxies []string `key:"trusted_proxies" flag:"trusted-proxies" sep:"," help:"networks whose word on the client's address is taken, and unix for Unix sockets; repeatable"`
+	// ClientHeader is the field in which trusted proxies name the client: auto,
+	// forwarded or x-forwarded-for. With auto neither is believed if both are
+	// there and disagree. Default: auto.
+	ClientHeader server.ClientField `key:"client_header" flag:"client-header" help:"field in which trusted proxies name the client: auto, forwarded or x-forwarded-for"`
+
+	// Workers is the number of event loops, from 1 to 1024, each with its own
+	// listeners. Default: 0, one for each core.
+	Workers int `key:"workers" flag:"workers" help:"event loops (default: one for each core)"`
+	// Pin binds each event loop to a core. Default: false.
+	Pin bool `key:"pin" flag:"pin" help:"bind each event loop to a core"`
+	// Driver is how the kernel is talked to: auto, uring or fallback (epoll). With
+	// auto it is io_uring where that works. Default: auto.
+	Driver engine.DriverKind `key:"driver" flag:"driver" help:"how to talk to the kernel: auto, uring or fallback (epoll)"`
+	// ZeroCopy is how the bytes of files reach the socket: auto, sendfile, splice or
+	// copy. Default: auto.
+	ZeroCopy engine.ZeroCopy `key:"zero_copy" flag:"zero-copy" help:"how files are sent: auto, sendfile, splice or copy"`
+
+	// Timeouts are bounds to how long clients may take: durations with their unit,
+	// like 10s or 1m30s.
+	Timeouts Timeouts `key:"timeouts"`
+	// AccessLog is the log with a line for each response.
+	AccessLog AccessLog `key:"access_log"`
+	// Log is what the operator is told, on standard error.
+	Log Log `key:"log"`
+	// Files is how files are answered. A pattern is a path (/f), what begins with it
+	// (/assets/), or has one * for any bytes (*.html, /assets/*.js).
+	Files Files `key:"files"`
+	// Limits are what shapes the traffic: a rate for everything, for each class of paths,
+	// for each client and for each connection. All of them hold at once. Rates
+	// carry a unit: 10MiB/s or 500KB/s (bytes), 80Mbit/s (bits); a bare number is
+	// refused, since it means bytes to some and bits to others.
+	Limits Limits `key:"limits"`
+	// Admin is the listener for operators.
+	Admin Admin `key:"admin"`
+}
+
+// TLS are the listeners that speak TLS.
+type TLS struct {
+	// Listen are the addresses to listen on, HOST:PORT. Default: none.
+	Listen []string `key:"listen" flag:"tls-listen" sep:"," help:"addresses to listen on for TLS, host:port; repeatable"`
+	// Cert is the file of the certificate and its chain, PEM. It is read anew
+	// when it changes; the last good pair stays in use if it cannot be used.
+	// Default: none.
+	Cert string `key:"cert" flag:"tls-cert" help:"file of the certificate and its chain, PEM; read anew when it changes"`
+	// Key is the file of the certificate's key, PEM. Default: none.
+	Key string `key:"key" flag:"tls-key" help:"file of the certificate's key, PEM; read anew when it changes"`
+}
+
+// Timeouts are bounds to how long clients may take.
+type Timeouts struct {
+	// Header is how long a request may take to arrive whole. Default: 10s.
+	Header time.Duration `key:"header" flag:"header-timeout" help:"how long a request may take to arrive"`
+	// Idle is how long a connection may rest between requests. Default: 1m.
+	Idle time.Duration `key:"idle" flag:"idle-timeout" help:"how long a connection may rest between requests"`
+	// Send is how long a client may take nothing of its response before it is
+	// cut. Default: 30s.
+	Send time.Duration `key:"send" flag:"send-timeout" help:"how long a client may take nothing of its response"`
+	// Drain is how long running responses may go on after SIGTERM; 0s cuts them
+	// at once. Default: 30s.
+	Drain time.Duration `key:"drain" flag:"drain-timeout" live:"yes" help:"how long running responses may go on after SIGTERM"`
+}
+
+// AccessLog is the log with a line for each response.
+type AccessLog struct {
+	// File is the file that lines are added to, - for standard output, or off. A
+	// file is opened anew on SIGUSR1, and when its path is changed. Default: off.
+	File string `key:"file" flag:"access-log" live:"path" help:"access log: a file, - for standard output, or off; a file is opened anew on SIGUSR1"`
+	// Format is that of the lines: combined or json. Default: combined.
+	Format server.LogFormat `key:"format" flag:"access-log-format" help:"format of the access log: combined or json"`
+}
+
+// Log is what the operator is told.
+type Log struct {
+	// Level is the least important that is said: debug, info, warn or error.
+	// Default: info.
+	Level slog.Level `key:"level" flag:"log-level" live:"yes" help:"least important messages that are logged: debug, info, warn or error"`
+}
+
+// Files is how files are answered.
+type Files struct {
+	// Precompressed sends f.br, f.zst or f.gz beside f to clients that accept the
+	// coding. Default: true.
+	Precompressed bool `key:"precompressed" flag:"precompressed" help:"send f.br, f.zst or f.gz beside f to clients that accept it"`
+	// Listing lists directories without an index, as HTML or JSON; otherwise they
+	// are 403. Default: false.
+	Listing bool `key:"listing" flag:"listing" help:"list directories without an index, as HTML or JSON"`
+	// Index are the names of the file that answers for its directory, tried in
+	// order. Default: index.html.
+	Index []string `key:"index" flag:"index" help:"name of an index file (default index.html); repeatable"`
+	// Symlinks are the symbolic links that are followed: inside (those that stay
+	// below the root), follow (all) or deny (none). Default: inside.
+	Symlinks engine.Symlinks `key:"symlinks" flag:"symlinks" help:"symbolic links that are followed: inside (the root), follow (all) or deny (none)"`
+	// Dotfiles serves names that begin with a dot; those below /.well-known/ are
+	// served in any case. Default: false.
+	Dotfiles bool `key:"dotfiles" flag:"dotfiles" help:"serve names that begin with a dot"`
+	// ErrorPages are files below the root that are the bodies of failures, by
+	// status: 404: /404.html. Default: none, a short text.
+	ErrorPages map[int]string `key:"error_pages" flag:"error-page" form:"STATUS=/PATH" help:"STATUS=/PATH: file below the root that is the body of failures; repeatable"`
+	// CacheControl are the values of Cache-Control for files by pattern; the first
+	// rule that matches counts. Default: none, the field is not sent.
+	CacheControl []Rule `key:"cache_control" flag:"cache-control" help:"PATTERN=VALUE: Cache-Control of files that match, like '/assets/=max-age=3600' or '*.html=no-cache'; repeatable"`
+	// Attachment are the patterns of files that are for saving, not for showing
+	// (Content-Disposition). Default: none.
+	Attachment []string `key:"attachment" flag:"attachment" help:"PATTERN: files that match are for saving, not for showing; repeatable"`
+	// DownloadParam is the name of a query parameter that makes any file an
+	// attachment: /f?NAME. Default: none.
+	DownloadParam string `key:"download_param" flag:"download-param" help:"name of a query parameter that makes a file an attachment"`
+	// Types are the media types of extensions, added to the built-in table:
+	// iso: application/x-iso9660-image. Default: none.
+	Types map[string]string `key:"types" flag:"mime" form:"EXT=TYPE" help:"EXT=TYPE: media type of an extension; repeatable"`
+	// Headers are fields added to responses by pattern; of rules with one name
+	// the first that matches counts. Default: none.
+	Headers []HeaderRule `key:"headers" flag:"header" help:"PATTERN=NAME: VALUE: field added to responses for paths that match; repeatable"`
+	// ServerName is the value of the Server field. Default: none, it is not sent.
+	ServerName string `key:"server_name" flag:"server-name" help:"value of the Server field (default: it is not sent)"`
+}
+
+// Limits shape the traffic.
+type Limits struct {
+	// Global is the rate of everything together. Default: unlimited.
+	Global Limit `key:"global" flag:"limit-global" live:"yes" help:"rate of everything together, like 100MiB/s or 800Mbit/s (default unlimited)"`
+	// Client is the rate of each client over all its connections. Default:
+	// unlimited.
+	Client Limit `key:"client" flag:"limit-client" live:"yes" help:"rate of each client over all its connections (default unlimited)"`
+	// Connection is the rate of each connection. Default: unlimited.
+	Connection Limit `key:"connection" flag:"limit-connection" live:"yes" help:"rate of each connection (default unlimited)"`
+	// Burst is how many bytes may pass at once above the rates of global, client
+	// and connection, after less has passed for a while: 1MiB. It counts for those
+	// of them that have no burst of their own. Default: 0B, which stands for one
+	// send and 20 ms of the rate.
+	Burst Size `key:"burst" flag:"limit-burst" live:"yes" help:"bytes that may pass at once above the limits, like 1MiB (default: one send and 20 ms of the rate)"`
+	// Paths are classes of paths by prefix, each with its own limit; the longest
+	// prefix counts. What no class matches has global, client and connection
+	// only. Default: none.
+	Paths map[string]Limit `key:"paths" flag:"limit-path" form:"PREFIX=RATE[,weight=N][,burst=SIZE][,guarantee=RATE][,priority=N]" live:"yes" help:"PREFIX=RATE[,weight=N][,burst=SIZE][,guarantee=RATE][,priority=N]: limit of the paths that begin with the prefix; repeatable"`
+}
+
+// Admin is the listener for operators: metrics, health, limits, reload.
+type Admin struct {
+	// Listen is the address of the admin listener, HOST:PORT or unix:/PATH. On
+	// anything but loopback and Unix sockets a token is needed. Default: none, it
+	// is off.
+	Listen string `key:"listen" flag:"admin" help:"address of the admin listener, host:port or unix:/path (default: off)"`
+	// Token is the bearer token that admin requests must carry. Better is a file:
+	// see token_file. Default: none.
+	Token string `key:"token" env:"ADMIN_TOKEN" secret:"yes"`
+	// TokenFile is a file with the bearer token; white space around it does not
+	// count. Default: none.
+	TokenFile string `key:"token_file" flag:"admin-token-file" help:"file with the bearer token that admin requests must carry"`
+	// PProf offers /debug/pprof on the admin listener. Default: false.
+	PProf bool `key:"pprof" flag:"admin-pprof" help:"offer /debug/pprof on the admin listener"`
+}
+
+// Default returns a Config with the defaults of all fields.
+func Default() *Config {
+	return &Config{
+		Watch:     true,
+		Listen:    []string{"127.0.0.1:8080"},
+		UnixMode:  0o660,
+		Timeouts:  Timeouts{Header: 10 * time.Second, Idle: time.Minute, Send: 30 * time.Second, Drain: 30 * time.Second},
+		AccessLog: AccessLog{File: LogOff},
+		Files:     Files{Precompressed: true},
+	}
+}
+
+// Values of AccessLog.File that are no files.
+const (
+	LogOff    = "off"
+	LogStdout = "-"
+)

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"runtime"
+	"strings"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/httpfile"
+)
+
+// attachment is the disposition of files that are for saving.
+const attachment = "attachment"
+
+// Server returns what a server is made from. The access log is for the caller to
+// open. c must be valid.
+func (c *Config) Server() server.Config {
+	trust, _ := server.ParseTrust(c.TrustedProxies) // Validate has read it
+	trust.Field = c.ClientHeader
+	out := server.Config{
+		Root: c.Root, Symlinks: c.Files.Symlinks, Index: c.Files.Index,
+		Files:         c.policy(),
+		Precompressed: c.Files.Precompressed, Listing: c.Files.Listing,
+		ErrorPages: c.Files.ErrorPages,
+		Listen:     c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
+		TLS: server.TLS{Listen: c.TLS.Listen, CertFile: c.TLS.Cert, KeyFile: c.TLS.Key},
+		Engine: engine.Config{
+			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),
+			Driver: c.Driver, ZeroCopy: c.ZeroCopy,
+			HeaderTimeout: c.Timeouts.Header, IdleTimeout: c.Timeouts.Idle, SendTimeout: c.Timeouts.Send,
+		},
+	}
+	if c.mayLimit() {
+		limits := c.Limits.Shape()
+		out.Engine.Limits = &limits
+	}
+	for _, h := range c.Files.Headers {
+		out.Headers = append(out.Headers, server.HeaderRule(h))
+	}
+	return out
+}
+
+func (c *Config) policy() httpfile.Config {
+	f := &c.Files
+	p := httpfile.Config{Server: f.ServerName, DownloadParam: f.DownloadParam, Dotfiles: f.Dotfiles, ContentTypes: f.Types}
+	for _, r := range f.CacheControl {
+		p.CacheControl = append(p.CacheControl, httpfile.Rule(r))
+	}
+	for _, pattern := range f.Attachment {
+		p.Disposition = append(p.Disposition, httpfile.Rule{Match: pattern, Value: attachment})
+	}
+	return p
+}
+
+// mayLimit reports whether there are limits, or there may be some while the server
+// runs: by a file, or by the admin listener.
+func (c *Config) mayLimit() bool {
+	l := &c.Limits
+	return c.File != "" || c.Admin.Listen != "" || len(l.Paths) > 0 ||
+		l.Global != (Limit{}) || l.Client != (Limit{}) || l.Connection != (Limit{})
+}
+
+// Loops returns the number of event loops: one for each core unless Workers says
+// otherwise.
+func (c *Config) Loops() int {
+	if c.Workers > 0 {
+		return c.Workers
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// maxToken bounds the file with a token, in bytes.
+const maxToken = 4 << 10
+
+// Bearer returns the token that admin requests must carry, from its file if there
+// is one. Empty: none.
+func (a *Admin) Bearer() (string, error) {
+	if a.TokenFile == "" {
+		return a.Token, nil
+	}
+	b, err := readBounded(a.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("admin token: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if len(token) > maxToken || !isToken(token) {
+		return "", fmt.Errorf("admin token: %s: not one line of printable ASCII characters without spaces", a.TokenFile)
+	}
+	return token, nil
+}
+
+// isToken reports whether a request can carry a token.
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}

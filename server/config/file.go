@@ -1,0 +1,348 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+const (
+	// maxFile bounds a configuration file, in bytes.
+	maxFile = 1 << 20
+	// maxProblems bounds what is reported of files, and maxText the text of each,
+	// in bytes.
+	maxProblems = 100
+	maxText     = 500
+)
+
+// build is a configuration while it is read.
+type build struct {
+	cfg      *Config
+	origins  Origins
+	problems Problems
+}
+
+func newBuild() *build { return &build{cfg: Default(), origins: make(Origins)} }
+
+// file is one file while it is read into a build.
+type file struct {
+	*build
+	name string
+}
+
+// readFile puts what a file says over what is there. What is wrong with it goes
+// to the problems, all of it.
+func (b *build) readFile(name string, content []byte) {
+	f := &file{b, name}
+	if len(content) > maxFile {
+		f.fault(nil, "", "more than %d bytes", maxFile)
+		return
+	}
+	loader, err := yaml.NewLoader(bytes.NewReader(content))
+	if err != nil {
+		f.fault(nil, "", "%v", err)
+		return
+	}
+	var doc, more yaml.Node
+	if err := loader.Load(&doc); err != nil {
+		if !errors.Is(err, io.EOF) { // empty, or comments only
+			f.syntax(err, content)
+		}
+		return
+	}
+	if err := loader.Load(&more); err == nil {
+		f.fault(&more, "", "a second document: a file has one")
+	} else if !errors.Is(err, io.EOF) {
+		f.syntax(err, content)
+	}
+	for _, n := range doc.Content {
+		f.section(n, reflect.ValueOf(b.cfg).Elem(), "")
+	}
+}
+
+// syntax reports what is not YAML. The reader of characters does not tell where
+// it met what it cannot read.
+func (f *file) syntax(err error, content []byte) {
+	var e *yaml.LoadError
+	if !errors.As(err, &e) {
+		f.fault(nil, "", "%v", err)
+		return
+	}
+	at := &yaml.Node{Line: e.Mark.Line, Column: e.Mark.Column}
+	if at.Line == 0 {
+		at.Line, at.Column = badCharacter(content)
+	}
+	text := e.Message
+	if e.ContextMsg != "" {
+		text = e.ContextMsg + ", " + text
+	}
+	f.fault(at, "", "not YAML: %s", text)
+}
+
+// badCharacter returns the place of the first byte that is not UTF-8; zeros if
+// all are.
+func badCharacter(content []byte) (line, column int) {
+	for i, l := range bytes.Split(content, []byte("\n")) {
+		for j, r := range string(l) {
+			if r == '\uFFFD' && !bytes.HasPrefix(l[j:], []byte("\uFFFD")) {
+				return i + 1, j + 1
+			}
+		}
+	}
+	return 0, 0
+}
+
+func (f *file) at(n *yaml.Node) Origin {
+	o := Origin{Kind: FromFile, Name: f.name}
+	if n != nil {
+		o.Line, o.Column = n.Line, n.Column
+	}
+	return o
+}
+
+// fault reports a problem. What is no configuration at all would have too many.
+func (f *file) fault(n *yaml.Node, path, format string, args ...any) {
+	if f.full() {
+		return
+	}
+	p := Problem{Path: path, Origin: f.at(n), Text: shortened(fmt.Sprintf(format, args...))}
+	f.problems = append(f.problems, p)
+	if f.full() {
+		f.problems = append(f.problems, Problem{Origin: p.Origin, Text: "too many problems: the rest is not shown"})
+	}
+}
+
+func (f *file) full() bool { return len(f.problems) >= maxProblems }
+
+// shortened cuts a text that quotes a whole file.
+func shortened(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "…"
+}
+
+// section reads a mapping into a struct.
+func (f *file) section(n *yaml.Node, v reflect.Value, prefix string) {
+	if isNull(n) {
+		return // all of it is commented out
+	}
+	for key, value := range f.entries(n, strings.TrimSuffix(prefix, ".")) {
+		sf, ok := byKey(v.Type(), key.Value)
+		switch {
+		case !ok:
+			f.fault(key, "", "unknown key %q%s", prefix+key.Value, f.hint(key.Value, prefix, v.Type()))
+		case isSection(sf.Type):
+			f.section(value, v.FieldByIndex(sf.Index), prefix+key.Value+".")
+		default:
+			f.value(value, fieldAt(prefix+key.Value))
+		}
+	}
+}
+
+// hint names the key that was probably meant: one beside it, or the one whose
+// flag has the name.
+func (f *file) hint(key, prefix string, t reflect.Type) string {
+	if f.full() {
+		return "" // nobody will see it
+	}
+	if n := nearest(key, keysOf(t)); n != "" {
+		return fmt.Sprintf("; did you mean %s?", prefix+n)
+	}
+	byName := make(map[string]string)
+	var names []string
+	for i := range fields {
+		if fields[i].key == "" {
+			continue
+		}
+		for _, name := range []string{strings.ReplaceAll(fields[i].flag, "-", "_"), fields[i].key} {
+			if name != "" && byName[name] == "" {
+				byName[name] = fields[i].path
+				names = append(names, name)
+			}
+		}
+	}
+	word := strings.ReplaceAll(key, "-", "_")
+	if n := nearest(word, names); n != "" && slips(word, n) <= 1 { // it is further away: be surer
+		return fmt.Sprintf("; did you mean %s?", byName[n])
+	}
+	return ""
+}
+
+// entries are the keys of a mapping and their values. Those that are no names or
+// come twice are reported and left out.
+func (f *file) entries(n *yaml.Node, path string) func(yield func(key, value *yaml.Node) bool) {
+	n = resolve(n)
+	if n.Kind != yaml.MappingNode {
+		f.fault(n, path, "a mapping of keys to values is needed, not %s", kindOf(n))
+		return func(func(key, value *yaml.Node) bool) {}
+	}
+	return func(yield func(key, value *yaml.Node) bool) {
+		seen := make(map[string]*yaml.Node)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key := resolve(n.Content[i])
+			if key.Kind != yaml.ScalarNode || key.Tag == "!!merge" {
+				f.fault(n.Content[i], path, "a key must be a plain name")
+				continue
+			}
+			if first := seen[key.Value]; first != nil {
+				f.fault(n.Content[i], path, "duplicate key %q: it is on line %d already", key.Value, first.Line)
+				continue
+			}
+			seen[key.Value] = n.Content[i]
+			at := *key
+			at.Line, at.Column = n.Content[i].Line, n.Content[i].Column
+			if !yield(&at, n.Content[i+1]) {
+				return
+			}
+		}
+	}
+}
+
+// value reads the value of a field: it replaces a value or a list that an
+// earlier file gave, and adds to a table.
+func (f *file) value(n *yaml.Node, fl *field) {
+	v := fl.in(f.cfg)
+	if isNull(n) {
+		f.fault(n, fl.path, "no value: leave the key out for the default")
+		return
+	}
+	switch fl.typ.Kind() {
+	case reflect.Slice:
+		f.list(n, fl, v)
+	case reflect.Map:
+		f.table(n, fl, v)
+	default:
+		f.origins.forget(fl.path)
+		f.origins[fl.path] = f.at(n)
+		f.element(n, v, fl.path)
+	}
+}
+
+// list reads a sequence, or a single element in its place.
+func (f *file) list(n *yaml.Node, fl *field, v reflect.Value) {
+	f.origins.forget(fl.path)
+	f.origins[fl.path] = f.at(n)
+	elements := []*yaml.Node{n}
+	if r := resolve(n); r.Kind == yaml.SequenceNode {
+		elements = r.Content
+	}
+	fresh := reflect.MakeSlice(fl.typ, len(elements), len(elements))
+	for i, e := range elements {
+		path := fmt.Sprintf("%s[%d]", fl.path, i)
+		f.origins[path] = f.at(e)
+		f.element(e, fresh.Index(i), path)
+	}
+	v.Set(fresh)
+}
+
+// table reads a mapping of which the keys are the user's. An entry that an
+// earlier file has is a fault: which of the two was meant?
+func (f *file) table(n *yaml.Node, fl *field, v reflect.Value) {
+	if _, ok := f.origins[fl.path]; !ok {
+		f.origins[fl.path] = f.at(n)
+	}
+	if v.IsNil() {
+		v.Set(reflect.MakeMap(fl.typ))
+	}
+	for key, value := range f.entries(n, fl.path) {
+		k, e := reflect.New(fl.typ.Key()).Elem(), reflect.New(fl.typ.Elem()).Elem()
+		if err := setText(k, key.Value); err != nil {
+			f.fault(key, fmt.Sprintf("%s[%s]", fl.path, key.Value), "%v", err)
+			continue
+		}
+		path := fmt.Sprintf("%s[%s]", fl.path, textOf(k))
+		if v.MapIndex(k).IsValid() {
+			f.fault(key, fl.path, "duplicate key %q: it is at %v already", key.Value, f.origins.Of(path))
+			continue
+		}
+		f.origins[path] = f.at(key)
+		f.element(value, e, path)
+		v.SetMapIndex(k, e)
+	}
+}
+
+// element reads one value: a scalar, or a mapping if its type has keys.
+func (f *file) element(n *yaml.Node, v reflect.Value, path string) {
+	r := resolve(n)
+	switch {
+	case isNull(r):
+		f.fault(n, path, "no value")
+	case r.Kind == yaml.ScalarNode && !slices.Contains(plainTags, r.Tag):
+		f.fault(n, path, "the tag %s has no meaning here", r.Tag)
+	case r.Kind == yaml.ScalarNode:
+		if err := f.scalar(r, v); err != nil {
+			f.fault(n, path, "%v", err)
+		}
+	case r.Kind == yaml.MappingNode && v.Kind() == reflect.Struct:
+		f.parts(r, v, path)
+	default:
+		f.fault(n, path, "a single value is needed, not %s", kindOf(r))
+	}
+}
+
+// scalar reads the text of a scalar as it stands in the file: 1.10 stays 1.10.
+func (f *file) scalar(n *yaml.Node, v reflect.Value) error {
+	if v.Kind() == reflect.Bool && n.Value != "true" && n.Value != "false" {
+		return fmt.Errorf("%q is neither true nor false", n.Value)
+	}
+	fresh := reflect.New(v.Type()).Elem()
+	if err := setText(fresh, n.Value); err != nil {
+		return err
+	}
+	v.Set(fresh)
+	return nil
+}
+
+// parts reads a value that is written as a mapping of its parts.
+func (f *file) parts(n *yaml.Node, v reflect.Value, path string) {
+	given := make(map[string]bool)
+	for key, value := range f.entries(n, path) {
+		given[key.Value] = true
+		sf, ok := byKey(v.Type(), key.Value)
+		if !ok {
+			f.fault(key, path, "unknown key %q%s", key.Value, didYouMean(key.Value, keysOf(v.Type())))
+			continue
+		}
+		f.origins[path+"."+key.Value] = f.at(value)
+		f.element(value, v.FieldByIndex(sf.Index), path+"."+key.Value)
+	}
+	for sf := range structFields(v.Type()) {
+		if key := sf.Tag.Get("key"); sf.Tag.Get("required") != "" && !given[key] {
+			f.fault(n, path, "%s is missing", key)
+		}
+	}
+}
+
+// plainTags are those that YAML gives to scalars by itself.
+var plainTags = []string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp"}
+
+// resolve follows an alias. Nothing is expanded, so that aliases cost nothing:
+// how deep values nest is given by the types.
+func resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool {
+	n = resolve(n)
+	return n.Kind == yaml.ScalarNode && n.Tag == "!!null"
+}
+
+func kindOf(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	return fmt.Sprintf("the single value %q", n.Value)
+}

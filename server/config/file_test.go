@@ -1,0 +1,166 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// read returns what a file says, and what is wrong with it.
+func read(content string) (*Config, string) {
+	b := newBuild()
+	b.readFile("f.yaml", []byte(content))
+	b.validate()
+	if err := b.problems.orNil(); err != nil {
+		return b.cfg, err.Error()
+	}
+	return b.cfg, ""
+}
+
+// Each fault of a file is reported with its place, all of them at once.
+func TestFaults(t *testing.T) {
+	const root = "root: /r\n" // line 1
+	for _, test := range []struct{ name, file, want string }{
+		{"nothing", "", `--root is required: the directory to serve (root in the file)`},
+		{"comments", "# root: /r\n", `--root is required: the directory to serve (root in the file)`},
+		{"unknown key", root + "lisen: x\n", `f.yaml:2:1: unknown key "lisen"; did you mean listen?`},
+		{"unknown key of a section", root + "limits:\n  globl: 1MiB/s\n", `f.yaml:3:3: unknown key "limits.globl"; did you mean limits.global?`},
+		{"key of another section", root + "send_timeout: 3s\n", `f.yaml:2:1: unknown key "send_timeout"; did you mean timeouts.send?`},
+		{"key as the flag", root + "error-page: {}\n", `f.yaml:2:1: unknown key "error-page"; did you mean files.error_pages?`},
+		{"like nothing", root + "mayonnaise: 3\n", `f.yaml:2:1: unknown key "mayonnaise"`},
+		{"not of the file", root + "config_fallback: true\n", `f.yaml:2:1: unknown key "config_fallback"`},
+		{"key twice", root + "pin: true\nroot: /s\n", `f.yaml:3:1: duplicate key "root": it is on line 1 already`},
+		{"key twice in a section", root + "log: {level: info, level: warn}\n", `f.yaml:2:20: log: duplicate key "level": it is on line 2 already`},
+		{"class twice", root + "limits:\n  paths:\n    /a/: 1MiB/s\n    /a/: 2MiB/s\n",
+			`f.yaml:5:5: limits.paths: duplicate key "/a/": it is on line 4 already`},
+		{"status twice", root + "files: {error_pages: {404: /a, 0404: /b}}\n",
+			`f.yaml:2:32: files.error_pages: duplicate key "0404": it is at f.yaml:2:23 already`},
+		{"not a mapping", "- root\n", `f.yaml:1:1: a mapping of keys to values is needed, not a list`},
+		{"section that is a value", root + "limits: 3\n", `f.yaml:2:9: limits: a mapping of keys to values is needed, not the single value "3"`},
+		{"no value", "root:\n", `f.yaml:1:6: root: no value: leave the key out for the default`},
+		{"list for a value", "root: [/a, /b]\n", `f.yaml:1:7: root: a single value is needed, not a list`},
+		{"mapping for a value", "root: {a: b}\n", `f.yaml:1:7: root: a single value is needed, not a mapping`},
+		{"element without value", root + "listen: [~]\n", `f.yaml:2:10: listen[0]: no value`},
+		{"merge", root + "tls:\n  <<: {cert: a}\n", `f.yaml:3:3: tls: a key must be a plain name`},
+		{"key that is a list", root + "[a]: b\n", `f.yaml:2:1: a key must be a plain name`},
+		{"tag", "root: !!binary L3I=\n", `f.yaml:1:7: root: the tag !!binary has no meaning here`},
+		{"own tag", "root: !env ROOT\n", `f.yaml:1:7: root: the tag !env has no meaning here`},
+		{"second document", root + "---\nroot: /s\n", `f.yaml:2:1: a second document: a file has one`},
+		{"syntax", root + "listen: [a\n", `f.yaml:3:1: not YAML: while parsing a flow sequence, did not find expected ',' or ']'`},
+		{"tab", "\troot: /r\n", `f.yaml:1:1: not YAML: while scanning for the next token, found character that cannot start any token`},
+		{"not UTF-8", root + "listen: \"\xff\"\n", `f.yaml:2:10: not YAML: invalid leading UTF-8 octet (value: 255)`},
+		{"unknown anchor", "root: *r\n", `f.yaml:1:7: not YAML: unknown anchor 'r' referenced`},
+
+		{"truth", root + "pin: yes\n", `f.yaml:2:6: pin: "yes" is neither true nor false`},
+		{"whole number", root + "workers: 1.5\n", `f.yaml:2:10: workers: "1.5" is not a whole number`},
+		{"workers", root + "workers: 2000\n", `f.yaml:2:10: workers: 2000: --workers must be from 1 to 1024, or 0 for one for each core`},
+		{"choice", root + "driver: kqueue\n", `f.yaml:2:9: driver: "kqueue" is not one of auto, uring, fallback`},
+		{"level", root + "log: {level: loud}\n", `f.yaml:2:14: log.level: "loud" is not one of debug, info, warn, error`},
+		{"mode", root + "unix_mode: 999\n", `f.yaml:2:12: unix_mode: "999" is not a mode like 0660`},
+		{"duration without unit", root + "timeouts: {idle: 60}\n", `f.yaml:2:18: timeouts.idle: "60" is not a duration with its unit, like 10s or 1m30s`},
+		{"no duration", root + "timeouts: {idle: 0s}\n", `f.yaml:2:18: timeouts.idle: 0s: timeouts must be positive durations like 10s`},
+		{"negative duration", root + "timeouts: {drain: -1s}\n", `f.yaml:2:19: timeouts.drain: -1s: --drain-timeout must not be negative`},
+		{"addresses", root + "listen: [\"unix:\", 8080]\ntls: {listen: \"unix:/a\", cert: c, key: k}\n",
+			`f.yaml:2:10: listen[0]: "unix:": an address is HOST:PORT or unix:/PATH` + "\n" +
+				`f.yaml:2:19: listen[1]: "8080": an address is HOST:PORT or unix:/PATH` + "\n" +
+				`f.yaml:3:15: tls.listen[0]: "unix:/a": an address is HOST:PORT`},
+		{"TLS without a key", root + "tls: {listen: \":1\", cert: c}\n",
+			`f.yaml:2:15: tls.listen: --tls-listen, --tls-cert and --tls-key belong together (listen, cert and key of tls in the file)`},
+		{"no address", root + "listen: []\n", `f.yaml:2:9: listen: --listen needs an address`},
+		{"network", root + "trusted_proxies: [10.0.0.0/8, ten]\n", `f.yaml:2:31: trusted_proxies[1]: "ten" is not a network, an address or unix`},
+		{"PROXY", root + "proxy_protocol: [a:1]\n", `f.yaml:2:18: proxy_protocol[0]: "a:1": no --listen or --tls-listen has this address`},
+
+		{"rule without value", root + "files:\n  cache_control:\n    - {match: /a/}\n", `f.yaml:4:7: files.cache_control[0]: value is missing`},
+		{"rule with more", root + "files:\n  cache_control: {match: /a/, value: b, valeu: c}\n",
+			`f.yaml:3:41: files.cache_control[0]: unknown key "valeu"; did you mean value?`},
+		{"pattern", root + "files: {attachment: [\"*.iso\", \"a*b*\"]}\n", `f.yaml:2:31: files.attachment[1]: disposition rule "a*b*": not a path or a pattern with one *`},
+		{"header", root + "files:\n  headers:\n    - \"/=X-A: 1\"\n    - {match: /, name: Date, value: now}\n",
+			`f.yaml:5:7: files.headers[1]: header rule "/": Date cannot be set: the server alone can be right about it`},
+		{"header form", root + "files: {headers: [X-A]}\n", `f.yaml:2:19: files.headers[0]: "X-A" is not PATTERN=NAME: VALUE`},
+		{"status", root + "files: {error_pages: {x: /a, 200: /b, 404: c}}\n",
+			`f.yaml:2:23: files.error_pages[x]: "x" is not a whole number` + "\n" +
+				`f.yaml:2:30: files.error_pages[200]: 200 is not the status of a failure` + "\n" +
+				`f.yaml:2:39: files.error_pages[404]: "c" is not an absolute path of a file below the root`},
+		{"type", root + "files: {types: {iso: disc}}\n", `f.yaml:2:17: files.types[iso]: content type of "iso": "disc": not type/subtype`},
+
+		{"rate without unit", root + "limits: {client: 10}\n",
+			`f.yaml:2:18: limits.client: rate "10" has no unit (nginx would mean bytes, tc bits): write 10B/s, 10KiB/s or 10Kbit/s`},
+		{"burst without unit", root + "limits: {burst: 10}\n", `f.yaml:2:17: limits.burst: size "10" has no unit: write 10B or 10KiB`},
+		{"key of a limit", root + "limits: {paths: {/a/: {rate: 1MiB/s, weigth: 2}}}\n",
+			`f.yaml:2:38: limits.paths[/a/]: unknown key "weigth"; did you mean weight?`},
+		{"key of a limit as text", root + "limits: {paths: {/a/: \"1MiB/s,wait=2\"}}\n",
+			`f.yaml:2:23: limits.paths[/a/]: wait: not one of burst, weight, guarantee, priority`},
+		{"prefix", root + "limits: {paths: {a/: 1MiB/s}}\n", `f.yaml:2:18: limits.paths[a/]: "a/": a prefix begins with /`},
+		{"prefix that matches nothing", root + "limits: {paths: {/a//b/: 1MiB/s, /a/../b: 1MiB/s, /..a/: 1MiB/s}}\n",
+			`f.yaml:2:18: limits.paths[/a//b/]: "/a//b/" matches nothing: requests are compared decoded, without empty segments, . and ..` + "\n" +
+				`f.yaml:2:34: limits.paths[/a/../b]: "/a/../b" matches nothing: requests are compared decoded, without empty segments, . and ..`},
+		{"weight", root + "limits:\n  paths:\n    /a/:\n      weight: -1\n", `f.yaml:5:15: limits.paths[/a/].weight: -1 is not from 0 to 1000`},
+		{"guarantee", root + "limits:\n  paths:\n    /a/: {rate: 1MiB/s, guarantee: 2MiB/s}\n",
+			`f.yaml:4:36: limits.paths[/a/].guarantee: 2MiB/s is more than the rate, 1MiB/s`},
+		{"weight of a client", root + "limits: {client: {rate: 1MiB/s, weight: 2}}\n",
+			`f.yaml:2:18: limits.client: weight, guarantee and priority are for classes of paths`},
+
+		{"open admin", root + "admin: {listen: \"0.0.0.0:9090\"}\n",
+			`f.yaml:2:17: admin.listen: "0.0.0.0:9090" can be reached from elsewhere: it needs a token (--admin-token-file, token_file in the file), or an address of loopback or unix:/PATH`},
+		{"two tokens", root + "admin: {listen: \":1\", token: a, token_file: b}\n",
+			`f.yaml:2:45: admin.token_file: there is a token too: which of them is meant?`},
+		{"token", root + "admin: {listen: \":1\", token: \"a b\"}\n",
+			`f.yaml:2:30: admin.token: a token is of printable ASCII characters without spaces`},
+		{"all at once, in order", "pin: 1\nworkers: 3000\nzzzzzzzzzz: 1\nroot: [a]\n",
+			`f.yaml:1:6: pin: "1" is neither true nor false` + "\n" +
+				`f.yaml:2:10: workers: 3000: --workers must be from 1 to 1024, or 0 for one for each core` + "\n" +
+				`f.yaml:3:1: unknown key "zzzzzzzzzz"` + "\n" +
+				`f.yaml:4:7: root: a single value is needed, not a list`},
+	} {
+		if _, got := read(test.file); got != test.want {
+			t.Errorf("%s: got\n%s\nwant\n%s", test.name, got, test.want)
+		}
+	}
+	if _, got := read("# " + strings.Repeat("x", maxFile)); got != "f.yaml: more than 1048576 bytes" {
+		t.Errorf("a large file: %s", got)
+	}
+}
+
+// The ways to write one thing.
+func TestForms(t *testing.T) {
+	const root = "root: /r\n"
+	for _, test := range []struct{ name, a, b string }{
+		{"one element", "listen: a:1\n", "listen: [\"a:1\"]\n"},
+		{"rule", "files: {cache_control: [\"/a/=b\"]}\n", "files:\n  cache_control:\n  - match: /a/\n    value: b\n"},
+		{"header", "files: {headers: \"/a/=X: y z\"}\n", "files: {headers: [{match: /a/, name: X, value: y z}]}\n"},
+		{"limit", "limits: {paths: {/a/: \"1MiB/s,weight=4,burst=2KiB,guarantee=8Kbit/s,priority=-1\"}}\n",
+			"limits: {paths: {/a/: {rate: 1MiB/s, weight: 4, burst: 2KiB, guarantee: 1KB/s, priority: -1}}}\n"},
+		{"rate", "limits: {global: {rate: 1KiB/s}}\n", "limits: {global: 1024B/s}\n"},
+		{"quotes", "workers: \"3\"\n", "workers: 3\n"},
+		{"octal", "unix_mode: \"0600\"\n", "unix_mode: 600\n"},
+		{"empty section", "limits:\n", "pin: false\n"},
+		{"alias", "tls: {cert: &f f, key: *f, listen: \"a:1\"}\n", "tls: {cert: f, key: f, listen: \"a:1\"}\n"},
+		{"alias of a mapping", "limits: {paths: {/a/: &l {rate: 1MiB/s}, /b/: *l}}\n", "limits: {paths: {/a/: 1MiB/s, /b/: 1MiB/s}}\n"},
+		{"no document end", "files: {server_name: 1.10}\n", "files: {server_name: '1.10'}\n...\n"},
+	} {
+		a, faultA := read(root + test.a)
+		b, faultB := read(root + test.b)
+		if faultA != "" || faultB != "" {
+			t.Errorf("%s: %s %s", test.name, faultA, faultB)
+		}
+		if d := Diff(a, b); len(d) != 0 {
+			t.Errorf("%s: %v", test.name, d)
+		}
+	}
+}
+
+// What is no configuration at all does not fill the screen.
+func TestManyFaults(t *testing.T) {
+	var b strings.Builder
+	for i := range 50_000 {
+		fmt.Fprintf(&b, "key%d: 1\n", i)
+	}
+	_, got := read(b.String())
+	if lines := strings.Split(got, "\n"); len(lines) != maxProblems+1 || lines[99] != `f.yaml:100:1: unknown key "key99"` ||
+		lines[100] != "f.yaml:100:1: too many problems: the rest is not shown" {
+		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-2:])
+	}
+	if _, got := read("root: /r\nworkers: " + strings.Repeat("é", 10_000)); len(got) > 2*maxText || !strings.HasSuffix(got, "é…") {
+		t.Errorf("%d bytes: %.100q", len(got), got)
+	}
+}

@@ -1,0 +1,76 @@
+package config
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/fserve/fserve/engine/shape"
+)
+
+// Shaper is what limits are changed in while they are in force: a shape.Shaper,
+// or something around it that wakes those who wait.
+type Shaper interface {
+	SetGlobal(shape.Limit) (was shape.Limit, err error)
+	SetClientDefault(shape.Limit) (was shape.Limit, err error)
+	SetConnectionDefault(shape.Limit) (was shape.Limit, err error)
+	SetPath(prefix string, l shape.Limit) (was shape.Limit, existed bool, err error)
+	RemovePath(prefix string) (was shape.Limit, existed bool)
+}
+
+// Shape returns the limits as package shape has them.
+func (l *Limits) Shape() shape.Config {
+	c := shape.Config{Global: l.with(l.Global), Client: l.with(l.Client), Connection: l.with(l.Connection)}
+	for _, prefix := range slices.Sorted(maps.Keys(l.Paths)) {
+		c.Paths = append(c.Paths, shape.PathLimit{Prefix: prefix, Limit: l.Paths[prefix].Shape()})
+	}
+	return c
+}
+
+// with returns the limit of a level with the burst that counts for it.
+func (l *Limits) with(level Limit) shape.Limit {
+	level.Burst = cmp.Or(level.Burst, l.Burst)
+	return level.Shape()
+}
+
+// Retune changes what differs from l to next. What was changed by other means
+// stays, if it does not. Limits that are valid cannot fail.
+func (l *Limits) Retune(s Shaper, next *Limits) error {
+	old, now := l.Shape(), next.Shape()
+	for _, level := range []struct {
+		was, is shape.Limit
+		set     func(shape.Limit) (shape.Limit, error)
+	}{
+		{old.Global, now.Global, s.SetGlobal},
+		{old.Client, now.Client, s.SetClientDefault},
+		{old.Connection, now.Connection, s.SetConnectionDefault},
+	} {
+		if level.was == level.is {
+			continue
+		}
+		if _, err := level.set(level.is); err != nil {
+			return err
+		}
+	}
+	return l.retunePaths(s, next)
+}
+
+// retunePaths adds and changes classes before it removes any, so that no path is
+// without a class in between.
+func (l *Limits) retunePaths(s Shaper, next *Limits) error {
+	for _, prefix := range slices.Sorted(maps.Keys(next.Paths)) {
+		limit := next.Paths[prefix]
+		if was, ok := l.Paths[prefix]; ok && was == limit {
+			continue
+		}
+		if _, _, err := s.SetPath(prefix, limit.Shape()); err != nil {
+			return err
+		}
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(l.Paths)) {
+		if _, stays := next.Paths[prefix]; !stays {
+			s.RemovePath(prefix)
+		}
+	}
+	return nil
+}

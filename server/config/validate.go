@@ -1,0 +1,231 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/httpfile"
+)
+
+// Validate returns everything that is wrong with the values of c, as far as they
+// tell by themselves: no file is looked for and no address is bound.
+func (c *Config) Validate() []Problem { return c.validate(nil) }
+
+func (c *Config) validate(origins Origins) Problems {
+	v := &validator{Config: c, origins: origins}
+	v.general()
+	v.listeners()
+	v.timeouts()
+	v.files()
+	v.limits()
+	v.admin()
+	v.problems.sort()
+	return v.problems
+}
+
+type validator struct {
+	*Config
+	origins  Origins
+	problems Problems
+}
+
+// form reports a value that is not well formed or out of range.
+func (v *validator) form(path, format string, args ...any) {
+	v.problems = append(v.problems, Problem{Path: path, Origin: v.origins.Of(path), Text: fmt.Sprintf(format, args...)})
+}
+
+// sense reports a value that is well formed but cannot work.
+func (v *validator) sense(path string, err error) {
+	if err == nil {
+		return
+	}
+	for line := range strings.Lines(err.Error()) {
+		v.problems = append(v.problems, Problem{Path: path, Origin: v.origins.Of(path), Text: strings.TrimSuffix(line, "\n"), Sense: true})
+	}
+}
+
+func (v *validator) general() {
+	if v.Root == "" {
+		v.form("root", "--root is required: the directory to serve (root in the file)")
+	}
+	if v.Fallback && v.StateDir == "" {
+		v.form("config-fallback", "--config-fallback needs a --state-dir in which the last good configuration is kept")
+	}
+	if v.Workers < 0 || v.Workers > maxWorkers {
+		v.form("workers", "%d: --workers must be from 1 to %d, or 0 for one for each core", v.Workers, maxWorkers)
+	}
+}
+
+// maxWorkers is the most event loops that the engine takes.
+const maxWorkers = 1024
+
+func (v *validator) timeouts() {
+	t := &v.Timeouts
+	for path, d := range map[string]time.Duration{"timeouts.header": t.Header, "timeouts.idle": t.Idle, "timeouts.send": t.Send} {
+		if d <= 0 {
+			v.form(path, "%v: timeouts must be positive durations like 10s", d)
+		}
+	}
+	if t.Drain < 0 {
+		v.form("timeouts.drain", "%v: --drain-timeout must not be negative", t.Drain)
+	}
+}
+
+func (v *validator) listeners() {
+	if len(v.Listen)+len(v.TLS.Listen) == 0 {
+		v.form("listen", "--listen needs an address")
+	}
+	for i, a := range v.Listen {
+		if !isAddress(a) {
+			v.form(element("listen", i), "%q: an address is HOST:PORT or unix:/PATH", a)
+		}
+	}
+	for i, a := range v.TLS.Listen {
+		if !isAddress(a) || strings.HasPrefix(a, engine.UnixPrefix) {
+			v.form(element("tls.listen", i), "%q: an address is HOST:PORT", a)
+		}
+	}
+	if have := len(v.TLS.Listen) > 0; have != (v.TLS.Cert != "") || have != (v.TLS.Key != "") {
+		v.form(v.firstGiven("tls.listen", "tls.cert", "tls.key"), "--tls-listen, --tls-cert and --tls-key belong together (listen, cert and key of tls in the file)")
+	}
+	for i, n := range v.TrustedProxies {
+		if _, err := server.ParseTrust([]string{n}); err != nil {
+			v.form(element("trusted_proxies", i), "%q is not a network, an address or unix", n)
+		}
+	}
+	for i, a := range v.ProxyProtocol {
+		if !slices.Contains(v.Listen, a) && !slices.Contains(v.TLS.Listen, a) {
+			v.form(element("proxy_protocol", i), "%q: no --listen or --tls-listen has this address", a)
+		}
+	}
+}
+
+func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// isAddress reports whether a is HOST:PORT or unix:/PATH by its form.
+func isAddress(a string) bool {
+	if path, unix := strings.CutPrefix(a, engine.UnixPrefix); unix {
+		return path != ""
+	}
+	return strings.Contains(a, ":")
+}
+
+// firstGiven returns the first of the paths that is not a default.
+func (v *validator) firstGiven(paths ...string) string {
+	for _, p := range paths {
+		if v.origins.Of(p).Kind != FromDefault {
+			return p
+		}
+	}
+	return paths[0]
+}
+
+// files checks each rule by itself, so that each fault has its place.
+func (v *validator) files() {
+	f := &v.Files
+	policy := func(path string, c httpfile.Config) {
+		_, err := httpfile.NewPolicy(c)
+		v.sense(path, err)
+	}
+	for i, r := range f.CacheControl {
+		policy(element("files.cache_control", i), httpfile.Config{CacheControl: []httpfile.Rule{{Match: r.Match, Value: r.Value}}})
+	}
+	for i, p := range f.Attachment {
+		policy(element("files.attachment", i), httpfile.Config{Disposition: []httpfile.Rule{{Match: p, Value: attachment}}})
+	}
+	for ext, typ := range f.Types {
+		policy("files.types["+ext+"]", httpfile.Config{ContentTypes: map[string]string{ext: typ}})
+	}
+	policy("files.download_param", httpfile.Config{DownloadParam: f.DownloadParam})
+	policy("files.server_name", httpfile.Config{Server: f.ServerName})
+	for i, h := range f.Headers {
+		v.sense(element("files.headers", i), server.HeaderRule(h).Validate())
+	}
+	for i, n := range f.Index {
+		if n == "" || n == "." || n == ".." || strings.Contains(n, "/") {
+			v.sense(element("files.index", i), fmt.Errorf("%q is not a file name", n))
+		}
+	}
+	for status, page := range f.ErrorPages {
+		path := fmt.Sprintf("files.error_pages[%d]", status)
+		if status < 400 || status > 599 || http.StatusText(status) == "" {
+			v.sense(path, fmt.Errorf("%d is not the status of a failure", status))
+		}
+		if !strings.HasPrefix(page, "/") {
+			v.sense(path, fmt.Errorf("%q is not an absolute path of a file below the root", page))
+		}
+	}
+}
+
+func (v *validator) limits() {
+	l := &v.Limits
+	for path, limit := range map[string]*Limit{"limits.global": &l.Global, "limits.client": &l.Client, "limits.connection": &l.Connection} {
+		if limit.Weight != 0 || limit.Guarantee != 0 || limit.Priority != 0 {
+			v.form(path, "weight, guarantee and priority are for classes of paths")
+		}
+		v.limit(path, limit)
+	}
+	if l.Burst < 0 {
+		v.form("limits.burst", "%v: a burst must not be negative", l.Burst)
+	}
+	for prefix, limit := range l.Paths {
+		path := "limits.paths[" + prefix + "]"
+		if !strings.HasPrefix(prefix, "/") {
+			v.form(path, "%q: a prefix begins with /", prefix)
+		} else if !isNormal(prefix) {
+			v.form(path, "%q matches nothing: requests are compared decoded, without empty segments, . and ..", prefix)
+		}
+		v.limit(path, &limit)
+	}
+}
+
+// isNormal reports whether a normalised path can begin with prefix.
+func isNormal(prefix string) bool {
+	return !strings.Contains(prefix, "//") && !strings.Contains(prefix, "/./") && !strings.Contains(prefix, "/../")
+}
+
+// limit reports what package shape says about a limit; it names the part first.
+func (v *validator) limit(path string, l *Limit) {
+	if err := l.Shape().Validate(); err != nil {
+		part, text, _ := strings.Cut(err.Error(), ": ")
+		v.form(path+"."+part, "%s", text)
+	}
+}
+
+func (v *validator) admin() {
+	a := &v.Admin
+	if a.Token != "" && a.TokenFile != "" {
+		v.form("admin.token_file", "there is a token too: which of them is meant?")
+	}
+	if a.Token != "" && !isToken(a.Token) {
+		v.form("admin.token", "a token is of printable ASCII characters without spaces")
+	}
+	switch {
+	case a.Listen == "":
+	case !isAddress(a.Listen):
+		v.form("admin.listen", "%q: an address is HOST:PORT or unix:/PATH", a.Listen)
+	case !isLocal(a.Listen) && a.Token == "" && a.TokenFile == "":
+		v.form("admin.listen", "%q can be reached from elsewhere: it needs a token (--admin-token-file, token_file in the file), or an address of loopback or unix:/PATH", a.Listen)
+	}
+}
+
+// isLocal reports whether only programs on this machine can reach an address.
+func isLocal(addr string) bool {
+	if strings.HasPrefix(addr, engine.UnixPrefix) {
+		return true
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
