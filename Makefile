@@ -23,10 +23,10 @@ CONFORMANCE := ./uring ./fallback ./internal/aio/...
 # Real sockets, processes and files.
 E2E  := ./server ./server/difftest ./cmd/... ./bench/...
 # What has goroutines of its own. Processes that tests start are not watched.
-RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./bench/load
+RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./server/config ./bench/load
 UNIT = $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
 
-.PHONY: run build test fmt vet lint unit conformance e2e race bench sim fuzz clean
+.PHONY: run build docs test fmt vet lint unit conformance e2e race bench sim fuzz clean
 
 # make run [ADDR=host:port] serves ./sample.
 ADDR ?= 127.0.0.1:8080
@@ -35,6 +35,10 @@ run: build
 
 build:
 	$(GO) build -o $(BIN)/fserve ./cmd/fserve
+
+# The reference of the configuration, from its comments.
+docs:
+	$(GO) generate ./server/config
 
 test: fmt vet lint unit conformance e2e race
 

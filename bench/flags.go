@@ -28,7 +28,9 @@ var errUsage = errors.New("wrong command line")
 type flags struct {
 	cases, servers, peers string
 	pairs, conns, idle    int
-	seconds               float64
+	seconds, attack       float64
+	shape                 float64
+	plot                  string
 	fserve, fserveArgs    string
 	compare, compareArgs  string
 	dir, congestion       string
@@ -59,15 +61,19 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 }
 
 func (f *flags) bind(fs *flag.FlagSet) {
-	fs.StringVar(&f.cases, "cases", strings.Join(suite.Names(), ","), "what to measure, separated by `commas`")
+	fs.StringVar(&f.cases, "cases", strings.Join(suite.Usual(), ","), "what to measure, separated by `commas`; "+suite.ShapeGroup+" is all cases of limited downloads")
 	fs.StringVar(&f.servers, "servers", "", "what to compare: nginx, uring, fallback (fserve with that driver)\n"+
 		"and any of -peers (default "+defaultServers+"; with -compare "+compareServers+")")
 	fs.StringVar(&f.peers, "peers", "", "further servers: fasthttp, nethttp, floor")
 	fs.IntVar(&f.pairs, "pairs", 5, "rounds")
 	fs.Float64Var(&f.seconds, "seconds", 2, "length of each measurement")
 	fs.IntVar(&f.conns, "conns", 64, "connections")
-	fs.IntVar(&f.idle, "idle-conns", 10000, "connections of the case idle")
-	fs.Int64Var(&f.largeMiB, "large-mib", 1024, "size of the files of the cases range and cold, in `MiB`")
+	fs.IntVar(&f.idle, "idle-conns", 10000, "connections of the case idle, and slow ones of slowloris")
+	fs.Float64Var(&f.attack, "attack-seconds", 10, "how long the attack of the case slowloris builds up, and then is measured:\n"+
+		"as long as a server gives a request to arrive, so that it sees what cutting clients off costs")
+	fs.Float64Var(&f.shape, "shape-seconds", 10, "length of each measurement of limited downloads")
+	fs.StringVar(&f.plot, "plot", "", "`directory` in which each case of limited downloads is plotted (SVG)")
+	fs.Int64Var(&f.largeMiB, "large-mib", 1024, "size of the files of the cases range, multipart and cold, in `MiB`")
 	fs.StringVar(&f.fserve, "fserve", "", "`path` of the fserve binary (default: built from ./cmd/fserve)")
 	fs.StringVar(&f.fserveArgs, "fserve-args", "", "further `arguments` for it")
 	fs.StringVar(&f.compare, "compare", "", "`path` of another fserve binary to compare with")
@@ -91,6 +97,10 @@ func (f *flags) validate(fs *flag.FlagSet) error {
 		return fmt.Errorf("%w: -pairs %d is out of range", errUsage, f.pairs)
 	case f.seconds < 0.05 || f.seconds > 60:
 		return fmt.Errorf("%w: -seconds %g is out of range", errUsage, f.seconds)
+	case f.attack < 0.05 || f.attack > 120:
+		return fmt.Errorf("%w: -attack-seconds %g is out of range", errUsage, f.attack)
+	case f.shape < 0.2 || f.shape > 120:
+		return fmt.Errorf("%w: -shape-seconds %g is out of range", errUsage, f.shape)
 	case f.conns < 1 || f.conns > 10000 || f.idle < 1 || f.idle > 500_000:
 		return fmt.Errorf("%w: number of connections out of range", errUsage)
 	case f.largeMiB < 1 || f.largeMiB > 1<<14:
@@ -99,7 +109,7 @@ func (f *flags) validate(fs *flag.FlagSet) error {
 		return fmt.Errorf("%w: either -json or -markdown", errUsage)
 	}
 	for _, name := range list(f.cases) {
-		if !slices.Contains(suite.Names(), name) {
+		if name != suite.ShapeGroup && !slices.Contains(suite.Names(), name) {
 			return fmt.Errorf("%w: unknown case %q; there are %s", errUsage, name, strings.Join(suite.Names(), ", "))
 		}
 	}
@@ -115,7 +125,8 @@ func list(s string) []string {
 func (f *flags) options(ctx context.Context, tmp string) (suite.Options, error) {
 	o := suite.Options{
 		Cases: list(f.cases), Pairs: f.pairs, Measure: time.Duration(f.seconds * float64(time.Second)),
-		Conns: f.conns, IdleConns: f.idle, LargeFile: f.largeMiB << 20, Dir: f.dir,
+		Attack: time.Duration(f.attack * float64(time.Second)), Conns: f.conns, IdleConns: f.idle, LargeFile: f.largeMiB << 20, Dir: f.dir,
+		Shape: time.Duration(f.shape * float64(time.Second)), Plot: f.plot,
 	}
 	var err error
 	if o.Self, err = os.Executable(); err != nil {

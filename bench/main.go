@@ -7,9 +7,10 @@
 // disturbed; the ratios suffer less than the figures, and CPU times less than
 // rates.
 //
-//	go run ./bench                              everything
+//	go run ./bench                              everything but limited downloads
 //	go run ./bench -cases 1k,10m -pairs 9       two cases
 //	go run ./bench -servers uring -compare ./old-fserve
+//	go run ./bench -cases shape -plot .         limited downloads
 //	go run ./bench -congestion reno             without BBR's pacing (root)
 //
 // The exit status is 0 if all that was asked for could be measured, 1 if a
@@ -30,6 +31,7 @@ import (
 	"github.com/fserve/fserve/bench/load"
 	"github.com/fserve/fserve/bench/peer"
 	"github.com/fserve/fserve/bench/report"
+	"github.com/fserve/fserve/bench/shape"
 	"github.com/fserve/fserve/bench/suite"
 )
 
@@ -58,6 +60,9 @@ func main() {
 func helper(args []string) (ok bool, err error) {
 	if len(args) > 0 && args[0] == "load" {
 		return true, load.Command(context.Background(), args[1:], os.Stdin, os.Stdout)
+	}
+	if len(args) > 0 && args[0] == suite.ShapeCommand {
+		return true, shape.Command(context.Background(), os.Stdin, os.Stdout)
 	}
 	return peer.Main(args)
 }

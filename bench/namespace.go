@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/bench/proc"
 )
 
 const (
@@ -35,10 +37,12 @@ func inNamespace(ctx context.Context, args []string, stdout, stderr io.Writer) e
 	}
 	cmd := exec.CommandContext(ctx, self, append([]string{namespaceCommand}, args...)...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopDelay
-	err = cmd.Run()
+	if err = proc.Start(cmd); err == nil {
+		err = cmd.Wait()
+	}
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
 		return innerStatus(exit.ExitCode())
 	}

@@ -80,18 +80,28 @@ func openLogFile(path string) (*os.File, error) {
 // Reopen opens the file of OpenAccessLog anew, after it was moved away. Every
 // line goes to the old one or the new one. If the new one cannot be opened the
 // log goes on with the old one. For a log without a file it does nothing.
-func (a *AccessLog) Reopen() error {
+func (a *AccessLog) Reopen() error { return a.reopen("") }
+
+// Move is Reopen with another path, which is also that of later calls of Reopen.
+func (a *AccessLog) Move(path string) error { return a.reopen(path) }
+
+// reopen opens path, or if it is empty the one of before.
+func (a *AccessLog) reopen(path string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.file == nil {
 		return nil
 	}
-	file, err := openLogFile(a.path)
+	if path == "" {
+		path = a.path
+	}
+	file, err := openLogFile(path)
 	if err != nil {
 		return err
 	}
+	a.write() // what has ended before is in the old one
 	old := a.file
-	a.file, a.w = file, file
+	a.file, a.w, a.path = file, file, path
 	if err := old.Close(); err != nil {
 		return fmt.Errorf("access log: %w", err)
 	}
@@ -141,6 +151,11 @@ func (a *AccessLog) run() {
 func (a *AccessLog) flush() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.write()
+}
+
+// write writes what the loops have added, under mu.
+func (a *AccessLog) write() {
 	for _, b := range a.buffers {
 		b.mu.Lock()
 		b.buf, b.back = b.back[:0], b.buf

@@ -45,6 +45,10 @@ func FuzzRequest(f *testing.F) {
 		request("PUT", "/h", fmt.Sprintf("Content-Length: %d", fuzzBody+1)),
 		"GET /f.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /h HTTP/1.0\r\n\r\n",
 		"\r\n" + request("GET", "/../f.txt") + request("GET", "/%2e%2e/f.txt") + request("GET", "/dir/../f.txt"),
+		request("GET", "/list/") + request("HEAD", "/list/?sort=size&page=1", "Accept: application/json") + request("GET", "/f.txt"),
+		request("GET", "/list/a.css", "Accept-Encoding: br, gzip;q=0.5") + request("GET", "/list/a.css", "Accept-Encoding: *;q=0"),
+		request("GET", "/list/a.css", "Accept-Encoding: gzip", "Range: bytes=-0", "If-Range: W/"+etag(20)) +
+			request("GET", "/list/a.css", "Accept-Encoding: gzip", "If-None-Match: *", "Range: bytes=0-1,3-"),
 		request("GET", "/file/f.txt", "Range: bytes=1-2") + request("GET", "/file/../..", "Connection: close"),
 	} {
 		f.Add([]byte(raw))
@@ -78,12 +82,17 @@ func FuzzRequest(f *testing.F) {
 func fuzzServers(f *testing.F) (addrs []string) {
 	root := f.TempDir()
 	for _, d := range []engine.DriverKind{engine.DriverFallback, engine.DriverAuto} {
-		g := serve(f, d, server.Config{Root: root, MaxDrain: fuzzDrain, MaxBody: fuzzBody, Routes: []server.Route{
-			{Prefix: "/h", Handler: echo},
-			{Prefix: "/b", Handler: echo, Blocking: true},
-			{Prefix: "/file/", Handler: serveFile},
-		}})
+		g := serve(f, d, server.Config{
+			Root: root, MaxDrain: fuzzDrain, MaxBody: fuzzBody, Precompressed: true, Listing: true,
+			Routes: []server.Route{
+				{Prefix: "/h", Handler: echo},
+				{Prefix: "/b", Handler: echo, Blocking: true},
+				{Prefix: "/file/", Handler: serveFile},
+			},
+		})
 		g.write("f.txt", hello)
+		g.write("list/a.css", hello)
+		g.write("list/a.css.gz", "gzip")
 		g.write("dir/index.html", "index")
 		g.pattern("big.bin", 24, 100_000)
 		addrs = append(addrs, g.addr)

@@ -276,6 +276,33 @@ func TestProxyProtocolNeedsAListener(t *testing.T) {
 	}
 }
 
+// The header of a proxy is no request: what comes after it must come in the time
+// for a request that has begun with the connection, not within the idle time.
+func TestProxyHeaderThenNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := timeouts()
+		cfg.ProxyProtocol = []string{"127.0.0.1:0"}
+		cfg.Engine.HeaderTimeout = soon
+		g := start(t, d, cfg)
+		g.write("f.txt", hello)
+		const header = "PROXY TCP4 1.2.3.4 5.6.7.8 1000 80\r\n"
+		for _, begun := range []string{"", "GET /f"} {
+			c := g.dial()
+			c.send(header + begun)
+			c.read("GET").want(t, 408)
+			c.wantEnd()
+			c.conn.Close()
+		}
+		// After a request it is the idle time that counts, which is long here.
+		c := g.dial()
+		c.send(header)
+		c.get("/f.txt").want(t, 200, hello)
+		g.wantOpen(1)
+		c.conn.Close()
+		g.wantOpen(0)
+	})
+}
+
 // A peer that never sends its header is closed without an answer.
 func TestProxyHeaderTimeout(t *testing.T) {
 	g := start(t, engine.DriverFallback, server.Config{

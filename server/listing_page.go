@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/fserve/fserve/server/httpfile"
 )
@@ -35,16 +37,17 @@ func (l *listing) json() ([]byte, error) {
 
 // listingData is what the template shows.
 type listingData struct {
-	Title              string
-	Style              template.CSS
-	Crumbs             []crumb
-	Columns            []column
-	Parent             bool
-	Rows               []row
-	Total, Page, Pages int
-	Prev, Next         string // queries, empty: none
-	Partial            bool
-	MostRead           int
+	Title           string
+	Style           template.CSS
+	Crumbs          []crumb
+	Columns         []column
+	Parent          bool
+	Rows            []row
+	Page, Pages     int
+	Total, MostRead string // numbers for people
+	Prev, Next      string // queries, empty: none
+	First, Last     string
+	Partial, Empty  bool
 }
 
 // crumb is a directory on the way to the one that is listed.
@@ -65,11 +68,14 @@ type row struct {
 // html renders the page as a document without scripts.
 func (l *listing) html() ([]byte, error) {
 	d := listingData{
-		Title: "Index of " + l.path, Style: listingStyle, Crumbs: l.crumbs(), Columns: l.columns(),
-		Parent: l.path != "/", Total: l.total, Page: l.view.page, Pages: l.pages,
-		Partial: l.partial, MostRead: maxListed,
+		Title: "Index of " + shown(l.path), Style: listingStyle, Crumbs: l.crumbs(), Columns: l.columns(),
+		Parent: l.path != "/", Total: grouped(l.total), Page: l.view.page, Pages: l.pages,
+		Partial: l.partial, MostRead: grouped(maxListed), Empty: l.total == 0,
 	}
 	d.Prev, d.Next = l.neighbours()
+	first, last := l.view, l.view
+	first.page, last.page = 1, l.pages
+	d.First, d.Last = first.query(), last.query()
 	for i := range l.entries {
 		d.Rows = append(d.Rows, l.entries[i].row())
 	}
@@ -86,7 +92,7 @@ func (l *listing) crumbs() []crumb {
 		}
 		name := l.path[strings.LastIndexByte(l.path[:end], '/')+1 : end]
 		href := string(httpfile.AppendLocation(nil, []byte(l.path[:end+1]), nil))
-		out = append(out, crumb{name, href})
+		out = append(out, crumb{shown(name), href})
 	}
 	return out
 }
@@ -111,11 +117,33 @@ func (l *listing) columns() []column {
 
 func (e *entry) row() row {
 	t := e.utc()
-	r := row{Name: e.name, Href: e.href(), Dir: e.dir, Time: t.Format("2006-01-02 15:04"), Stamp: t.Format(time.RFC3339)}
+	r := row{Name: shown(e.name), Href: e.href(), Dir: e.dir, Time: t.Format("2006-01-02 15:04"), Stamp: t.Format(time.RFC3339)}
 	if !e.dir {
 		r.Size, r.Bytes = humanSize(e.size), strconv.FormatInt(e.size, 10)
 	}
 	return r
+}
+
+// shown returns a name as it may be shown. What orders text in two directions
+// is made visible: with U+202E a name that ends in "txt.exe" would be read as one
+// that ends in "exe.txt". The names themselves need none of them, since each is
+// isolated from its surroundings (bdi).
+func shown(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Bidi_Control, r) {
+			return utf8.RuneError
+		}
+		return r
+	}, name)
+}
+
+// grouped renders a number with its digits in groups of three.
+func grouped(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 // humanSize renders a number of bytes with three digits or four, in binary units.
@@ -144,42 +172,60 @@ var listingCSP = func() string {
 }()
 
 const listingStyle = template.CSS(`
-:root { color-scheme: light dark; --bg: #fbfbfa; --panel: #fff; --text: #1d2125; --soft: #68717a;
-  --line: #e4e6e8; --link: #0b5cad; --hover: #f1f5f9; --dir: #b7791f; }
+:root { color-scheme: light dark; --bg: #f7f8f9; --panel: #fff; --text: #1b2127; --soft: #5f6973;
+  --line: #e3e6e9; --link: #0a58b0; --hover: #f0f5fb; --dir: #4385cf; }
 @media (prefers-color-scheme: dark) {
-  :root { --bg: #131619; --panel: #1a1e22; --text: #e3e6e9; --soft: #929ba4;
-    --line: #2b3036; --link: #78b7f5; --hover: #22272d; --dir: #e0b050; }
+  :root { --bg: #101316; --panel: #171b1f; --text: #e4e7ea; --soft: #98a2ac;
+    --line: #282e34; --link: #84bdf7; --hover: #1f262d; --dir: #6aa5e6; }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 3rem; max-width: 64rem; background: var(--bg); color: var(--text);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
+body { margin: 0 auto; padding: 2.25rem 1.25rem 3rem; max-width: 64rem; background: var(--bg); color: var(--text);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; font-variant-numeric: tabular-nums; }
 a { color: var(--link); text-decoration: none; }
-a:hover { text-decoration: underline; }
-a:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; border-radius: 3px; }
-h1 { margin: 0 0 1rem; font-size: 1.25rem; font-weight: 600; overflow-wrap: anywhere; }
-h1 span { color: var(--soft); font-weight: 400; padding: 0 .35em; }
-.panel { background: var(--panel); border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
+a:hover bdi, h1 a:hover, nav a:hover, th a:hover { text-decoration: underline; text-underline-offset: .15em; }
+a:focus-visible { outline: 2px solid var(--link); outline-offset: -2px; border-radius: 5px; }
+header, footer { display: flex; flex-wrap: wrap; align-items: baseline; gap: .35rem 1.5rem; padding: 0 .25rem; }
+header { margin-bottom: .9rem; }
+h1 { margin: 0; font-size: 1.2rem; font-weight: 600; line-height: 1.35; overflow-wrap: anywhere; }
+h1 a { color: var(--soft); font-weight: 400; }
+h1 a:last-child { color: var(--text); font-weight: 600; }
+h1 span { color: var(--soft); font-weight: 400; padding: 0 .35em; opacity: .6; }
+main { background: var(--panel); border: 1px solid var(--line); border-radius: 10px; overflow: clip; }
 table { width: 100%; border-collapse: collapse; }
-th { text-align: left; font-weight: 600; font-size: .8rem; border-bottom: 1px solid var(--line); }
-th a { display: block; padding: .6rem 1rem; color: var(--soft); }
-th[aria-sort] a { color: var(--text); }
+th { position: sticky; top: 0; padding: 0; text-align: left; font-size: .8rem; font-weight: 500;
+  background: var(--panel); box-shadow: inset 0 -1px var(--line); }
+th a { display: block; padding: .65rem 1rem; color: var(--soft); }
+th[aria-sort] a { color: var(--text); font-weight: 600; }
 th[aria-sort=ascending] a::after { content: " \2191"; }
 th[aria-sort=descending] a::after { content: " \2193"; }
-td { padding: .45rem 1rem; border-top: 1px solid var(--line); }
+td { padding: 0; border-top: 1px solid var(--line); vertical-align: top; }
 tbody tr:first-child td { border-top: 0; }
 tbody tr:hover { background: var(--hover); }
-td.name { overflow-wrap: anywhere; }
-.size, .time { white-space: nowrap; text-align: right; }
-td.size, td.time { color: var(--soft); font-variant-numeric: tabular-nums; }
-svg { width: 1em; height: 1em; margin-right: .55em; vertical-align: -.12em; fill: var(--soft); }
-svg.dir { fill: var(--dir); }
-.none { padding: 2rem 1rem; text-align: center; color: var(--soft); }
-footer { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; padding: .9rem .25rem; color: var(--soft); font-size: .85rem; }
-footer nav { margin-left: auto; display: flex; gap: 1rem; }
+.name a { display: block; overflow-wrap: anywhere; }
+td.name a { padding: .45rem 1rem .45rem 2.7rem; text-indent: -1.7rem; color: var(--text); }
+tr:hover td.name a { color: var(--link); }
+.size, .time { white-space: nowrap; text-align: right; width: 1%; }
+td.size, td.time { padding: .45rem 1rem; color: var(--soft); }
+svg { width: 1rem; height: 1rem; margin-right: .7rem; vertical-align: -.18em; fill: var(--soft); opacity: .8; }
+svg[hidden] { display: none; }
+svg.dir { fill: var(--dir); opacity: 1; }
+.none { margin: 0; padding: 2.5rem 1rem; text-align: center; color: var(--soft); border-top: 1px solid var(--line); }
+.none:only-child { border: 0; }
+footer { padding-top: .9rem; color: var(--soft); font-size: .87rem; }
+nav { margin-left: auto; display: flex; gap: 1.1rem; font-size: .87rem; color: var(--soft); }
 @media (max-width: 40rem) {
   body { padding: 1.25rem .75rem 2rem; }
-  .time { display: none; }
-  td, th a { padding-left: .75rem; padding-right: .75rem; }
+  tr { display: grid; grid-template-columns: 1fr auto; border-top: 1px solid var(--line); }
+  tbody tr:first-child, thead tr { border-top: 0; }
+  thead tr { grid-template-columns: 1fr auto auto; position: sticky; top: 0; background: var(--panel); box-shadow: inset 0 -1px var(--line); }
+  th { position: static; width: auto; background: none; box-shadow: none; }
+  td { border: 0; }
+  th a, td.size { padding-left: .75rem; padding-right: .75rem; }
+  td.size { width: auto; padding: .55rem .75rem 0; }
+  td.name a { padding: .55rem 0 .55rem 2.45rem; }
+  td.time { grid-column: 1 / 3; width: auto; padding: 0 .75rem .55rem 2.45rem; text-align: left; font-size: .82rem; line-height: 1.2; }
+  tr:has(time) td.name a { padding-bottom: .15rem; }
+  .up .size, .up .time { display: none; }
 }
 `)
 
@@ -197,25 +243,28 @@ var listingTemplate = template.Must(template.New("listing").Parse(`<!DOCTYPE htm
 <body>
 <svg hidden><symbol id="d" viewBox="0 0 16 16"><path d="M1 3a1 1 0 0 1 1-1h3.6a1 1 0 0 1 .7.3L7.6 3.6H14a1 1 0 0 1 1 1V13a1 1 0 0 1-1 1H2a1 1 0 0 1-1-1z"/></symbol>
 <symbol id="f" viewBox="0 0 16 16"><path d="M4 1a1 1 0 0 0-1 1v12a1 1 0 0 0 1 1h8a1 1 0 0 0 1-1V5.5L8.5 1zm.2 1.2h3.6V6.2h4v7.6H4.2z"/></symbol></svg>
-<h1>{{range $i, $c := .Crumbs}}{{if $i}}<span>/</span>{{end}}<a href="{{$c.Href}}">{{$c.Name}}</a>{{end}}</h1>
-<main class="panel">
+<header>
+<h1>{{range $i, $c := .Crumbs}}{{if $i}}<span>/</span>{{end}}<a href="{{$c.Href}}"><bdi>{{$c.Name}}</bdi></a>{{end}}</h1>
+{{template "pages" .}}</header>
+<main>
 <table>
 <thead><tr>
 {{- range .Columns}}<th scope="col" class="{{.Class}}"{{if .Sort}} aria-sort="{{.Sort}}"{{end}}><a href="{{.Href}}">{{.Name}}</a></th>{{end -}}
 </tr></thead>
 <tbody>
-{{if .Parent}}<tr><td class="name"><svg class="dir"><use href="#d"/></svg><a href="../">..</a></td><td class="size"></td><td class="time"></td></tr>
-{{end}}{{range .Rows}}<tr><td class="name">{{if .Dir}}<svg class="dir"><use href="#d"/></svg>{{else}}<svg><use href="#f"/></svg>{{end}}<a href="{{.Href}}">{{.Name}}{{if .Dir}}/{{end}}</a></td><td class="size"{{if .Bytes}} title="{{.Bytes}} bytes"{{end}}>{{.Size}}</td><td class="time"><time datetime="{{.Stamp}}">{{.Time}}</time></td></tr>
+{{if .Parent}}<tr class="up"><td class="name"><a href="../"><svg class="dir" aria-hidden="true"><use href="#d"/></svg><bdi>..</bdi></a></td><td class="size"></td><td class="time"></td></tr>
+{{end}}{{range .Rows}}<tr><td class="name"><a href="{{.Href}}">{{if .Dir}}<svg class="dir" aria-hidden="true"><use href="#d"/></svg>{{else}}<svg aria-hidden="true"><use href="#f"/></svg>{{end}}<bdi>{{.Name}}</bdi>{{if .Dir}}/{{end}}</a></td><td class="size"{{if .Bytes}} title="{{.Bytes}} bytes"{{end}}>{{.Size}}</td><td class="time"><time datetime="{{.Stamp}}">{{.Time}}</time></td></tr>
 {{end}}</tbody>
 </table>
-{{if not .Total}}<p class="none">This directory is empty.</p>{{end}}
+{{if .Empty}}<p class="none">This directory is empty.</p>{{end}}
 </main>
 <footer>
-<span>{{.Total}} {{if eq .Total 1}}entry{{else}}entries{{end}}</span>
+<span>{{.Total}} {{if eq .Total "1"}}entry{{else}}entries{{end}}</span>
 {{- if .Partial}}<span>Not all: listing stops after {{.MostRead}} names.</span>{{end}}
-{{- if gt .Pages 1}}<span>Page {{.Page}} of {{.Pages}}</span>
-<nav>{{if .Prev}}<a rel="prev" href="{{.Prev}}">Previous</a>{{end}}{{if .Next}}<a rel="next" href="{{.Next}}">Next</a>{{end}}</nav>{{end}}
-</footer>
+{{template "pages" .}}</footer>
 </body>
 </html>
-`))
+{{define "pages"}}{{if gt .Pages 1}}<nav aria-label="Pages">
+{{- if .Prev}}<a href="{{.First}}">First</a><a rel="prev" href="{{.Prev}}">Previous</a>{{end}}<span>Page {{.Page}} of {{.Pages}}</span>
+{{- if .Next}}<a rel="next" href="{{.Next}}">Next</a><a href="{{.Last}}">Last</a>{{end}}</nav>
+{{end}}{{end}}`))

@@ -163,7 +163,7 @@ func TestListingByAccept(t *testing.T) {
 }
 
 var (
-	rowLink   = regexp.MustCompile(`<td class="name">.*?<a href="([^"]*)">([^<]*)</a></td><td class="size"[^>]*>([^<]*)</td><td class="time">(?:<time datetime="[^"]*">([^<]*)</time>)?</td>`)
+	rowLink   = regexp.MustCompile(`<td class="name"><a href="([^"]*)">.*?<bdi>([^<]*)</bdi>/?</a></td><td class="size"[^>]*>([^<]*)</td><td class="time">(?:<time datetime="[^"]*">([^<]*)</time>)?</td>`)
 	styleText = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
 )
 
@@ -223,7 +223,7 @@ func TestListingHTML(t *testing.T) {
 			}
 		}
 		for _, want := range []string{
-			`<a href="/">root</a><span>/</span><a href="/s%20p/">s p</a><span>/</span><a href="/s%20p/%3Ci%3E/">&lt;i&gt;</a>`,
+			`<a href="/"><bdi>root</bdi></a><span>/</span><a href="/s%20p/"><bdi>s p</bdi></a><span>/</span><a href="/s%20p/%3Ci%3E/"><bdi>&lt;i&gt;</bdi></a>`,
 			`<title>Index of /s p/&lt;i&gt;/</title>`, "prefers-color-scheme: dark", `aria-sort="ascending"><a href="?sort=name&amp;order=desc">`,
 			`<a href="?sort=size&amp;order=desc">`, `<a href="?sort=time&amp;order=desc">`, "19 entries",
 		} {
@@ -240,6 +240,37 @@ func TestListingHTML(t *testing.T) {
 			t.Errorf("the policy %s does not let the page's style be used", csp)
 		}
 	})
+}
+
+// What is beside the rows is small, and what would reorder a name is visible.
+func TestListingPageIsSmallAndHonest(t *testing.T) {
+	const overhead = 8 << 10 // bytes
+	g := start(t, engine.DriverFallback, server.Config{Listing: true})
+	g.write("empty/x", "")
+	if err := os.Remove(filepath.Join(g.root, "empty", "x")); err != nil {
+		t.Fatal(err)
+	}
+	for i, mark := range []string{"\u200e", "\u200f", "\u202a", "\u202e", "\u2066", "\u2069", "\u061c"} {
+		g.write(fmt.Sprintf("%d%stxt.exe", i, mark), "")
+	}
+	g.write("\u05d0 \u200d.txt", "") // written from right to left, with a joiner: nothing is wrong with it
+	r := g.once(http.MethodGet, "/empty/")
+	r.want(t, 200)
+	if !strings.Contains(string(r.body), "This directory is empty.") || len(r.body) > overhead {
+		t.Errorf("an empty directory: %d bytes, at most %d wanted: %.4000s", len(r.body), overhead, r.body)
+	}
+	page := string(g.once(http.MethodGet, "/").body)
+	if n := strings.Count(page, "\ufffdtxt.exe</bdi>"); n != 7 {
+		t.Errorf("%d names with a visible mark, want 7", n)
+	}
+	if !strings.Contains(page, "<bdi>\u05d0 \u200d.txt</bdi>") {
+		t.Error("a name without marks is not shown as it is")
+	}
+	for _, row := range rowLink.FindAllStringSubmatch(page, -1) {
+		if !strings.HasSuffix(row[1], "/") { // the reference still has the true name
+			g.once(http.MethodGet, "/"+strings.TrimPrefix(html.UnescapeString(row[1]), "./")).want(t, 200)
+		}
+	}
 }
 
 func TestListingSizes(t *testing.T) {
@@ -345,7 +376,7 @@ func TestListingPages(t *testing.T) {
 		if prev, next := link(r, "prev"), link(r, "next"); prev != "/?sort=name&order=asc" || next != "/?sort=name&order=asc&page=3" {
 			t.Errorf("page 2 is between %q and %q", prev, next)
 		}
-		for _, want := range []string{`<a rel="prev" href="?sort=name&amp;order=asc">`, `<a rel="next" href="?sort=name&amp;order=asc&amp;page=3">`, "Page 2 of 3", "2500 entries"} {
+		for _, want := range []string{`<a rel="prev" href="?sort=name&amp;order=asc">`, `<a rel="next" href="?sort=name&amp;order=asc&amp;page=3">`, `<a href="?sort=name&amp;order=asc">First</a>`, `<a href="?sort=name&amp;order=asc&amp;page=3">Last</a>`, "Page 2 of 3", "2,500 entries"} {
 			if !strings.Contains(string(r.body), want) {
 				t.Errorf("page 2 has no %s", want)
 			}

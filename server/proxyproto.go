@@ -133,6 +133,7 @@ func (s *session) proxyHeader(c *engine.Conn, p []byte) int {
 		peer = client
 	}
 	c.SetRemoteAddr(peer)
+	c.Preface() // as nginx counts: the time for a request has begun with the connection
 	return n
 }
 

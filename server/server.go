@@ -101,7 +101,8 @@ type Server struct {
 	routes []Route   // longest prefix first
 	tls    *tlsFront // nil: no TLS listeners
 	// proxied tells by index of Config.Listen who expects a PROXY header; nil: nobody.
-	proxied []bool
+	proxied  []bool
+	sessions sessionSet
 
 	headers  *headerRules // nil: none
 	pages    errorPages   // nil: none

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fserve/fserve/bench/sock"
 )
 
 // Mode is a shape of load.
@@ -30,6 +32,9 @@ const (
 	// Mixed: requests at a fixed rate on keep-alive connections beside long
 	// downloads, until the downloads are complete.
 	Mixed Mode = "mixed"
+	// Trickle: requests at a fixed rate on keep-alive connections beside others
+	// that each send a byte a second of a head that never ends.
+	Trickle Mode = "trickle"
 	// Hold: keep-alive connections that made one request each and then stay
 	// idle, until standard input ends.
 	Hold Mode = "hold"
@@ -46,6 +51,13 @@ type Config struct {
 	// RangeOf > 0 asks for ranges of BodyLen bytes at random multiples of
 	// BodyLen below RangeOf, the length of the file in bytes.
 	RangeOf int64
+
+	// Parts > 1 asks for so many ranges of PartLen bytes in each request,
+	// anywhere in [RangeFrom, RangeOf). A response then has the same length every
+	// time, which is BodyLen, if all positions have the same number of digits.
+	Parts     int
+	PartLen   int64
+	RangeFrom int64
 
 	Warm    time.Duration // load before the measurement
 	Measure time.Duration // measurement; see MaxTime for its upper bound
@@ -67,16 +79,21 @@ type Config struct {
 	// Limit > 0 ends the measurement after so many responses.
 	Limit int64
 
+	Rate float64 // modes Mixed and Trickle: requests a second over all connections
+
 	// Mode Mixed only.
-	Rate        float64  // requests a second over all connections
 	Downloads   []string // paths, one connection each
 	DownloadLen int64    // their length in bytes
+
+	// Mode Trickle only.
+	Slow int           // connections that trickle; 0: the requests alone
+	Ramp time.Duration // over which they are opened, before the measurement
 }
 
 // MaxTime returns how long a run takes at most, unless the system is in the
 // way: a measurement without any response goes on for a while, and one of mode
 // Mixed ends early.
-func (c *Config) MaxTime() time.Duration { return c.Warm + patience*c.Measure }
+func (c *Config) MaxTime() time.Duration { return c.Warm + c.Ramp + patience*c.Measure }
 
 // pause returns how long to wait for events when nothing is to be done before
 // the given time has passed.
@@ -89,19 +106,24 @@ func (c *Config) pause(left time.Duration) time.Duration {
 
 // bind declares the command line of the load generator.
 func (c *Config) bind(fs *flag.FlagSet) {
-	fs.StringVar((*string)(&c.Mode), "mode", string(Closed), "closed, reconnect, mixed or hold")
+	fs.StringVar((*string)(&c.Mode), "mode", string(Closed), "closed, reconnect, mixed, trickle or hold")
 	fs.StringVar(&c.Addr, "addr", "", "`address:port` of the server")
 	fs.StringVar(&c.Path, "path", "/", "target of the requests")
 	fs.IntVar(&c.Conns, "conns", 64, "connections")
 	fs.Int64Var(&c.BodyLen, "body", 0, "Content-Length expected, in `bytes`")
 	fs.Int64Var(&c.RangeOf, "range-of", 0, "ask for random ranges of a file of so many `bytes`")
+	fs.IntVar(&c.Parts, "parts", 0, "ask for so many ranges at once")
+	fs.Int64Var(&c.PartLen, "part-len", 0, "length of each in `bytes`")
+	fs.Int64Var(&c.RangeFrom, "range-from", 0, "position in `bytes` below which none of them begins")
 	fs.DurationVar(&c.Warm, "warm", 200*time.Millisecond, "load before the measurement")
 	fs.DurationVar(&c.Measure, "measure", 2*time.Second, "length of the measurement")
 	fs.IntVar(&c.Core, "core", 0, "core of the server")
 	fs.IntVar(&c.Sources, "sources", 0, "number of source addresses")
 	fs.BoolVar(&c.Spin, "spin", false, "poll instead of sleeping")
 	fs.Int64Var(&c.Limit, "limit", 0, "end after so many responses")
-	fs.Float64Var(&c.Rate, "rate", 0, "mixed: requests a second")
+	fs.Float64Var(&c.Rate, "rate", 0, "mixed, trickle: requests a second")
+	fs.IntVar(&c.Slow, "slow", 0, "trickle: connections that send a byte a second")
+	fs.DurationVar(&c.Ramp, "ramp", 0, "trickle: time over which they are opened")
 	fs.Int64Var(&c.DownloadLen, "download-body", 0, "mixed: length of each download in `bytes`")
 	fs.Func("download", "mixed: `path` to download; may be repeated", func(s string) error {
 		c.Downloads = append(c.Downloads, s)
@@ -121,6 +143,8 @@ func (c Config) Args() []string {
 		fmt.Sprint("-conns=", c.Conns), fmt.Sprint("-body=", c.BodyLen), fmt.Sprint("-range-of=", c.RangeOf),
 		fmt.Sprint("-warm=", c.Warm), fmt.Sprint("-measure=", c.Measure), fmt.Sprint("-sources=", c.Sources), fmt.Sprint("-core=", c.Core),
 		fmt.Sprint("-spin=", c.Spin), fmt.Sprint("-limit=", c.Limit), fmt.Sprint("-rate=", c.Rate), fmt.Sprint("-download-body=", c.DownloadLen),
+		fmt.Sprint("-parts=", c.Parts), fmt.Sprint("-part-len=", c.PartLen), fmt.Sprint("-range-from=", c.RangeFrom),
+		fmt.Sprint("-slow=", c.Slow), fmt.Sprint("-ramp=", c.Ramp),
 	}
 	for _, d := range c.Downloads {
 		a = append(a, "-download="+d)
@@ -155,9 +179,11 @@ func (c *Config) validate() error {
 		return fmt.Errorf("connections: %d is out of range", c.Conns)
 	case c.BodyLen < 1:
 		return fmt.Errorf("body: %d bytes is out of range", c.BodyLen)
-	case c.RangeOf != 0 && c.RangeOf < c.BodyLen:
+	case c.Parts > 1 && (c.PartLen < 1 || c.RangeFrom < 0 || c.RangeOf-c.RangeFrom < c.partsSpan()):
+		return fmt.Errorf("%d ranges of %d bytes do not fit between %d and %d", c.Parts, c.PartLen, c.RangeFrom, c.RangeOf)
+	case c.Parts <= 1 && c.RangeOf != 0 && c.RangeOf < c.BodyLen:
 		return fmt.Errorf("ranges of %d bytes do not fit into %d", c.BodyLen, c.RangeOf)
-	case c.Sources < 0 || c.Sources > maxSources:
+	case c.Sources < 0 || c.Sources > sock.MaxSources:
 		return fmt.Errorf("sources: %d is out of range", c.Sources)
 	}
 	switch c.Mode {
@@ -166,6 +192,11 @@ func (c *Config) validate() error {
 	case Mixed:
 		if c.Rate <= 0 || len(c.Downloads) == 0 || c.DownloadLen < 1 {
 			return errors.New("mixed load needs a rate, downloads and their length")
+		}
+		return nil
+	case Trickle:
+		if c.Rate <= 0 || c.Slow < 0 {
+			return errors.New("trickling load needs a rate, and no negative number of connections")
 		}
 		return nil
 	}
@@ -188,4 +219,8 @@ type Result struct {
 
 	// Mode Mixed: Bytes and Seconds are those of the downloads.
 	Completed int // downloads that came to their end
+
+	// Mode Trickle, while the slow connections stood:
+	ServerRSS int64 // resident memory of Config.Pids in bytes, the most that was seen
+	Cut       int64 // slow connections that the server ended, each of which was opened anew
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"syscall"
 
+	"github.com/fserve/fserve/bench/sock"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -44,6 +45,9 @@ func newTarget(c *Config, path string, bodyLen int64) *target {
 		extra = "Connection: close\r\n"
 	}
 	switch {
+	case c.Parts > 1:
+		t.status = http.StatusPartialContent
+		t.requests = c.partRequests(path, extra)
 	case c.RangeOf > 0:
 		t.status = http.StatusPartialContent
 		rng := rand.New(rand.NewPCG(1, 2)) // the same ranges for every server
@@ -204,7 +208,7 @@ func slowHead(c *conn, b []byte) error {
 func (r *receiver) body(c *conn) error {
 	for budget := r.turn; c.left > 0 && budget > 0; {
 		ask := min(c.left, budget)
-		n, e := discard(c.fd, ask)
+		n, e := sock.Discard(c.fd, ask)
 		if e == syscall.EAGAIN {
 			return nil
 		}

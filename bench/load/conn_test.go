@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/fserve/fserve/bench/sock"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -20,11 +21,11 @@ func pair(t *testing.T, tg *target) (*conn, net.Conn) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	e, err := newEndpoint(ln.Addr().String(), 0)
+	e, err := sock.NewEndpoint(ln.Addr().String(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fd, err := e.connect()
+	fd, err := e.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/bench/sock"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -39,7 +40,7 @@ func runHold(ctx context.Context, c Config, held func(Result) error) (Result, er
 	if err := RaiseFiles(c.Conns); err != nil {
 		return Result{}, err
 	}
-	to, err := newEndpoint(c.Addr, c.Sources)
+	to, err := sock.NewEndpoint(c.Addr, c.Sources)
 	if err != nil {
 		return Result{}, err
 	}
@@ -58,7 +59,7 @@ func runHold(ctx context.Context, c Config, held func(Result) error) (Result, er
 // holder is the set of idle connections.
 type holder struct {
 	*receiver
-	to  endpoint
+	to  sock.Endpoint
 	t   *target
 	fds []int32
 }
@@ -71,7 +72,7 @@ func (h *holder) close() {
 
 // open makes one connection and one request on it.
 func (h *holder) open(ctx context.Context) error {
-	fd, err := h.to.connect()
+	fd, err := h.to.Connect()
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/bench/sock"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -23,8 +24,8 @@ const (
 // mixed makes requests at a fixed rate beside downloads.
 type mixed struct {
 	Config
-	to        endpoint
-	ep        *epoll
+	to        sock.Endpoint
+	ep        *sock.Epoll
 	m         *meter
 	small     *receiver
 	large     *receiver
@@ -36,19 +37,9 @@ type mixed struct {
 
 // runMixed warms the small path up, then starts the downloads and the clock.
 func runMixed(ctx context.Context, c Config) (Result, error) {
-	to, err := newEndpoint(c.Addr, c.Sources)
+	x, err := newMixed(c)
 	if err != nil {
 		return Result{}, err
-	}
-	ep, err := newEpoll()
-	if err != nil {
-		return Result{}, err
-	}
-	// Sleeps end when they should, not up to 50 µs later.
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	x := &mixed{
-		Config: c, to: to, ep: ep, m: newMeter(&c),
-		small: newReceiver(math.MaxInt64), large: newReceiver(downloadTurn),
 	}
 	defer x.close()
 	if err := x.open(); err != nil {
@@ -60,11 +51,28 @@ func runMixed(ctx context.Context, c Config) (Result, error) {
 	return x.measure(ctx)
 }
 
+func newMixed(c Config) (*mixed, error) {
+	to, err := sock.NewEndpoint(c.Addr, c.Sources)
+	if err != nil {
+		return nil, err
+	}
+	ep, err := sock.NewEpoll()
+	if err != nil {
+		return nil, err
+	}
+	// Sleeps end when they should, not up to 50 µs later.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	return &mixed{
+		Config: c, to: to, ep: ep, m: newMeter(&c),
+		small: newReceiver(math.MaxInt64), large: newReceiver(downloadTurn),
+	}, nil
+}
+
 func (x *mixed) close() {
 	for i := range x.conns {
 		sys.Close(x.conns[i].fd)
 	}
-	x.ep.close()
+	x.ep.Close()
 }
 
 // open connects all connections.
@@ -84,7 +92,7 @@ func (x *mixed) open() error {
 }
 
 func (x *mixed) add(t *target) error {
-	fd, err := x.to.connect()
+	fd, err := x.to.Connect()
 	if err != nil {
 		return err
 	}
@@ -92,7 +100,7 @@ func (x *mixed) add(t *target) error {
 	if err := waitFor(context.Background(), &conn{fd: fd, state: connecting}); err != nil {
 		return err
 	}
-	return x.ep.add(fd, len(x.conns)-1, level)
+	return x.ep.Add(fd, len(x.conns)-1, level)
 }
 
 // warm makes one request on each connection for requests.
@@ -162,7 +170,7 @@ func (x *mixed) request(now int64) error {
 // turn waits for events and handles one batch, requests before downloads. It returns
 // the number of events.
 func (x *mixed) turn(timeout time.Duration) (int, error) {
-	events, err := x.ep.wait(timeout)
+	events, err := x.ep.Wait(timeout)
 	if err != nil {
 		return 0, err
 	}

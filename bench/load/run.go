@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/bench/sock"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -38,6 +39,8 @@ func Run(ctx context.Context, c Config, held func(Result) error) (Result, error)
 		return runHold(ctx, c, held)
 	case Mixed:
 		return runMixed(ctx, c)
+	case Trickle:
+		return runTrickle(ctx, c)
 	}
 	l, err := newLoop(c)
 	if err != nil {
@@ -52,17 +55,17 @@ type loop struct {
 	Config
 	rx    *receiver
 	m     *meter
-	to    endpoint
-	ep    *epoll
+	to    sock.Endpoint
+	ep    *sock.Epoll
 	conns []conn
 }
 
 func newLoop(c Config) (*loop, error) {
-	to, err := newEndpoint(c.Addr, c.Sources)
+	to, err := sock.NewEndpoint(c.Addr, c.Sources)
 	if err != nil {
 		return nil, err
 	}
-	p, err := newEpoll()
+	p, err := sock.NewEpoll()
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +85,7 @@ func (l *loop) close() {
 			sys.Close(l.conns[i].fd)
 		}
 	}
-	l.ep.close()
+	l.ep.Close()
 }
 
 // run opens the connections, warms up and measures.
@@ -117,7 +120,7 @@ func (l *loop) run(ctx context.Context) (Result, error) {
 // responses are counted.
 func (l *loop) turns(ctx context.Context, end, limit int64) error {
 	for now := sys.Nanotime(); now < end && l.m.requests < limit; {
-		events, err := l.ep.wait(l.pause(time.Duration(end - now)))
+		events, err := l.ep.Wait(l.pause(time.Duration(end - now)))
 		if err != nil {
 			return err
 		}
@@ -137,7 +140,7 @@ func (l *loop) turns(ctx context.Context, end, limit int64) error {
 // open connects connection i and sends its first request.
 func (l *loop) open(i int, now int64) error {
 	c := &l.conns[i]
-	fd, err := l.to.connect()
+	fd, err := l.to.Connect()
 	if err != nil {
 		return err
 	}
@@ -150,7 +153,7 @@ func (l *loop) open(i int, now int64) error {
 	if c.state == connecting {
 		events |= unix.EPOLLOUT
 	}
-	return l.ep.add(fd, i, events)
+	return l.ep.Add(fd, i, events)
 }
 
 // ready handles an event of a connection.
@@ -180,7 +183,7 @@ func (l *loop) ready(ev *unix.EpollEvent) error {
 // connection lingers on its side as it would with real clients.
 func (l *loop) finish(i int) error {
 	c := &l.conns[i]
-	n, e := discard(c.fd, math.MaxInt32)
+	n, e := sock.Discard(c.fd, math.MaxInt32)
 	switch {
 	case e == syscall.EAGAIN:
 		return nil

@@ -223,6 +223,7 @@ func TestArgs(t *testing.T) {
 		Mode: Mixed, Addr: "127.0.0.1:80", Path: "/a", Conns: 7, BodyLen: 9, RangeOf: 100,
 		Warm: time.Millisecond, Measure: 3 * time.Second, Pids: []int{1, 22}, Sources: 4, Core: 1, Spin: true, Limit: 12,
 		Rate: 2.5, Downloads: []string{"/x", "/y"}, DownloadLen: 11,
+		Parts: 2, PartLen: 5, RangeFrom: 10, Slow: 6, Ramp: time.Second,
 	}
 	v := reflect.ValueOf(want)
 	for i := range v.NumField() {

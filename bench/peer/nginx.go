@@ -79,6 +79,7 @@ http {
 	server {
 		listen %[4]s;
 		root %[6]s;
+		limit_rate %[7]d;
 	}
 %[5]s}
 `
@@ -106,7 +107,7 @@ func nginxCommand(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
 		user = "user root;\n" // the files lie below a directory of root
 	}
 	const spare = 64 // descriptors beside those of connections
-	text := fmt.Sprintf(nginxConfig, user, site.Conns+spare, dir, plain, threads, site.Root)
+	text := fmt.Sprintf(nginxConfig, user, site.Conns+spare, dir, plain, threads, site.Root, site.NginxRate)
 	conf := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -54,6 +55,11 @@ type Site struct {
 	CPU     int    // core of the servers
 	Conns   int    // connections that must fit
 
+	// What limits traffic.
+	FserveArgs []string // further arguments of fserve
+	NginxRate  int64    // limit_rate of nginx, in bytes per second; 0: none
+	Admin      bool     // fserve has an admin listener
+
 	// What the floor needs to know, since it does not look at requests.
 	Path  string // the one path that is asked for
 	Close bool   // connections end after each response
@@ -62,7 +68,8 @@ type Site struct {
 // Server is a running server.
 type Server struct {
 	Spec
-	Addr string // "127.0.0.1:port"
+	Addr  string // "127.0.0.1:port"
+	Admin string // likewise, of the admin listener; empty: there is none
 
 	pid  int
 	log  string
@@ -88,11 +95,18 @@ func start(ctx context.Context, spec Spec, site Site) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	admin := ""
+	if site.Admin && spec.Kind == Fserve {
+		if admin, err = freeAddr(); err != nil {
+			return nil, err
+		}
+		site.FserveArgs = append(slices.Clone(site.FserveArgs), "--admin", admin)
+	}
 	cmd, err := command(spec, site, dir, addr)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Spec: spec, Addr: addr, log: filepath.Join(dir, "log"), done: make(chan struct{})}
+	s := &Server{Spec: spec, Addr: addr, Admin: admin, log: filepath.Join(dir, "log"), done: make(chan struct{})}
 	log, err := os.Create(s.log)
 	if err != nil {
 		return nil, err
@@ -119,7 +133,7 @@ func command(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
 	switch spec.Kind {
 	case Fserve:
 		args := []string{"--root", site.Root, "--listen", addr, "--workers", "1", "--access-log", "off"}
-		return exec.Command(spec.Binary, append(args, spec.Args...)...), nil
+		return exec.Command(spec.Binary, slices.Concat(args, site.FserveArgs, spec.Args)...), nil
 	case Nginx, NginxAIO:
 		return nginxCommand(spec, site, dir, addr)
 	case FastHTTP, NetHTTP:

@@ -58,7 +58,20 @@ var cases = []*testCase{
 	latency(),
 	idle(),
 	ranges(),
+	multiparts(),
 	reconnect(),
+	slowloris(),
+	each("shape-one", "one connection with a limit of 1 MiB/s", "1MiB/s", mib, 1),
+	each("shape-fast", "one connection with a limit of 100 MiB/s", "100MiB/s", 100*mib, 1),
+	each("shape-100", "100 connections with a limit of 1 MiB/s each", "1MiB/s", mib, 100),
+	each("shape-10k", "10,000 connections with a limit of 50 KB/s each", "50KB/s", 50_000, 10_000),
+	clientLimit(),
+	globalLimit(),
+	weights(),
+	busyAmongIdle(),
+	probeBeside(),
+	retune(),
+	costs(),
 	cold(),
 }
 
@@ -71,8 +84,15 @@ func Names() []string {
 	return names
 }
 
+// Usual returns the names of the cases that are measured if none are named: all but
+// those of ShapeGroup, which take long.
+func Usual() []string {
+	return slices.DeleteFunc(Names(), func(name string) bool { return strings.HasPrefix(name, ShapeGroup+"-") })
+}
+
 // selectCases returns the named cases, in the order in which they run.
 func selectCases(names []string) ([]*testCase, error) {
+	names = expand(names)
 	for _, n := range names {
 		if !slices.Contains(Names(), n) {
 			return nil, fmt.Errorf("unknown case %q; there are %s", n, strings.Join(Names(), ", "))

@@ -16,6 +16,7 @@ import (
 	"github.com/fserve/fserve/bench/peer"
 	"github.com/fserve/fserve/bench/proc"
 	"github.com/fserve/fserve/bench/report"
+	"github.com/fserve/fserve/bench/shape"
 )
 
 // ErrFailed means that at least one server could not be started, sent
@@ -41,8 +42,12 @@ type Options struct {
 	Pairs     int           // rounds
 	Measure   time.Duration // length of each measurement
 	Conns     int           // connections of the throughput cases
-	IdleConns int           // connections of the case "idle"
-	LargeFile int64         // size of the files of "range" and "cold", in bytes
+	IdleConns int           // connections of the case "idle", and slow ones of "slowloris"
+	Attack    time.Duration // how long that of "slowloris" builds up, and then is measured
+	LargeFile int64         // size of the files of "range", "multipart" and "cold", in bytes
+
+	Shape time.Duration // length of a measurement of limited downloads
+	Plot  string        // directory for plots of those; empty: none
 
 	Dir       string // where temporary files go; must hold 4 GiB for "cold"
 	Self      string // path of this program
@@ -59,7 +64,8 @@ type runner struct {
 	root    string // files that are served
 	scratch string // configurations and logs
 	verify  *verifier
-	others  []float64 // of each run of this case, the part of the core that others used
+	others  []float64                 // of each run of this case, the part of the core that others used
+	traces  map[string][]shape.Series // by case
 }
 
 // Run measures the cases one after the other and hands each to emit when it is
@@ -97,6 +103,9 @@ func Run(ctx context.Context, o Options, emit func(report.Case) error) error {
 		if err := emit(res); err != nil {
 			return err
 		}
+	}
+	if err := r.plots(); err != nil {
+		return err
 	}
 	if failed {
 		return ErrFailed

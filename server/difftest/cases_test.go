@@ -11,7 +11,7 @@ import (
 func allRequests() []request {
 	var all []request
 	for _, group := range [][]request{
-		methodCases(), pathCases(), rangeCases(), conditionalCases(), ifRangeCases(),
+		methodCases(), pathCases(), rangeCases(), conditionalCases(), ifRangeCases(), codingCases(),
 		versionCases(), hygieneCases(), framingCases(), bodyCases(), pipelineCases(), limitCases(),
 	} {
 		all = append(all, group...)

@@ -1,6 +1,7 @@
 package difftest
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -17,8 +18,12 @@ import (
 // so that a build that ought to compare does not pass without having done so.
 const requireNginxEnv = "FSERVE_REQUIRE_NGINX"
 
-// nginxConfig is nginx as it comes, as far as answers go: the types are those
-// of its mime.types that the site needs.
+// sidecarModule is the one part of nginx that is not in every build of it and
+// that the comparison needs. Debian's packages have it, nginx-light too.
+const sidecarModule = "http_gzip_static_module"
+
+// nginxConfig is nginx as it comes, as far as answers go, with sidecars: the
+// types are those of its mime.types that the site needs.
 const nginxConfig = `daemon off;
 %[1]sworker_processes 1;
 pid %[2]s/pid;
@@ -35,11 +40,16 @@ http {
 	types {
 		text/html html;
 		text/plain txt;
+		text/css css;
+		application/javascript js;
+		image/jpeg jpg;
 		application/json json;
 	}
 	default_type application/octet-stream;
 	sendfile on;
 	access_log off;
+	gzip_static on;
+	gzip_vary on;
 	server {
 		listen %[3]s;
 		root %[4]s;
@@ -92,16 +102,24 @@ func startNginx(t *testing.T, root string) string {
 func findNginx(t *testing.T) string {
 	t.Helper()
 	// Debian's place is not in the search path of ordinary users.
+	missing := "it is not installed"
 	for _, name := range []string{"nginx", "/usr/sbin/nginx"} {
-		if path, err := exec.LookPath(name); err == nil {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		if options, err := exec.Command(path, "-V").CombinedOutput(); err != nil {
+			t.Fatalf("%s -V: %v", path, err)
+		} else if bytes.Contains(options, []byte(sidecarModule)) {
 			return path
 		}
+		missing = "it was built without " + sidecarModule
 	}
 	if os.Getenv(requireNginxEnv) == "1" {
-		t.Fatalf("nginx is required here (%s=1) but not installed", requireNginxEnv)
+		t.Fatalf("nginx is required here (%s=1), but %s", requireNginxEnv, missing)
 	}
-	fmt.Fprintln(os.Stderr, "WARNING: fserve was not compared with nginx: it is not installed")
-	t.Skipf("nginx is not installed (%s=1 makes this a failure)", requireNginxEnv)
+	fmt.Fprintln(os.Stderr, "WARNING: fserve was not compared with nginx:", missing)
+	t.Skipf("nginx cannot be used: %s (%s=1 makes this a failure)", missing, requireNginxEnv)
 	return ""
 }
 

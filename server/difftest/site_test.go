@@ -66,6 +66,7 @@ func makeSite(t *testing.T) string {
 	if err := syscall.Mkfifo(filepath.Join(root, "fifo"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	makeSidecars(t, root)
 	return root
 }
 
@@ -89,18 +90,20 @@ type facts struct{ *strings.Replacer }
 // learn asks a server for its tags.
 func learn(t *testing.T, addr string) facts {
 	t.Helper()
-	tag := func(path string) string {
-		x, err := exchange(addr, &request{raw: "HEAD " + path + " HTTP/1.1\r\nHost: h\r\n\r\n", methods: []string{"HEAD"}})
+	tag := func(path string, fields ...string) string {
+		x, err := exchange(addr, &request{raw: strings.ReplaceAll(raw("HEAD", path, fields...), "{host}", addr), methods: []string{"HEAD"}})
 		if err != nil || len(x.responses) != 1 || x.responses[0].status != 200 {
 			t.Fatalf("HEAD %s at %s: %+v, %v", path, addr, x, err)
 		}
 		return x.responses[0].get("ETag")
 	}
-	opaque := func(path string) string { return strings.TrimPrefix(tag(path), "W/") }
+	opaque := func(path string, fields ...string) string { return strings.TrimPrefix(tag(path, fields...), "W/") }
 	const form = "Mon, 02 Jan 2006 15:04:05 GMT"
 	at := func(d time.Duration) string { return settled.Add(d).Format(form) }
 	return facts{strings.NewReplacer(
 		"{tag}", opaque(plain), "{empty-tag}", opaque("/empty.txt"), "{young-tag}", opaque("/young.txt"),
+		"{source-tag}", opaque(gzOnly), "{gzip-tag}", opaque(gzOnly, "Accept-Encoding: gzip"),
+		"{own-tag}", opaque(gzOnly+".gz"),
 		"{date}", at(0), "{date+1}", at(time.Second), "{date-1}", at(-time.Second),
 		"{date-rfc850}", settled.Format("Monday, 02-Jan-06 15:04:05 GMT"),
 		"{date-asctime}", settled.Format("Mon Jan _2 15:04:05 2006"),

@@ -1,4 +1,6 @@
-package load
+// Package sock has the sockets of load generators: connections from chosen loopback
+// addresses, receiving without copying, and epoll with time-outs in nanoseconds.
+package sock
 
 import (
 	"fmt"
@@ -10,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSources bounds the source addresses: 127.0.1.1 to 127.0.250.250.
-const maxSources = 250 * 250
+// MaxSources bounds the source addresses: 127.0.1.1 to 127.0.250.250.
+const MaxSources = 250 * 250
 
 // source returns the i-th source address. All of 127.0.0.0/8 is local on
 // Linux without being configured.
@@ -19,41 +21,57 @@ func source(i int) unix.SockaddrInet4 {
 	return unix.SockaddrInet4{Addr: [4]byte{127, 0, byte(1 + i/250), byte(1 + i%250)}}
 }
 
-// endpoint is a server's address, and the source addresses used in turn.
-type endpoint struct {
+// Endpoint is a server's address, and the source addresses used in turn.
+type Endpoint struct {
 	addr    unix.SockaddrInet4
 	sources int
 	turn    int
 }
 
-func newEndpoint(addr string, sources int) (endpoint, error) {
+// NewEndpoint returns the endpoint of an IPv4 address and port. With sources 0 the
+// kernel chooses the source address.
+func NewEndpoint(addr string, sources int) (Endpoint, error) {
 	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {
-		return endpoint{}, err
+		return Endpoint{}, err
 	}
 	if !ap.Addr().Is4() {
-		return endpoint{}, fmt.Errorf("%s: not an IPv4 address", addr)
+		return Endpoint{}, fmt.Errorf("%s: not an IPv4 address", addr)
 	}
-	return endpoint{
+	return Endpoint{
 		addr:    unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()},
 		sources: sources,
 	}, nil
 }
 
-// connect starts a non-blocking connection. On loopback the handshake is
-// usually complete when it returns; if not, the first send reports EAGAIN.
-func (e *endpoint) connect() (int32, error) {
+// Connect starts a non-blocking connection from the next source address. On loopback
+// the handshake is usually complete when it returns; if not, the first send reports
+// EAGAIN. The descriptor is the caller's.
+func (e *Endpoint) Connect() (int32, error) {
+	if e.sources == 0 {
+		return e.connect(nil)
+	}
+	src := source(e.turn % e.sources)
+	e.turn++
+	return e.connect(&src)
+}
+
+// ConnectFrom is Connect from the i-th source address, from 0 to MaxSources-1.
+func (e *Endpoint) ConnectFrom(i int) (int32, error) {
+	src := source(i)
+	return e.connect(&src)
+}
+
+func (e *Endpoint) connect(src *unix.SockaddrInet4) (int32, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
-	if e.sources > 0 {
-		src := source(e.turn % e.sources)
-		e.turn++
+	if src != nil {
 		// The port is chosen at connect, so that one port can serve many
 		// destinations (IP_BIND_ADDRESS_NO_PORT, Linux 4.2).
 		_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-		if err := unix.Bind(fd, &src); err != nil {
+		if err := unix.Bind(fd, src); err != nil {
 			unix.Close(fd)
 			return -1, fmt.Errorf("bind: %w", err)
 		}
@@ -65,9 +83,9 @@ func (e *endpoint) connect() (int32, error) {
 	return int32(fd), nil
 }
 
-// discard drops up to n received bytes in the kernel without copying them
+// Discard drops up to n received bytes in the kernel without copying them
 // (tcp(7): MSG_TRUNC on a stream socket).
-func discard(fd int32, n int64) (int64, syscall.Errno) {
+func Discard(fd int32, n int64) (int64, syscall.Errno) {
 	for {
 		r, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(n),
 			unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
@@ -80,23 +98,24 @@ func discard(fd int32, n int64) (int64, syscall.Errno) {
 	}
 }
 
-// epoll is an epoll instance with room for one batch of events.
-type epoll struct {
+// Epoll is an epoll instance with room for one batch of events.
+type Epoll struct {
 	fd      int
 	timeout unix.Timespec // of the current wait; here since the kernel reads it
 	events  [128]unix.EpollEvent
 }
 
-func newEpoll() (*epoll, error) {
+// NewEpoll makes an instance; Close ends it.
+func NewEpoll() (*Epoll, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
-	return &epoll{fd: fd}, nil
+	return &Epoll{fd: fd}, nil
 }
 
-// add watches fd; its events carry id.
-func (p *epoll) add(fd int32, id int, events uint32) error {
+// Add watches fd; its events carry id.
+func (p *Epoll) Add(fd int32, id int, events uint32) error {
 	ev := unix.EpollEvent{Events: events, Fd: int32(id)}
 	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, int(fd), &ev); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
@@ -104,9 +123,9 @@ func (p *epoll) add(fd int32, id int, events uint32) error {
 	return nil
 }
 
-// wait returns the next batch of events, none after the timeout. A poll that
+// Wait returns the next batch of events, none after the timeout. A poll that
 // cannot block does not tell the scheduler.
-func (p *epoll) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
+func (p *Epoll) Wait(timeout time.Duration) ([]unix.EpollEvent, error) {
 	p.timeout = unix.NsecToTimespec(max(0, timeout.Nanoseconds()))
 	var n uintptr
 	var e syscall.Errno
@@ -126,4 +145,5 @@ func (p *epoll) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
 	return p.events[:n], nil
 }
 
-func (p *epoll) close() { unix.Close(p.fd) }
+// Close closes the instance, not what it watches.
+func (p *Epoll) Close() { unix.Close(p.fd) }

@@ -1,0 +1,85 @@
+package suite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/fserve/fserve/bench/load"
+	"github.com/fserve/fserve/bench/peer"
+	"github.com/fserve/fserve/bench/report"
+)
+
+// calmRate is how many requests a second the attack meets, which leaves the
+// server's core nearly idle: then p99 is made by what the attack costs.
+const calmRate = 2000
+
+// slowloris measures what connections that send a byte a second do to a server:
+// to its memory, beside as many that are idle, and to the latency of others,
+// beside the same requests without them.
+func slowloris() *testCase {
+	c := single("slowloris", file1k)
+	c.fresh = true
+	c.about = func(o *Options) string {
+		return fmt.Sprintf("%d connections that send a byte a second of a head, beside hot 1 KiB (%d/s on %d connections); "+
+			"memory beside that of as many idle ones, p99 beside that without them", o.IdleConns, calmRate, hotConns)
+	}
+	c.metrics = []report.Metric{
+		{Name: "hot p99 ms", Better: report.Lower}, {Name: "p99 calm ms"}, {Name: "p99/calm", Better: report.Lower}, {Name: "hot max ms"},
+		{Name: "MB", Better: report.Lower}, {Name: "MB idle"}, {Name: "MB/idle", Better: report.Lower},
+		{Name: "CPU %", Better: report.Lower}, {Name: "cut off/s"},
+	}
+	c.site = func(r *runner) peer.Site { return r.site(file1k, roomFor(r.IdleConns+hotConns)) }
+	c.possible = idle().possible
+	c.excluded = oneAnswer
+	c.run = runSlowloris
+	return c
+}
+
+// roomFor returns the limit of connections that lets a server keep n of them:
+// nginx closes idle ones when less than a sixteenth is left.
+func roomFor(n int) int { return n + n/8 }
+
+func runSlowloris(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
+	rested, err := r.idleMemory(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("idle connections: %w", err)
+	}
+	c, err := r.config(s, load.Trickle, file1k)
+	if err != nil {
+		return nil, err
+	}
+	c.Conns, c.Rate, c.Measure, c.Sources = hotConns, calmRate, r.Attack, idleSources
+	calm, err := r.generate(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	before, err := settled(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	c.Slow, c.Ramp = r.IdleConns, r.Attack
+	attacked, err := r.generate(ctx, c)
+	added := float64(attacked.ServerRSS - before)
+	return []float64{
+		millis(attacked.P99), millis(calm.P99), millis(attacked.P99) / millis(calm.P99), millis(attacked.Max),
+		added / 1e6, rested / 1e6, added / rested,
+		100 * attacked.ServerCPU / attacked.Seconds, float64(attacked.Cut) / attacked.Seconds,
+	}, err
+}
+
+// idleMemory returns what the idle connections cost in memory, in bytes, in a
+// process of their own: memory that a server has once had is not added again.
+func (r *runner) idleMemory(ctx context.Context, s *peer.Server) (float64, error) {
+	twin, err := peer.Start(ctx, s.Spec, r.site(file1k, roomFor(r.IdleConns)))
+	if err != nil {
+		return 0, err
+	}
+	defer twin.Stop()
+	values, err := runIdle(ctx, r, twin)
+	if err != nil {
+		return 0, err
+	}
+	// Never nothing: it is divided by. A few connections may fit into pages that
+	// are there already.
+	return max(values[0]*1e6, pageSize), nil
+}

@@ -1,0 +1,27 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// Check reports what New would refuse in a Config, without serving or binding
+// anything: the root, error pages and certificates are looked at. The error
+// wraps ErrConfig.
+func Check(cfg Config) error {
+	s := &Server{cfg: cfg}
+	faults := []error{s.prepare()}
+	if t := &cfg.TLS; len(t.Listen) > 0 {
+		if _, err := newKeyPair(t.CertFile, t.KeyFile, slog.Default()); err != nil {
+			faults = append(faults, fmt.Errorf("%w: %w", ErrConfig, err))
+		}
+	}
+	return errors.Join(append(faults, s.closeRoot())...)
+}
+
+// Validate reports what is wrong with a rule by itself.
+func (r HeaderRule) Validate() error {
+	_, err := compileHeaders([]HeaderRule{r})
+	return err
+}
