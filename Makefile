@@ -26,7 +26,7 @@ E2E  := ./server ./server/difftest ./cmd/... ./bench/...
 RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./server/config ./bench/load
 UNIT = $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
 
-.PHONY: run build docs test fmt vet lint unit conformance e2e race bench sim fuzz clean
+.PHONY: run build docs test fmt vet lint unit conformance e2e race bench sim fuzz adapt clean
 
 # make run [ADDR=host:port] serves ./sample.
 ADDR ?= 127.0.0.1:8080
@@ -91,6 +91,10 @@ fuzz:
 		echo "$$dir $$target"; \
 		$(GO) test $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x || exit 1; \
 	done
+
+# make adapt: adaptive bandwidth on real TCP in network namespaces, six minutes, as root.
+adapt:
+	FSERVE_ADAPT_FIGURES=1 FSERVE_REQUIRE_NETNS=1 $(GO) test ./engine/adapt -run 'TestFigure' -v -timeout 20m
 
 clean:
 	rm -rf $(BIN)

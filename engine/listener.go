@@ -80,6 +80,8 @@ type guestConn struct {
 	lane    *lane // nil: nothing was limited yet
 	client  string
 	lowat   bool // the kernel keeps little unsent data
+	// buffered: the send buffer was decided upon.
+	buffered bool
 
 	mu      sync.Mutex
 	closed  bool

@@ -47,8 +47,8 @@ type Loop struct {
 	listeners []*listener
 	now       int64 // monotonic ns at the beginning of the turn
 	sweepAt   int64
-	sweepSlab int // the next slab of the sweep under way; past the last: none is
-	sweepSlot int // and the next slot in it
+	sweepSlab int   // the next slab of the sweep under way; past the last: none is
+	sweepSlot int   // and the next slot in it
 	sampleAt  int64 // when the throughput of responses is measured next
 	acceptAt  int64 // 0: all listeners accept
 
@@ -60,6 +60,7 @@ type Loop struct {
 	runq, running []*Conn
 	flows         flows
 	buffers       inputPool
+	gathered      []byte // a response of small parts; made at first use
 	freeTransfers *transfer
 	tail          [tailBytes]byte
 	events        [batch]aio.Event

@@ -151,7 +151,7 @@ func (m *simulation) checkTurn() {
 		}
 		what := stuck(c)
 		switch {
-		case c.state == connSending && c.deadline == 0 && m.driver.status[c.token] == aio.BlockedSocket:
+		case c.state == connSending && c.deadline == 0 && !c.out.waiting && m.driver.status[c.token] == aio.BlockedSocket:
 			what = "nothing ends the wait for the peer"
 		case (c.state == connReading || c.state == connLingering) && m.driver.eof[c.token]:
 			what = "the peer has ended its stream"
@@ -184,9 +184,11 @@ func stuck(c *Conn) string {
 		}
 	case connSending:
 		switch {
-		case !c.queued && (c.out.done || !c.out.blocked):
+		case !c.queued && (c.out.done || !c.out.blocked && !c.out.waiting):
 			return "nothing goes on with the response"
-		case c.deadline == 0 && !c.out.blocked:
+		case c.out.waiting && !c.flow.Waiting():
+			return "the tree of limits does not know that it waits"
+		case c.deadline == 0 && !c.out.blocked && !c.out.waiting:
 			return "a response without a deadline"
 		}
 	case connSuspended:
@@ -225,6 +227,9 @@ func (m *simulation) checkEnd() {
 	m.checkBytes()
 	m.checkFiles()
 	m.checkPools()
+	if m.limits != nil {
+		m.limits.end()
+	}
 }
 
 // checkBytes compares what the session was told with what the driver counts.

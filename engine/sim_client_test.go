@@ -18,7 +18,9 @@ type simClient struct {
 	silent  bool  // the session answers no time-out
 	patient bool  // reads everything, in time
 	floods  bool  // sends a line without end
-	expects int   // answers
+
+	label, prefix string // what its response is counted by
+	expects       int    // answers
 }
 
 // wire returns the bytes that ask for r, with so many spaces in the line.

@@ -109,6 +109,11 @@ func (y *tally) add(m *simulation) {
 		interim += m.session.interim[i]
 	}
 	y.counts["bytes ahead of an answer"] += uint64(interim)
+	if s := m.limits; s != nil {
+		y.counts["worlds with limits"]++
+		y.counts["responses held back by limits"] += uint64(s.held)
+		y.counts["changes of limits"] += uint64(s.retuned)
+	}
 	y.counts["responses from the headroom"] += uint64(m.session.headed)
 	y.counts["lookups of copies"] += uint64(m.session.private)
 	for _, c := range m.clients {

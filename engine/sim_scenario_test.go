@@ -44,6 +44,9 @@ func newSimulation(cfg aiosim.Config) *simulation {
 		m.addClient()
 	}
 	m.end()
+	if m.rnd.IntN(3) == 0 {
+		m.limit()
+	}
 	return m
 }
 

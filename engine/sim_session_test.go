@@ -200,6 +200,9 @@ func (s *simSession) respond(c *Conn, sc *simConn, parts []part, fs []*File) {
 	if len(fs) == 1 && len(parts) == 2 {
 		s.useHeadroom(&resp, fs[0], parts[1])
 	}
+	if s.m.limits != nil {
+		s.m.limits.label(sc, &resp, fs)
+	}
 	sc.sending, sc.want = true, want
 	before := c.requests
 	s.inRespond = true
@@ -242,6 +245,9 @@ func (s *simSession) Sent(c *Conn, o *Outcome) {
 	s.checkSent(sc, o)
 	sc.sending = false
 	s.ends[o.End]++
+	if s.m.limits != nil {
+		s.m.limits.ended(c, o)
+	}
 	for i, n := range o.Bytes {
 		s.sent[i] += n
 	}

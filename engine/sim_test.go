@@ -33,6 +33,7 @@ type simulation struct {
 	clients  []*simClient
 	byAddr   map[netip.Addr]*simClient
 	requests []*simRequest
+	limits   *simLimits // nil: there are none
 	tasks    []*simTask
 	calm     bool // nothing goes wrong: patient clients get everything
 
@@ -107,9 +108,14 @@ func (m *simulation) run() error {
 		return m.verdict()
 	}
 	m.driver = &watched{Driver: d, eof: make(map[aio.Token]bool), status: make(map[aio.Token]aio.Status)}
-	l := newLoop(&Engine{cfg: m.cfg.withDefaults()}, 0, m.driver)
+	e := &Engine{cfg: m.cfg.withDefaults()}
+	if m.limits != nil {
+		e.shaper = m.limits.shaper
+	}
+	l := newLoop(e, 0, m.driver)
 	m.loop, m.session.loop = l, l
 	l.session, l.closeFD, l.memoryFile = m.session, m.w.CloseFD, m.memoryFile
+	l.limitUnsent = func(_, _ int32) {}
 	l.Files.wall = m.w.Now
 	if l.listen(0, int(m.ln.FD)) == nil {
 		m.serve()
@@ -134,6 +140,9 @@ func (m *simulation) serve() {
 			return
 		}
 		m.checkTurn()
+		if m.limits != nil {
+			m.limits.turn()
+		}
 	}
 }
 

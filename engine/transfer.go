@@ -25,6 +25,7 @@ type transfer struct {
 	waiting bool  // for tokens: the tree of limits will name its flow
 	done    bool  // outcome is final; the session is yet to be told
 	told    bool  // the session was told; files wait for the driver
+	small   bool  // all of it may be gathered into memory
 	left    int64 // bytes that are to be sent
 	grant   int64 // bytes that may be sent before the tree is asked again
 	whose   whose // what the response is counted by
@@ -125,14 +126,21 @@ func (t *transfer) hold(r *Response) {
 		}
 		t.segs = append(t.segs, s)
 	}
+	t.small = t.lastSeg >= 0
 	for i := range t.segs {
-		t.left += t.segs[i].left()
+		s := &t.segs[i]
+		t.left += s.left()
+		t.small = t.small && (s.inMemory() || s.N <= gatherPart)
 	}
+	t.small = t.small && t.left <= gatherBytes
 }
 
 // pump sends what the connection's transfer may send in this turn.
 func (l *Loop) pump(c *Conn) {
 	t := c.out
+	if t.small && l.gather(c, t) {
+		return
+	}
 	if cork := t.lastSeg >= 0; cork != c.corked {
 		c.corked = cork
 		l.driver.Cork(c.token, cork)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/bits"
 	"sync"
+	"time"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server/wire"
@@ -143,9 +144,9 @@ var bounds = func() (b struct {
 	return b
 }()
 
-// observe counts a time of ns.
-func (h *Histogram) observe(ns int64) {
-	ns = max(ns, 0)
+// Observe counts a time. It does not allocate.
+func (h *Histogram) Observe(d time.Duration) {
+	ns := max(int64(d), 0)
 	h.Sum += ns
 	i := 0
 	if ns > bounds.ns[0] {
@@ -176,9 +177,9 @@ func (h *Histogram) Count() (n uint64) {
 func (s *SessionStats) measure(o *engine.Outcome, before int64) {
 	switch {
 	case o.Total() > 0:
-		s.FirstByte.observe(before + o.First)
+		s.FirstByte.Observe(time.Duration(before + o.First))
 	case o.End == engine.Complete:
 		return
 	}
-	s.Duration.observe(before + o.Duration)
+	s.Duration.Observe(time.Duration(before + o.Duration))
 }

@@ -27,7 +27,7 @@ const (
 // for dealt with once it has issued the receive, and io_recv_finish (net.c)
 // receives only until the queue of bytes is empty: a reset behind the last byte
 // stays in the socket, and no further wake-up comes. Since CVE-2026-23473
-// was mended (6.18.20, 6.19.10; "fix multishot recv missing EOF on wakeup race")
+// was mended ("io_uring/poll: fix multishot recv missing EOF on wakeup race")
 // it looks again, but only if there was more than one wake-up. There is only one,
 // made by the arming itself, if bytes and reset both come after the receive has
 // found nothing and before its poll is armed. So there the first completion of

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/fserve/fserve/engine"
@@ -23,7 +22,7 @@ func (h *host) startAdmin(c *config.Admin) error {
 	if c.Listen == "" {
 		return nil
 	}
-	token, err := adminToken(c)
+	token, err := c.Bearer()
 	if err != nil {
 		return &exitError{exitConfig, err}
 	}
@@ -82,21 +81,4 @@ func adminURL(a net.Addr) string {
 		return engine.UnixPrefix + a.String()
 	}
 	return "http://" + a.String()
-}
-
-// adminToken returns the bearer token of the configuration, or of its file. It is
-// read when the server starts.
-func adminToken(c *config.Admin) (string, error) {
-	if c.TokenFile == "" {
-		return c.Token, nil
-	}
-	b, err := os.ReadFile(c.TokenFile)
-	if err != nil {
-		return "", fmt.Errorf("admin token: %w", err)
-	}
-	token := strings.TrimSpace(string(b))
-	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("admin token: %s must hold one word of printable ASCII characters", c.TokenFile)
-	}
-	return token, nil
 }

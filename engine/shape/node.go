@@ -219,19 +219,20 @@ func (b *band) pick(quantum int64) *member {
 	}
 }
 
-// split returns what the members can count on, in bytes per second and weight, if the
-// node can count on above, and sets the quantum by it.
+// split returns what the members can count on, in bytes per second for a weight of 1, if
+// the node can count on above and they weigh at least so much together. It sets
+// the quantum by it.
 //
 // Members that are being sent are not queued, and will be again at once. So it
 // is for the most that waited in this round or the last: a quantum that changed
 // with every grant would favour some.
-func (n *node) split(above int64) int64 {
+func (n *node) split(above, least int64) int64 {
 	share := min(above, n.meter.speed())
 	if n.served-n.round >= n.quantum*max(n.peak, n.before, oneWeight)>>weightBits {
 		n.round, n.before, n.peak = n.served, n.peak, n.weights
 	}
-	if most := max(n.peak, n.before); most > oneWeight && share != infinite {
-		share = max(share<<weightBits/most, 1)
+	if all := max(n.peak, n.before, least, 1); all != oneWeight && share != infinite {
+		share = max(share<<weightBits/all, 1)
 	}
 	n.quantum = grantFor(share)
 	return share

@@ -154,7 +154,7 @@ func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share
 	before, behind, weights := p.rivals(c, now)
 	share = p.portion(c.weight, weights)
 	if have := p.bucket.tokens - before; have >= c.need {
-		n = max(min(p.wish(share), (have-behind)/2), c.need)
+		n = max(min(p.wish(share), have-behind), c.need)
 		p.grant(c, n)
 		return n, 0, share
 	}
@@ -162,9 +162,10 @@ func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share
 		c.need = 0
 		return 0, never, share
 	}
-	at = p.bucket.full(c.need)
+	few := max(c.need, p.wish(share)) // not a call for each grant
+	at = p.bucket.full(few)
 	if before > 0 { // they may give up
-		at = max(at, min(p.bucket.full(min(before+c.need, p.bucket.burst)), now+turnGrace))
+		at = max(at, min(p.bucket.full(min(before+few, p.bucket.burst)), now+turnGrace))
 	}
 	c.until = min(at, never-turnGrace) + turnGrace
 	return 0, max(at, now+1), share

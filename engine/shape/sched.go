@@ -8,7 +8,7 @@ const guaranteedRank = math.MaxInt
 // choose returns the flow whose turn it is, its rank among classes, and the bytes
 // per second that it can count on. The root is queued.
 func (t *Tree) choose() (f *Flow, rank int, share int64) {
-	above := t.root.split(infinite)
+	above := t.root.split(infinite, 0)
 	for _, class := range t.guaranteed {
 		if class.state != queued {
 			continue
@@ -34,11 +34,19 @@ func (n *node) rank(t *Tree) int {
 
 // descend returns the flow whose turn it is in a class.
 func (t *Tree) descend(class *node, above int64) (f *Flow, share int64) {
-	share = class.split(above)
+	share = class.split(above, 0)
 	client := class.pick().node
-	share = client.split(client.part(share))
+	share = client.split(client.part(share), 0)
 	f = client.pick().flow
 	return f, f.part(share)
+}
+
+// alone returns what f can count on if nobody waits beside it.
+func (t *Tree) alone(f *Flow) int64 {
+	client, class := f.client, f.client.parent
+	share := class.part(t.root.split(infinite, class.weight))
+	share = client.part(class.split(share, client.weight))
+	return f.part(client.split(share, f.weight))
 }
 
 // queue makes f wait for the nodes above it.

@@ -330,7 +330,7 @@ func (t *Tree) Take(f *Flow, want, now int64) int64 {
 	t.endOverride(f.client.client)
 	t.refreshFlow(f)
 	client, class := f.client, f.client.parent
-	n := t.size(f, f.part(client.split(client.part(class.split(class.part(t.root.split(infinite)))))))
+	n := t.size(f, t.alone(f))
 	if at, ok := f.bucket.ready(n, t.now); !ok {
 		f.since = t.now
 		t.engage(f)

@@ -26,6 +26,7 @@ type world struct {
 	late  func(loop int) int64 // how late a loop wakes; nil: not at all
 	drain bool                 // Next is drained before flows take again
 	flows []*source
+	owner map[*Flow]*source
 	wake  []int64 // when a loop wakes; 0: as Due says
 
 	slot  int64 // length of the slots that are counted
@@ -50,7 +51,7 @@ func newWorld(t testing.TB, cfg Config) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, s: s, now: 1000 * sec, slot: 100 * ms}
+	w := &world{t: t, s: s, now: 1000 * sec, slot: 100 * ms, owner: make(map[*Flow]*source)}
 	w.start = w.now
 	w.wake = make([]int64, max(cfg.Loops, 1))
 	for i := range max(cfg.Loops, 1) {
@@ -63,6 +64,7 @@ func newWorld(t testing.TB, cfg Config) *world {
 func (w *world) join(loop int, path string, id ClientID, size int64) *source {
 	f := &source{loop: loop, left: size}
 	w.flows = append(w.flows, f)
+	w.owner[&f.Flow] = f
 	w.trees[loop].Join(&f.Flow, w.s.Class([]byte(path)), id, w.now)
 	w.ask(f)
 	return f
@@ -133,7 +135,7 @@ func (w *world) turn(loop int) {
 }
 
 func (w *world) sourceOf(f *Flow) *source {
-	return sources(w.flows, f)
+	return w.owner[f]
 }
 
 // run lets time pass.

@@ -189,18 +189,23 @@ func (l *Line) SetRate(bits int64, queue int) {
 }
 
 // SetLoss makes the router lose so many of a million packets towards the client
-// at random.
+// at random; 0: none.
 func (l *Line) SetLoss(perMillion int) {
 	l.t.Helper()
-	l.run(l.router, fmt.Sprintf(`table ip line
+	rule := ""
+	if perMillion > 0 {
+		rule = fmt.Sprintf(`oifname "tocli" numgen random mod 1000000 < %d drop`, perMillion)
+	}
+	// The first two lines remove what was there, or nothing.
+	l.run(l.router, `table ip line
 delete table ip line
 table ip line {
 	chain forward {
 		type filter hook forward priority 0;
-		oifname "tocli" numgen random mod 1000000 < %d drop
+		`+rule+`
 	}
 }
-`, perMillion), "nft -f -")
+`, "nft -f -")
 }
 
 // Listen listens in the server's namespace on a free port of ServerAddr.

@@ -14,6 +14,7 @@ import (
 func TestLine(t *testing.T) {
 	l := NewLine(t)
 	l.SetRate(100e6, 64<<10)
+	l.SetLoss(0)
 	l.SetLoss(5_000)
 	ln := l.Listen()
 	const size = 2 << 20
@@ -26,6 +27,7 @@ func TestLine(t *testing.T) {
 		defer c.Close()
 		c.Write(p.Bytes(0, size))
 	}()
+	began := time.Now()
 	c, err := l.Dial(ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +37,6 @@ func TestLine(t *testing.T) {
 		t.Errorf("connected from %s", from)
 	}
 	c.SetDeadline(time.Now().Add(time.Minute))
-	began := time.Now()
 	b, err := io.ReadAll(c)
 	if err != nil || len(b) != size {
 		t.Fatalf("%d bytes, %v", len(b), err)

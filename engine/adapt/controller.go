@@ -1,0 +1,280 @@
+package adapt
+
+import "math"
+
+// Controller finds the rate of one client, or of one path class. It owns no
+// memory but itself, about a KiB. One goroutine at a time.
+type Controller struct {
+	p              *Policy
+	floor, ceiling float64 // bytes/s
+
+	last    int64 // the instant of the last Tick
+	started bool
+	clock   int64 // ns with traffic or at least with ticks: stands still in a gap
+
+	target float64 // bytes/s
+	soft   float64 // the soft threshold, bytes/s; 0: not known
+	knee   float64 // the rate at which linear probing began, bytes/s: its step is a part of it
+	goal   float64 // where linear probing ends, bytes/s; 0: where the line ends
+	phase  Phase
+
+	gather     gather
+	roundStart int64
+	held       int64 // ns of the round so far
+
+	est    estimator
+	used   float64 // acknowledged, averaged over about half a second, bytes/s
+	srtt   int64   // ns
+	minRTT int64   // ns
+	queue  float64 // queueing delay, averaged over about half a second, ns
+	slots  slots
+
+	line lineWatch
+	slow slowLoop
+	fast fastLoop
+	brk  breaker
+
+	background float64 // part of the segments
+	verdict    Verdict
+	counters   Counters
+}
+
+// lineWatch tells a line that is the limit from a connection that is still
+// getting faster on its own.
+type lineWatch struct {
+	since int64 // the rounds since then were limited by the line
+	peak  float64
+	on    bool
+}
+
+// New returns a controller at the start rate.
+func New(p *Policy) *Controller {
+	c := new(Controller)
+	c.Init(p)
+	return c
+}
+
+// Init makes c what New returns; for controllers that live in other structures.
+func (c *Controller) Init(p *Policy) {
+	cfg := &p.cfg
+	*c = Controller{p: p, floor: float64(cfg.Min), ceiling: float64(cfg.Max), target: float64(cfg.Start)}
+	c.slow.step = cfg.Slow.Raise
+}
+
+// Target returns the rate that the client's bucket should have, in bytes per second.
+func (c *Controller) Target() int64 { return int64(math.Round(c.target)) }
+
+// PacingRate returns what SO_MAX_PACING_RATE of each of the client's n busy
+// connections should be, in bytes per second. It does not limit by itself:
+// together they may send a quarter more than the target, or half as much again if they
+// are several, so that one goes on while another waits. But a grant does not
+// leave as one burst, which a short queue at the bottleneck could not hold.
+func (c *Controller) PacingRate(n int) int64 {
+	return int64(min(c.target*1.25, c.target*1.5/float64(max(n, 1))))
+}
+
+// SetTarget moves the target from outside, within the bounds. It goes on from
+// there by the slow loop.
+func (c *Controller) SetTarget(rate int64) { c.settle(float64(rate)) }
+
+// SetBounds changes floor and ceiling, in bytes per second, and the target if it
+// lies outside. The error says what is wrong with them; nothing is changed then.
+func (c *Controller) SetBounds(low, high int64) error {
+	var f faults
+	f.bounds(low, high)
+	if len(f) > 0 {
+		return f[0]
+	}
+	c.floor, c.ceiling = float64(low), float64(high)
+	c.move(c.target)
+	return nil
+}
+
+// Quiet reports whether nothing would be lost by forgetting the controller,
+// apart from what it has learned of the line: the breaker is closed and has not
+// tripped lately. Forgetting one that is not quiet would let a client out.
+func (c *Controller) Quiet() bool { return c.brk.stage == Closed && c.brk.trips == 0 }
+
+// Observe takes what happened on one of the client's connections. A connection
+// should be observed at most once between two ticks. What cannot be, because the
+// bucket cannot have let in so much, is counted and dropped.
+func (c *Controller) Observe(d Delta) {
+	if d.Elapsed <= 0 || d.Acked < 0 {
+		return
+	}
+	most := c.ceiling*4*float64(d.Elapsed)/1e9 + buffered
+	if float64(max(d.Acked, d.Arrived, d.Sent, d.Retrans, d.Spurious)) > most {
+		c.counters.Rejected++
+		return
+	}
+	c.gather.add(&d)
+}
+
+// buffered is what may have been in buffers since before a limit, in bytes.
+const buffered = 16 << 20
+
+// Usage is what the client's bucket did since the last Tick.
+type Usage struct {
+	// Held is for how many ns a connection of the client was waiting for tokens of
+	// this very limit. Waiting for others, or for room in a socket, does not count.
+	Held int64
+}
+
+// tornAfter is the number of rounds' lengths between two ticks from which on what
+// was gathered is about no known time (the client was idle, the machine slept,
+// the clock jumped) and is dropped.
+const tornAfter = 5
+
+// Tick ends the round if it has lasted long enough, and moves the target. now is
+// monotonic, in ns; ticks should come about every Config.SampleEvery while
+// the client is busy. They may stop while it is idle and Quiet: in a gap of more
+// than five times that, no time passes for the breaker.
+//
+// It returns an event of Kind None, or what has happened.
+func (c *Controller) Tick(u Usage, now int64) Event {
+	if !c.advance(u, now) {
+		return Event{}
+	}
+	elapsed := c.clock - c.roundStart
+	if elapsed < int64(c.p.cfg.SampleEvery) {
+		return Event{}
+	}
+	if c.gather.conns == 0 {
+		return c.idle(now)
+	}
+	r := c.gather.end(c.roundStart, elapsed, c.held, c.target, c.p.cfg.Slow.Often)
+	c.startRound()
+	c.learn(&r)
+	event := c.event(c.brk.turn(&c.p.cfg.Breaker, &r.tally, c.target, c.floor, c.clock), now)
+	if !c.fastTurn(&r) {
+		c.slowTurn(&r)
+	}
+	return event
+}
+
+// idle lets the breaker's time pass in rounds without samples.
+func (c *Controller) idle(now int64) Event {
+	c.startRound()
+	return c.event(c.brk.turn(&c.p.cfg.Breaker, &tally{}, c.target, c.floor, c.clock), now)
+}
+
+// advance moves the controller's clock. ok is false if no time has passed that
+// can be made sense of.
+func (c *Controller) advance(u Usage, now int64) (ok bool) {
+	gap, torn := now-c.last, tornAfter*int64(c.p.cfg.SampleEvery)
+	if !c.started || gap > torn || gap < -torn {
+		if c.started && c.gather.conns > 0 {
+			c.counters.Discarded++
+		}
+		c.last, c.started = now, true
+		c.startRound()
+		c.line.on, c.slow.pending, c.slow.drain = false, false, false
+		return false
+	}
+	if gap <= 0 {
+		return false // a clock that goes back a little stands still
+	}
+	c.last = now
+	c.clock += gap
+	c.held += max(u.Held, 0)
+	return true
+}
+
+func (c *Controller) startRound() {
+	c.gather, c.roundStart, c.held = gather{}, c.clock, 0
+}
+
+// event completes what the breaker reports and carries it out.
+func (c *Controller) event(kind Kind, now int64) Event {
+	if kind == None {
+		return Event{}
+	}
+	if kind == Tripped || kind == Froze {
+		c.counters.Cuts[CauseBreaker]++
+		c.counters.Tripped++
+		if kind == Froze {
+			c.counters.Frozen++
+		}
+		c.settle(c.target)
+	}
+	return Event{Kind: kind, At: now, Target: c.Target(), Loss: c.brk.lastLoss, Trips: c.brk.trips}
+}
+
+// limit is the most that the target may be now.
+func (c *Controller) limit() float64 { return c.brk.limit(c.ceiling, c.floor) }
+
+// move sets the target within its bounds.
+func (c *Controller) move(rate float64) {
+	c.target = max(min(rate, c.limit()), c.floor)
+}
+
+// settle ends probing at a rate, from where the slow loop goes on.
+func (c *Controller) settle(rate float64) {
+	c.move(rate)
+	c.phase = Steady
+	c.slow.settled(c)
+}
+
+// learn updates what is known of the line.
+func (c *Controller) learn(r *round) {
+	weight := min(float64(r.span)/500e6, 1) // half a second
+	c.used += weight * (r.rate - c.used)
+	c.queue += weight * (r.queue - c.queue)
+	c.slots.add(&r.tally)
+	usable := r.clean && r.rate > 0 && (c.srtt == 0 || r.rtt < 2*c.srtt)
+	if r.rtt > 0 {
+		if c.srtt == 0 {
+			c.srtt = r.rtt
+		}
+		c.srtt += (r.rtt - c.srtt) / 2 // the kernel has smoothed it
+		c.minRTT = max(r.rtt-int64(r.queue), 0)
+	}
+	c.line.watch(r)
+	r.full = r.line || r.held && c.overrun(r)
+	if !usable {
+		c.counters.Rejected++
+		return
+	}
+	if r.full {
+		c.est.measure(r.measured(), window(c.srtt))
+		c.counters.Measured++
+		return
+	}
+	// Bursts of a bucket's grants pass a line faster than it can carry them on
+	// (its own token bucket, for example), so their rate counts only as far as
+	// what was acknowledged over a second bears it out.
+	c.est.bound(min(r.delivery, c.used, c.slots.last().rate()))
+	c.counters.Bounds++
+}
+
+// overrun reports whether the line was busy though the target set the pace: a
+// queue stands, or is what more arrives from than the target lets in, or
+// overflows.
+func (c *Controller) overrun(r *round) bool {
+	step := c.queueStep()
+	return r.queue > standing*step || r.queue > step && c.repairs(r) || c.congested(r)
+}
+
+// watch keeps for how long the line has been the limit at a rate that no longer
+// grows. TCP's slow start looks like a slow line, but doubles.
+func (w *lineWatch) watch(r *round) {
+	switch {
+	case !r.line:
+		w.on = false
+	case !w.on || r.rate > w.peak*1.1:
+		w.on, w.since, w.peak = true, r.start, r.rate
+	}
+}
+
+// lineLimits reports whether the line has been the limit for long enough
+// to be sure: three rounds, and three round-trips.
+func (c *Controller) lineLimits() bool { return c.lineLimitsFor(3) }
+
+func (c *Controller) lineLimitsFor(rounds int64) bool {
+	return c.line.on && c.clock-c.line.since >= rounds*max(int64(c.p.cfg.SampleEvery), c.srtt)
+}
+
+// queueStep is the queueing delay that counts as one, in ns.
+func (c *Controller) queueStep() float64 {
+	return float64(max(int64(c.p.cfg.Slow.QueueDelay), c.minRTT/8))
+}

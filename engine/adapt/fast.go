@@ -1,0 +1,191 @@
+package adapt
+
+import "math"
+
+// fastLoop answers congestion within a round-trip.
+type fastLoop struct {
+	cutAt   int64 // of the controller's clock
+	hasCut  bool
+	cutFrom float64 // the target before the last cut, bytes/s
+	marked  int     // rounds in a row with ECN marks
+	recent  lossSum // about the last second
+	after   lossSum // since the last cut, while well below its rate
+	undo    undo
+}
+
+// lossSum counts segments sent and lost.
+type lossSum struct{ segments, lost float64 }
+
+func (s *lossSum) add(r *round) {
+	s.segments += r.segments
+	s.lost += r.lost
+}
+
+// undo is what it takes to take a cut back: the repetitions that it answered
+// turn out to have been in vain, as after reordering.
+type undo struct {
+	rate  float64 // the target before, bytes/s
+	bytes int64   // repetitions that were not in vain as far as is known
+	until int64
+}
+
+// undoWithin bounds for how long repetitions are waited for, in ns: the report of a
+// needless one comes a round-trip later.
+const undoWithin = 2_000_000_000
+
+// judgedBy is the least number of segments by which background loss is learned.
+const judgedBy = 50
+
+// fastTurn reports whether it has changed the target.
+func (c *Controller) fastTurn(r *round) bool {
+	f, cfg := &c.fast, &c.p.cfg.Fast
+	if c.takeBackCut(r) {
+		return true
+	}
+	if f.marked++; !r.marked {
+		f.marked = 0
+	}
+	if c.cutUnfelt(r) {
+		return false
+	}
+	f.recent.fade(r)
+	c.learnBackground(r)
+	switch {
+	case f.marked >= cfg.ECNInRow:
+		c.cut(CauseECN, cfg.ECNCut, r)
+	case c.congested(r):
+		c.cut(CauseLoss, cfg.LossCut, r)
+	default:
+		return false
+	}
+	return true
+}
+
+// cutUnfelt reports whether a round shows what the rate before the last cut did:
+// losses are found a round-trip after it, and repaired in another.
+func (c *Controller) cutUnfelt(r *round) bool {
+	return c.fast.hasCut && (r.start < c.fast.cutAt+2*c.srtt || c.repairs(r))
+}
+
+// repairs reports whether more arrives than the target lets in: repetitions, which
+// take no tokens, and what the cut found in queues.
+func (c *Controller) repairs(r *round) bool {
+	return r.rate > c.target*1.15 && c.clock-c.fast.cutAt < undoWithin
+}
+
+// fade adds a round and forgets what is older than about a second.
+func (s *lossSum) fade(r *round) {
+	keep := math.Exp(-float64(r.span) / 1e9)
+	s.segments *= keep
+	s.lost *= keep
+	s.add(r)
+}
+
+// congested reports whether more was lost, in this round or the last second, than
+// the line loses anyhow and chance explains.
+func (c *Controller) congested(r *round) bool {
+	one := lossSum{r.segments, r.lost}
+	allowed := c.background + c.p.cfg.Fast.Loss
+	return r.lost > 0 && (one.exceeds(allowed) || c.fast.recent.exceeds(allowed))
+}
+
+// exceeds reports whether the loss is above a rate by more than three standard
+// deviations (of a Poisson distribution), and more than one segment: without
+// that, a line that loses 1 % at random would be cut several times a second.
+func (s *lossSum) exceeds(rate float64) bool {
+	expected := rate * s.segments
+	return s.lost >= 2 && s.lost > expected+3*math.Sqrt(expected)
+}
+
+// learnBackground finds what the line loses whatever is sent: what is still lost
+// after a cut, with the queue gone. A cut does not help against it, so it
+// counts no more.
+func (c *Controller) learnBackground(r *round) {
+	f := &c.fast
+	if !f.hasCut || c.phase != Linear || c.target > 0.8*c.knee || r.queue > c.queueStep() {
+		return
+	}
+	f.after.add(r)
+	if f.after.segments >= judgedBy {
+		c.background = min(f.after.lost/f.after.segments, c.p.cfg.Fast.MaxBackground)
+	}
+}
+
+// fadeBackground lets background loss fall, once a second, to what a second shows.
+func (c *Controller) fadeBackground(sec *tally) {
+	if loss := max(sec.lossPart(), 0); sec.segments >= judgedBy && loss < c.background {
+		c.background += (loss - c.background) / 8
+	}
+}
+
+// cut lowers the target to a part of what really flowed: of a target that
+// nothing reached, a half may still be more than that.
+func (c *Controller) cut(cause Cause, factor float64, r *round) {
+	f := &c.fast
+	knee := c.carried(r)
+	// All that the target let in arrived: the line may end far above, and what
+	// was lost was the overflow of others. Twice at one rate is no accident.
+	blind := c.phase != Steady && c.goal == 0 && !c.fellShort(&r.tally, shortfall) &&
+		(f.cutFrom == 0 || c.target > 2*f.cutFrom)
+	f.cutFrom = c.target
+	if r.full { // what was measured before is about another line
+		c.est.n = 0
+		c.est.measure(knee, minWindow)
+		c.used = min(c.used, knee)
+	}
+	f.undo = undo{}
+	if cause == CauseLoss {
+		f.undo = undo{rate: c.target, bytes: r.retrans - r.spurious, until: c.clock + undoWithin}
+	}
+	least := 0.0
+	if c.srtt > 0 { // two segments in a round-trip: with less, loss is found by time-out only
+		least = 2 * segment / (float64(c.srtt) / 1e9)
+	}
+	c.move(min(c.target, max(knee*factor, least)))
+	c.soft, c.knee, c.goal = c.target, knee, 0
+	if !blind {
+		c.goal = knee * (1 - c.p.cfg.Slow.Headroom)
+		if c.slow.pending { // then it was the raise that was too much
+			c.goal = min(c.goal, c.slow.good)
+		}
+		if r.line || r.queue > c.queueStep() {
+			c.slow.found(c, knee) // else it may have been an accident
+		}
+	}
+	c.phase = Linear
+	c.slow.settled(c)
+	c.line.on = false
+	f.cutAt, f.hasCut, f.marked = c.clock, true, 0
+	f.recent, f.after = lossSum{}, lossSum{}
+	c.counters.Cuts[cause]++
+}
+
+// carried is what the line is known to have carried, at most the target.
+func (c *Controller) carried(r *round) float64 {
+	rate := max(c.est.rate, c.used, r.rate)
+	if r.full || rate == 0 {
+		rate = r.newest()
+	}
+	if rate == 0 {
+		return c.target
+	}
+	return min(c.target, rate)
+}
+
+// takeBackCut undoes a cut for repetitions that were in vain.
+func (c *Controller) takeBackCut(r *round) bool {
+	u := &c.fast.undo
+	if u.until == 0 {
+		return false
+	}
+	if u.bytes -= r.spurious; u.bytes > 0 {
+		if c.clock >= u.until {
+			*u = undo{}
+		}
+		return false
+	}
+	c.settle(max(c.target, u.rate))
+	*u = undo{}
+	c.counters.Undone++
+	return true
+}

@@ -1,0 +1,402 @@
+package adapt
+
+// slowLoop moves the target a little at a time.
+type slowLoop struct {
+	sec     tally // since the last look at raising
+	half    tally // since the last look at lowering
+	raiseAt int64 // of the controller's clock: not before
+	lowerAt int64
+	stepAt  int64 // probing steps not before: a round-trip after the last
+
+	step    float64 // of the next raise
+	edge    float64 // where the line was last found to end, bytes/s; 0: not found
+	pending bool    // a raise has not been judged yet
+	drain   bool    // nor has a step down that is to empty a queue
+	good    float64 // the target before it, bytes/s
+	queue   float64 // the queueing delay before it, ns
+	loss    float64 // the loss before it
+	wins    int     // raises in a row that were carried
+	fails   int     // that were not
+
+	before     float64 // the target before the last step of probing, bytes/s
+	probeQueue float64 // the queueing delay before probing, ns
+	foreign    float64 // the queueing delay that others make, as far as is known, ns
+	foreignAt  int64   // found out then
+}
+
+// growing is the number of full raises in a row, each carried, after which the
+// line must have grown: probing begins again.
+const growing = 2
+
+// beyond is the multiple of the edge from which on a target that is carried shows
+// that the line has grown. Below it a line may seem to carry what it queues.
+const beyond = 1.03
+
+// least is the smallest step of a raise, as a part of the largest.
+const least = 0.25
+
+// settled begins the slow loop's pauses anew after the target was set otherwise.
+func (s *slowLoop) settled(c *Controller) {
+	cfg := &c.p.cfg.Slow
+	s.sec, s.half = tally{}, tally{}
+	s.raiseAt = c.clock + max(int64(cfg.RaiseEvery), c.srtt)
+	s.lowerAt = c.clock + max(int64(cfg.LowerEvery), c.srtt)
+	s.stepAt = c.clock + c.srtt
+	s.pending, s.drain, s.wins, s.good = false, false, 0, 0
+	s.probeQueue, s.before = c.queue, c.target
+}
+
+// slowTurn takes a round in which the fast loop had nothing to do.
+func (c *Controller) slowTurn(r *round) {
+	c.slow.sec.add(&r.tally)
+	c.slow.half.add(&r.tally)
+	if c.phase != Steady {
+		c.probe(r)
+		return
+	}
+	if c.slow.pending && c.failedAtOnce(r) {
+		c.takeBack()
+		return
+	}
+	if c.clock >= c.slow.lowerAt {
+		c.lower()
+	}
+	if c.clock >= c.slow.raiseAt {
+		c.raise()
+	}
+}
+
+// probe doubles the target, or raises it by a constant step, each round-trip,
+// until the line ends.
+func (c *Controller) probe(r *round) {
+	cfg, s := &c.p.cfg.Slow, &c.slow
+	if !c.brk.probes() {
+		c.settle(c.target)
+		return
+	}
+	rounds := int64(3)
+	if r.queue <= c.queueStep() {
+		rounds = 10 // without a queue it may be the connection that is slow to grow
+	}
+	// What arrives follows a step a round-trip later.
+	felt := r.start >= s.stepAt
+	if !felt {
+		r.allowed = float32(s.before * float64(r.span) / 1e9)
+	}
+	queued := r.queue > s.probeQueue+3*c.queueStep() && c.fellShort(&r.tally, shortfall)
+	if c.cutUnfelt(r) {
+		c.line.on = false
+		return
+	}
+	if c.lineLimitsFor(rounds) || queued {
+		carried := c.carried(r)
+		c.settle(max(carried*(1-cfg.Headroom), s.good))
+		s.found(c, carried)
+		return
+	}
+	if !r.held || c.clock < s.stepAt || c.phase == Doubling && !felt {
+		return
+	}
+	s.stepAt, s.before = c.clock+c.srtt, c.target
+	if c.phase == Doubling {
+		c.double()
+		return
+	}
+	next := c.target + c.linearStep()
+	if c.goal > 0 && next >= c.goal {
+		c.settle(max(c.goal, c.target))
+		return
+	}
+	c.move(next)
+	if c.target >= c.limit() {
+		c.settle(c.target)
+	}
+}
+
+// linearStep is the step of linear probing: a part of the rate at which it began.
+// Towards a goal, which was measured, it is four times that. Where nothing is known
+// it is so too, if one segment more in a round-trip, TCP's own step, is as
+// much: probing that was cut early, by the losses of others, gets on again.
+func (c *Controller) linearStep() float64 {
+	step := c.knee * c.p.cfg.Slow.Linear
+	if c.goal > 0 {
+		return 4 * step
+	}
+	if c.slow.edge > 0 || c.srtt == 0 {
+		return step
+	}
+	if c.target >= 2*c.knee {
+		c.knee = c.target
+	}
+	return min(max(step, segment/(float64(c.srtt)/1e9)), 4*step)
+}
+
+// double takes a step of doubling. The soft threshold is a part of what the line
+// was measured to carry; while that is not known, as in TCP, there is none.
+func (c *Controller) double() {
+	cfg := &c.p.cfg.Slow
+	if c.est.n > 0 {
+		c.soft = c.est.rate * cfg.SoftThreshold
+	}
+	if next := c.target * 2; c.soft == 0 || next < c.soft {
+		c.move(next)
+	} else {
+		c.move(max(c.soft, c.target*(1+cfg.Linear)))
+		c.phase, c.knee, c.goal = Linear, c.target, 0
+	}
+	if c.target >= c.limit() {
+		c.settle(c.target)
+	}
+}
+
+// lower is the side of the slow loop that runs more often.
+func (c *Controller) lower() {
+	cfg, s := &c.p.cfg.Slow, &c.slow
+	half := s.half
+	s.half = tally{}
+	s.lowerAt = c.clock + max(int64(cfg.LowerEvery), c.srtt)
+	if !half.covers(int64(cfg.LowerEvery)) || c.est.rate == 0 {
+		return // idle
+	}
+	switch held := half.heldPart() >= cfg.Often; {
+	case held && c.est.measured() && c.target > cfg.OverEstimate*c.est.rate:
+		c.verdict = Lowered
+		c.counters.Lowers++
+		c.stepDown(c.target * (1 - cfg.Lower))
+	case !held && c.lineLimits():
+		c.follow(half.meanQueue() > c.queueStep(), half.lossPart() > lossLimits)
+	case !held && half.readerPart() > 0.5:
+		c.verdict = ReaderLimits
+	}
+}
+
+// lossLimits is the part of the segments whose loss, without a queue, explains
+// why a connection is slow: by chance, which Reno and Cubic take for congestion.
+const lossLimits = 0.001
+
+// follow brings the target down to what the line carries: a little below while a
+// queue stands, so that it empties; else a little above; and clearly above
+// a connection that loss keeps below the line, which varies by a third and would
+// be clipped again and again.
+func (c *Controller) follow(queued, lossy bool) {
+	cfg := &c.p.cfg.Slow
+	carried := max(c.est.rate, c.used)
+	to, from := carried*(1+cfg.Headroom), carried*(1+cfg.Raise)
+	switch {
+	case queued:
+		to, from = carried*(1-cfg.Headroom), carried
+	case lossy:
+		to, from = carried*cfg.OverEstimate, carried*cfg.OverEstimate*(1+cfg.Raise)
+	}
+	if c.target <= from {
+		return // the dead band
+	}
+	if queued {
+		c.slow.found(c, carried)
+	}
+	c.verdict = Followed
+	c.counters.Follows++
+	c.stepDown(to)
+}
+
+// stepDown moves the target down and holds off raises.
+func (c *Controller) stepDown(to float64) {
+	s := &c.slow
+	c.move(to)
+	s.pending, s.drain, s.wins = false, false, 0
+	s.sec = tally{}
+	s.raiseAt = max(s.raiseAt, c.clock+c.holdOff())
+}
+
+// holdOff is the pause before the next raise: a round-trip at least, so that
+// the last step is felt, and longer the more raises have failed in a row.
+func (c *Controller) holdOff() int64 {
+	cfg := &c.p.cfg.Slow
+	pause := int64(cfg.RaiseEvery) << min(c.slow.fails, 10)
+	return max(min(pause, int64(cfg.MaxHoldOff)), c.srtt)
+}
+
+// raise judges the last raise and decides about the next.
+func (c *Controller) raise() {
+	cfg, s := &c.p.cfg.Slow, &c.slow
+	sec := s.sec
+	s.sec = tally{}
+	s.raiseAt = c.clock + max(int64(cfg.RaiseEvery), c.srtt)
+	if !sec.covers(int64(cfg.RaiseEvery)) {
+		s.pending = false // idle: nobody can tell
+		return
+	}
+	c.fadeBackground(&sec)
+	if s.pending {
+		if c.failed(&sec) {
+			if c.fellShort(&sec, slowShortfall) { // so the line was full for a second
+				c.est.n = 0
+				c.est.measure(sec.rate(), minWindow)
+			}
+			c.takeBack()
+			return
+		}
+		c.won()
+		if c.phase != Steady {
+			return
+		}
+	}
+	if s.drain && !c.drained(&sec) {
+		return
+	}
+	c.verdict = c.mayRaise(&sec)
+	if c.verdict != Raised {
+		return
+	}
+	s.good, s.queue, s.loss = c.target, sec.meanQueue(), sec.lossPart()
+	if c.shouldDrain(s.queue) {
+		s.drain = true
+		c.verdict = Lowered
+		c.counters.Lowers++
+		c.move(c.target * (1 - cfg.Lower))
+		return
+	}
+	s.pending = true
+	c.counters.Raises++
+	c.move(c.raised(&sec))
+}
+
+// raised is the next target. It does not run away from what was seen to arrive:
+// a queue or a buffer may hide for a while that a raise was not carried.
+func (c *Controller) raised(sec *tally) float64 {
+	step, full := c.slow.step, c.p.cfg.Slow.Raise
+	if c.target*(1+full) < c.slow.edge {
+		step = full // it is still far
+	}
+	next := max(c.target*(1+step), c.target+c.additive())
+	return min(next, max(c.est.rate, sec.rate())*(1+full)+c.additive())
+}
+
+// additive is the least step up, in bytes per second: half a segment more in a
+// round-trip. In parts of the target alone, who has little would never catch up with
+// who has much (Chiu and Jain, 1989). Round-trips of less than 10 ms count as that.
+func (c *Controller) additive() float64 {
+	return segment / 2 / (float64(max(c.srtt, 10_000_000)) / 1e9)
+}
+
+// mayRaise returns Raised if the target may rise, or why it may not.
+func (c *Controller) mayRaise(sec *tally) Verdict {
+	cfg := &c.p.cfg.Slow
+	ten := c.slots.sum()
+	switch {
+	case !c.brk.probes():
+		return Paused
+	case c.target >= c.limit():
+		return Hold
+	case ten.use() < cfg.UnderUse && ten.heldPart() < cfg.Often,
+		sec.use() < cfg.UnderUse || sec.heldPart() < cfg.Often:
+		if sec.readerPart() > 0.5 {
+			return ReaderLimits
+		}
+		return Hold
+	case c.lossy(sec, c.background), c.raised(sec) <= c.target:
+		return Hold
+	}
+	return Raised
+}
+
+// standing is the number of queue steps from which on a queue at a target that is
+// reached is tried to be emptied.
+const standing = 3
+
+// foreignFor is for how long a queue that others make is left alone, in ns.
+const foreignFor = 10_000_000_000
+
+// shouldDrain reports whether a queue stands that may be ours: a target a
+// hair above the line's rate fills any queue in time.
+func (c *Controller) shouldDrain(queue float64) bool {
+	s, step := &c.slow, c.queueStep()
+	others := s.foreignAt > 0 && c.clock-s.foreignAt < foreignFor && queue <= s.foreign+step
+	return queue > standing*step && !others
+}
+
+// drained judges a step down. If the queue did not get shorter, others make it:
+// the step is taken back, since yielding to them would have no end. It reports
+// whether the target may be raised now.
+func (c *Controller) drained(sec *tally) bool {
+	s := &c.slow
+	s.drain = false
+	if sec.meanQueue() < s.queue-c.queueStep() {
+		return sec.meanQueue() <= standing*c.queueStep()
+	}
+	s.foreign, s.foreignAt = s.queue, c.clock
+	c.verdict = TookBack
+	c.move(s.good)
+	return false
+}
+
+// lossy reports whether a second lost clearly more than a part of its segments
+// and half of what the fast loop tolerates.
+func (c *Controller) lossy(sec *tally, above float64) bool {
+	s := lossSum{float64(sec.segments), float64(sec.lost)}
+	return s.exceeds(max(above, 0) + c.p.cfg.Fast.Loss/2)
+}
+
+// What is sent too much stays in a queue: less arrives than the target lets in.
+// A queue that grows while all arrives is made by others. The first is measured in
+// a round, where a grant more or less counts, the second in a second.
+const (
+	shortfall     = 0.97
+	slowShortfall = 0.99
+	grain         = 16 << 10 // bytes of a small grant
+)
+
+// fellShort reports whether less arrived than a part of what the target let in,
+// by more than a grant.
+func (c *Controller) fellShort(t *tally, part float32) bool {
+	return t.acked+grain < t.allowed*part
+}
+
+// failed reports whether the line did not carry a raise: a part waited in a queue,
+// was lost, or did not pass.
+func (c *Controller) failed(sec *tally) bool {
+	s := &c.slow
+	return sec.meanQueue() > s.queue+c.queueStep() && c.fellShort(sec, slowShortfall) || c.lossy(sec, s.loss) ||
+		sec.heldPart() < c.p.cfg.Slow.Often && sec.linePart() > 0.5
+}
+
+// failedAtOnce does not wait for the end of the second where a queue grows fast.
+func (c *Controller) failedAtOnce(r *round) bool {
+	return r.queue > c.slow.queue+3*c.queueStep() && c.fellShort(&r.tally, shortfall)
+}
+
+// takeBack returns to the target before the last raise. The next one is smaller
+// and later.
+func (c *Controller) takeBack() {
+	c.verdict = TookBack
+	c.counters.TakenBack++
+	c.slow.found(c, min(c.target, max(c.est.rate, c.used)))
+	c.stepDown(c.slow.good)
+}
+
+// found takes note of where the line ends. Raises near it are small.
+func (s *slowLoop) found(c *Controller, edge float64) {
+	s.edge = edge
+	s.step = c.p.cfg.Slow.Raise * least
+	if s.pending {
+		s.fails++
+	}
+}
+
+// won takes note of a raise that was carried.
+func (c *Controller) won() {
+	s, cfg := &c.slow, &c.p.cfg.Slow
+	s.pending, s.fails = false, 0
+	if s.step == cfg.Raise {
+		s.wins++
+	}
+	if c.target > s.edge*beyond {
+		s.edge, s.step = 0, cfg.Raise
+	}
+	if s.wins < growing {
+		return
+	}
+	s.good = c.target
+	c.phase, c.knee, c.goal = Linear, c.target, 0
+	s.stepAt, s.probeQueue, s.before = c.clock, c.queue, c.target
+}
