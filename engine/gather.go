@@ -2,12 +2,13 @@ package engine
 
 const (
 	// gatherPart is the size up to which a range of a file is copied rather than
-	// sent from where it lies, in bytes: below it the system calls of a
-	// zero-copy send cost more than the copy.
-	gatherPart = 16 << 10
+	// sent from where it lies, in bytes. Below it the system calls of a zero-copy
+	// send cost more than the copy: 9.3 us against 6.9 at 4 KiB; 9.3 against 9.8
+	// at 10 KiB.
+	gatherPart = 8 << 10
 
 	// gatherBytes bounds a response that is gathered, in bytes.
-	gatherBytes = 128 << 10
+	gatherBytes = 16 << 10
 )
 
 // gather sends a response of small parts at once from memory: a short range, or

@@ -29,8 +29,8 @@ const (
 	opPoll
 	opFetch
 	opWake
-	opPart // of a fetch: completes only if it fails, and is not waited for
-	opShift  = 56
+	opPart  // of a fetch: completes only if it fails, and is not waited for
+	opShift = 56
 )
 
 var opcodes = []uint8{
