@@ -61,7 +61,7 @@ var layers = [][]string{
 	{"uring", "fallback"},
 	{"engine"},
 	{"server"},
-	{"cmd", "bench"},
+	{"cmd", "bench", "examples"},
 }
 
 // place returns the layer of a package, -1 if it has none, and its folder.

@@ -39,21 +39,24 @@ type Conn struct {
 	peer     netip.AddrPort
 	adopted  Adopted     // nil: accepted by a listener
 	flow     *shape.Flow // nil: not in the tree of limits
+	tap      *tap        // nil: it is not measured
 	fd       int32       // the driver's to close
 	listener int32
 
-	state     connState
-	named     bool // peer was set by SetRemoteAddr
-	preface   bool // what was consumed last was no part of a request
-	seen      bool // in holds bytes that the session has seen and found too few
-	paused    bool // the driver was told to Pause
-	ended     bool // the peer has sent its FIN
-	closeNext bool // close once the response is sent
-	linger    bool // and drop the peer's input before that
-	corked    bool // TCP_CORK is set
-	lowat     bool // the kernel keeps little unsent data
-	queued    bool // in the loop's run queue
-	requests  uint32
+	state      connState
+	named      bool // peer was set by SetRemoteAddr
+	preface    bool // what was consumed last was no part of a request
+	seen       bool // in holds bytes that the session has seen and found too few
+	paused     bool // the driver was told to Pause
+	ended      bool // the peer has sent its FIN
+	closeNext  bool // close once the response is sent
+	linger     bool // and drop the peer's input before that
+	corked     bool // TCP_CORK is set
+	lowat      bool // the kernel keeps little unsent data
+	buffered   bool // the send buffer was enlarged, or the peer is slow
+	queued     bool // in the loop's run queue
+	unmeasured bool // it cannot be
+	requests   uint32
 }
 
 // Loop returns the connection's loop.

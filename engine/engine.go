@@ -1,8 +1,3 @@
-// Package engine moves files and memory to network connections: event loops,
-// each with a driver of its own (io_uring or epoll), connections, responses made
-// of memory and file ranges, and a cache of open files. It knows no protocol:
-// a Session, which the embedding server implements, turns received bytes into
-// responses.
 package engine
 
 import (
@@ -10,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,6 +49,12 @@ type Config struct {
 	Listeners []string
 	// UnixMode is the mode of the Unix sockets. Default 0660.
 	UnixMode fs.FileMode
+	// Inherit are sockets that are listened on already, by their address in
+	// Listeners, which is then not bound. They belong to the engine from the call
+	// of New on, also if that fails.
+	Inherit Sockets
+	// Paused makes New return without accepting anything: Engine.Accept begins.
+	Paused bool
 
 	// NewSession makes the session of a loop; it is called once for each, on
 	// the loop's own goroutine, before any connection is accepted. nil: there
@@ -92,6 +95,14 @@ type Config struct {
 	// Limits are what responses are shaped by; see Engine.Limits. nil: nothing
 	// is shaped or measured, ever. Loops and Changed are set by the engine.
 	Limits *shape.Config
+
+	// Adapt finds the rates of clients and path classes by what the kernel measures;
+	// see Engine.Adaptation. It needs Limits, and holds for what the loops send. nil: no
+	// rate is found, ever.
+	Adapt *AdaptConfig
+	// OnAdapt is told what adaptation wants an operator to know. It is called on the
+	// loops and must not block.
+	OnAdapt func(AdaptEvent)
 
 	// Sample measures the throughput of each response once a second, for
 	// LoopStats.Jitter and Engine.Connections. It costs one pass over the
@@ -166,6 +177,10 @@ func (c *Config) validate() error {
 	}
 	check(c.HeaderTimeout > 0 && c.IdleTimeout > 0 && c.SendTimeout > 0 && c.LingerTimeout > 0,
 		"timeouts must be positive")
+	for addr := range c.Inherit {
+		check(slices.Contains(c.Listeners, addr), "Config.Inherit has "+addr+", which is not in Config.Listeners")
+	}
+	check(c.Adapt == nil || c.Limits != nil, "Config.Adapt needs Config.Limits")
 	check(c.TurnBudget > 0, "Config.TurnBudget must be positive")
 	check(c.MaxConns > 0 && c.MaxConns < aio.MaxSlots-1024, "Config.MaxConns is out of range")
 	check(c.MaxFiles > 0 && c.MaxBody > 0 && c.MaxBodyBytes > 0, "cache bounds must be positive")
@@ -178,12 +193,15 @@ type Engine struct {
 	addrs  []net.Addr
 	loops  []*Loop
 	shaper *shape.Shaper // nil: nothing is shaped
-	driver string
-	why    string
+
+	adaptation *Adaptation // nil: nothing is adapted
+	driver     string
+	why        string
 
 	foreign *foreign
 
 	sockets []socketFile  // of Unix listeners, until they are removed
+	kept    map[int]bool  // by index: Inherited.Keep
 	adopted atomic.Uint32 // connections; picks the loop
 
 	done chan struct{} // closed when every loop has ended
@@ -192,11 +210,14 @@ type Engine struct {
 }
 
 // New binds the listeners and starts the loops. It returns when all accept.
-func New(cfg Config) (*Engine, error) {
-	e := &Engine{cfg: cfg.withDefaults(), done: make(chan struct{})}
+func New(cfg Config) (_ *Engine, err error) {
+	e := &Engine{cfg: cfg.withDefaults(), done: make(chan struct{}), kept: make(map[int]bool)}
+	inherited := maps.Clone(cfg.Inherit)
+	defer inherited.Close() // what is left when it fails
 	if err := e.cfg.validate(); err != nil {
 		return nil, err
 	}
+	e.cfg.Inherit = nil
 	if err := e.openShaper(); err != nil {
 		return nil, err
 	}
@@ -204,7 +225,7 @@ func New(cfg Config) (*Engine, error) {
 	if err := e.chooseDriver(); err != nil {
 		return nil, err
 	}
-	fds, err := e.bindAll()
+	fds, err := e.bindAll(inherited)
 	if err != nil {
 		return nil, err
 	}
@@ -246,45 +267,53 @@ func (e *Engine) newDriver() (aio.Driver, error) {
 
 // bindAll opens one socket for each TCP address and loop, and one for each Unix
 // socket, of which the loops get duplicates. A port of 0 is chosen by the first
-// loop and used by all.
-func (e *Engine) bindAll() ([][]int, error) {
-	fds := make([][]int, e.cfg.Loops)
+// loop and used by all. What is taken from inherited is removed there.
+func (e *Engine) bindAll(inherited Sockets) ([][]socket, error) {
+	rows := make([][]socket, e.cfg.Loops)
 	for i, addr := range e.cfg.Listeners {
-		if path, ok := strings.CutPrefix(addr, UnixPrefix); ok {
-			if err := e.bindUnix(path, fds); err != nil {
-				closeAll(fds)
-				e.removeSockets()
-				return nil, err
+		var err error
+		if in, ok := inherited[addr]; ok {
+			delete(inherited, addr)
+			if err = e.inherit(i, in, rows); err != nil {
+				err = fmt.Errorf("listener %s: %w", addr, err)
 			}
-			continue
+		} else if path, ok := strings.CutPrefix(addr, UnixPrefix); ok {
+			err = e.bindUnix(i, path, rows)
+		} else {
+			err = e.bindTCP(i, addr, rows)
 		}
-		for j := range fds {
-			fd, bound, err := bind(addr)
-			if err != nil {
-				closeAll(fds)
-				e.removeSockets()
-				return nil, err
-			}
-			if j == 0 {
-				e.addrs = append(e.addrs, bound)
-				addr = e.addrs[i].String()
-			}
-			fds[j] = append(fds[j], fd)
+		if err != nil {
+			closeSockets(slices.Concat(rows...))
+			e.removeSockets()
+			return nil, err
 		}
 	}
-	return fds, nil
+	return rows, nil
 }
 
-func closeAll(fds [][]int) {
-	for _, row := range fds {
-		for _, fd := range row {
-			unix.Close(fd)
+func (e *Engine) bindTCP(index int, addr string, rows [][]socket) error {
+	for j := range rows {
+		fd, bound, err := bind(addr)
+		if err != nil {
+			return err
 		}
+		if j == 0 {
+			e.addrs = append(e.addrs, bound)
+			addr = bound.String()
+		}
+		rows[j] = append(rows[j], socket{fd, index})
+	}
+	return nil
+}
+
+func closeSockets(list []socket) {
+	for _, s := range list {
+		unix.Close(s.fd)
 	}
 }
 
 // start runs the loops and waits until each accepts, or one has failed.
-func (e *Engine) start(fds [][]int) error {
+func (e *Engine) start(rows [][]socket) error {
 	e.loops = make([]*Loop, e.cfg.Loops)
 	cores := []int{-1}
 	if e.cfg.Pin {
@@ -296,7 +325,7 @@ func (e *Engine) start(fds [][]int) error {
 		running.Add(1)
 		go func() {
 			defer running.Done()
-			if err := e.runLoop(i, cores[i%len(cores)], fds[i], started); err != nil {
+			if err := e.runLoop(i, cores[i%len(cores)], rows[i], started); err != nil {
 				e.fail(err)
 			}
 		}()
@@ -317,8 +346,8 @@ func (e *Engine) start(fds [][]int) error {
 }
 
 // runLoop is the life of one loop.
-func (e *Engine) runLoop(i, core int, fds []int, started chan<- error) error {
-	l, err := e.openLoop(i, core, fds)
+func (e *Engine) runLoop(i, core int, sockets []socket, started chan<- error) error {
+	l, err := e.openLoop(i, core, sockets)
 	started <- err
 	if err != nil {
 		return nil // reported by start
@@ -327,22 +356,22 @@ func (e *Engine) runLoop(i, core int, fds []int, started chan<- error) error {
 	return errors.Join(err, l.destroy())
 }
 
-func (e *Engine) openLoop(i, core int, fds []int) (*Loop, error) {
+func (e *Engine) openLoop(i, core int, sockets []socket) (*Loop, error) {
 	err := lock(core)
 	var d aio.Driver
 	if err == nil {
 		d, err = e.newDriver()
 	}
 	if err != nil {
-		closeAll([][]int{fds})
+		closeSockets(sockets)
 		return nil, fmt.Errorf("loop %d: %w", i, err)
 	}
 	l := newLoop(e, i, d)
 	l.session = e.cfg.NewSession(l)
-	for k, fd := range fds {
-		if err := l.listen(k, fd); err != nil {
-			closeAll([][]int{fds[k+1:]})
-			return nil, errors.Join(fmt.Errorf("loop %d: %w", i, err), l.destroy())
+	l.held = sockets
+	if !e.cfg.Paused {
+		if err := l.acceptHeld(); err != nil {
+			return nil, errors.Join(err, l.destroy())
 		}
 	}
 	e.mu.Lock()
@@ -396,9 +425,12 @@ func (e *Engine) Err() error {
 // Shutdown stops accepting, closes idle connections and waits for the others
 // to finish the response that they are sending, and for each Send. If ctx ends first, the rest is
 // cut and its error is returned.
-func (e *Engine) Shutdown(ctx context.Context) error {
+func (e *Engine) Shutdown(ctx context.Context) error { return e.end(ctx, (*Loop).drain) }
+
+// end makes each loop do what brings it to its end, and waits for that.
+func (e *Engine) end(ctx context.Context, drain func(*Loop)) error {
 	e.removeSockets()
-	e.each(func(l *Loop) { l.post((*Loop).drain) })
+	e.each(func(l *Loop) { l.post(drain) })
 	e.foreign.drain()
 	select {
 	case <-e.done:

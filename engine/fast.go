@@ -43,6 +43,25 @@ func sysctl(name string, i int) int64 {
 	return n
 }
 
+// isFast reports whether a peer is that has taken so many bytes in so many ns.
+func isFast(moved, took int64) bool { return moved >= took/1000*fastRate/1e6 }
+
+// enlarge gives a connection a larger send buffer, once, if its peer is fast,
+// nothing limits it, and there is as much to come.
+func (l *Loop) enlarge(c *Conn, t *transfer) {
+	if c.buffered || c.lowat || t.left < fastAfter {
+		return
+	}
+	moved := t.outcome.Total()
+	if moved < fastAfter {
+		return
+	}
+	c.buffered = true // or found slow
+	if isFast(moved, l.now-t.outcome.Start) && mayBuffer() {
+		l.sendBuffer(c.fd, fastBuffer)
+	}
+}
+
 // speed gives the connection a larger send buffer, once, if its peer is fast and
 // nothing has limited it.
 func (c *guestConn) speed(s *sender, sock int32) {
@@ -51,7 +70,7 @@ func (c *guestConn) speed(s *sender, sock int32) {
 		return
 	}
 	c.buffered = true // or found slow
-	if took := s.mover.Now - s.out.Start; moved < took/1000*fastRate/1e6 || !mayBuffer() {
+	if !isFast(moved, s.mover.Now-s.out.Start) || !mayBuffer() {
 		return
 	}
 	_ = unix.SetsockoptInt(int(sock), unix.SOL_SOCKET, unix.SO_SNDBUF, fastBuffer) // as it was, then

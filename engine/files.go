@@ -515,8 +515,6 @@ func (fs *Files) drop(f *File) {
 	if !f.cached {
 		return
 	}
-	f.cached = false
-	delete(fs.entries, f.name)
 	for i, g := range fs.clock {
 		if g == f {
 			last := len(fs.clock) - 1
@@ -526,11 +524,18 @@ func (fs *Files) drop(f *File) {
 			break
 		}
 	}
+	fs.forget(f)
+	f.release()
+}
+
+// forget takes a file out of the books of the cache, all but the clock.
+func (fs *Files) forget(f *File) {
+	f.cached = false
+	delete(fs.entries, f.name)
 	if f.Body != nil || f.private() {
 		fs.bytes -= f.Size
 		fs.stats.Bytes = fs.bytes
 	}
-	f.release()
 }
 
 // dispose closes a file that nobody holds, once the driver does not read it.

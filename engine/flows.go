@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"math"
+	"time"
 
 	"github.com/fserve/fserve/engine/shape"
 )
@@ -13,6 +13,8 @@ type flows struct {
 	tree   *shape.Tree // nil: nothing is shaped
 	free   []*shape.Flow
 	client []byte // scratch
+
+	forgetAt int64 // when limits of clients that have ended are looked for
 }
 
 const (
@@ -29,6 +31,10 @@ const (
 	minUnsent = 32 << 10
 
 	maxFreeFlows = 1024
+
+	// forgetEvery is how often limits of clients that have ended are looked for:
+	// those of clients that are seen end by themselves.
+	forgetEvery = int64(time.Minute)
 )
 
 // openShaper makes what the loops share.
@@ -38,6 +44,9 @@ func (e *Engine) openShaper() (err error) {
 	}
 	cfg := *e.cfg.Limits
 	cfg.Loops, cfg.Changed = max(e.cfg.Loops, e.guestTree()+1), e.wakeLoops
+	if e.cfg.Adapt != nil {
+		e.adaptation = newAdaptation(*e.cfg.Adapt, e.cfg.OnAdapt)
+	}
 	e.shaper, err = shape.New(cfg)
 	return err
 }
@@ -72,30 +81,41 @@ func (e *Engine) LimitsReport(busiest int) (r shape.Report, ok bool) {
 	}
 	var loops []*Loop
 	e.each(func(l *Loop) { loops = append(loops, l) })
-	first := true
 	if g := e.foreign.gate; g != nil {
 		g.report(&r)
-		first = false
 	}
 	for _, l := range loops {
-		got := make(chan shape.Report, 1)
-		posted := l.post(func(l *Loop) {
-			var r shape.Report
-			l.flows.tree.Report(l.now, math.MaxInt, &r)
-			got <- r
-		})
-		if !posted {
-			continue
-		}
-		one := <-got
-		if first {
-			r, first = one, false
-			continue
-		}
-		r.Merge(&one, math.MaxInt)
+		l.survey(&r)
 	}
-	r.Merge(&shape.Report{}, busiest)
+	r.Keep(busiest)
 	return r, true
+}
+
+// surveyStep is how many clients are looked at in one turn of the loop: some half a
+// millisecond's worth.
+const surveyStep = 2048
+
+// survey adds to r what the loop's tree is doing, which it asks in as many turns as
+// it takes. A loop that has ended adds nothing.
+func (l *Loop) survey(r *shape.Report) {
+	var s shape.Survey
+	step := make(chan bool, 1)
+	for more := true; more; more = <-step {
+		if !l.post(func(l *Loop) { step <- s.Step(l.flows.tree, l.now, surveyStep) }) {
+			return
+		}
+	}
+	s.AddTo(r)
+}
+
+// forgetOverrides removes limits of clients whose time is over. One loop does it
+// for all.
+func (l *Loop) forgetOverrides() {
+	if l.flows.tree == nil || l.index != 0 || l.now < l.flows.forgetAt {
+		return
+	}
+	l.flows.forgetAt = l.now + forgetEvery
+	l.engine.shaper.Expire(l.now)
 }
 
 // Shaped reports whether responses are subject to limits, or may become so, so
@@ -118,7 +138,7 @@ func (l *Loop) identify(c *Conn, t *transfer, r *Response) {
 	t.whose.class = r.Class
 	t.whose.client = append(t.whose.client[:0], r.Client...)
 	own := r.Limit != shape.Limit{}
-	if !own && !l.engine.shaper.Active() {
+	if !own && !l.engine.shaper.Active() && !l.adapts() {
 		l.leaveFlow(c) // what it remembers of an earlier response counts no more
 		return
 	}
@@ -147,6 +167,7 @@ func (l *Loop) join(c *Conn, t *transfer) {
 		client = l.flows.client
 	}
 	l.flows.tree.JoinBytes(c.flow, t.whose.class, client, l.now)
+	l.measure(c, client, t.whose.class)
 }
 
 // takeWhole takes tokens for a response in memory and reports whether there

@@ -20,9 +20,15 @@ type gate struct {
 	now   func() int64
 	timer *time.Timer // calls run when a flow may be due
 
+	ran     int64       // when the timer has run last
 	changed atomic.Bool // the limits are others; see notice
 	over    bool        // the timer is set no more; guarded by mu
 }
+
+// gatePause is between two runs of the timer, at least, in ns. Buckets have room
+// for 20 ms of their rate and one grant, so nothing is lost; the fewer the wake-ups
+// of an idle process, the less a grant costs.
+const gatePause = int64(4 * time.Millisecond)
 
 // lane is the place of one connection, or one Send, in the tree. What it takes
 // is one user's at a time.
@@ -48,6 +54,7 @@ func (g *gate) run() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.changed.Store(false)
+	g.ran = g.now()
 	g.settle()
 }
 
@@ -61,8 +68,7 @@ func (g *gate) settle() {
 		f.Owner.(*lane).ready <- f.Granted()
 	}
 	if due := g.tree.Due(); due >= 0 {
-		// What is due at once and was not named waits for others: a tick at least.
-		g.timer.Reset(max(time.Duration(due-now), time.Millisecond))
+		g.timer.Reset(time.Duration(max(due, g.ran+gatePause) - now))
 	}
 	if g.changed.Load() { // notice may have set the timer before us
 		g.timer.Reset(0)

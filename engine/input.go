@@ -83,8 +83,8 @@ type inputPool struct {
 }
 
 const (
-	inputClasses  = 10
-	smallestInput = 128 // bytes; the largest pooled is 64 KiB
+	inputClasses  = 12
+	smallestInput = 32  // bytes; the largest pooled is 64 KiB
 	maxPooled     = 256 // buffers of a class
 )
 

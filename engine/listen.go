@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
 )
 
 // backlog is the queue of connections that wait to be accepted; the kernel
@@ -20,11 +21,14 @@ const backlog = 4096
 type listener struct {
 	index   int
 	token   aio.Token
-	stopped bool // its stream ended for lack of descriptors
+	fd      int   // the driver's
+	last    int32 // a duplicate, for acceptLast; -1: none
+	stopped bool  // its stream ended for lack of descriptors
+	closing bool
 }
 
 func (ln *listener) resume(l *Loop) {
-	if ln.stopped {
+	if ln.stopped && !ln.closing {
 		ln.stopped = false
 		l.driver.Accept(ln.token)
 	}
@@ -43,19 +47,16 @@ func bind(addr string) (fd int, bound net.Addr, err error) {
 		})
 		return errors.Join(err, opt)
 	}}
+	// Go asks for MPTCP by default. Its listeners do not heed SO_RCVTIMEO, on which
+	// sharing them with a successor depends: see sys.SetAcceptPatience.
+	cfg.SetMultipathTCP(false)
 	ln, err := cfg.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return -1, nil, err
 	}
 	defer ln.Close()
-	raw, err := ln.(*net.TCPListener).SyscallConn()
-	if err != nil {
-		return -1, nil, fmt.Errorf("listener %s: %w", addr, err)
-	}
 	// A duplicate of our own: Go's listener belongs to its poller.
-	var dup error
-	err = raw.Control(func(f uintptr) { fd, dup = unix.FcntlInt(f, unix.F_DUPFD_CLOEXEC, 0) })
-	if err = errors.Join(err, dup); err != nil {
+	if fd, err = sys.Dup(ln.(*net.TCPListener)); err != nil {
 		return -1, nil, fmt.Errorf("listener %s: %w", addr, err)
 	}
 	if err := unix.Listen(fd, backlog); err != nil {
@@ -66,15 +67,16 @@ func bind(addr string) (fd int, bound net.Addr, err error) {
 }
 
 // listen gives a listening socket to the loop, which owns it from here on.
-func (l *Loop) listen(index, fd int) error {
+func (l *Loop) listen(s socket) error {
 	slot, ok := l.conns.get(1 << 31)
 	if !ok {
+		l.closeFD(int32(s.fd))
 		return errors.New("no slot for a listener")
 	}
-	ln := &listener{index: index, token: l.conns.token(slot)}
-	if err := l.driver.Listen(ln.token, fd); err != nil {
+	ln := &listener{index: s.index, token: l.conns.token(slot), fd: s.fd, last: -1}
+	if err := l.driver.Listen(ln.token, s.fd); err != nil {
 		l.conns.put(slot)
-		l.closeFD(int32(fd))
+		l.closeFD(int32(s.fd))
 		return err
 	}
 	l.listeners = append(l.listeners, ln)
@@ -91,6 +93,7 @@ func (l *Loop) listenerOf(t aio.Token) *listener {
 }
 
 func (l *Loop) listenerClosed(ln *listener) {
+	l.acceptLast(ln)
 	for i, other := range l.listeners {
 		if other == ln {
 			l.listeners = append(l.listeners[:i], l.listeners[i+1:]...)
@@ -147,21 +150,34 @@ func (l *Loop) open(fd, listener int32) *Conn {
 	return c
 }
 
+// closeListener gives a listener back to the driver to close.
+func (l *Loop) closeListener(ln *listener) {
+	ln.closing = true
+	l.driver.Close(ln.token, false)
+}
+
 // drain stops accepting and closes what is idle; the rest closes as it ends.
-func (l *Loop) drain() {
+func (l *Loop) drain() { l.drainBy(func(c *Conn) { l.closeConn(c, false) }) }
+
+// drainBy is drain, with what becomes of idle connections.
+func (l *Loop) drainBy(idle func(*Conn)) {
 	if l.draining {
 		return
 	}
 	l.draining = true
 	l.acceptAt = 0 // what rests now will not be resumed
+	closeSockets(l.held)
+	l.held = nil
 	for _, ln := range l.listeners {
-		l.driver.Close(ln.token, false)
+		if !ln.closing {
+			l.closeListener(ln)
+		}
 	}
 	for i := range l.conns.slabs {
 		for j := range l.conns.slabs[i] {
 			c := &l.conns.slabs[i][j]
 			if c.state == connReading && len(c.in) == 0 {
-				l.closeConn(c, false)
+				idle(c)
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -45,7 +46,8 @@ type Loop struct {
 	serving *Conn // whose input is being handed to the session
 
 	listeners []*listener
-	now       int64 // monotonic ns at the beginning of the turn
+	held      []socket // listening sockets that are not accepted from yet: Config.Paused
+	now       int64    // monotonic ns at the beginning of the turn
 	sweepAt   int64
 	sweepSlab int   // the next slab of the sweep under way; past the last: none is
 	sweepSlot int   // and the next slot in it
@@ -59,6 +61,7 @@ type Loop struct {
 
 	runq, running []*Conn
 	flows         flows
+	sampler       sampler
 	buffers       inputPool
 	gathered      []byte // a response of small parts; made at first use
 	freeTransfers *transfer
@@ -66,12 +69,16 @@ type Loop struct {
 	events        [batch]aio.Event
 
 	draining bool
+	retiring bool // draining, with a successor: see Engine.Retire
 	stats    LoopStats
 
 	// System calls on descriptors for the simulation to replace.
 	closeFD     func(fd int32)
 	memoryFile  func(p []byte) (fd int32, err error)
 	limitUnsent func(fd, bytes int32)
+	sendBuffer  func(fd int32, bytes int)
+	askTCP      func(*Conn, *sys.TCPInfo) syscall.Errno
+	paceTCP     func(c *Conn, rate int64)
 
 	posts   posts
 	closing atomic.Bool
@@ -98,10 +105,13 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 		turnBudget: cfg.TurnBudget, maxConns: cfg.MaxConns,
 		closeFD: func(fd int32) { sys.Close(fd) }, memoryFile: memoryFile,
 		limitUnsent: func(fd, n int32) { sys.SetNotsentLowat(fd, n) }, // a Unix socket has none
+		sendBuffer:  func(fd int32, n int) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n) },
+		askTCP:      askTCP, paceTCP: paceTCP,
 	}
 	if e.shaper != nil {
 		l.flows.tree = e.shaper.Tree(index)
 	}
+	l.openSampler(e.adaptation)
 	l.gone = make(chan struct{})
 	l.posts.idle = sync.NewCond(&l.posts.mu)
 	shortest := min(cfg.IdleTimeout, cfg.HeaderTimeout, cfg.SendTimeout, cfg.LingerTimeout)
@@ -170,6 +180,9 @@ func (l *Loop) timeout() time.Duration {
 		if due := l.flows.tree.Due(); due >= 0 && (next < 0 || due < next) {
 			next = due
 		}
+	}
+	if due := l.sampler.next; due != never && (next < 0 || due < next) {
+		next = due
 	}
 	if next < 0 {
 		return -1
@@ -295,11 +308,14 @@ func (l *Loop) finish(c *Conn, unread int) {
 	switch {
 	case c.closeNext && c.linger && !c.ended:
 		l.startLinger(c)
-	case c.closeNext, (c.ended || l.draining) && unread == 0:
+	case c.closeNext, (c.ended || l.draining && !l.retiring) && unread == 0:
 		l.closeConn(c, false)
 	default:
 		c.seen = false
 		c.deadline = l.now + l.idleTimeout
+		if l.retiring {
+			l.hurry(c)
+		}
 		if c.paused {
 			c.paused = false
 			l.driver.Resume(c.token)
@@ -340,6 +356,7 @@ func (l *Loop) closeConn(c *Conn, reset bool) {
 		}
 		reset = reset || c.out.outcome.End != Complete
 	}
+	l.endTap(c)
 	c.state = connClosing
 	c.deadline = 0
 	l.buffers.put(&c.in)
@@ -357,6 +374,8 @@ func (l *Loop) closed(c *Conn) {
 		l.freeTransfer(t)
 	}
 	l.session.Closed(c)
+	c.state = connClosing // the descriptor may be another's by now
+	l.endTap(c)
 	l.leaveFlow(c)
 	slot := c.token.Slot()
 	*c = Conn{queued: c.queued} // the run queue may still name it
@@ -366,6 +385,7 @@ func (l *Loop) closed(c *Conn) {
 
 // tick does what is due by time.
 func (l *Loop) tick() {
+	l.runSampler()
 	if l.acceptAt != 0 && l.now >= l.acceptAt {
 		l.acceptAt = 0
 		for _, ln := range l.listeners {
@@ -377,6 +397,7 @@ func (l *Loop) tick() {
 		l.sweepSlab, l.sweepSlot = 0, 0
 		l.Files.sweep()
 		l.sample()
+		l.forgetOverrides()
 	}
 	l.sweep()
 }
@@ -490,6 +511,7 @@ func (l *Loop) destroy() error {
 	l.keepStats()
 	l.finishTasks()
 	l.stats.Driver = *l.driver.Stats()
+	l.closeListeners()
 	err := l.driver.Destroy() // closes every descriptor, waits for the kernel
 	for i := range l.conns.slabs {
 		for j := range l.conns.slabs[i] {

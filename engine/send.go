@@ -176,8 +176,8 @@ func (w *wait) interrupt() { _ = w.deadline.SetWriteDeadline(past) } // what is 
 // hold runs s while the file cannot be closed.
 func (s *sender) hold(file syscall.RawConn) error {
 	s.out = Outcome{Start: sys.Nanotime()}
-	if err := file.Control(s.run); err != nil {
-		return err
+	if file.Control(s.run) != nil {
+		return os.ErrClosed // that is all that can be wrong with it
 	}
 	return s.err
 }
@@ -315,7 +315,7 @@ func (s *sender) overcome() error {
 func (s *sender) attemptFD(fd uintptr) bool {
 	s.why = noObstacle
 	if s.unsent > 0 {
-		sys.SetNotsentLowat(int32(fd), s.unsent)
+		_ = sys.SetNotsentLowat(int32(fd), s.unsent) // a Unix socket has none
 		s.unsent = 0
 	}
 	s.mover.Now = sys.Nanotime()
@@ -353,7 +353,7 @@ func (s *sender) attemptFD(fd uintptr) bool {
 
 // move1 makes one attempt for n bytes, and starts the fetch that it asks for.
 func (s *sender) move1(sock int32, n int64) aio.Sent {
-	s.fetched(false)
+	_ = s.fetched(false) // a read-ahead that failed is met by the attempt that gets there
 	if s.guest != nil && s.left > fastAfter {
 		s.guest.speed(s, sock)
 	}

@@ -73,6 +73,9 @@ func (m *simulation) limit() {
 	for range m.rnd.IntN(4) {
 		s.change(anchor)
 	}
+	if m.rnd.IntN(2) == 0 {
+		m.adaptRates()
+	}
 }
 
 // simNames are what clients are counted by.
@@ -88,7 +91,7 @@ func (s *simLimits) wake() {
 // draw draws a limit.
 func (s *simLimits) draw(none bool) shape.Limit {
 	r := s.m.rnd
-	l := shape.Limit{Burst: 300 + r.Int64N([]int64{300, 5000, 100_000}[r.IntN(3)]), Weight: r.IntN(4)}
+	l := shape.Limit{Burst: 800 + r.Int64N([]int64{1000, 5000, 100_000}[r.IntN(3)]), Weight: r.IntN(4)}
 	l.Rate = shape.Rate(1e4 * math.Pow(10, 3*r.Float64()))
 	if none && r.IntN(2) == 0 {
 		l.Rate = shape.Unlimited
@@ -268,12 +271,20 @@ func (s *simLimits) check(name string, n *shadow) {
 	}
 }
 
-// end checks that nobody is left in the tree.
+// end checks that nobody is left in the tree, and that what was not sent was given
+// back.
 func (s *simLimits) end() {
 	var r shape.Report
 	s.m.loop.flows.tree.Report(s.m.loop.now, 0, &r)
 	if r.Flows != 0 {
 		s.m.bad("%d flows are left in the tree", r.Flows)
+	}
+	var sent int64
+	for _, n := range s.m.session.sent {
+		sent += n
+	}
+	if r.Global.Granted != sent {
+		s.m.bad("%d bytes were granted and not given back, %d were sent", r.Global.Granted, sent)
 	}
 	if st := &s.m.loop.stats; st.Waiting != 0 || st.Sending != 0 {
 		s.m.bad("at the end %d responses are sent, %d wait", st.Sending, st.Waiting)

@@ -111,6 +111,9 @@ func (y *tally) add(m *simulation) {
 	y.counts["bytes ahead of an answer"] += uint64(interim)
 	if s := m.limits; s != nil {
 		y.counts["worlds with limits"]++
+		if m.adapt != nil {
+			y.counts["questions about connections"] += m.adapt.asked
+		}
 		y.counts["responses held back by limits"] += uint64(s.held)
 		y.counts["changes of limits"] += uint64(s.retuned)
 	}

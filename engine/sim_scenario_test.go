@@ -44,7 +44,7 @@ func newSimulation(cfg aiosim.Config) *simulation {
 		m.addClient()
 	}
 	m.end()
-	if m.rnd.IntN(3) == 0 {
+	if m.rnd.IntN(4) == 0 {
 		m.limit()
 	}
 	return m

@@ -34,6 +34,7 @@ type simulation struct {
 	byAddr   map[netip.Addr]*simClient
 	requests []*simRequest
 	limits   *simLimits // nil: there are none
+	adapt    *simAdapt  // nil: no rates are found
 	tasks    []*simTask
 	calm     bool // nothing goes wrong: patient clients get everything
 
@@ -112,12 +113,20 @@ func (m *simulation) run() error {
 	if m.limits != nil {
 		e.shaper = m.limits.shaper
 	}
+	if m.adapt != nil {
+		e.adaptation = m.adapt.a
+	}
 	l := newLoop(e, 0, m.driver)
 	m.loop, m.session.loop = l, l
 	l.session, l.closeFD, l.memoryFile = m.session, m.w.CloseFD, m.memoryFile
 	l.limitUnsent = func(_, _ int32) {}
+	l.paceTCP = func(*Conn, int64) {}
+	if m.adapt != nil {
+		l.askTCP = m.adapt.ask
+	}
+	l.sendBuffer = func(int32, int) {}
 	l.Files.wall = m.w.Now
-	if l.listen(0, int(m.ln.FD)) == nil {
+	if l.listen(socket{fd: int(m.ln.FD)}) == nil {
 		m.serve()
 	}
 	for _, t := range m.tasks { // a loop waits for its tasks before it ends
@@ -142,6 +151,9 @@ func (m *simulation) serve() {
 		m.checkTurn()
 		if m.limits != nil {
 			m.limits.turn()
+		}
+		if m.adapt != nil {
+			m.adapt.turn()
 		}
 	}
 }

@@ -23,6 +23,8 @@ type LoopStats struct {
 	Waiting        int     // those of them that wait for their turn in the limits
 	Steady         int     // downloads that Jitter is of: under way for three seconds or more
 	Jitter         float64 // mean over them of the standard deviation of their throughput by the second over its mean; see Config.Sample
+	Sampled        uint64  // times that the kernel was asked about a connection, for adaptation
+	Unsampled      uint64  // connections that could not be asked about
 	Files          FileStats
 	Driver         aio.Stats
 }

@@ -151,6 +151,7 @@ func (l *Loop) pump(c *Conn) {
 		for s.left() > 0 {
 			if budget <= 0 {
 				l.joinLate(c, t)
+				l.enlarge(c, t)
 				l.wake(c)
 				return
 			}
@@ -270,6 +271,12 @@ func (l *Loop) account(c *Conn, t *transfer, s aio.Sent) bool {
 	switch s.Status {
 	case aio.BlockedSocket:
 		t.blocked = true
+		if c.corked && c.lowat {
+			// What cork holds back counts as unsent. With a segment as large as
+			// loopback's it alone is more than a socket that is writable may have:
+			// nothing would come until cork gives up, after 200 ms.
+			l.driver.Push(c.token)
+		}
 		l.joinLate(c, t)
 	case aio.BlockedDisk:
 		t.blocked = true

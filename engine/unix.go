@@ -23,7 +23,7 @@ type socketFile struct {
 // bindUnix opens one listening socket and appends a duplicate of it to each
 // loop's descriptors: Unix sockets know no SO_REUSEPORT (before Linux 6.3 it was
 // accepted and did nothing).
-func (e *Engine) bindUnix(path string, fds [][]int) error {
+func (e *Engine) bindUnix(index int, path string, rows [][]socket) error {
 	fail := func(err error) error { return fmt.Errorf("listener %s%s: %w", UnixPrefix, path, err) }
 	fd, file, err := listenUnix(path, e.cfg.UnixMode)
 	if err != nil {
@@ -31,13 +31,13 @@ func (e *Engine) bindUnix(path string, fds [][]int) error {
 	}
 	e.sockets = append(e.sockets, file)
 	e.addrs = append(e.addrs, &net.UnixAddr{Name: path, Net: "unix"})
-	for j := range fds {
+	for j := range rows {
 		if j > 0 {
 			if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
 				return fail(err)
 			}
 		}
-		fds[j] = append(fds[j], fd)
+		rows[j] = append(rows[j], socket{fd, index})
 	}
 	return nil
 }

@@ -115,6 +115,14 @@ func (d *Driver) Open(t aio.Token, fd int) error {
 
 // Listen takes over a listening socket and starts to accept from it.
 func (d *Driver) Listen(t aio.Token, fd int) error {
+	// Whoever had the socket before may have left it blocking, or make it so.
+	err := unix.SetNonblock(fd, true)
+	if err == nil {
+		err = sys.SetAcceptPatience(int32(fd))
+	}
+	if err != nil {
+		return fmt.Errorf("listener: %w", err)
+	}
 	// Level-triggered: a turn accepts a bounded number, the rest is reported again.
 	return d.register(t, fd, listener, unix.EPOLLIN)
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
 )
 
 const wakeBytes = 8
@@ -17,6 +18,9 @@ const wakeBytes = 8
 func (d *Driver) Listen(t aio.Token, fd int) error {
 	// A non-blocking listener makes the ring answer EAGAIN instead of waiting.
 	if err := unix.SetNonblock(fd, false); err != nil {
+		return fmt.Errorf("listener %d: %w", fd, err)
+	}
+	if err := sys.SetAcceptPatience(int32(fd)); err != nil { // of a successor, see there
 		return fmt.Errorf("listener %d: %w", fd, err)
 	}
 	s, err := d.adopt(t, fd, isListener|wantStream)
@@ -166,10 +170,11 @@ func (d *Driver) armWake() bool {
 
 // accepted handles a completion of a listener's stream.
 func (d *Driver) accepted(t aio.Token, s *slot, res int32, ev *aio.Event) bool {
-	if s.is(closing) {
-		if res >= 0 {
-			unix.Close(int(res)) // accepted before the cancel took effect
-		}
+	if s.is(closing) && res < 0 {
+		return false
+	}
+	if d.stopping && res >= 0 {
+		unix.Close(int(res))
 		return false
 	}
 	switch e := errnoOf(res); {

@@ -8,6 +8,8 @@ const (
 	Open                  // the target is held down and nothing is probed
 	HalfOpen              // the target may rise again; one anomaly opens the breaker anew
 	Frozen                // the target is the floor
+
+	NumStages = 4
 )
 
 func (s Stage) String() string { return name(s, "closed", "open", "half-open", "frozen") }

@@ -90,6 +90,16 @@ func (c *Controller) SetBounds(low, high int64) error {
 	return nil
 }
 
+// SetPolicy replaces the policy. What was learned stays, and with bounds false floor
+// and ceiling too.
+func (c *Controller) SetPolicy(p *Policy, bounds bool) {
+	c.p = p
+	if bounds {
+		c.floor, c.ceiling = float64(p.cfg.Min), float64(p.cfg.Max)
+		c.move(c.target)
+	}
+}
+
 // Quiet reports whether nothing would be lost by forgetting the controller,
 // apart from what it has learned of the line: the breaker is closed and has not
 // tripped lately. Forgetting one that is not quiet would let a client out.

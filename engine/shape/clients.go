@@ -96,6 +96,12 @@ func (t *Tree) retuneClient(c *client) {
 	if c.shared == nil || c.meter.pool != nil {
 		c.meter.retune(t, l)
 	}
+	c.meter.base = l
+	t.reconsider(c)
+}
+
+// reconsider lets what is parked at a client find out anew.
+func (t *Tree) reconsider(c *client) {
 	for n := c.nodes; n != nil; n = n.sibling {
 		if n.engageAt >= 0 {
 			n.setShare(n.engagedShare())

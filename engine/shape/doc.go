@@ -48,7 +48,7 @@
 // # Grants
 //
 // A grant is some 20 ms of the flow's share, between 16 KiB and 1 MiB; below
-// 48 KiB/s a third of a second, down to 1 KiB; never more than a burst in the
+// 96 KiB/s half a second, from 24 KiB down to 1 KiB; never more than a burst in the
 // chain. It is all of that or all that is wanted: nobody gets dribbles. Small
 // grants are smooth and dear, since a send costs the same whatever its size.
 //

@@ -139,20 +139,26 @@ func (l Limit) start() int64 {
 // the trade between smoothness and CPU time.
 const (
 	minGrant  = 16 << 10
+	slowGrant = 24 << 10
 	maxGrant  = 1 << 20
 	tinyGrant = 1 << 10
 	slackPart = 50 // 1/50 s: how late a loop may be without losing of its rate
 	grantPart = 50 // a grant is 1/50 s of the rate,
-	slowPart  = 3  // 1/3 s of rates at which that is little
+	slowPart  = 2  // 1/2 s of rates at which that is little,
+	slowRate  = 96 << 10
 
 	infinite = math.MaxInt64 // the rate of what has no limit
 )
 
 // grantFor returns the size of a grant for a flow that may send rate bytes per
 // second.
+//
+// Below slowRate there are thousands of flows where there are many, and what counts
+// is how many sends they cost: at 50 KB/s a grant of 24 KiB instead of 16 KiB takes a
+// third of the CPU time away, and the rate over 10 s is still within 4 %.
 func grantFor(rate int64) int64 {
-	if rate < slowPart*minGrant {
-		return max(rate/slowPart, tinyGrant)
+	if rate < slowRate {
+		return max(min(rate/slowPart, slowGrant), tinyGrant)
 	}
 	return min(max(rate/grantPart, minGrant), maxGrant)
 }

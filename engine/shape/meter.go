@@ -5,13 +5,18 @@ package shape
 // holds what this tree has leased from it.
 type meter struct {
 	bucket  bucket
-	pool    *pool // nil: one loop
+	base    Limit    // as configured
+	found   adaptive // which holds besides
+	pool    *pool    // nil: one loop
 	loop    int
 	leased  int64 // what the pool counts as out on lease to this tree
 	spentAt int64 // instant
 	share   int64 // bytes per second that this tree can count on
 	timer   timer // until the lease is given back
 	claims  bool  // the pool knows that this tree wants tokens
+
+	// What the node was parked for, see heldBy.
+	parkedSeen, heldFound int64 // ns
 }
 
 // leaseTime is how long a tree keeps tokens that it does not use.
@@ -156,12 +161,18 @@ func (m *meter) withdraw(now int64) {
 
 // retune sets a limit, which is that of the given epoch.
 func (m *meter) retune(t *Tree, l Limit) {
+	m.base = l
 	if m.pool == nil {
-		m.bucket.retune(l, t.now)
+		m.bucket.retune(l.under(m.found.rate), t.now)
 		return
 	}
 	m.giveBack(t)
 	m.pool.retune(l, t.epoch, t.now)
+	m.set(l.under(m.found.rate))
+}
+
+// set sets what a meter with a pool knows of the limit.
+func (m *meter) set(l Limit) {
 	m.bucket.set(l)
 	m.share = max(int64(l.Rate), 1)
 }
@@ -169,15 +180,14 @@ func (m *meter) retune(t *Tree, l Limit) {
 // open begins a meter with the limit l, of which nothing has been used.
 func (m *meter) open(t *Tree, l Limit, p *pool) {
 	m.timer.meter = m
-	m.pool, m.loop = p, t.loop
+	m.pool, m.loop, m.base = p, t.loop, l
 	if p == nil {
-		m.bucket.open(l, t.now)
+		m.bucket.open(l.under(m.found.rate), t.now)
 		return
 	}
 	p.open(l, t.epoch, t.now)
 	m.bucket = bucket{}
-	m.bucket.set(l)
-	m.share = max(int64(l.Rate), 1)
+	m.set(l.under(m.found.rate))
 }
 
 // rested reports whether nothing would be forgiven if the meter were forgotten.

@@ -31,6 +31,8 @@ type pool struct {
 	mu     sync.Mutex
 	opened bool
 	epoch  uint64 // of the configuration
+	base   Limit  // as configured
+	found  adaptive
 	bucket bucket
 	out    int64 // on lease, as far as is known here
 	now    int64 // virtual time: the start of what was last served
@@ -80,11 +82,15 @@ func (p *pool) open(l Limit, epoch uint64, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.opened {
-		p.opened, p.epoch = true, epoch
-		p.bucket.open(l, now)
+		p.openLocked(l, epoch, now)
 		return
 	}
 	p.retuneLocked(l, epoch, now)
+}
+
+func (p *pool) openLocked(l Limit, epoch uint64, now int64) {
+	p.opened, p.epoch, p.base = true, epoch, l
+	p.bucket.open(l.under(p.found.rate), now)
 }
 
 // openEmpty is open for a node that was unlimited: it begins with nothing.
@@ -92,8 +98,7 @@ func (p *pool) openEmpty(l Limit, epoch uint64, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.opened {
-		p.opened, p.epoch = true, epoch
-		p.bucket.open(l, now)
+		p.openLocked(l, epoch, now)
 		p.bucket.tokens = 0
 	}
 }
@@ -109,7 +114,13 @@ func (p *pool) retuneLocked(l Limit, epoch uint64, now int64) {
 	if epoch <= p.epoch {
 		return
 	}
-	p.epoch = epoch
+	p.epoch, p.base = epoch, l
+	p.apply(now)
+}
+
+// apply brings what was set into force.
+func (p *pool) apply(now int64) {
+	l := p.base.under(p.found.rate)
 	p.advance(now)
 	p.bucket.retune(l, now)
 	if l.Rate > 0 {

@@ -2,6 +2,7 @@ package shape
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -40,46 +41,88 @@ type NodeReport struct {
 
 // Report fills r for the instant now: all classes, clients with limits of their
 // own and at most busiest others. It takes time in proportion to the number of
-// clients. What r held is overwritten.
+// clients; see Survey for one that does not hold the caller up. What r held is
+// overwritten.
 func (t *Tree) Report(now int64, busiest int, r *Report) {
-	t.clock(now)
-	*r = Report{
-		Classes: r.Classes[:0], Clients: r.Clients[:0],
-		ClientCount: len(t.clients), Flows: t.flows,
-		Throttled: t.throttled, Granted: t.granted,
+	s := Survey{report: Report{Classes: r.Classes[:0], Clients: r.Clients[:0]}}
+	for s.Step(t, now, math.MaxInt) {
 	}
+	*r = s.report
+	r.Keep(busiest)
+}
+
+// Survey makes a Report a part at a time, so that a loop with many clients is not
+// held up by it. The zero value is ready. Clients that come or go meanwhile may
+// be in it or not; none is in it twice.
+type Survey struct {
+	report  Report
+	clients []*client // that are to be looked at; nil: it has not begun
+	classes []int     // index in report.Classes by Class.id
+}
+
+// Step looks at n more clients of the tree, which must always be the same, and
+// reports whether there are more. It is called where the tree may be used.
+func (s *Survey) Step(t *Tree, now int64, n int) (more bool) {
+	t.clock(now)
+	if s.clients == nil {
+		s.begin(t)
+	}
+	n = min(n, len(s.clients))
+	for _, c := range s.clients[:n] {
+		if t.clients[c.id] != c { // forgotten meanwhile: its memory may serve others
+			continue
+		}
+		s.report.Clients = append(s.report.Clients, t.reportClient(c))
+		s.countFlows(c)
+	}
+	s.clients = s.clients[n:]
+	return len(s.clients) > 0
+}
+
+// AddTo adds what was found to r, whose clients are in no order until Keep is
+// called. It is called once, after the last Step, anywhere.
+func (s *Survey) AddTo(r *Report) {
+	if len(r.Clients) == 0 && len(r.Classes) == 0 && r.Flows == 0 && r.Granted[LevelNone] == 0 {
+		*r = s.report
+		return
+	}
+	r.add(&s.report)
+}
+
+// begin looks at everything but the clients.
+func (s *Survey) begin(t *Tree) {
+	r := &s.report
+	r.ClientCount, r.Flows, r.Throttled, r.Granted = len(t.clients), t.flows, t.throttled, t.granted
 	r.Granted[LevelNone] = t.root.granted
 	r.Global = t.reportNode(t.root, "")
 	r.Global.Flows = t.flows
-	for _, n := range t.classes {
-		if n == nil {
-			continue
+	s.classes = make([]int, len(t.classes))
+	for i, n := range t.classes {
+		s.classes[i] = -1
+		if n != nil {
+			s.classes[i] = len(r.Classes)
+			r.Classes = append(r.Classes, t.reportNode(n, n.class.prefix))
 		}
-		c := t.reportNode(n, n.class.prefix)
-		r.Classes = append(r.Classes, c)
-	}
-	for _, c := range t.clients {
-		r.Clients = append(r.Clients, t.reportClient(c))
 	}
 	if o := t.reportClient(t.overflow); o.Granted > 0 {
 		r.Others.add(o)
 	}
+	s.countFlows(t.overflow)
+	s.clients = make([]*client, 0, len(t.clients))
 	for _, c := range t.clients {
-		for n := c.nodes; n != nil; n = n.sibling {
-			t.countFlows(r, n)
-		}
+		s.clients = append(s.clients, c)
 	}
-	for n := t.overflow.nodes; n != nil; n = n.sibling {
-		t.countFlows(r, n)
+	if r.Clients == nil {
+		r.Clients = make([]NodeReport, 0, len(t.clients))
 	}
-	r.sort(busiest)
 }
 
-func (t *Tree) countFlows(r *Report, n *node) {
-	for i := range r.Classes {
-		if r.Classes[i].Name == n.class.prefix {
-			r.Classes[i].Flows += n.flows
-			return
+// countFlows adds the responses of a client to those of their classes. A class
+// that has come since the beginning is left out.
+func (s *Survey) countFlows(c *client) {
+	for n := c.nodes; n != nil; n = n.sibling {
+		if id := n.class.id; id < len(s.classes) && s.classes[id] >= 0 {
+			s.report.Classes[s.classes[id]].Flows += n.flows
 		}
 	}
 }
@@ -117,6 +160,11 @@ func (r *NodeReport) meter(t *Tree, m *meter) {
 // Merge adds what another tree reported to r, and keeps of the clients those with
 // limits of their own and at most busiest others.
 func (r *Report) Merge(o *Report, busiest int) {
+	r.add(o)
+	r.Keep(busiest)
+}
+
+func (r *Report) add(o *Report) {
 	r.Global.add(o.Global)
 	r.Others.add(o.Others)
 	r.Classes = merge(r.Classes, o.Classes)
@@ -127,7 +175,6 @@ func (r *Report) Merge(o *Report, busiest int) {
 		r.Throttled[i] += o.Throttled[i]
 		r.Granted[i] += o.Granted[i]
 	}
-	r.sort(busiest)
 }
 
 func merge(a, b []NodeReport) []NodeReport {
@@ -157,24 +204,49 @@ func (r *NodeReport) add(o NodeReport) {
 	r.Rate1 += o.Rate1
 }
 
-// sort orders classes by prefix and clients by traffic, and adds up the
-// clients that are too many.
-func (r *Report) sort(busiest int) {
+// Keep orders classes by prefix and clients by traffic, keeps of the clients
+// those with limits of their own and at most busiest others, and adds up the rest.
+func (r *Report) Keep(busiest int) {
 	slices.SortFunc(r.Classes, func(a, b NodeReport) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(r.Clients, func(a, b NodeReport) int {
-		return cmp.Or(cmp.Compare(b.Rate10, a.Rate10), cmp.Compare(b.Granted, a.Granted), cmp.Compare(a.Name, b.Name))
-	})
+	if len(r.Clients) > busiest {
+		r.drop(busiest)
+	}
+	slices.SortFunc(r.Clients, func(a, b NodeReport) int { return byTraffic(&a, &b) })
+}
+
+func byTraffic(a, b *NodeReport) int {
+	switch {
+	case a.Rate10 != b.Rate10:
+		return cmp.Compare(b.Rate10, a.Rate10)
+	case a.Granted != b.Granted:
+		return cmp.Compare(b.Granted, a.Granted)
+	}
+	return cmp.Compare(a.Name, b.Name)
+}
+
+// drop adds up the clients that are too many. It sorts numbers, not reports: there
+// may be a hundred thousand of them.
+func (r *Report) drop(busiest int) {
+	plain := make([]int32, 0, len(r.Clients))
+	for i := range r.Clients {
+		if !r.Clients[i].Custom {
+			plain = append(plain, int32(i))
+		}
+	}
+	if len(plain) <= busiest {
+		return
+	}
+	slices.SortFunc(plain, func(i, j int32) int { return byTraffic(&r.Clients[i], &r.Clients[j]) })
+	dropped := plain[busiest:]
+	slices.Sort(dropped)
 	kept := r.Clients[:0]
-	for _, c := range r.Clients {
-		switch {
-		case c.Custom:
-		case busiest > 0:
-			busiest--
-		default:
-			r.Others.add(c)
+	for i := range r.Clients {
+		if len(dropped) > 0 && dropped[0] == int32(i) {
+			r.Others.add(r.Clients[i])
+			dropped = dropped[1:]
 			continue
 		}
-		kept = append(kept, c)
+		kept = append(kept, r.Clients[i])
 	}
 	clear(r.Clients[len(kept):])
 	r.Clients = kept

@@ -93,3 +93,43 @@ func TestLevelNames(t *testing.T) {
 		t.Errorf("%v", seen)
 	}
 }
+
+// A survey in small steps finds what a report at once does, and clients that are
+// forgotten between two steps do no harm.
+func TestSurvey(t *testing.T) {
+	w := newWorld(t, Config{Client: Limit{Rate: 1 * mib}, Paths: []PathLimit{{"/b/", Limit{}}}})
+	for i := range 50 {
+		w.join(0, "/b/x", ClientID(fmt.Sprint("c", i)), -1)
+	}
+	w.run(3 * sec)
+	tree := w.trees[0]
+	var want, got Report
+	tree.Report(w.now, 5, &want)
+	var s Survey
+	steps := 1
+	for s.Step(tree, w.now, 7) {
+		steps++
+	}
+	s.AddTo(&got)
+	got.Keep(5)
+	if steps != 8 || len(got.Clients) != 5 || got.Others.Granted != want.Others.Granted || got.Flows != want.Flows || got.find("c0") != want.find("c0") {
+		t.Errorf("in %d steps: %+v\nat once: %+v", steps, got, want)
+	}
+	for i := range want.Classes {
+		if got.Classes[i] != want.Classes[i] {
+			t.Errorf("class %+v, want %+v", got.Classes[i], want.Classes[i])
+		}
+	}
+	var gone Survey
+	gone.Step(tree, w.now, 0)
+	for id := range tree.clients {
+		delete(tree.clients, id)
+	}
+	var after Report
+	for gone.Step(tree, w.now, 7) {
+	}
+	gone.AddTo(&after)
+	if len(after.Clients) != 0 {
+		t.Errorf("%d clients are told that are gone", len(after.Clients))
+	}
+}

@@ -70,6 +70,7 @@ type Shaper struct {
 
 	mu                         sync.Mutex
 	global, client, connection Limit
+	caps                       Caps
 	classes                    []*Class // by id; the first is the default
 	overrides                  map[ClientID]override
 	limitedClients             int // overrides that have a rate
@@ -178,7 +179,7 @@ func (s *Shaper) publishClient(id ClientID) {
 }
 
 func (s *Shaper) moveOn() {
-	active := s.global.limits() || s.client.limits() || s.connection.limits() || s.limitedClients > 0
+	active := s.global.limits() || s.client.limits() || s.connection.limits() || s.limitedClients > 0 || s.caps != Caps{}
 	for _, c := range s.classes {
 		active = active || c.limit.limits()
 	}
@@ -325,7 +326,7 @@ func (s *Shaper) clientLimit(id ClientID) (l Limit, overridden bool, expires int
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l, overridden = s.limitOf(id)
-	return l, overridden, s.overrides[id].expires
+	return l.under(s.caps.Client), overridden, s.overrides[id].expires
 }
 
 // expire removes the override of a client if it has ended.

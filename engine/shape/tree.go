@@ -91,9 +91,10 @@ func (t *Tree) readConfig() config {
 	defer s.mu.Unlock()
 	old := t.epoch
 	t.epoch = s.epoch.Load()
-	t.connection, t.clientLimit, t.overrides = s.connection, s.client, len(s.overrides) > 0
+	t.connection, t.clientLimit = s.connection.under(s.caps.Connection), s.client.under(s.caps.Client)
+	t.overrides = len(s.overrides) > 0
 	c := config{
-		global:     s.global,
+		global:     s.global.under(s.caps.Global),
 		nodes:      s.changes.nodes > old,
 		clients:    s.changes.clients > old || s.changes.dropped > old,
 		connection: s.changes.connection > old,

@@ -25,7 +25,9 @@
 // event of a stream has More unset.
 //
 // Close ends everything that is under way for a slot. After Close the driver
-// delivers no event for the token except one Closed, after the last operation
+// delivers no event for the token except one Closed (and, for a listener, before
+// it the connections that the kernel had handed out already, as Accepted: whoever
+// shares the socket cannot get them any more), after the last operation
 // that names the descriptor has completed and the descriptor is closed. Only
 // then may the slot be reused. Files are no part of that: what is being read
 // for a slot may end after its Closed event, and File.Pins says so.

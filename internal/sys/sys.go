@@ -7,6 +7,7 @@
 package sys
 
 import (
+	"os"
 	"syscall"
 	"time"
 	"unsafe"
@@ -208,6 +209,35 @@ func Accept4(fd int32) (int32, syscall.Errno) {
 	}
 }
 
+// SetAcceptPatience makes accept(2) on a listening socket wait for at most a
+// tick, even where it is blocking (SO_RCVTIMEO). Whether it blocks is a property
+// of the description, which processes that share the socket share too: a
+// successor may change it at any time, and so must not make an event loop wait.
+// Accepted TCP sockets inherit it; it has no effect on non-blocking ones. MPTCP
+// listeners take it and do not heed it (Linux 6.18).
+func SetAcceptPatience(fd int32) error {
+	return unix.SetsockoptTimeval(int(fd), unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 1})
+}
+
+// Dup duplicates the descriptor of a socket of package net, which keeps its own.
+// Its File method is not used: asking an os.File for its descriptor makes the
+// socket blocking, for everybody who shares it.
+func Dup(c syscall.Conn) (fd int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	var dup error
+	err = raw.Control(func(f uintptr) { fd, dup = unix.FcntlInt(f, unix.F_DUPFD_CLOEXEC, 0) })
+	if err == nil {
+		err = dup
+	}
+	if err != nil {
+		return -1, os.NewSyscallError("dup", err)
+	}
+	return fd, nil
+}
+
 // Close closes a descriptor. It is never retried: Linux releases the
 // descriptor even when close(2) is interrupted.
 func Close(fd int32) syscall.Errno {
@@ -231,6 +261,15 @@ func HungUp(fd int32) bool {
 	return e == 0 && n == 1 && p.Revents&end != 0
 }
 
+// Readable reports whether a socket has something to receive or to accept, or an
+// error (ppoll(2)).
+func Readable(fd int32) bool {
+	p := unix.PollFd{Fd: fd, Events: unix.POLLIN}
+	var now unix.Timespec
+	n, _, e := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return e == 0 && n == 1
+}
+
 // SetReset makes the coming close of a socket send RST (SO_LINGER with 0 s).
 func SetReset(fd int32) syscall.Errno {
 	l := unix.Linger{Onoff: 1}
@@ -242,6 +281,15 @@ func SetReset(fd int32) syscall.Errno {
 // SetNotsentLowat sets TCP_NOTSENT_LOWAT (Linux 3.12): a socket with so many
 // bytes that are not sent yet takes no more.
 func SetNotsentLowat(fd, n int32) syscall.Errno { return setTCP(fd, unix.TCP_NOTSENT_LOWAT, n) }
+
+// SetMaxPacingRate sets SO_MAX_PACING_RATE, bytes per second (Linux 3.13; by TCP
+// itself, without the fq queue, since 4.20); ^0 for none. Kernels before 5.0 read
+// 32 bits, which are given in full if the rate is more.
+func SetMaxPacingRate(fd int32, rate uint64) syscall.Errno {
+	_, _, e := syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE,
+		uintptr(unsafe.Pointer(&rate)), unsafe.Sizeof(rate), 0)
+	return e
+}
 
 // SetCork sets or clears TCP_CORK.
 func SetCork(fd int32, on bool) syscall.Errno {

@@ -46,10 +46,10 @@ type netns struct {
 }
 
 // NewLine makes a line without limit and loss. The test is skipped, and counted
-// (see Main), without CAP_NET_ADMIN or without the commands ip, tc and nft.
+// (see Main), without CAP_NET_ADMIN or without the commands ip, tc, nft and nsenter.
 func NewLine(t testing.TB) *Line {
 	t.Helper()
-	for _, tool := range []string{"ip", "tc", "nft"} {
+	for _, tool := range []string{"ip", "tc", "nft", "nsenter"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			skipNet(t, "skipped, needs the command "+tool)
 		}
@@ -232,6 +232,13 @@ func (l *Line) Dial(addr string) (net.Conn, error) {
 		conn, err = new(net.Dialer).DialContext(ctx, "tcp4", addr)
 	})
 	return conn, err
+}
+
+// Command is exec.Command for a process in the server's namespace. It needs the
+// command nsenter.
+func (l *Line) Command(name string, args ...string) *exec.Cmd {
+	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), l.server.fd)
+	return exec.Command("nsenter", append([]string{"--net=" + path, "--", name}, args...)...)
 }
 
 // InServer runs f on the thread in the server's namespace. f must not wait

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/internal/testenv"
 )
 
@@ -16,6 +17,7 @@ var acceptCases = []testCase{
 	{name: "accept what was reset meanwhile", run: acceptReset},
 	{name: "close a listener", run: acceptClose},
 	{name: "close a listener that ran out of descriptors", run: acceptCloseStopped},
+	{name: "close a listener that others share", run: acceptCloseShared},
 }
 
 // dial connects n peers to a listener without waiting for it.
@@ -161,4 +163,37 @@ func acceptCloseStopped(h *harness) {
 	restore()
 	h.d.Accept(l.tok) // for a use that has ended: harmless
 	h.quiet()
+}
+
+// acceptCloseShared closes a listener while connections arrive, as a process does
+// whose successor has the same socket: each connection is either reported or
+// still in the queue, and taking those from there never blocks.
+func acceptCloseShared(h *harness) {
+	const before, after = 150, 50
+	l := h.listen()
+	shared, err := unix.FcntlInt(uintptr(l.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		h.Fatal(err)
+	}
+	defer unix.Close(shared)
+	dial(h, l, before)
+	h.wait(nap) // arms the stream; one batch of connections is reported
+	dial(h, l, after)
+	l.close(false)
+	h.until("closed", func() bool { return l.closed })
+	reported := len(l.accepted)
+	for {
+		fd, e := sys.Accept4(int32(shared))
+		if e == syscall.EAGAIN {
+			break
+		}
+		if e != 0 {
+			h.Fatalf("accept: %v", e)
+		}
+		l.accepted = append(l.accepted, int(fd))
+	}
+	if n := len(l.accepted); n != before+after {
+		h.Errorf("%d connections of %d, %d of them reported", n, before+after, reported)
+	}
+	l.discard()
 }

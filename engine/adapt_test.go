@@ -1,0 +1,480 @@
+package engine
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/sys"
+	"github.com/fserve/fserve/internal/testenv"
+)
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+func adaptPolicy(t testing.TB, low, high int64) *adapt.Policy {
+	t.Helper()
+	p, err := adapt.NewPolicy(adapt.Config{Min: low, Max: high, SampleEvery: AdaptSampleEvery})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// kernel is what the loops are told of connections: each has a line of its own of
+// so many bytes per second, and takes what it is allowed.
+type kernel struct {
+	rate int64 // of a connection
+	lost int64 // one of so many segments; 0: none
+	info map[*Conn]*sys.TCPInfo
+	at   map[*Conn]int64
+	max  int // asked in one turn
+	now  int
+	fail syscall.Errno
+	less sys.TCPField // not known
+}
+
+func newKernel(rate int64) *kernel {
+	return &kernel{rate: rate, info: make(map[*Conn]*sys.TCPInfo), at: make(map[*Conn]int64)}
+}
+
+func (k *kernel) ask(c *Conn, info *sys.TCPInfo) syscall.Errno {
+	k.now++
+	k.max = max(k.max, k.now)
+	i := k.info[c]
+	if i == nil {
+		i = &sys.TCPInfo{RTT: 20_000, MinRTT: 20_000, SndMSS: 1448}
+		k.info[c], k.at[c] = i, c.opened
+	}
+	dt := c.loop.now - k.at[c]
+	k.at[c] = c.loop.now
+	n := uint64(k.rate * dt / 1e9)
+	i.BytesAcked += n
+	i.BytesSent += n
+	i.Delivered += uint32(n / 1448)
+	if k.lost > 0 {
+		again := n / uint64(k.lost)
+		i.BytesSent += again
+		i.BytesRetrans += again
+		i.TotalRetrans += uint32(again / 1448)
+	}
+	i.BusyTime += uint64(dt / 1000)
+	i.DeliveryRate = uint64(k.rate)
+	i.Known = ^sys.TCPField(0) &^ k.less
+	*info = *i
+	return k.fail
+}
+
+// sampled is some loops of one engine on an injected clock, without sockets: their
+// connections are what a kernel says.
+type sampled struct {
+	t     testing.TB
+	e     *Engine
+	loops []*Loop
+	k     *kernel
+	now   int64
+	conns []*Conn
+}
+
+func newSampled(t testing.TB, loops int, cfg AdaptConfig, k *kernel, event func(AdaptEvent)) *sampled {
+	t.Helper()
+	s := &sampled{t: t, k: k, now: int64(time.Hour)}
+	s.e = &Engine{cfg: Config{Loops: loops, Limits: &shape.Config{}, Adapt: &cfg, OnAdapt: event}}
+	s.e.foreign = newForeign(s.e)
+	if err := s.e.openShaper(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range loops {
+		l := &Loop{engine: s.e, index: i, now: s.now, askTCP: k.ask, paceTCP: func(*Conn, int64) {}}
+		l.flows.tree = s.e.shaper.Tree(i)
+		l.openSampler(s.e.adaptation)
+		s.loops = append(s.loops, l)
+	}
+	return s
+}
+
+// begin begins a response for a client on a loop.
+func (s *sampled) begin(loop int, client string) *Conn {
+	l := s.loops[loop]
+	c := &Conn{loop: l, state: connSending, requests: 1, opened: s.now, out: &transfer{lastSeg: -1}}
+	c.out.whose.client = []byte(client)
+	c.out.whose.class = s.e.shaper.Class([]byte("/a/f"))
+	l.join(c, c.out)
+	s.conns = append(s.conns, c)
+	return c
+}
+
+// end ends a response and its connection.
+func (s *sampled) end(c *Conn) {
+	l := c.loop
+	l.flows.tree.Rest(c.flow, l.now)
+	l.endTap(c)
+	c.state = connClosing
+	l.leaveFlow(c)
+}
+
+// run lets the loops turn every ms. Connections that are sending wait for tokens, or not.
+func (s *sampled) run(d time.Duration, waiting bool) {
+	for end := s.now + int64(d); s.now < end; {
+		s.now += int64(time.Millisecond)
+		for _, l := range s.loops {
+			l.now = s.now
+			s.k.now = 0
+			l.runSampler()
+			if waiting {
+				s.want(l)
+			}
+		}
+	}
+}
+
+// want lets each connection of a loop ask for more at all times.
+func (s *sampled) want(l *Loop) {
+	for f := l.flows.tree.Next(l.now); f != nil; f = l.flows.tree.Next(l.now) {
+	}
+	for _, c := range s.conns {
+		if c.loop == l && c.flow != nil && !c.flow.Waiting() {
+			l.flows.tree.Take(c.flow, 1<<20, l.now)
+		}
+	}
+}
+
+func (s *sampled) client(name string) AdaptState {
+	s.t.Helper()
+	st, ok := s.e.adaptation.Client(shape.ClientID(name))
+	if !ok {
+		s.t.Fatalf("%s is not known", name)
+	}
+	return st
+}
+
+// limit is the rate of a client in the tree of a loop.
+func (s *sampled) limit(loop int, name string) shape.Rate {
+	var r shape.Report
+	s.loops[loop].flows.tree.Report(s.now, 10, &r)
+	for _, c := range r.Clients {
+		if c.Name == name {
+			return c.Limit
+		}
+	}
+	return shape.Unlimited
+}
+
+// The target begins at the floor and is in force before the first byte. Where the
+// bucket is the limit it rises; each change is in force on every loop.
+func TestAdaptRaisesAndApplies(t *testing.T) {
+	for _, loops := range []int{1, 2} {
+		t.Run(fmt.Sprint(loops), func(t *testing.T) {
+			s := newSampled(t, loops, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(mib), nil)
+			for i := range loops {
+				s.begin(i, "a")
+				if got := s.limit(i, "a"); got != mib {
+					t.Errorf("loop %d begins with %v", i, got)
+				}
+			}
+			s.run(3*time.Second, true)
+			st := s.client("a")
+			if st.Target <= mib || st.Conns != loops || st.Measured+st.Bounds == 0 {
+				t.Errorf("%+v", st)
+			}
+			for i := range loops {
+				if got := s.limit(i, "a"); int64(got) != st.Target {
+					t.Errorf("loop %d: %v, target %v", i, got, shape.Rate(st.Target))
+				}
+			}
+		})
+	}
+}
+
+// Loss cuts, and a loss that lasts trips the breaker, whose events are told; three trips
+// freeze the client at the floor.
+func TestAdaptTellsOfTheBreaker(t *testing.T) {
+	var events []AdaptEvent
+	k := newKernel(4 * mib)
+	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, 128*kib, 50*mib)}, k, func(e AdaptEvent) { events = append(events, e) })
+	c := s.begin(0, "a")
+	s.run(3*time.Second, true)
+	for range 400 { // it trips again where it has only just been tried again
+		k.lost = 4
+		if n := len(events); n > 0 && events[n-1].Kind == adapt.Froze {
+			break
+		} else if n > 0 && events[n-1].Kind == adapt.Tripped {
+			k.lost = 0
+		}
+		s.run(time.Second, true)
+	}
+	n := len(events)
+	if n < 3 || events[0].Kind != adapt.Tripped || events[n-1].Kind != adapt.Froze || events[0].Name != "a" || events[0].Level != shape.LevelClient {
+		t.Fatalf("events %+v", events)
+	}
+	if st := s.client("a"); st.Target != 128*kib || s.limit(0, "a") != 128*kib || st.Cuts[adapt.CauseBreaker] == 0 {
+		t.Errorf("frozen: %+v", st)
+	}
+	// Who leaves does not get away: time goes on, and the freeze ends by itself.
+	s.end(c)
+	s.run(10*time.Second, false)
+	s.begin(0, "a")
+	if got := s.limit(0, "a"); got != 128*kib {
+		t.Errorf("after coming back: %v", got)
+	}
+	s.end(s.conns[1])
+	s.run(6*time.Minute, false)
+	if events[len(events)-1].Kind == adapt.Froze {
+		t.Errorf("not thawed after six minutes: %+v", s.client("a"))
+	}
+}
+
+// Many short responses are measured too: what a connection did since the last sample
+// counts when it ends.
+func TestAdaptMeasuresShortResponses(t *testing.T) {
+	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, 512*kib, 50*mib)}, newKernel(8*mib), nil)
+	for range 100 {
+		c := s.begin(0, "a")
+		s.run(30*time.Millisecond, true)
+		s.end(c)
+	}
+	if st := s.client("a"); st.Measured+st.Bounds == 0 || st.Used < 4*mib {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A connection that cannot be asked about is not adapted and not asked again; nor is
+// one of a kernel that tells too little.
+func TestAdaptLeavesTheUnmeasuredAlone(t *testing.T) {
+	for _, k := range []*kernel{{fail: syscall.EOPNOTSUPP}, {less: sys.TCPBytesAcked}, {fail: syscall.ENOSYS}} {
+		k.rate, k.info, k.at = mib, make(map[*Conn]*sys.TCPInfo), make(map[*Conn]int64)
+		s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, k, nil)
+		c := s.begin(0, "a")
+		s.run(time.Second, false)
+		if st := &s.loops[0].stats; !c.unmeasured || c.tap != nil || st.Sampled != 1 || st.Unsampled != 1 {
+			t.Errorf("%v: asked %d times, %d in vain", k.fail, st.Sampled, st.Unsampled)
+		}
+		if got := s.limit(0, "a"); got != shape.Unlimited {
+			t.Errorf("%v: held to %v", k.fail, got)
+		}
+	}
+}
+
+// A path class is adapted as a whole.
+func TestAdaptPath(t *testing.T) {
+	cfg := AdaptConfig{Paths: map[string]*adapt.Policy{"/a/": adaptPolicy(t, mib, 50*mib)}}
+	s := newSampled(t, 2, cfg, newKernel(mib/2), nil)
+	if _, _, err := s.e.shaper.SetPath("/a/", shape.Limit{}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		s.begin(i%2, fmt.Sprint("c", i))
+	}
+	s.run(3*time.Second, true)
+	r := s.e.adaptation.Report(10)
+	if len(r.Paths) != 1 || r.Paths[0].Name != "/a/" || r.Paths[0].Target <= mib || r.Paths[0].Conns != 4 || r.Known != 0 {
+		t.Errorf("%+v", r)
+	}
+	for i := range 2 {
+		var rep shape.Report
+		s.loops[i].flows.tree.Report(s.now, 0, &rep)
+		for _, c := range rep.Classes {
+			if c.Name == "/a/" && int64(c.Limit) != r.Paths[0].Target {
+				t.Errorf("loop %d: %v", i, c.Limit)
+			}
+		}
+	}
+}
+
+// What is switched off holds nobody, and what is switched on holds those who are there.
+func TestAdaptConfigure(t *testing.T) {
+	on := AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}
+	s := newSampled(t, 1, on, newKernel(8*mib), nil)
+	s.begin(0, "a")
+	s.run(time.Second, true)
+	s.e.adaptation.Configure(AdaptConfig{})
+	s.run(300*time.Millisecond, false)
+	if got := s.limit(0, "a"); got != shape.Unlimited {
+		t.Errorf("switched off: %v", got)
+	}
+	s.e.adaptation.Configure(AdaptConfig{Client: adaptPolicy(t, mib, 2*mib)})
+	s.run(2*time.Second, true)
+	if got := s.limit(0, "a"); got < mib || got > 2*mib {
+		t.Errorf("switched on: %v", got)
+	}
+	for _, st := range []Steer{{Floor: 10 * mib}, {Ceiling: kib}, {Floor: 3, Ceiling: 2}, {Ceiling: 1 << 60}} {
+		if _, _, err := s.e.adaptation.SteerClient("a", st); err == nil {
+			t.Errorf("%+v was taken", st)
+		}
+	}
+	was, is, err := s.e.adaptation.SteerClient("a", Steer{Floor: 100 * kib, Ceiling: 200 * kib})
+	if err != nil || was.Max != 2*mib || is.Target != 200*kib {
+		t.Errorf("%v: %+v, %+v", err, was, is)
+	}
+	s.run(300*time.Millisecond, false)
+	if got := s.limit(0, "a"); got != 200*kib {
+		t.Errorf("steered: %v", got)
+	}
+	s.e.adaptation.Configure(on)
+	if st := s.client("a"); st.Max != 200*kib {
+		t.Errorf("its own bounds are lost: %+v", st)
+	}
+	if _, _, err := s.e.adaptation.SteerPath("/none/", Steer{Target: mib}); err == nil {
+		t.Error("a path class that is not adapted was steered")
+	}
+}
+
+// The operator's limit of a client holds beside: the lower of both counts, and who waits
+// for it is not taken to want a higher target.
+func TestAdaptBesideALimit(t *testing.T) {
+	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(256*kib), nil)
+	if _, _, err := s.e.shaper.SetClient("a", shape.Limit{Rate: 256 * kib}, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.begin(0, "a")
+	s.run(5*time.Second, true)
+	if got := s.limit(0, "a"); got != 256*kib {
+		t.Errorf("in force: %v", got)
+	}
+	if st := s.client("a"); st.Target > mib {
+		t.Errorf("the target has drifted: %+v", st)
+	}
+	s.e.shaper.RemoveClient("a")
+	s.run(10*time.Millisecond, true)
+	if got := s.limit(0, "a"); got != mib {
+		t.Errorf("in force: %v", got)
+	}
+}
+
+// Ten thousand connections are sampled in pieces, each 4 to 10 times a second; when all
+// is over nothing is left and nothing is due.
+func TestSamplerIsSpread(t *testing.T) {
+	k := newKernel(mib)
+	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, k, nil)
+	const conns, clients = 10_000, 2000
+	for i := range conns {
+		s.begin(0, fmt.Sprint("c", i%clients))
+	}
+	l := s.loops[0]
+	before := l.stats.Sampled
+	k.max = 0
+	s.run(2*time.Second, false)
+	each := float64(l.stats.Sampled-before) / conns / 2
+	if each < 3.5 || each > 10.5 || k.max > maxSamples {
+		t.Errorf("each is sampled %.1f times a second, at most %d a turn", each, k.max)
+	}
+	for _, c := range s.conns {
+		s.end(c)
+	}
+	s.run(10*time.Second, false)
+	if len(l.sampler.groups) != 0 || s.e.adaptation.taps.Load() != 0 || l.sampler.next != never {
+		t.Errorf("left: %d groups, %d connections, due %d", len(l.sampler.groups), s.e.adaptation.taps.Load(), l.sampler.next)
+	}
+}
+
+// A client with more connections than are sampled in a turn is sampled in several,
+// each of its connections once in a period, whoever comes and goes meanwhile.
+func TestSamplerWithALargeClient(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	k := newKernel(64 * kib)
+	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 500*mib)}, k, nil)
+	open := make([]*Conn, 0, 1000)
+	for range 500 {
+		open = append(open, s.begin(0, "a"))
+	}
+	k.max, k.now = 0, 0
+	for range 2000 {
+		s.run(time.Millisecond, false)
+		if i := r.IntN(len(open)); r.IntN(2) == 0 {
+			s.end(open[i])
+			open[i] = open[len(open)-1]
+			open = open[:len(open)-1]
+		} else {
+			open = append(open, s.begin(0, "a"))
+		}
+	}
+	st := s.client("a")
+	want := float64(len(open)) * 64 * kib
+	if got := float64(st.Used); got < 0.8*want || got > 1.2*want || k.max > maxSamples+2 {
+		t.Errorf("%.0f of %.0f bytes/s, at most %d a turn", got, want, k.max)
+	}
+}
+
+// A loop that does not come to bring its part does not hold up the others.
+func TestAdaptWithALoopThatHangs(t *testing.T) {
+	k := newKernel(mib)
+	s := newSampled(t, 2, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, k, nil)
+	s.begin(0, "a")
+	s.begin(1, "a")
+	s.run(time.Second, true)
+	all := s.loops
+	s.loops = all[:1]
+	before := s.client("a")
+	s.run(2*time.Second, true)
+	if after := s.client("a"); after.Measured+after.Bounds+after.Rejected < before.Measured+before.Bounds+before.Rejected+15 {
+		t.Errorf("no rounds while one loop hangs: %+v, %+v", before.Counters, after.Counters)
+	}
+	s.loops = all
+	s.run(time.Second, true)
+}
+
+// A clock that jumps changes no target.
+func TestAdaptClockJump(t *testing.T) {
+	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(mib), nil)
+	s.begin(0, "a")
+	s.run(2*time.Second, true)
+	was := s.client("a").Target
+	s.now += int64(time.Hour)
+	s.run(90*time.Millisecond, false)
+	if is := s.client("a").Target; is > was*11/10 || is < was*9/10 {
+		t.Errorf("target %d -> %d", was, is)
+	}
+	s.run(time.Second, true)
+}
+
+// What is asked for in each turn costs nothing to speak of, and sampling allocates
+// nothing.
+func TestSamplerDoesNotAllocate(t *testing.T) {
+	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(mib), nil)
+	for i := range 50 {
+		s.begin(0, fmt.Sprint("c", i))
+	}
+	s.run(time.Second, true)
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	runtime.GC()
+	if n := testing.AllocsPerRun(100, func() { s.run(10*time.Millisecond, true) }); n > 0 {
+		t.Errorf("%v allocations in 10 ms", n)
+	}
+}
+
+// BenchmarkSampler is the time of a turn in which as many connections are due as are
+// sampled at once, on a real socket.
+func BenchmarkSampler(b *testing.B) {
+	k := newKernel(mib)
+	s := newSampled(b, 1, AdaptConfig{Client: adaptPolicy(b, mib, 50*mib)}, k, nil)
+	fd, _ := testenv.Pair(b, testenv.SockOptions{})
+	defer syscall.Close(fd)
+	l := s.loops[0]
+	for i := range 10_000 {
+		conn := s.begin(0, fmt.Sprint("c", i))
+		conn.fd = int32(fd)
+	}
+	l.askTCP = askTCP
+	worst, turns := time.Duration(0), 0
+	for b.Loop() {
+		s.now = max(s.now+int64(time.Millisecond), l.sampler.next)
+		l.now = s.now
+		begin := sys.Nanotime()
+		l.runSampler()
+		worst = max(worst, time.Duration(sys.Nanotime()-begin))
+		turns++
+	}
+	b.ReportMetric(float64(worst.Microseconds()), "µs-worst")
+	b.ReportMetric(float64(l.stats.Sampled)/float64(turns), "samples/turn")
+}

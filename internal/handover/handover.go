@@ -1,0 +1,125 @@
+// Package handover brings listening sockets from one process to another: from
+// systemd to a service (socket activation), and from a process to the one that
+// takes its place (an upgrade).
+//
+// An upgrade goes like this. The predecessor starts its successor with duplicates
+// of the sockets and one end of a connection ([Start]). The successor takes over
+// what it needs ([Receive], [Sockets.Take]), starts to serve beside the
+// predecessor, and says so ([Predecessor.Ready]), or says why it cannot
+// ([Predecessor.Failed]). Then the predecessor stops accepting and lets go
+// ([Successor.Release]), which the successor learns ([Predecessor.Gone]). The
+// sockets are the same in both, so no queue of connections is ever closed.
+package handover
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Variable names the environment variable that tells a successor what it is given.
+// It does not begin with FSERVE_, since those are configuration.
+const Variable = "HANDOVER_OF_FSERVE"
+
+// firstFD is the first descriptor that a child is given beyond the standard three.
+const firstFD = 3
+
+// letter is the content of the variable. The connection to the predecessor is
+// descriptor 3.
+type letter struct {
+	Sockets Sockets `json:"sockets"`
+}
+
+// message is what a successor says, once, as a line of JSON.
+type message struct {
+	Ready bool   `json:"ready"`
+	Error string `json:"error,omitempty"`
+}
+
+// maxMessage bounds a message, in bytes.
+const maxMessage = 64 << 10
+
+// Predecessor is the process that this one takes the place of. Its methods may be
+// called on nil: there is none.
+type Predecessor struct {
+	conn *os.File
+	gone chan struct{}
+	once sync.Once
+}
+
+// Receive returns what a predecessor has given to this process, and takes it out
+// of the environment. Without a predecessor it returns nothing. The sockets are
+// the caller's.
+func Receive() (*Predecessor, Sockets, error) {
+	text, ok := os.LookupEnv(Variable)
+	if !ok {
+		return nil, nil, nil
+	}
+	if err := os.Unsetenv(Variable); err != nil {
+		return nil, nil, err
+	}
+	var l letter
+	if err := json.Unmarshal([]byte(text), &l); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", Variable, err)
+	}
+	unix.CloseOnExec(firstFD)
+	for _, s := range l.Sockets {
+		for _, fd := range s.FDs {
+			unix.CloseOnExec(fd)
+		}
+	}
+	if err := unix.SetNonblock(firstFD, true); err != nil {
+		return nil, nil, fmt.Errorf("connection to the predecessor: %w", err)
+	}
+	p := &Predecessor{conn: os.NewFile(firstFD, "predecessor"), gone: make(chan struct{})}
+	go p.listen()
+	return p, l.Sockets, nil
+}
+
+// listen waits until the predecessor has let go, or has ended.
+func (p *Predecessor) listen() {
+	_, _ = io.Copy(io.Discard, p.conn)
+	close(p.gone)
+}
+
+// Ready tells the predecessor that this process serves.
+func (p *Predecessor) Ready() error { return p.say(message{Ready: true}) }
+
+// Failed tells the predecessor why this process is going to end. It may be called
+// after Ready, and has no effect then.
+func (p *Predecessor) Failed(cause error) { _ = p.say(message{Error: cause.Error()}) }
+
+func (p *Predecessor) say(m message) (err error) {
+	if p == nil {
+		return nil
+	}
+	p.once.Do(func() {
+		var line []byte
+		if line, err = json.Marshal(m); err == nil {
+			_, err = p.conn.Write(append(line, '\n'))
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("tell the predecessor: %w", err)
+	}
+	return nil
+}
+
+// Gone is closed when the predecessor has stopped accepting. Without one it is
+// closed already.
+func (p *Predecessor) Gone() <-chan struct{} {
+	if p == nil {
+		return closedChan
+	}
+	return p.gone
+}
+
+var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// errSilent is of a successor that has ended or let go without a word.
+var errSilent = errors.New("it has not said that it is ready")

@@ -1,0 +1,139 @@
+package handover
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Successor is a process that is to take the place of this one.
+type Successor struct {
+	PID int
+
+	process *os.Process
+	conn    *os.File
+	exited  chan struct{} // closed when it has ended and was waited for
+	state   *os.ProcessState
+}
+
+// ofThisProcess are variables that mean this process and no other (sd_listen_fds(3),
+// sd_watchdog_enabled(3)).
+var ofThisProcess = []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID", "WATCHDOG_PID", Variable}
+
+// Start starts a program with duplicates of sockets, which stay the caller's, and
+// with this process's standard streams, directory and environment. args begin with
+// the program's name.
+//
+// It does not use os/exec, which asks each os.File for its descriptor, and that
+// makes sockets blocking, for this process too.
+func Start(path string, args []string, sockets Sockets) (*Successor, error) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	defer unix.Close(ends[1])
+	if err := unix.SetNonblock(ends[0], true); err != nil {
+		unix.Close(ends[0])
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	s := &Successor{conn: os.NewFile(uintptr(ends[0]), "successor"), exited: make(chan struct{})}
+	files := []uintptr{0, 1, 2, uintptr(ends[1])}
+	given := sockets.numbered(&files)
+	env, err := environment(os.Environ(), given)
+	if err == nil {
+		s.PID, err = syscall.ForkExec(path, args, &syscall.ProcAttr{Env: env, Files: files})
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", path, err), s.conn.Close())
+	}
+	if s.process, err = os.FindProcess(s.PID); err != nil { // never on Unix
+		return nil, errors.Join(err, s.conn.Close())
+	}
+	go func() {
+		s.state, _ = s.process.Wait()
+		close(s.exited)
+	}()
+	return s, nil
+}
+
+// numbered adds the descriptors to files and returns the sockets with the numbers
+// that they have in the child.
+func (s Sockets) numbered(files *[]uintptr) Sockets {
+	out := slices.Clone(s)
+	for i := range out {
+		out[i].FDs = slices.Clone(out[i].FDs)
+		for j, fd := range out[i].FDs {
+			out[i].FDs[j] = len(*files)
+			*files = append(*files, uintptr(fd))
+		}
+	}
+	return out
+}
+
+// environment is that of a successor.
+func environment(environ []string, given Sockets) ([]string, error) {
+	text, err := json.Marshal(letter{Sockets: given})
+	if err != nil {
+		return nil, err
+	}
+	env := slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains(ofThisProcess, name)
+	})
+	return append(env, Variable+"="+string(text)), nil
+}
+
+// Await waits until the successor is ready. Otherwise it ends the successor, and
+// returns why it is not.
+func (s *Successor) Await(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
+	defer stop()
+	var m message
+	line, err := bufio.NewReader(io.LimitReader(s.conn, maxMessage)).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &m)
+	}
+	if err == nil && m.Ready && stop() {
+		return nil
+	}
+	return s.failed(ctx, m.Error)
+}
+
+// failed ends the successor and says why it is not ready.
+func (s *Successor) failed(ctx context.Context, said string) error {
+	_ = s.conn.Close()
+	if said == "" { // it may live; one that has spoken is about to end
+		_ = s.process.Kill()
+	}
+	select {
+	case <-s.exited:
+	case <-ctx.Done():
+		_ = s.process.Kill()
+		<-s.exited
+	}
+	switch {
+	case ctx.Err() != nil && said == "":
+		return fmt.Errorf("process %d: %w: %w", s.PID, errSilent, context.Cause(ctx))
+	case said == "":
+		return fmt.Errorf("process %d: %w: %v", s.PID, errSilent, s.state)
+	}
+	return fmt.Errorf("process %d: %s (%v)", s.PID, said, s.state)
+}
+
+// Release tells the successor that this process has stopped accepting.
+func (s *Successor) Release() error { return s.conn.Close() }
+
+// Terminate asks the successor to end, too (SIGTERM).
+func (s *Successor) Terminate() error { return s.process.Signal(syscall.SIGTERM) }
+
+// Exited is closed when the successor has ended.
+func (s *Successor) Exited() <-chan struct{} { return s.exited }
