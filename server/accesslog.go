@@ -33,6 +33,7 @@ type AccessLog struct {
 	file    *os.File // nil: w is not ours to close
 	buffers []*logBuffer
 	err     error
+	torn    bool // the last line that was written is not whole
 
 	dropped atomic.Uint64
 	stop    chan struct{}
@@ -101,7 +102,7 @@ func (a *AccessLog) reopen(path string) error {
 	}
 	a.write() // what has ended before is in the old one
 	old := a.file
-	a.file, a.w, a.path = file, file, path
+	a.file, a.w, a.path, a.torn = file, file, path, false
 	if err := old.Close(); err != nil {
 		return fmt.Errorf("access log: %w", err)
 	}
@@ -163,13 +164,28 @@ func (a *AccessLog) write() {
 		if len(b.back) == 0 {
 			continue
 		}
-		if n, err := a.w.Write(b.back); err != nil {
-			a.dropped.Add(uint64(bytes.Count(b.back[n:], []byte{'\n'})))
-			if a.err == nil {
-				a.err = fmt.Errorf("access log: %w", err)
-			}
+		if err := a.writeLines(b.back); err != nil && a.err == nil {
+			a.err = fmt.Errorf("access log: %w", err)
 		}
 	}
+}
+
+// writeLines writes whole lines, and counts those that could not be written. A
+// full disk may take a part of one: that is ended before the next.
+func (a *AccessLog) writeLines(p []byte) error {
+	if a.torn {
+		if _, err := a.w.Write([]byte{'\n'}); err != nil {
+			a.dropped.Add(uint64(bytes.Count(p, []byte{'\n'})))
+			return err
+		}
+		a.torn = false
+	}
+	n, err := a.w.Write(p)
+	if err != nil {
+		a.dropped.Add(uint64(bytes.Count(p[n:], []byte{'\n'})))
+		a.torn = n > 0 && p[n-1] != '\n'
+	}
+	return err
 }
 
 // startLog keeps what the line needs of the request, whose bytes go away.

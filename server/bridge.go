@@ -56,6 +56,15 @@ var downBuffers = sync.Pool{New: func() any { return new([downBuffer]byte) }}
 // Peer implements engine.Adopted.
 func (b *bridge) Peer() netip.AddrPort { return b.peer }
 
+// Control implements engine.Socket: what is measured is the client's connection.
+func (b *bridge) Control(f func(fd uintptr)) error {
+	raw, err := b.tcp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(f)
+}
+
 // Ending implements engine.Adopted.
 func (b *bridge) Ending(reset bool) {
 	if reset {
@@ -72,7 +81,9 @@ func (b *bridge) reset() {
 
 // run is the life of a connection.
 func (b *bridge) run() {
-	if err := b.open(); err != nil {
+	err := b.open()
+	b.front.opening.Done()
+	if err != nil {
 		_ = b.tcp.Close()
 		b.front.failed.Add(1)
 		b.front.srv.cfg.Log.Debug("TLS connection failed", "peer", b.tcp.RemoteAddr().String(), "err", err)

@@ -17,7 +17,8 @@ func Check(cfg Config) error {
 			faults = append(faults, fmt.Errorf("%w: %w", ErrConfig, err))
 		}
 	}
-	return errors.Join(append(faults, s.closeRoot())...)
+	s.closeSites()
+	return errors.Join(faults...)
 }
 
 // Validate reports what is wrong with a rule by itself.

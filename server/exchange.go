@@ -156,7 +156,7 @@ func (s *session) badBody(c *engine.Conn, x *exchange, r wire.Reason) {
 	was := x.wants
 	x.wants = wantsNothing
 	if was == wantsHandler {
-		s.resume(x)
+		s.resume(x, nil)
 		s.refuse(c, r)
 		return
 	}
@@ -183,8 +183,9 @@ func (s *session) bodyDone(c *engine.Conn, x *exchange) {
 // openTask opens a file whose directories are not in memory, off the loop.
 type openTask struct {
 	x      *exchange
+	place  *place
 	path   []byte // normalised path of the request
-	key    string // of the cache; the name to open follows its slash
+	key    string // of the cache
 	index  int    // which candidate it is
 	opened engine.Opened
 }
@@ -193,7 +194,7 @@ type openTask struct {
 func (s *session) openLater(c *engine.Conn, key string, i int) {
 	x := s.take(c)
 	x.keepHead(&s.head)
-	x.open = openTask{x: x, path: append(x.open.path[:0], s.req.Path...), key: key, index: i}
+	x.open = openTask{x: x, place: s.hold(), path: append(x.open.path[:0], s.req.Path...), key: key, index: i}
 	x.running = true
 	c.Suspend()
 	s.loop.Go(&x.open)
@@ -207,25 +208,40 @@ func (x *exchange) keepHead(h *wire.Head) {
 }
 
 // Run implements engine.Task.
-func (t *openTask) Run() { t.opened = t.x.s.srv.root.Open(t.key[1:], false) }
+func (t *openTask) Run() { t.opened = t.place.root.Open(t.place.name(t.key), false) }
 
 // Done implements engine.Task.
 func (t *openTask) Done(l *engine.Loop) {
-	x, s := t.x, t.x.s
+	x, s, p := t.x, t.x.s, t.place
+	defer s.leave(p.site)
 	x.running = false
 	f, e := l.Files.Add(t.key, t.opened)
 	if x.conn == nil {
 		s.put(nil, x)
 		return
 	}
-	s.resume(x)
+	s.resume(x, p)
 	s.req.Path = t.path
 	s.found(x.conn, f, e, t.key, t.index)
 }
 
-// resume makes the request of an exchange the one at hand again.
-func (s *session) resume(x *exchange) {
+// hold returns the place of the request at hand, for a task, which keeps its roots
+// open until it calls leave.
+func (s *session) hold() *place {
+	s.at.site.hold()
+	return s.at
+}
+
+// resume makes the request of an exchange the one at hand again, in the place that
+// a task has held for it; nil: in the one that it is in now, by the path that it
+// was routed by.
+func (s *session) resume(x *exchange, p *place) {
 	s.clock.at(s.loop.Now())
 	s.head.Parse(x.raw, 0, s.srv.cfg.Limits)
 	s.readRequest()
+	if p != nil {
+		s.goTo(p)
+		return
+	}
+	s.locate(x.path)
 }

@@ -10,6 +10,7 @@ import (
 
 // version is what the server keeps with one version of an open file.
 type version struct {
+	place *place
 	facts *httpfile.Facts
 	extra []byte           // lines of the header rules; not nil if there are rules
 	gone  [numCoding]int64 // monotonic ns: until when a sidecar is believed missing
@@ -22,40 +23,48 @@ type version struct {
 func (s *session) file(c *engine.Conn) {
 	q := &s.req
 	if q.Method != httpfile.MethodGet && q.Method != httpfile.MethodHead {
-		s.plan.Decline(q, s.srv.policy)
+		s.plan.Decline(q, s.at.policy)
 		s.respondPlan(c, nil)
 		return
 	}
-	if s.srv.root == nil || s.srv.policy.Hidden(q.Path) {
+	if s.at.astray {
+		s.failWith(c, http.StatusMisdirectedRequest)
+		return
+	}
+	if s.at.root == nil || s.at.policy.Hidden(q.Path) {
 		s.failFile(c, syscall.ENOENT)
 		return
 	}
 	s.lookup(c, s.candidate(0), 0)
 }
 
-// candidate returns the i-th path to try: for a directory its index files,
-// else the path itself (i is 0 then). nil: there are no more.
+// candidate returns the key of the i-th file to try: for a directory its index
+// files, else the file of the path itself (i is 0 then). nil: there are no more.
 func (s *session) candidate(i int) []byte {
-	path := s.req.Path
-	if path[len(path)-1] != '/' {
+	path, p := s.req.Path, s.at
+	dir := path[len(path)-1] == '/'
+	if !dir && p.key == "" {
 		return path
 	}
-	if i >= len(s.srv.cfg.Index) {
+	if dir && i >= len(p.index) {
 		return nil
 	}
-	s.nameBuf = append(append(s.nameBuf[:0], path...), s.srv.cfg.Index[i]...)
+	s.nameBuf = append(append(s.nameBuf[:0], p.key...), path...)
+	if dir {
+		s.nameBuf = append(s.nameBuf, p.index[i]...)
+	}
 	return s.nameBuf
 }
 
 // lookup finds the i-th candidate in the cache or the file system.
-func (s *session) lookup(c *engine.Conn, name []byte, i int) {
-	if f := s.loop.Files.Get(name); f != nil {
-		s.answer(c, f, name, i)
+func (s *session) lookup(c *engine.Conn, key []byte, i int) {
+	if f := s.loop.Files.Get(key); f != nil {
+		s.answer(c, f, key, i)
 		return
 	}
-	key := string(name)
-	f, e := s.loop.Files.Open(s.srv.root, key, key[1:])
-	s.found(c, f, e, key, i)
+	k := string(key)
+	f, e := s.loop.Files.Open(s.at.root, k, s.at.name(k))
+	s.found(c, f, e, k, i)
 }
 
 // found goes on with what opening the i-th candidate gave.
@@ -68,32 +77,41 @@ func (s *session) found(c *engine.Conn, f *engine.File, e syscall.Errno, key str
 	case e == syscall.EAGAIN:
 		s.openLater(c, key, i)
 	case e == syscall.EISDIR && !dir:
-		s.plan.RedirectDir(&s.req, s.srv.policy)
+		s.plan.RedirectDir(&s.req, s.at.policy)
 		s.respondPlan(c, nil)
 	case dir && (e == syscall.ENOENT || e == syscall.EISDIR):
-		if name := s.candidate(i + 1); name != nil {
-			s.lookup(c, name, i+1)
+		if next := s.candidate(i + 1); next != nil {
+			s.lookup(c, next, i+1)
 			return
 		}
 		s.failDir(c)
+	case e == syscall.ENOENT && s.sites.only == nil && s.leadsBelow():
+		s.plan.RedirectDir(&s.req, s.at.policy)
+		s.respondPlan(c, nil)
 	default:
 		s.failFile(c, e)
 	}
 }
 
+// leadsBelow reports whether the path of the request is that of a location but for
+// the slash at its end.
+func (s *session) leadsBelow() bool {
+	return s.at.site.host(&s.hostBuf, s.head.Host()).below(s.req.Path)
+}
+
 // failDir answers for a directory without an index: 403 if there is one, 404
 // if there is not.
 func (s *session) failDir(c *engine.Conn) {
-	if s.srv.cfg.Listing {
+	if s.at.listing {
 		s.list(c)
 		return
 	}
-	name := string(s.req.Path[1:])
+	name := string(s.req.Path[s.at.skip:])
 	if name == "" {
 		name = "."
 	}
 	// The slash at the end of name makes a file ENOTDIR: nothing is ever open.
-	if o := s.srv.root.Open(name, false); o.Err != 0 {
+	if o := s.at.root.Open(name, false); o.Err != 0 {
 		s.failFile(c, o.Err)
 		return
 	}
@@ -101,34 +119,40 @@ func (s *session) failDir(c *engine.Conn) {
 }
 
 func (s *session) failFile(c *engine.Conn, e syscall.Errno) {
-	s.plan.Fail(httpfile.StatusOfErrno(e), &s.req, s.srv.policy)
+	s.failWith(c, httpfile.StatusOfErrno(e))
+}
+
+// failWith answers with a status, and the connection goes on.
+func (s *session) failWith(c *engine.Conn, status int) {
+	s.plan.Fail(status, &s.req, s.at.policy)
 	s.respondPlan(c, nil)
 }
 
-// answer sends an open file, or a sidecar of it. name is the path that it was
-// found by, as the i-th candidate.
-func (s *session) answer(c *engine.Conn, f *engine.File, name []byte, i int) {
-	v := s.version(f, name, httpfile.Identity)
+// answer sends an open file, or a sidecar of it. key is what it was found by, as
+// the i-th candidate.
+func (s *session) answer(c *engine.Conn, f *engine.File, key []byte, i int) {
+	v := s.at.version(f, s.at.path(key), httpfile.Identity)
 	if s.req.AcceptEncoding != nil && v.facts.Negotiable {
-		s.negotiate(c, f, v, name, i)
+		s.negotiate(c, f, v, key, i)
 		return
 	}
 	s.send(c, f, v)
 }
 
 // version returns what is kept with f, which is the file of a path, or its
-// sidecar in a coding.
-func (s *session) version(f *engine.File, path []byte, k httpfile.Coding) *version {
-	if v, ok := f.Data.(*version); ok {
+// sidecar in a coding. What was made for another place (of an earlier
+// configuration) is made anew.
+func (p *place) version(f *engine.File, path []byte, k httpfile.Coding) *version {
+	if v, ok := f.Data.(*version); ok && v.place == p {
 		return v
 	}
 	name := string(path)
-	v := &version{facts: s.srv.policy.MakeFacts(httpfile.File{
+	v := &version{place: p, facts: p.policy.MakeFacts(httpfile.File{
 		Path: name, Size: f.Size, MtimeNs: f.Mtime,
-		Coding: k, Negotiable: s.srv.cfg.Precompressed && mayBeCoded(name),
+		Coding: k, Negotiable: p.precompressed && mayBeCoded(name),
 	})}
-	if s.srv.headers != nil {
-		v.extra = s.srv.headers.lines(name)
+	if p.headers != nil {
+		v.extra = p.headers.lines(name)
 	}
 	f.Data = v
 	return v
@@ -150,12 +174,13 @@ func (s *session) send(c *engine.Conn, f *engine.File, v *version) {
 }
 
 // hot returns the rendered answer of a small file with the Date of now, or nil
-// if it cannot be had: the head changes while the file is young, and it must
-// not change while a transfer of it is under way.
+// if it cannot be had: the head changes while the file is young, and it must not
+// change while a transfer of it is under way, be it one that began before the
+// version was made.
 func (s *session) hot(f *engine.File, v *version, now int64) []byte {
 	at := httpfile.OKDateOffset
 	if v.hot == nil {
-		if now < v.facts.SettledAt() {
+		if now < v.facts.SettledAt() || f.InUse() {
 			return nil
 		}
 		s.out = v.facts.AppendOK(s.out[:0], s.clock.date[:], now, httpfile.ConnImplied)

@@ -19,9 +19,10 @@ import (
 	"github.com/fserve/fserve/server/httpfile"
 )
 
-// ServeFile makes the response to ctx the file at path, below the server's
-// root, as if it had been requested: ranges, preconditions and methods are
-// those of the request, the path is routed no further. Fields that the handler
+// ServeFile makes the response to ctx the file at path of the host that the
+// request is for, as if it had been requested: ranges, preconditions and methods
+// are those of the request. The path finds its location but no other route, and
+// the location's Access is not asked: the handler has decided. Fields that the handler
 // has set on the response are added, except those that describe the file. It
 // does not block; the file is sent by the engine after the handler returns.
 func ServeFile(ctx *fasthttp.RequestCtx, path string) {
@@ -61,7 +62,7 @@ func (s *session) run(c *engine.Conn, x *exchange) {
 	}
 	x.ctx.Init2(s.view(c, x), handlerLog{s.srv.cfg.Log}, true)
 	if err := s.parser.read(x.ctx, x.raw, x.data); err != nil {
-		s.resume(x)
+		s.resume(x, nil)
 		s.fail(c, http.StatusBadRequest) // fasthttp is stricter than package wire here
 		return
 	}
@@ -134,7 +135,7 @@ func (x *exchange) Done(*engine.Loop) {
 
 // handled sends what the handler of x has left in its context.
 func (s *session) handled(c *engine.Conn, x *exchange) {
-	s.resume(x)
+	s.resume(x, nil)
 	if x.failed {
 		s.fail(c, http.StatusInternalServerError)
 		return
@@ -205,6 +206,7 @@ func (s *session) handlerFile(c *engine.Conn, x *exchange, name string) {
 		}
 	}
 	s.req.Path = []byte(name)
+	s.locate(s.req.Path)
 	s.file(c)
 }
 

@@ -142,8 +142,8 @@ func addMissing(lines, more []byte) []byte {
 // are known; nil: they are found by the path of the request.
 func (s *session) extra(c *engine.Conn, rules []byte) []byte {
 	own := extraOf(c)
-	if rules == nil && s.srv.headers != nil {
-		rules = s.srv.headers.lines(string(s.req.Path))
+	if rules == nil && s.at.headers != nil {
+		rules = s.at.headers.lines(string(s.req.Path))
 	}
 	switch {
 	case len(rules) == 0:

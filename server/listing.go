@@ -131,17 +131,13 @@ type listing struct {
 
 // makeListing reads a directory and cuts the page that view asks for: ENOENT if
 // there is no such page.
-func (s *Server) makeListing(path string, view listingView) (*listing, syscall.Errno) {
-	name := strings.TrimSuffix(path[1:], "/")
-	if name == "" {
-		name = "."
-	}
-	dir, e := s.root.OpenDir(name)
+func (p *place) makeListing(path string, view listingView) (*listing, syscall.Errno) {
+	dir, e := p.root.OpenDir(p.dir(path))
 	if e != 0 {
 		return nil, e
 	}
 	defer dir.Close()
-	all, partial, err := s.readEntries(dir, path)
+	all, partial, err := p.readEntries(dir, path)
 	if err != nil {
 		return nil, errnoOf(err)
 	}
@@ -165,14 +161,14 @@ func errnoOf(err error) syscall.Errno {
 }
 
 // readEntries returns what a directory shows: what a request for it would get.
-func (s *Server) readEntries(dir *os.File, path string) (all []entry, partial bool, err error) {
+func (p *place) readEntries(dir *os.File, path string) (all []entry, partial bool, err error) {
 	for read := 0; ; {
 		names, err := dir.Readdirnames(readNames)
 		if read += len(names); read > maxListed {
 			names, partial = names[:len(names)-(read-maxListed)], true
 		}
 		for _, name := range names {
-			if e, ok := s.entry(dir, path, name); ok {
+			if e, ok := p.entry(dir, path, name); ok {
 				all = append(all, e)
 			}
 		}
@@ -188,8 +184,8 @@ func (s *Server) readEntries(dir *os.File, path string) (all []entry, partial bo
 // entry returns the entry of a name, false if it is not shown: hidden, gone
 // meanwhile, neither file nor directory, a link that is not followed, or a name
 // that no request can have.
-func (s *Server) entry(dir *os.File, path, name string) (entry, bool) {
-	if s.policy.Hidden([]byte(path+name)) || !requestable(name) {
+func (p *place) entry(dir *os.File, path, name string) (entry, bool) {
+	if p.policy.Hidden([]byte(path+name)) || !requestable(name) {
 		return entry{}, false
 	}
 	var st unix.Stat_t
@@ -198,7 +194,7 @@ func (s *Server) entry(dir *os.File, path, name string) (entry, bool) {
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		var e syscall.Errno
-		if st, e = s.root.Stat(path[1:] + name); e != 0 {
+		if st, e = p.root.Stat(path[p.skip:] + name); e != 0 {
 			return entry{}, false
 		}
 	}
@@ -222,10 +218,11 @@ func requestable(name string) bool {
 
 // listTask makes a listing on a goroutine.
 type listTask struct {
-	x    *exchange
-	path string
-	view listingView
-	json bool
+	x     *exchange
+	place *place
+	path  string
+	view  listingView
+	json  bool
 
 	err   syscall.Errno
 	typ   string
@@ -241,14 +238,13 @@ func (s *session) list(c *engine.Conn) {
 		return
 	}
 	if s.listings >= maxListings+maxWaiting {
-		s.plan.Fail(http.StatusServiceUnavailable, &s.req, s.srv.policy)
-		s.respondPlan(c, nil)
+		s.failWith(c, http.StatusServiceUnavailable)
 		return
 	}
 	s.listings++
 	x := s.take(c)
 	x.keepHead(&s.head)
-	t := &listTask{x: x, path: string(s.req.Path), view: view, json: prefersJSON(string(s.head.Get(wire.Accept)))}
+	t := &listTask{x: x, place: s.hold(), path: string(s.req.Path), view: view, json: prefersJSON(string(s.head.Get(wire.Accept)))}
 	x.running = true
 	c.Suspend()
 	s.loop.Go(t)
@@ -259,7 +255,7 @@ func (t *listTask) Run() {
 	srv := t.x.s.srv
 	srv.listings <- struct{}{}
 	defer func() { <-srv.listings }()
-	l, e := srv.makeListing(t.path, t.view)
+	l, e := t.place.makeListing(t.path, t.view)
 	if t.err = e; e != 0 {
 		return
 	}
@@ -319,21 +315,22 @@ func (l *listing) neighbours() (prev, next string) {
 
 // Done implements engine.Task.
 func (t *listTask) Done(*engine.Loop) {
-	x, s := t.x, t.x.s
+	x, s, p := t.x, t.x.s, t.place
+	defer s.leave(p.site)
 	x.running = false
 	s.listings--
 	if x.conn == nil {
 		s.put(nil, x)
 		return
 	}
-	s.resume(x)
+	s.resume(x, p)
 	s.req.Path = []byte(t.path)
 	if t.err != 0 {
 		s.failFile(x.conn, t.err)
 		return
 	}
-	s.plan.Content(&s.req, s.srv.policy, t.typ, t.body)
-	s.plan.Extra = addMissing(t.extra, s.srv.headers.lines(t.path))
+	s.plan.Content(&s.req, p.policy, t.typ, t.body)
+	s.plan.Extra = addMissing(t.extra, p.headers.lines(t.path))
 	s.respondPlan(x.conn, nil)
 }
 

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"sort"
@@ -24,7 +23,7 @@ import (
 	"github.com/fserve/fserve/server/wire"
 )
 
-// Config configures a Server. Only Root (or Routes) and Listen are needed.
+// Config configures a Server. Only Root (or Hosts or Routes) and Listen are needed.
 type Config struct {
 	// Root is the directory that is served. Empty: only Routes are.
 	Root string
@@ -46,9 +45,16 @@ type Config struct {
 	ErrorPages map[int]string
 	// Headers adds fields to responses.
 	Headers []HeaderRule
+	// Access says which clients are answered; the others get 403.
+	Access Access
+	// Locations are parts of what is above that are answered otherwise.
+	Locations []Location
+	// Hosts are found by the name that a request is for. What is above is for the
+	// requests that none of them is for; without a Root these are 421.
+	Hosts []Host
 
-	// Routes are handlers by path prefix; the longest prefix wins over shorter
-	// ones and over files.
+	// Routes are handlers by path prefix, of all hosts; the longest prefix wins over
+	// shorter ones and over files.
 	Routes []Route
 
 	// Listen are TCP addresses, host:port, or Unix sockets, unix:/path.
@@ -76,7 +82,8 @@ type Config struct {
 	Log *slog.Logger
 
 	// Engine has the rest: loops, driver, timeouts, caches. Its Listeners and
-	// NewSession are set by the Server.
+	// NewSession are set by the Server. Inherit may have addresses of TLS.Listen,
+	// too; they are the Server's from the call of New on.
 	Engine engine.Config
 }
 
@@ -95,8 +102,6 @@ type Route struct {
 // Server is a running origin. Its methods are safe for concurrent use.
 type Server struct {
 	cfg    Config
-	policy *httpfile.Policy
-	root   *engine.Root
 	engine *engine.Engine
 	routes []Route   // longest prefix first
 	tls    *tlsFront // nil: no TLS listeners
@@ -104,11 +109,12 @@ type Server struct {
 	proxied  []bool
 	sessions sessionSet
 
-	headers  *headerRules // nil: none
-	pages    errorPages   // nil: none
 	listings listingSlots
 
-	rootClosed sync.Once
+	roots     rootSet
+	swapping  sync.Mutex // guards what follows
+	sites     *sites     // nil: closed
+	nextSpace uint64     // see compiler.space
 }
 
 // headroom is the memory before a small file's body for its rendered head, in
@@ -119,18 +125,26 @@ const headroom = 512
 func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg}
 	if err := s.prepare(); err != nil {
-		return nil, errors.Join(err, s.closeRoot())
+		cfg.Engine.Inherit.Close()
+		return nil, err
 	}
 	e := cfg.Engine
+	var forTLS engine.Sockets
+	forTLS, e.Inherit = s.divide(e.Inherit)
 	e.Listeners = cfg.Listen
-	e.BodyHeadroom = headroom + s.headers.room()
+	e.BodyHeadroom = headroom + s.sites.room
 	e.NewSession = s.newSession
 	var err error
 	if s.engine, err = engine.New(e); err != nil {
-		return nil, errors.Join(err, s.closeRoot())
+		forTLS.Close()
+		s.closeSites()
+		return nil, err
 	}
-	if err := s.startTLS(); err != nil {
+	if err := s.startTLS(forTLS); err != nil {
 		return nil, errors.Join(err, s.Close())
+	}
+	if !e.Paused {
+		s.tls.begin()
 	}
 	return s, nil
 }
@@ -140,9 +154,6 @@ var ErrConfig = errors.New("bad configuration")
 
 func (s *Server) prepare() (err error) {
 	c := &s.cfg
-	if len(c.Index) == 0 {
-		c.Index = []string{"index.html"}
-	}
 	if c.MaxBody == 0 {
 		c.MaxBody = 4 << 20
 	}
@@ -153,11 +164,6 @@ func (s *Server) prepare() (err error) {
 		c.Log = slog.Default()
 	}
 	c.Limits = c.Limits.WithDefaults()
-	for _, name := range c.Index {
-		if !fs.ValidPath(name) || name == "." || strings.Contains(name, "/") {
-			return fmt.Errorf("%w: index %q is not a file name", ErrConfig, name)
-		}
-	}
 	for _, r := range c.Routes {
 		if !strings.HasPrefix(r.Prefix, "/") || r.Handler == nil {
 			return fmt.Errorf("%w: route %q needs a handler and a prefix that begins with /", ErrConfig, r.Prefix)
@@ -168,33 +174,18 @@ func (s *Server) prepare() (err error) {
 	}
 	s.routes = append(s.routes, c.Routes...)
 	sort.SliceStable(s.routes, func(i, j int) bool { return len(s.routes[i].Prefix) > len(s.routes[j].Prefix) })
-	if c.Root == "" && len(c.Routes) == 0 {
-		return fmt.Errorf("%w: neither a root nor a route", ErrConfig)
-	}
-	if s.policy, err = httpfile.NewPolicy(c.Files); err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	if c.Root != "" {
-		if s.root, err = engine.OpenRoot(c.Root, c.Symlinks); err != nil {
-			return fmt.Errorf("%w: %w", ErrConfig, err)
-		}
-	}
-	if s.headers, err = compileHeaders(c.Headers); err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
+	if !c.hasContent() {
+		return errNoContent
 	}
 	s.listings = make(listingSlots, maxListings)
-	return s.makePages()
-}
-
-// closeRoot closes the root once: Close may follow Shutdown.
-func (s *Server) closeRoot() (err error) {
-	s.rootClosed.Do(func() {
-		if s.root != nil {
-			err = s.root.Close()
-		}
-	})
+	s.sites, err = s.compile(c, nil)
 	return err
 }
+
+// errNoContent is of a Config that nothing could be answered with.
+var errNoContent = fmt.Errorf("%w: neither a root nor a route", ErrConfig)
+
+func (c *Config) hasContent() bool { return c.Root != "" || len(c.Hosts)+len(c.Routes) > 0 }
 
 // Addrs returns the bound addresses, in the order of Config.Listen.
 func (s *Server) Addrs() []net.Addr { return s.engine.Addrs() }
@@ -212,7 +203,9 @@ func (s *Server) Done() <-chan struct{} { return s.engine.Done() }
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.tls.stopAccepting()
 	err := s.engine.Shutdown(ctx)
-	return errors.Join(err, s.tls.wait(ctx), s.closeRoot())
+	err = errors.Join(err, s.tls.wait(ctx))
+	s.closeSites()
+	return err
 }
 
 // Close cuts everything off.
@@ -220,7 +213,8 @@ func (s *Server) Close() error {
 	s.tls.stopAccepting()
 	err := s.engine.Close() // cuts what is behind the TLS connections
 	s.tls.cut()
-	return errors.Join(err, s.closeRoot())
+	s.closeSites()
+	return err
 }
 
 // route returns the handler for a normalised path; nil: it is a file's.

@@ -20,8 +20,10 @@ type session struct {
 	rand  *rand.ChaCha8
 	log   *logBuffer // nil: no access log
 	stats SessionStats
+	sites *sites // see there who holds them
 
 	head      wire.Head
+	at        *place // of the request at hand
 	req       httpfile.Request
 	plan      httpfile.Plan
 	resp      engine.Response
@@ -31,6 +33,7 @@ type session struct {
 	nameBuf   []byte
 	clientBuf []byte // whom a response is counted by
 	sideBuf   []byte // keys of sidecars and error pages
+	hostBuf   []byte // name of the host
 	// refusing is set while a request that could not be read is answered.
 	refusing bool
 	listings int // under way
@@ -42,7 +45,7 @@ func (s *Server) newSession(l *engine.Loop) engine.Session {
 	var seed [32]byte
 	_, _ = crand.Read(seed[:]) // never fails
 	x := &session{
-		srv: s, loop: l, rand: rand.NewChaCha8(seed),
+		srv: s, loop: l, sites: s.sites, at: s.sites.base.whole, rand: rand.NewChaCha8(seed),
 		out: make([]byte, 0, 1024), pathBuf: make([]byte, 0, 1024), nameBuf: make([]byte, 0, 1024),
 		segs: make([]engine.Segment, 0, 40),
 	}
@@ -83,19 +86,27 @@ func (s *session) request(c *engine.Conn) {
 	}
 	s.readRequest()
 	if h.Form == wire.AsteriskForm || h.Form == wire.AuthorityForm {
-		s.plan.Decline(&s.req, s.srv.policy)
+		s.locate(nil)
+		s.plan.Decline(&s.req, s.at.policy)
 		s.skipBody(c)
 		s.respondPlan(c, nil)
 		return
 	}
 	path, err := httpfile.NormalizePath(s.pathBuf, h.Path())
 	if err != nil {
-		s.plan.Fail(http.StatusBadRequest, &s.req, s.srv.policy)
+		s.locate(nil)
+		s.plan.Fail(http.StatusBadRequest, &s.req, s.at.policy)
 		s.skipBody(c)
 		s.respondPlan(c, nil)
 		return
 	}
 	s.req.Path = path
+	s.locate(path)
+	if s.at.access != nil && !s.at.access.Allows(s.client(c), s.onUnix(c)) {
+		s.skipBody(c)
+		s.failWith(c, http.StatusForbidden)
+		return
+	}
 	if len(s.srv.routes) > 0 {
 		if r := s.srv.route(path); r != nil {
 			s.handle(c, r)
@@ -108,15 +119,32 @@ func (s *session) request(c *engine.Conn) {
 	s.file(c)
 }
 
-// readRequest fills s.req from s.head, all but the path.
+// locate finds the place of the request in s.head, for a normalised path; nil:
+// that of its host.
+func (s *session) locate(path []byte) {
+	if s.sites.only != nil {
+		s.goTo(s.sites.only)
+		return
+	}
+	s.goTo(s.sites.find(&s.hostBuf, s.head.Host(), path))
+}
+
+// goTo makes p the place of the request at hand.
+func (s *session) goTo(p *place) {
+	s.at = p
+	s.req.AcceptEncoding = nil
+	if p.precompressed {
+		s.req.AcceptEncoding = s.head.Get(wire.AcceptEncoding)
+	}
+}
+
+// readRequest fills s.req from s.head, all but the path and what depends on the
+// place.
 func (s *session) readRequest() {
 	h, q := &s.head, &s.req
 	*q = httpfile.Request{
 		Method: httpfile.ParseMethod(h.Method()), HTTP10: h.Minor == 0,
 		Query: h.Query(),
-	}
-	if s.srv.cfg.Precompressed {
-		q.AcceptEncoding = h.Get(wire.AcceptEncoding)
 	}
 	if h.Unconditional() {
 		return
@@ -134,6 +162,7 @@ func single(h *wire.Head, f wire.Field) []byte { return httpfile.Single(h.Get(f)
 // next one would begin is not known.
 func (s *session) refuse(c *engine.Conn, r wire.Reason) {
 	s.stats.Refused[r]++
+	s.at = s.sites.base.whole // whose it is may not have been read
 	s.fail(c, r.Status())
 }
 
@@ -144,7 +173,7 @@ func (s *session) fail(c *engine.Conn, status int) {
 	if string(s.head.Method()) == http.MethodHead {
 		s.req.Method = httpfile.MethodHead
 	}
-	s.plan.Fail(status, &s.req, s.srv.policy)
+	s.plan.Fail(status, &s.req, s.at.policy)
 	c.CloseAfter(true)
 	s.refusing = true
 	s.respondPlan(c, nil)
@@ -158,8 +187,9 @@ func (s *session) Timeout(c *engine.Conn) {
 	}
 	s.clock.at(s.loop.Now())
 	s.head = wire.Head{}
+	s.at = s.sites.base.whole
 	if x, ok := c.Data.(*exchange); ok && x.wants == wantsHandler {
-		s.resume(x) // it is the body that is late
+		s.resume(x, nil) // it is the body that is late
 	}
 	s.fail(c, http.StatusRequestTimeout)
 }
@@ -206,7 +236,7 @@ func (s *session) Closed(c *engine.Conn) {
 // respondPlan sends what s.plan says, with f as the file of its segments. A
 // failure gets the page of the configuration.
 func (s *session) respondPlan(c *engine.Conn, f *engine.File) {
-	if s.plan.Status >= http.StatusBadRequest && s.srv.pages != nil {
+	if s.plan.Status >= http.StatusBadRequest && s.at.pages != nil {
 		page, later := s.page(c)
 		if later {
 			return

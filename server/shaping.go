@@ -25,7 +25,11 @@ type (
 // shape says whose the response in s.resp is: of which client and path class.
 func (s *session) shape(c *engine.Conn) {
 	r := &s.resp
-	r.Class = s.loop.Limits().Class(s.req.Path)
+	path := s.req.Path
+	if s.at.class != nil {
+		path = s.at.class
+	}
+	r.Class = s.loop.Limits().Class(path)
 	r.Client, r.Limit = nil, shape.Limit{}
 	if s.srv.cfg.Trust.Any() {
 		s.clientBuf = engine.AppendClient(s.clientBuf[:0], s.client(c))

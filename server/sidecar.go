@@ -37,7 +37,7 @@ func mayBeCoded(path string) bool {
 // negotiate chooses among f and its sidecars and sends one. It opens no more of
 // them than it must: the one that the client likes best, then the next. What is
 // missing is remembered with the version of the source, for a second.
-func (s *session) negotiate(c *engine.Conn, f *engine.File, v *version, name []byte, i int) {
+func (s *session) negotiate(c *engine.Conn, f *engine.File, v *version, key []byte, i int) {
 	if own := extraOf(c); len(own) > 0 && hasField(own, "Content-Encoding") {
 		s.send(c, f, v) // the handler knows what the file is
 		return
@@ -60,20 +60,19 @@ func (s *session) negotiate(c *engine.Conn, f *engine.File, v *version, name []b
 		if k == httpfile.NotAcceptable { // unless there is nothing to choose from
 			asked = avail[0]
 		}
-		side, wait := s.sidecar(name, asked)
+		side, wait := s.sidecar(key, asked)
 		switch {
 		case wait:
-			s.sidecarsLater(c, string(name), i, avail)
+			s.sidecarsLater(c, string(key), i, avail)
 			return
 		case side == nil || !httpfile.SidecarFresh(f.Mtime, side.Mtime):
 			v.gone[asked] = now + sidecarFresh
 			avail = without(avail, asked)
 		case k == httpfile.NotAcceptable:
-			s.plan.Fail(httpfile.StatusNotAcceptable, &s.req, s.srv.policy)
-			s.respondPlan(c, nil)
+			s.failWith(c, httpfile.StatusNotAcceptable)
 			return
 		default:
-			s.send(c, side, s.version(side, name, k))
+			s.send(c, side, s.at.version(side, s.at.path(key), k))
 			return
 		}
 	}
@@ -90,38 +89,39 @@ func without(codings []httpfile.Coding, k httpfile.Coding) []httpfile.Coding {
 	return out
 }
 
-// sidecar returns a sidecar of the file of a name, nil if there is none. wait:
+// sidecar returns a sidecar of the file with a key, nil if there is none. wait:
 // the disk would have to be asked.
-func (s *session) sidecar(name []byte, k httpfile.Coding) (side *engine.File, wait bool) {
-	s.sideBuf = appendSidecarKey(s.sideBuf[:0], name, k)
+func (s *session) sidecar(source []byte, k httpfile.Coding) (side *engine.File, wait bool) {
+	s.sideBuf = appendSidecarKey(s.sideBuf[:0], source, k)
 	if side = s.loop.Files.Get(s.sideBuf); side != nil {
 		return side, false
 	}
 	key := string(s.sideBuf)
-	side, e := s.loop.Files.Open(s.srv.root, key, sidecarName(key))
+	side, e := s.loop.Files.Open(s.at.root, key, s.at.sidecar(key))
 	if e != 0 {
 		return nil, e == syscall.EAGAIN
 	}
 	return side, false
 }
 
-// appendSidecarKey appends the name that a sidecar has in the cache. A NUL, which
-// no path holds, tells it from the same file asked for by its own name: that
-// has another type and another tag.
-func appendSidecarKey(dst, name []byte, k httpfile.Coding) []byte {
-	return append(append(append(dst, name...), k.Ext()...), 0)
+// appendSidecarKey appends the key that a sidecar has in the cache, from that of
+// its source. A NUL, which no path holds, tells it from the same file asked for by
+// its own name: that has another type and another tag.
+func appendSidecarKey(dst, source []byte, k httpfile.Coding) []byte {
+	return append(append(append(dst, source...), k.Ext()...), 0)
 }
 
-// sidecarName returns the name to open of a key of the cache.
-func sidecarName(key string) string { return key[1 : len(key)-1] }
+// sidecar returns the name to open of a sidecar's key.
+func (p *place) sidecar(key string) string { return p.name(key[:len(key)-1]) }
 
 // sidecarTask opens a file and its sidecars where that must wait for the disk.
 // All that may be needed is opened at once, so that the answer is decided when
 // the task is done, however slow the disk is.
 type sidecarTask struct {
 	x      *exchange
+	place  *place
 	path   []byte // normalised path of the request
-	name   string // of the source: key of the cache
+	key    string // of the source
 	index  int    // which candidate it is
 	source engine.Opened
 	coded  []openedSidecar
@@ -133,13 +133,12 @@ type openedSidecar struct {
 	opened engine.Opened
 }
 
-func (s *session) sidecarsLater(c *engine.Conn, name string, i int, codings []httpfile.Coding) {
+func (s *session) sidecarsLater(c *engine.Conn, key string, i int, codings []httpfile.Coding) {
 	x := s.take(c)
 	x.keepHead(&s.head)
-	t := &sidecarTask{x: x, path: append([]byte(nil), s.req.Path...), name: name, index: i}
+	t := &sidecarTask{x: x, place: s.hold(), path: append([]byte(nil), s.req.Path...), key: key, index: i}
 	for _, k := range codings {
-		key := string(appendSidecarKey(nil, []byte(name), k))
-		t.coded = append(t.coded, openedSidecar{coding: k, key: key})
+		t.coded = append(t.coded, openedSidecar{coding: k, key: string(appendSidecarKey(nil, []byte(key), k))})
 	}
 	x.running = true
 	c.Suspend()
@@ -148,22 +147,23 @@ func (s *session) sidecarsLater(c *engine.Conn, name string, i int, codings []ht
 
 // Run implements engine.Task.
 func (t *sidecarTask) Run() {
-	root := t.x.s.srv.root
-	t.source = root.Open(t.name[1:], false)
+	p := t.place
+	t.source = p.root.Open(p.name(t.key), false)
 	for i := range t.coded {
 		o := &t.coded[i]
-		o.opened = root.Open(sidecarName(o.key), false)
+		o.opened = p.root.Open(p.sidecar(o.key), false)
 	}
 }
 
 // Done implements engine.Task.
 func (t *sidecarTask) Done(l *engine.Loop) {
-	x, s := t.x, t.x.s
+	x, s, p := t.x, t.x.s, t.place
+	defer s.leave(p.site)
 	x.running = false
-	f, e := l.Files.Add(t.name, t.source)
+	f, e := l.Files.Add(t.key, t.source)
 	var v *version
 	if e == 0 {
-		v = s.version(f, []byte(t.name), httpfile.Identity)
+		v = p.version(f, p.path([]byte(t.key)), httpfile.Identity)
 	}
 	for i := range t.coded {
 		o := &t.coded[i]
@@ -176,7 +176,7 @@ func (t *sidecarTask) Done(l *engine.Loop) {
 		s.put(nil, x)
 		return
 	}
-	s.resume(x)
+	s.resume(x, p)
 	s.req.Path = t.path
-	s.found(x.conn, f, e, t.name, t.index)
+	s.found(x.conn, f, e, t.key, t.index)
 }

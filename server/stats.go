@@ -1,9 +1,6 @@
 package server
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"math"
 	"math/bits"
 	"sync"
@@ -62,28 +59,6 @@ func (t *sessionSet) of(l *engine.Loop) *session {
 
 // AccessLog returns the log of the Config, nil if there is none.
 func (s *Server) AccessLog() *AccessLog { return s.cfg.AccessLog }
-
-// Ready returns why the server cannot answer for its files now, or nil: the
-// directory that it serves must be readable. It may wait for the disk.
-func (s *Server) Ready() error {
-	select {
-	case <-s.Done():
-		return errors.New("the server has ended")
-	default:
-	}
-	if s.root == nil {
-		return nil
-	}
-	dir, e := s.root.OpenDir(".")
-	if e != 0 {
-		return fmt.Errorf("root: %w", e)
-	}
-	defer dir.Close()
-	if _, err := dir.Readdirnames(1); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("root: %w", err)
-	}
-	return nil
-}
 
 // SessionStats are a loop's counters of requests.
 type SessionStats struct {

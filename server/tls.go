@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fserve/fserve/engine"
 )
 
 // TLS configures listeners that speak TLS (1.2 and later, HTTP/1.1 by ALPN).
@@ -50,6 +52,8 @@ type tlsFront struct {
 	max       int
 	ended     chan struct{}  // closed by stopAccepting
 	running   sync.WaitGroup // acceptors and bridges
+	accepting sync.WaitGroup // acceptors
+	opening   sync.WaitGroup // bridges that the engine does not have yet
 
 	mu      sync.Mutex
 	bridges map[*bridge]struct{}
@@ -58,8 +62,10 @@ type tlsFront struct {
 	accepted, refused, failed atomic.Uint64
 }
 
-// startTLS binds the TLS listeners, if there are any.
-func (s *Server) startTLS() error {
+// startTLS binds the TLS listeners, if there are any, but for those that were
+// inherited. begin makes them accept.
+func (s *Server) startTLS(inherited engine.Sockets) error {
+	defer inherited.Close() // what is left when it fails
 	c := &s.cfg.TLS
 	if len(c.Listen) == 0 {
 		return nil
@@ -85,15 +91,11 @@ func (s *Server) startTLS() error {
 	}
 	s.tls = f
 	for _, addr := range c.Listen {
-		ln, err := net.Listen("tcp", addr)
+		ln, err := listenTLS(addr, inherited)
 		if err != nil {
 			return err
 		}
 		f.listeners = append(f.listeners, ln)
-	}
-	for i, ln := range f.listeners {
-		f.running.Add(1)
-		go f.accept(ln, f.expectsProxyHeader(c.Listen[i]))
 	}
 	return nil
 }
@@ -109,6 +111,7 @@ func (f *tlsFront) expectsProxyHeader(addr string) bool {
 
 func (f *tlsFront) accept(ln net.Listener, proxied bool) {
 	defer f.running.Done()
+	defer f.accepting.Done()
 	for {
 		conn, err := ln.Accept()
 		switch {
@@ -135,6 +138,7 @@ func (f *tlsFront) add(conn *net.TCPConn, proxied bool) {
 	if !full && !stopped {
 		f.bridges[b] = struct{}{}
 		f.running.Add(1)
+		f.opening.Add(1)
 	}
 	f.mu.Unlock()
 	if full {

@@ -9,7 +9,8 @@
 //	key:"name"    its key in the file; sections nest. None: not settable in a file
 //	flag:"name"   its flag; the variable is FSERVE_ and the flag's name in capitals
 //	env:"NAME"    its variable without FSERVE_, where there is no flag: what is
-//	              secret is not given on a command line, which everybody can see
+//	              secret is not given on a command line, which everybody can see.
+//	              Neither: settable in a file only
 //	help:"text"   the help text of its flag
 //	sep:","       a list whose flag and variable take commas; otherwise lines
 //	live:"yes"    a change takes effect while the server runs; live:"path" for
@@ -25,6 +26,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server"
 )
 
@@ -48,14 +50,18 @@ type Config struct {
 	// systemd sets (StateDirectory=); without that, none is kept.
 	StateDir string `flag:"state-dir" help:"directory for the last good configuration (default $STATE_DIRECTORY)"`
 
-	// Root is the directory that is served. Required, there is no default.
-	Root string `key:"root" flag:"root" help:"directory to serve (required)"`
+	// Root is the directory that is served. Required unless there are hosts, there is
+	// no default.
+	Root string `key:"root" flag:"root" live:"yes" help:"directory to serve (required)"`
 
 	// Listen are the addresses to listen on: HOST:PORT, or unix:/PATH for a Unix
 	// socket. Default: 127.0.0.1:8080, or none if there are tls.listen.
 	Listen []string `key:"listen" flag:"listen" sep:"," help:"addresses to listen on, host:port or unix:/path; repeatable"`
 	// UnixMode is the mode of Unix sockets, octal. Default: 0660.
 	UnixMode FileMode `key:"unix_mode" flag:"unix-mode" help:"mode of Unix sockets, octal"`
+	// PIDFile is a file that has the number of the process while it serves. After
+	// an upgrade it is that of the new process. Default: none.
+	PIDFile string `key:"pid_file" flag:"pid-file" help:"file with the number of the process that serves (default: none)"`
 	// TLS are the listeners that speak TLS 1.2 and 1.3. The three values belong
 	// together.
 	TLS TLS `key:"tls"`
@@ -93,11 +99,37 @@ type Config struct {
 	// Files is how files are answered. A pattern is a path (/f), what begins with it
 	// (/assets/), or has one * for any bytes (*.html, /assets/*.js).
 	Files Files `key:"files"`
+	// Allow are the networks (CIDR) and addresses of the clients that are answered, and
+	// unix for those on Unix sockets, all for everybody; the others get 403. Of the
+	// networks of allow and deny with the client in them the smallest decides, and deny
+	// if it is in both. Default: none, which stands for everybody.
+	Allow []string `key:"allow" flag:"allow" sep:"," live:"yes" help:"networks and addresses of the clients that are answered, the others get 403; unix for Unix sockets, all; repeatable"`
+	// Deny are the networks and addresses of the clients that get 403; see allow.
+	// Default: none.
+	Deny []string `key:"deny" flag:"deny" sep:"," live:"yes" help:"networks and addresses of the clients that get 403; unix for Unix sockets, all; repeatable"`
+	// Locations are parts of what is served by prefix, as /updates/, with a directory or
+	// rules of their own; see [a location](#a-location). The longest prefix counts.
+	// Default: none.
+	Locations map[string]Location `key:"locations" live:"yes"`
+	// Hosts are sites of their own by name, as downloads.example.com; see [a
+	// host](#a-host). What no host is for is answered by what is above; without a root
+	// there it gets 421. Default: none.
+	Hosts map[string]Host `key:"hosts" live:"yes"`
 	// Limits are what shapes the traffic: a rate for everything, for each class of paths,
 	// for each client and for each connection. All of them hold at once. Rates
 	// carry a unit: 10MiB/s or 500KB/s (bytes), 80Mbit/s (bits); a bare number is
 	// refused, since it means bytes to some and bits to others.
 	Limits Limits `key:"limits"`
+	// Adapt is how the rate of each client is found by what the kernel measures of its
+	// connections, between a floor and a ceiling. It is off unless both are given. A class
+	// of paths is adapted as a whole by adapt_min and adapt_max of its limit.
+	Adapt Adapt `key:"adapt"`
+	// Profiles are limits that hold for a time, besides the others: each while an alert
+	// fires that is posted to /alerts of the admin listener and carries all labels of its
+	// match. Of several rates for one level the lowest counts. Default: none.
+	Profiles map[string]Profile `key:"profiles" flag:"profile" form:"NAME=LEVEL=RATE,...,match.LABEL=VALUE,..." live:"yes" help:"NAME=LEVEL=RATE,...,match.LABEL=VALUE,...: limits while an alert with these labels fires; repeatable"`
+	// Alerts is where alerts of fserve itself go.
+	Alerts Alerts `key:"alerts"`
 	// Admin is the listener for operators.
 	Admin Admin `key:"admin"`
 }
@@ -126,6 +158,9 @@ type Timeouts struct {
 	// Drain is how long running responses may go on after SIGTERM; 0s cuts them
 	// at once. Default: 30s.
 	Drain time.Duration `key:"drain" flag:"drain-timeout" live:"yes" help:"how long running responses may go on after SIGTERM"`
+	// Upgrade is how long running responses may go on in a process that was replaced
+	// by SIGUSR2; 0s cuts them at once. Default: 1h.
+	Upgrade time.Duration `key:"upgrade" flag:"upgrade-timeout" live:"yes" help:"how long running responses may go on in a process that was replaced by SIGUSR2"`
 }
 
 // AccessLog is the log with a line for each response.
@@ -148,39 +183,39 @@ type Log struct {
 type Files struct {
 	// Precompressed sends f.br, f.zst or f.gz beside f to clients that accept the
 	// coding. Default: true.
-	Precompressed bool `key:"precompressed" flag:"precompressed" help:"send f.br, f.zst or f.gz beside f to clients that accept it"`
+	Precompressed bool `key:"precompressed" flag:"precompressed" live:"yes" help:"send f.br, f.zst or f.gz beside f to clients that accept it"`
 	// Listing lists directories without an index, as HTML or JSON; otherwise they
 	// are 403. Default: false.
-	Listing bool `key:"listing" flag:"listing" help:"list directories without an index, as HTML or JSON"`
+	Listing bool `key:"listing" flag:"listing" live:"yes" help:"list directories without an index, as HTML or JSON"`
 	// Index are the names of the file that answers for its directory, tried in
 	// order. Default: index.html.
-	Index []string `key:"index" flag:"index" help:"name of an index file (default index.html); repeatable"`
+	Index []string `key:"index" flag:"index" live:"yes" help:"name of an index file (default index.html); repeatable"`
 	// Symlinks are the symbolic links that are followed: inside (those that stay
 	// below the root), follow (all) or deny (none). Default: inside.
-	Symlinks engine.Symlinks `key:"symlinks" flag:"symlinks" help:"symbolic links that are followed: inside (the root), follow (all) or deny (none)"`
+	Symlinks engine.Symlinks `key:"symlinks" flag:"symlinks" live:"yes" help:"symbolic links that are followed: inside (the root), follow (all) or deny (none)"`
 	// Dotfiles serves names that begin with a dot; those below /.well-known/ are
 	// served in any case. Default: false.
-	Dotfiles bool `key:"dotfiles" flag:"dotfiles" help:"serve names that begin with a dot"`
+	Dotfiles bool `key:"dotfiles" flag:"dotfiles" live:"yes" help:"serve names that begin with a dot"`
 	// ErrorPages are files below the root that are the bodies of failures, by
 	// status: 404: /404.html. Default: none, a short text.
-	ErrorPages map[int]string `key:"error_pages" flag:"error-page" form:"STATUS=/PATH" help:"STATUS=/PATH: file below the root that is the body of failures; repeatable"`
+	ErrorPages map[int]string `key:"error_pages" flag:"error-page" form:"STATUS=/PATH" live:"yes" help:"STATUS=/PATH: file below the root that is the body of failures; repeatable"`
 	// CacheControl are the values of Cache-Control for files by pattern; the first
 	// rule that matches counts. Default: none, the field is not sent.
-	CacheControl []Rule `key:"cache_control" flag:"cache-control" help:"PATTERN=VALUE: Cache-Control of files that match, like '/assets/=max-age=3600' or '*.html=no-cache'; repeatable"`
+	CacheControl []Rule `key:"cache_control" flag:"cache-control" live:"yes" help:"PATTERN=VALUE: Cache-Control of files that match, like '/assets/=max-age=3600' or '*.html=no-cache'; repeatable"`
 	// Attachment are the patterns of files that are for saving, not for showing
 	// (Content-Disposition). Default: none.
-	Attachment []string `key:"attachment" flag:"attachment" help:"PATTERN: files that match are for saving, not for showing; repeatable"`
+	Attachment []string `key:"attachment" flag:"attachment" live:"yes" help:"PATTERN: files that match are for saving, not for showing; repeatable"`
 	// DownloadParam is the name of a query parameter that makes any file an
 	// attachment: /f?NAME. Default: none.
-	DownloadParam string `key:"download_param" flag:"download-param" help:"name of a query parameter that makes a file an attachment"`
+	DownloadParam string `key:"download_param" flag:"download-param" live:"yes" help:"name of a query parameter that makes a file an attachment"`
 	// Types are the media types of extensions, added to the built-in table:
 	// iso: application/x-iso9660-image. Default: none.
-	Types map[string]string `key:"types" flag:"mime" form:"EXT=TYPE" help:"EXT=TYPE: media type of an extension; repeatable"`
+	Types map[string]string `key:"types" flag:"mime" form:"EXT=TYPE" live:"yes" help:"EXT=TYPE: media type of an extension; repeatable"`
 	// Headers are fields added to responses by pattern; of rules with one name
 	// the first that matches counts. Default: none.
-	Headers []HeaderRule `key:"headers" flag:"header" help:"PATTERN=NAME: VALUE: field added to responses for paths that match; repeatable"`
+	Headers []HeaderRule `key:"headers" flag:"header" live:"yes" help:"PATTERN=NAME: VALUE: field added to responses for paths that match; repeatable"`
 	// ServerName is the value of the Server field. Default: none, it is not sent.
-	ServerName string `key:"server_name" flag:"server-name" help:"value of the Server field (default: it is not sent)"`
+	ServerName string `key:"server_name" flag:"server-name" live:"yes" help:"value of the Server field (default: it is not sent)"`
 }
 
 // Limits shape the traffic.
@@ -201,6 +236,32 @@ type Limits struct {
 	// prefix counts. What no class matches has global, client and connection
 	// only. Default: none.
 	Paths map[string]Limit `key:"paths" flag:"limit-path" form:"PREFIX=RATE[,weight=N][,burst=SIZE][,guarantee=RATE][,priority=N]" live:"yes" help:"PREFIX=RATE[,weight=N][,burst=SIZE][,guarantee=RATE][,priority=N]: limit of the paths that begin with the prefix; repeatable"`
+}
+
+// Adapt finds the rates of clients.
+type Adapt struct {
+	// Min is the floor: nothing that is measured lowers a client's rate below it.
+	// Default: unlimited, which stands for none.
+	Min shape.Rate `key:"min" flag:"adapt-min" live:"yes" help:"floor of the rates that are found for clients, like 1MiB/s (default: off)"`
+	// Max is the ceiling of a client's rate. Default: unlimited, which stands for none.
+	Max shape.Rate `key:"max" flag:"adapt-max" live:"yes" help:"ceiling of the rates that are found for clients, like 50MiB/s (default: off)"`
+	// Start is the rate that a client begins with. Default: unlimited, which stands for
+	// the floor.
+	Start shape.Rate `key:"start" flag:"adapt-start" live:"yes" help:"rate that clients begin with (default: the floor)"`
+	// Tune are thresholds of the control loops and the breaker, by name; docs/adapt.md
+	// lists them: raise: 0.05. What is learned later than the change goes by them.
+	// Default: none, those of the table there.
+	Tune map[string]string `key:"tune" flag:"adapt-tune" form:"NAME=VALUE" live:"yes" help:"NAME=VALUE: threshold of the control loops or the breaker, see docs/adapt.md; repeatable"`
+}
+
+// Alerts is where alerts of fserve itself go.
+type Alerts struct {
+	// Webhook is the URL that alerts are posted to as JSON, in the form of Alertmanager's
+	// webhooks: http://HOST/PATH or https://HOST/PATH. Default: none, they are logged only.
+	Webhook string `key:"webhook" flag:"alert-webhook" help:"URL that alerts are posted to, in the form of Alertmanager's webhooks (default: none)"`
+	// TokenFile is a file with the bearer token for that; white space around it does
+	// not count. Default: none.
+	TokenFile string `key:"token_file" flag:"alert-token-file" help:"file with the bearer token for the alert webhook"`
 }
 
 // Admin is the listener for operators: metrics, health, limits, reload.
@@ -225,7 +286,7 @@ func Default() *Config {
 		Watch:     true,
 		Listen:    []string{"127.0.0.1:8080"},
 		UnixMode:  0o660,
-		Timeouts:  Timeouts{Header: 10 * time.Second, Idle: time.Minute, Send: 30 * time.Second, Drain: 30 * time.Second},
+		Timeouts:  Timeouts{Header: 10 * time.Second, Idle: time.Minute, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog: AccessLog{File: LogOff},
 		Files:     Files{Precompressed: true},
 	}

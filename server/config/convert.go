@@ -8,7 +8,6 @@ import (
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server"
-	"github.com/fserve/fserve/server/httpfile"
 )
 
 // attachment is the disposition of files that are for saving.
@@ -19,12 +18,14 @@ const attachment = "attachment"
 func (c *Config) Server() server.Config {
 	trust, _ := server.ParseTrust(c.TrustedProxies) // Validate has read it
 	trust.Field = c.ClientHeader
+	above := c.setting()
+	site := above.site()
 	out := server.Config{
-		Root: c.Root, Symlinks: c.Files.Symlinks, Index: c.Files.Index,
-		Files:         c.policy(),
-		Precompressed: c.Files.Precompressed, Listing: c.Files.Listing,
-		ErrorPages: c.Files.ErrorPages,
-		Listen:     c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
+		Root: site.Root, Symlinks: site.Symlinks, Index: site.Index, Files: site.Files,
+		Precompressed: site.Precompressed, Listing: site.Listing, ErrorPages: site.ErrorPages,
+		Headers: site.Headers, Access: site.Access,
+		Locations: above.locations(c.Locations), Hosts: c.hosts(),
+		Listen: c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
 		TLS: server.TLS{Listen: c.TLS.Listen, CertFile: c.TLS.Cert, KeyFile: c.TLS.Key},
 		Engine: engine.Config{
 			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),
@@ -35,30 +36,17 @@ func (c *Config) Server() server.Config {
 	if c.mayLimit() {
 		limits := c.Limits.Shape()
 		out.Engine.Limits = &limits
-	}
-	for _, h := range c.Files.Headers {
-		out.Headers = append(out.Headers, server.HeaderRule(h))
+		adapt := c.Adaptation()
+		out.Engine.Adapt = &adapt
 	}
 	return out
-}
-
-func (c *Config) policy() httpfile.Config {
-	f := &c.Files
-	p := httpfile.Config{Server: f.ServerName, DownloadParam: f.DownloadParam, Dotfiles: f.Dotfiles, ContentTypes: f.Types}
-	for _, r := range f.CacheControl {
-		p.CacheControl = append(p.CacheControl, httpfile.Rule(r))
-	}
-	for _, pattern := range f.Attachment {
-		p.Disposition = append(p.Disposition, httpfile.Rule{Match: pattern, Value: attachment})
-	}
-	return p
 }
 
 // mayLimit reports whether there are limits, or there may be some while the server
 // runs: by a file, or by the admin listener.
 func (c *Config) mayLimit() bool {
 	l := &c.Limits
-	return c.File != "" || c.Admin.Listen != "" || len(l.Paths) > 0 ||
+	return c.File != "" || c.Admin.Listen != "" || len(l.Paths) > 0 || c.Adapt.Max != 0 ||
 		l.Global != (Limit{}) || l.Client != (Limit{}) || l.Connection != (Limit{})
 }
 

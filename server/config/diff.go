@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -47,6 +49,9 @@ func Diff(a, b *Config) (changes []Change) {
 }
 
 func (f *field) diffTable(old, now reflect.Value) (changes []Change) {
+	if isSection(f.typ.Elem()) {
+		return f.diffRecords(old, now)
+	}
 	all := reflect.MakeMap(f.typ)
 	for _, m := range []reflect.Value{old, now} {
 		for k, e := range m.Seq2() {
@@ -59,6 +64,50 @@ func (f *field) diffTable(old, now reflect.Value) (changes []Change) {
 		}
 	}
 	return changes
+}
+
+// diffRecords compares tables of groups of fields, value by value.
+func (f *field) diffRecords(old, now reflect.Value) (changes []Change) {
+	x, y := make(leaves), make(leaves)
+	x.add(f.path, old)
+	y.add(f.path, now)
+	all := maps.Clone(x)
+	maps.Copy(all, y)
+	for _, path := range slices.Sorted(maps.Keys(all)) {
+		if x[path] != y[path] {
+			changes = append(changes, f.change(path, x[path], y[path]))
+		}
+	}
+	return changes
+}
+
+// leaves are values as text, by path.
+type leaves map[string]string
+
+func (l leaves) add(path string, v reflect.Value) {
+	switch {
+	case v.Kind() == reflect.Pointer:
+		l.add(path, v.Elem())
+	case v.Kind() == reflect.Map:
+		for _, k := range sortedKeys(v) {
+			l.add(fmt.Sprintf("%s[%v]", path, k), v.MapIndex(k))
+		}
+		if v.Len() == 0 && !v.IsNil() {
+			l[path] = "{}"
+		}
+	case isSection(v.Type()):
+		l[path] = "{}"
+		for sf := range structFields(v.Type()) {
+			if e := v.FieldByIndex(sf.Index); !e.IsZero() {
+				l.add(path+"."+sf.Tag.Get("key"), e)
+			}
+		}
+	default:
+		l[path] = strings.Join(parts(v), ", ")
+		if l[path] == "" { // which stands for what is not there
+			l[path] = "(empty)"
+		}
+	}
 }
 
 // entryText is an entry of a table as text; empty if it is not there.

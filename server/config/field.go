@@ -12,7 +12,7 @@ type field struct {
 	path   string // in the file: limits.global; what is not of the file has its flag's name
 	key    string // last part of the path; empty: not of the file
 	flag   string // empty: none
-	env    string // with FSERVE_
+	env    string // with FSERVE_; empty: none
 	help   string
 	sep    string // between the elements of a list in flags and variables; empty: lines
 	form   string // of an entry of a table in flags and variables
@@ -46,7 +46,9 @@ func fieldsOf(t reflect.Type, prefix string, index []int) (list []field) {
 		if f.env == "" {
 			f.env = f.flag
 		}
-		f.env = EnvPrefix + strings.ToUpper(strings.ReplaceAll(f.env, "-", "_"))
+		if f.env != "" {
+			f.env = EnvPrefix + strings.ToUpper(strings.ReplaceAll(f.env, "-", "_"))
+		}
 		list = append(list, f)
 	}
 	return list
@@ -65,18 +67,29 @@ func fieldAt(path string) *field {
 	return nil
 }
 
+// structFields are the fields of a struct, those of embedded ones in their place.
 func structFields(t reflect.Type) iter.Seq[reflect.StructField] {
 	return func(yield func(reflect.StructField) bool) {
 		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
-				return
+			sf := t.Field(i)
+			if !sf.Anonymous {
+				if !yield(sf) {
+					return
+				}
+				continue
+			}
+			for inner := range structFields(sf.Type) {
+				inner.Index = append(sf.Index[:len(sf.Index):len(sf.Index)], inner.Index...)
+				if !yield(inner) {
+					return
+				}
 			}
 		}
 	}
 }
 
 // isSection reports whether a type is a group of fields, rather than a value:
-// values know how to be written as text.
+// values know how to be written as text. In a table it is a record.
 func isSection(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[setter]())
 }

@@ -12,7 +12,7 @@ func TestTable(t *testing.T) {
 	seen := make(map[string]string)
 	for _, f := range fields {
 		for kind, n := range map[string]string{"path": f.path, "flag": f.flag, "variable": f.env} {
-			if n == "" && kind == "flag" {
+			if n == "" && kind != "path" {
 				continue
 			}
 			if other, twice := seen[kind+n]; twice {
@@ -26,13 +26,17 @@ func TestTable(t *testing.T) {
 		if (f.flag == "") != (f.help == "") {
 			t.Errorf("%s: flag %q with the help %q", f.path, f.flag, f.help)
 		}
-		if f.flag == "" && !f.secret {
+		records := f.typ.Kind() == reflect.Map && isSection(f.typ.Elem()) // for files only
+		if f.flag == "" && !f.secret && !records {
 			t.Errorf("%s has no flag, though it is no secret", f.path)
+		}
+		if (f.env == "") != records {
+			t.Errorf("%s: variable %q", f.path, f.env)
 		}
 		if f.secret && f.flag != "" {
 			t.Errorf("%s is secret and has a flag, which everybody can see", f.path)
 		}
-		if (f.typ.Kind() == reflect.Map) != (f.form != "") {
+		if (f.typ.Kind() == reflect.Map && !records) != (f.form != "") {
 			t.Errorf("%s: form %q of %v", f.path, f.form, f.typ)
 		}
 		if !slices.Contains([]string{"", "yes", "path"}, f.live) {

@@ -213,29 +213,24 @@ func (f *file) value(n *yaml.Node, fl *field) {
 		f.fault(n, fl.path, "no value: leave the key out for the default")
 		return
 	}
-	switch fl.typ.Kind() {
-	case reflect.Slice:
-		f.list(n, fl, v)
-	case reflect.Map:
-		f.table(n, fl, v)
-	default:
+	if !isCollection(fl.typ) {
 		f.origins.forget(fl.path)
 		f.origins[fl.path] = f.at(n)
-		f.element(n, v, fl.path)
 	}
+	f.element(n, v, fl.path)
 }
 
 // list reads a sequence, or a single element in its place.
-func (f *file) list(n *yaml.Node, fl *field, v reflect.Value) {
-	f.origins.forget(fl.path)
-	f.origins[fl.path] = f.at(n)
+func (f *file) list(n *yaml.Node, v reflect.Value, at string) {
+	f.origins.forget(at)
+	f.origins[at] = f.at(n)
 	elements := []*yaml.Node{n}
 	if r := resolve(n); r.Kind == yaml.SequenceNode {
 		elements = r.Content
 	}
-	fresh := reflect.MakeSlice(fl.typ, len(elements), len(elements))
+	fresh := reflect.MakeSlice(v.Type(), len(elements), len(elements))
 	for i, e := range elements {
-		path := fmt.Sprintf("%s[%d]", fl.path, i)
+		path := element(at, i)
 		f.origins[path] = f.at(e)
 		f.element(e, fresh.Index(i), path)
 	}
@@ -244,22 +239,22 @@ func (f *file) list(n *yaml.Node, fl *field, v reflect.Value) {
 
 // table reads a mapping of which the keys are the user's. An entry that an
 // earlier file has is a fault: which of the two was meant?
-func (f *file) table(n *yaml.Node, fl *field, v reflect.Value) {
-	if _, ok := f.origins[fl.path]; !ok {
-		f.origins[fl.path] = f.at(n)
+func (f *file) table(n *yaml.Node, v reflect.Value, at string) {
+	if _, ok := f.origins[at]; !ok {
+		f.origins[at] = f.at(n)
 	}
 	if v.IsNil() {
-		v.Set(reflect.MakeMap(fl.typ))
+		v.Set(reflect.MakeMap(v.Type()))
 	}
-	for key, value := range f.entries(n, fl.path) {
-		k, e := reflect.New(fl.typ.Key()).Elem(), reflect.New(fl.typ.Elem()).Elem()
+	for key, value := range f.entries(n, at) {
+		k, e := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
 		if err := setText(k, key.Value); err != nil {
-			f.fault(key, fmt.Sprintf("%s[%s]", fl.path, key.Value), "%v", err)
+			f.fault(key, fmt.Sprintf("%s[%s]", at, key.Value), "%v", err)
 			continue
 		}
-		path := fmt.Sprintf("%s[%s]", fl.path, textOf(k))
+		path := fmt.Sprintf("%s[%s]", at, textOf(k))
 		if v.MapIndex(k).IsValid() {
-			f.fault(key, fl.path, "duplicate key %q: it is at %v already", key.Value, f.origins.Of(path))
+			f.fault(key, at, "duplicate key %q: it is at %v already", key.Value, f.origins.Of(path))
 			continue
 		}
 		f.origins[path] = f.at(key)
@@ -268,20 +263,35 @@ func (f *file) table(n *yaml.Node, fl *field, v reflect.Value) {
 	}
 }
 
-// element reads one value: a scalar, or a mapping if its type has keys.
+// element reads one value: a list, a table, a scalar, or a mapping if its type has
+// keys.
 func (f *file) element(n *yaml.Node, v reflect.Value, path string) {
 	r := resolve(n)
 	switch {
 	case isNull(r):
 		f.fault(n, path, "no value")
+	case v.Kind() == reflect.Pointer: // a value that may be left out
+		fresh := reflect.New(v.Type().Elem())
+		f.element(n, fresh.Elem(), path)
+		v.Set(fresh)
+	case v.Kind() == reflect.Slice:
+		f.list(n, v, path)
+	case v.Kind() == reflect.Map:
+		f.table(n, v, path)
+	case r.Kind == yaml.ScalarNode && isSection(v.Type()):
+		f.fault(n, path, "a mapping of keys to values is needed, not %s", kindOf(r))
 	case r.Kind == yaml.ScalarNode && !slices.Contains(plainTags, r.Tag):
 		f.fault(n, path, "the tag %s has no meaning here", r.Tag)
+	case r.Kind == yaml.ScalarNode && v.Kind() == reflect.Map:
+		f.fault(n, path, "a mapping is needed, not %s", kindOf(r))
 	case r.Kind == yaml.ScalarNode:
 		if err := f.scalar(r, v); err != nil {
 			f.fault(n, path, "%v", err)
 		}
 	case r.Kind == yaml.MappingNode && v.Kind() == reflect.Struct:
 		f.parts(r, v, path)
+	case r.Kind == yaml.MappingNode && v.Kind() == reflect.Map:
+		f.texts(r, v, path)
 	default:
 		f.fault(n, path, "a single value is needed, not %s", kindOf(r))
 	}
@@ -307,10 +317,16 @@ func (f *file) parts(n *yaml.Node, v reflect.Value, path string) {
 		given[key.Value] = true
 		sf, ok := byKey(v.Type(), key.Value)
 		if !ok {
-			f.fault(key, path, "unknown key %q%s", key.Value, didYouMean(key.Value, keysOf(v.Type())))
+			at := path
+			if isSection(v.Type()) { // what else is wrong with the record is not hidden by it
+				at += "." + key.Value
+			}
+			f.fault(key, at, "unknown key %q%s", key.Value, didYouMean(key.Value, keysOf(v.Type())))
 			continue
 		}
-		f.origins[path+"."+key.Value] = f.at(value)
+		if at := path + "." + key.Value; !isCollection(sf.Type) {
+			f.origins[at] = f.at(value)
+		}
 		f.element(value, v.FieldByIndex(sf.Index), path+"."+key.Value)
 	}
 	for sf := range structFields(v.Type()) {
@@ -318,6 +334,18 @@ func (f *file) parts(n *yaml.Node, v reflect.Value, path string) {
 			f.fault(n, path, "%s is missing", key)
 		}
 	}
+}
+
+// texts reads a part that is a table of texts.
+func (f *file) texts(n *yaml.Node, v reflect.Value, path string) {
+	table := reflect.MakeMap(v.Type())
+	for key, value := range f.entries(n, path) {
+		e := reflect.New(v.Type().Elem()).Elem()
+		f.origins[path+"["+key.Value+"]"] = f.at(value)
+		f.element(value, e, path+"["+key.Value+"]")
+		table.SetMapIndex(reflect.ValueOf(key.Value), e)
+	}
+	v.Set(table)
 }
 
 // plainTags are those that YAML gives to scalars by itself.

@@ -89,7 +89,7 @@ func TestFaults(t *testing.T) {
 		{"key of a limit", root + "limits: {paths: {/a/: {rate: 1MiB/s, weigth: 2}}}\n",
 			`f.yaml:2:38: limits.paths[/a/]: unknown key "weigth"; did you mean weight?`},
 		{"key of a limit as text", root + "limits: {paths: {/a/: \"1MiB/s,wait=2\"}}\n",
-			`f.yaml:2:23: limits.paths[/a/]: wait: not one of burst, weight, guarantee, priority`},
+			`f.yaml:2:23: limits.paths[/a/]: wait: not one of burst, weight, guarantee, priority, adapt_min, adapt_max`},
 		{"prefix", root + "limits: {paths: {a/: 1MiB/s}}\n", `f.yaml:2:18: limits.paths[a/]: "a/": a prefix begins with /`},
 		{"prefix that matches nothing", root + "limits: {paths: {/a//b/: 1MiB/s, /a/../b: 1MiB/s, /..a/: 1MiB/s}}\n",
 			`f.yaml:2:18: limits.paths[/a//b/]: "/a//b/" matches nothing: requests are compared decoded, without empty segments, . and ..` + "\n" +
@@ -98,7 +98,7 @@ func TestFaults(t *testing.T) {
 		{"guarantee", root + "limits:\n  paths:\n    /a/: {rate: 1MiB/s, guarantee: 2MiB/s}\n",
 			`f.yaml:4:36: limits.paths[/a/].guarantee: 2MiB/s is more than the rate, 1MiB/s`},
 		{"weight of a client", root + "limits: {client: {rate: 1MiB/s, weight: 2}}\n",
-			`f.yaml:2:18: limits.client: weight, guarantee and priority are for classes of paths`},
+			`f.yaml:2:18: limits.client: weight, guarantee, priority, adapt_min and adapt_max are for classes of paths`},
 
 		{"open admin", root + "admin: {listen: \"0.0.0.0:9090\"}\n",
 			`f.yaml:2:17: admin.listen: "0.0.0.0:9090" can be reached from elsewhere: it needs a token (--admin-token-file, token_file in the file), or an address of loopback or unix:/PATH`},

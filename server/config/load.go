@@ -107,7 +107,7 @@ func (s *Sources) given() (list []given, problems Problems) {
 	for i := range fields {
 		f := &fields[i]
 		text, ok := lookup(s.Environ, f.env)
-		if !ok || flags.has(f) {
+		if f.env == "" || !ok || flags.has(f) {
 			continue
 		}
 		g := given{f, text, Origin{Kind: FromEnv, Name: f.env}}

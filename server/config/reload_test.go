@@ -113,22 +113,22 @@ func TestReload(t *testing.T) {
 	g := newRig(t, "root: /r\nlimits: {client: 1MiB/s}\n")
 	g.up()
 	old := g.r.Config()
-	g.write("root: /s\nworkers: 3\nlimits: {client: 2MiB/s}\n")
+	g.write("root: /r\nclient_header: forwarded\nworkers: 3\nlimits: {client: 2MiB/s}\n")
 	changes, err := g.r.Reload("test")
 	if err != nil || len(changes) != 3 {
 		t.Fatalf("%v, %v", changes, err)
 	}
 	s := g.r.State()
-	if c := s.Active; c == old || c.Root != "/r" || c.Workers != 0 || c.Limits.Client.Rate != 2<<20 {
+	if c := s.Active; c == old || c.ClientHeader != 0 || c.Workers != 0 || c.Limits.Client.Rate != 2<<20 {
 		t.Errorf("in force: %+v", c)
 	}
 	if old.Limits.Client.Rate != 1<<20 {
 		t.Error("the old configuration was changed")
 	}
-	if len(s.Pending) != 2 || s.Pending[0].Path != "root" || s.Pending[1].Path != "workers" || s.Reloads != 1 || s.Failures != 0 || s.LastError != nil || s.LastReload.IsZero() {
+	if len(s.Pending) != 2 || s.Pending[0].Path != "client_header" || s.Pending[1].Path != "workers" || s.Reloads != 1 || s.Failures != 0 || s.LastError != nil || s.LastReload.IsZero() {
 		t.Errorf("%+v", s)
 	}
-	for _, want := range []string{"a change needs a restart\" path=root old=/r new=/s", "changed\" path=limits.client old=1MiB/s new=2MiB/s", "configuration reloaded\" cause=test changed=1 need_restart=2"} {
+	for _, want := range []string{"a change needs a restart\" path=client_header old=auto new=forwarded", "changed\" path=limits.client old=1MiB/s new=2MiB/s", "configuration reloaded\" cause=test changed=1 need_restart=2"} {
 		if !strings.Contains(g.logged(), want) {
 			t.Errorf("not logged: %s\n%s", want, g.logged())
 		}
@@ -197,7 +197,7 @@ func TestLastGood(t *testing.T) {
 	if err != nil || info.Mode() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
-	g.write("root: /elsewhere\nlimits: {global: 1GB/s, paths: {/b/: 1MiB/s}}\n")
+	g.write("root: /r\nworkers: 5\nlimits: {global: 1GB/s, paths: {/b/: 1MiB/s}}\n")
 	if _, err := g.r.Reload("test"); err != nil {
 		t.Fatal(err)
 	}

@@ -46,14 +46,7 @@ func (r Rendering) section(v reflect.Value, prefix string) *yaml.Node {
 		if r.only != nil && !r.only(path) {
 			continue
 		}
-		k := text(key)
-		n := r.value(fieldAt(path), e, path)
-		if n.Kind == yaml.ScalarNode || n.Style == yaml.FlowStyle {
-			n.LineComment = r.comment(path)
-		} else {
-			k.LineComment = r.comment(path)
-		}
-		m.Content = append(m.Content, k, n)
+		r.add(m, key, r.value(fieldAt(path), e, path), path)
 	}
 	return m
 }
@@ -70,12 +63,48 @@ func (r Rendering) value(f *field, v reflect.Value, path string) *yaml.Node {
 	switch {
 	case f.secret && !r.Secrets:
 		return text(hide(textOf(v)))
-	case f.typ.Kind() == reflect.Slice:
+	}
+	return r.child(v, path)
+}
+
+// child writes what a key of a section or a record has.
+func (r Rendering) child(v reflect.Value, path string) *yaml.Node {
+	switch v.Kind() {
+	case reflect.Pointer:
+		return r.element(v.Elem())
+	case reflect.Slice:
 		return r.list(v, path)
-	case f.typ.Kind() == reflect.Map:
+	case reflect.Map:
 		return r.table(v, path)
 	}
 	return r.element(v)
+}
+
+// record writes an entry of a table that is a group of fields: what it says.
+func (r Rendering) record(v reflect.Value, path string) *yaml.Node {
+	m := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for sf := range structFields(v.Type()) {
+		if e := v.FieldByIndex(sf.Index); !e.IsZero() {
+			at := path + "." + sf.Tag.Get("key")
+			r.add(m, sf.Tag.Get("key"), r.child(e, at), at)
+		}
+	}
+	if len(m.Content) == 0 {
+		m.Style = yaml.FlowStyle
+	}
+	return m
+}
+
+// add adds a key and its value to a mapping, with the comment on where that comes
+// from.
+func (r Rendering) add(m *yaml.Node, key string, n *yaml.Node, path string) {
+	k := text(key)
+	if n.Kind == yaml.ScalarNode || n.Style == yaml.FlowStyle {
+		n.LineComment = r.comment(path)
+	} else {
+		k.LineComment = r.comment(path)
+	}
+	m.Content = append(m.Content, k, n)
 }
 
 func (r Rendering) list(v reflect.Value, path string) *yaml.Node {
@@ -104,8 +133,13 @@ func (r Rendering) table(v reflect.Value, path string) *yaml.Node {
 		n.Style = yaml.FlowStyle
 	}
 	for _, k := range sortedKeys(v) {
+		at := fmt.Sprintf("%s[%v]", path, k)
+		if isSection(v.Type().Elem()) {
+			n.Content = append(n.Content, r.element(k), r.record(v.MapIndex(k), at))
+			continue
+		}
 		e := r.element(v.MapIndex(k))
-		r.note(e, path, fmt.Sprintf("%s[%v]", path, k))
+		r.note(e, path, at)
 		n.Content = append(n.Content, r.element(k), e)
 	}
 	return n
@@ -118,6 +152,11 @@ func (r Rendering) element(v reflect.Value) *yaml.Node {
 	}
 	if v.Kind() == reflect.Struct {
 		return r.parts(v)
+	}
+	if v.Kind() == reflect.Map {
+		n := r.table(v, "")
+		n.Style = yaml.FlowStyle
+		return n
 	}
 	n := text(textOf(v))
 	switch v.Interface().(type) {

@@ -39,6 +39,7 @@ listen: # --listen
 - a:1
 - b:1
 unix_mode: 0600 # f.yaml:3:12
+pid_file: '' # default
 tls:
   listen: [] # default
   cert: '' # default
@@ -55,6 +56,7 @@ timeouts:
   idle: 1m # default
   send: 30s # default
   drain: 30s # default
+  upgrade: 1h # default
 access_log:
   file: off # f.yaml:4:20
   format: json # f.yaml:4:35
@@ -75,6 +77,10 @@ files:
   types: {} # default
   headers: [] # default
   server_name: '' # default
+allow: [] # default
+deny: [] # default
+locations: {} # default
+hosts: {} # default
 limits:
   global: unlimited # default
   client: 1MiB/s # f.yaml:10:11
@@ -82,6 +88,15 @@ limits:
   burst: 0B # default
   paths: # f.yaml:13:5
     /a/: {rate: 10MB/s, weight: 4}
+adapt:
+  min: unlimited # default
+  max: unlimited # default
+  start: unlimited # default
+  tune: {} # default
+profiles: {} # default
+alerts:
+  webhook: '' # default
+  token_file: '' # default
 admin:
   listen: '' # default
   token: (hidden) # f.yaml:14:16
@@ -140,6 +155,11 @@ func (r random) fill(v reflect.Value) {
 		for i := range v.NumField() {
 			r.fill(v.Field(i))
 		}
+	case reflect.Pointer:
+		if v.SetZero(); r.IntN(2) == 0 {
+			v.Set(reflect.New(v.Type().Elem()))
+			r.fill(v.Elem())
+		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), r.IntN(3), 3))
 		for i := range v.Len() {
@@ -147,7 +167,11 @@ func (r random) fill(v reflect.Value) {
 		}
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		for range r.IntN(3) {
+		most := 3
+		if isSection(v.Type().Elem()) { // they nest
+			most = 2
+		}
+		for range r.IntN(most) {
 			k, e := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
 			r.fill(k)
 			r.fill(e)
@@ -211,7 +235,7 @@ func TestDiff(t *testing.T) {
 		"listen: a:1, a:2 -> a:1 (true)",
 		"timeouts.drain: 30s -> 1m (false)",
 		"access_log.file: /log -> /log2 (false)",
-		"files.error_pages[404]: (none) -> /404.html (true)",
+		"files.error_pages[404]: (none) -> /404.html (false)",
 		"limits.paths[/gone/]: 1MiB/s -> (none) (false)",
 		"limits.paths[/new/]: (none) -> 2MiB/s,weight=3 (false)",
 		"admin.token: (hidden) -> (hidden) (true)",

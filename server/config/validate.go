@@ -24,8 +24,12 @@ func (c *Config) validate(origins Origins) Problems {
 	v.general()
 	v.listeners()
 	v.timeouts()
-	v.files()
+	v.files("files", &v.Files)
+	v.hosts()
 	v.limits()
+	v.adapts()
+	v.profiles()
+	v.alerts()
 	v.admin()
 	v.problems.sort()
 	return v.problems
@@ -53,7 +57,7 @@ func (v *validator) sense(path string, err error) {
 }
 
 func (v *validator) general() {
-	if v.Root == "" {
+	if v.Root == "" && len(v.Hosts) == 0 {
 		v.form("root", "--root is required: the directory to serve (root in the file)")
 	}
 	if v.Fallback && v.StateDir == "" {
@@ -76,6 +80,9 @@ func (v *validator) timeouts() {
 	}
 	if t.Drain < 0 {
 		v.form("timeouts.drain", "%v: --drain-timeout must not be negative", t.Drain)
+	}
+	if t.Upgrade < 0 {
+		v.form("timeouts.upgrade", "%v: --upgrade-timeout must not be negative", t.Upgrade)
 	}
 }
 
@@ -128,34 +135,34 @@ func (v *validator) firstGiven(paths ...string) string {
 	return paths[0]
 }
 
-// files checks each rule by itself, so that each fault has its place.
-func (v *validator) files() {
-	f := &v.Files
+// files checks each rule of a group of them by itself, so that each fault has its
+// place.
+func (v *validator) files(at string, f *Files) {
 	policy := func(path string, c httpfile.Config) {
 		_, err := httpfile.NewPolicy(c)
 		v.sense(path, err)
 	}
 	for i, r := range f.CacheControl {
-		policy(element("files.cache_control", i), httpfile.Config{CacheControl: []httpfile.Rule{{Match: r.Match, Value: r.Value}}})
+		policy(element(at+".cache_control", i), httpfile.Config{CacheControl: []httpfile.Rule{{Match: r.Match, Value: r.Value}}})
 	}
 	for i, p := range f.Attachment {
-		policy(element("files.attachment", i), httpfile.Config{Disposition: []httpfile.Rule{{Match: p, Value: attachment}}})
+		policy(element(at+".attachment", i), httpfile.Config{Disposition: []httpfile.Rule{{Match: p, Value: attachment}}})
 	}
 	for ext, typ := range f.Types {
-		policy("files.types["+ext+"]", httpfile.Config{ContentTypes: map[string]string{ext: typ}})
+		policy(at+".types["+ext+"]", httpfile.Config{ContentTypes: map[string]string{ext: typ}})
 	}
-	policy("files.download_param", httpfile.Config{DownloadParam: f.DownloadParam})
-	policy("files.server_name", httpfile.Config{Server: f.ServerName})
+	policy(at+".download_param", httpfile.Config{DownloadParam: f.DownloadParam})
+	policy(at+".server_name", httpfile.Config{Server: f.ServerName})
 	for i, h := range f.Headers {
-		v.sense(element("files.headers", i), server.HeaderRule(h).Validate())
+		v.sense(element(at+".headers", i), server.HeaderRule(h).Validate())
 	}
 	for i, n := range f.Index {
 		if n == "" || n == "." || n == ".." || strings.Contains(n, "/") {
-			v.sense(element("files.index", i), fmt.Errorf("%q is not a file name", n))
+			v.sense(element(at+".index", i), fmt.Errorf("%q is not a file name", n))
 		}
 	}
 	for status, page := range f.ErrorPages {
-		path := fmt.Sprintf("files.error_pages[%d]", status)
+		path := fmt.Sprintf("%s.error_pages[%d]", at, status)
 		if status < 400 || status > 599 || http.StatusText(status) == "" {
 			v.sense(path, fmt.Errorf("%d is not the status of a failure", status))
 		}
@@ -168,8 +175,8 @@ func (v *validator) files() {
 func (v *validator) limits() {
 	l := &v.Limits
 	for path, limit := range map[string]*Limit{"limits.global": &l.Global, "limits.client": &l.Client, "limits.connection": &l.Connection} {
-		if limit.Weight != 0 || limit.Guarantee != 0 || limit.Priority != 0 {
-			v.form(path, "weight, guarantee and priority are for classes of paths")
+		if limit.Weight != 0 || limit.Guarantee != 0 || limit.Priority != 0 || limit.AdaptMin != 0 || limit.AdaptMax != 0 {
+			v.form(path, "weight, guarantee, priority, adapt_min and adapt_max are for classes of paths")
 		}
 		v.limit(path, limit)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -87,6 +88,12 @@ type Limit struct {
 	// Priority puts classes with a higher number before those with a lower one. For
 	// classes of paths. Default: 0.
 	Priority int `key:"priority"`
+	// AdaptMin is the floor of the rate that is found for this class as a whole; see the
+	// section adapt. For classes of paths, with adapt_max. Default: unlimited, which
+	// stands for none.
+	AdaptMin shape.Rate `key:"adapt_min"`
+	// AdaptMax is the ceiling of that rate. Default: unlimited, which stands for none.
+	AdaptMax shape.Rate `key:"adapt_max"`
 }
 
 // String returns what Set reads.
@@ -102,10 +109,12 @@ func (l Limit) String() string {
 	add("weight", strconv.Itoa(l.Weight), l.Weight != 0)
 	add("guarantee", l.Guarantee.String(), l.Guarantee != 0)
 	add("priority", strconv.Itoa(l.Priority), l.Priority != 0)
+	add("adapt_min", l.AdaptMin.String(), l.AdaptMin != 0)
+	add("adapt_max", l.AdaptMax.String(), l.AdaptMax != 0)
 	return b.String()
 }
 
-// Set reads RATE[,burst=SIZE][,weight=N][,guarantee=RATE][,priority=N].
+// Set reads RATE[,burst=SIZE][,weight=N][,guarantee=RATE][,priority=N][,adapt_min=RATE,adapt_max=RATE].
 func (l *Limit) Set(s string) error {
 	parts := strings.Split(s, ",")
 	var out Limit
@@ -141,8 +150,13 @@ func (l *Limit) set(key, value string) (err error) {
 		l.Guarantee, err = shape.ParseRate(value)
 	case "priority":
 		l.Priority, err = parseInt(value)
+	case "adapt_min":
+		l.AdaptMin, err = shape.ParseRate(value)
+	case "adapt_max":
+		l.AdaptMax, err = shape.ParseRate(value)
 	default:
-		return errors.New("not one of burst, weight, guarantee, priority" + didYouMean(key, []string{"burst", "weight", "guarantee", "priority"}))
+		keys := keysOf(reflect.TypeFor[Limit]())[1:]
+		return errors.New("not one of " + strings.Join(keys, ", ") + didYouMean(key, keys))
 	}
 	return err
 }

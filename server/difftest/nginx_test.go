@@ -61,13 +61,20 @@ http {
 // test and returns its address.
 func startNginx(t *testing.T, root string) string {
 	t.Helper()
+	return startNginxAs(t, nginxConfig, root)
+}
+
+// startNginxAs is startNginx with a configuration that gets user, directory,
+// address and what follows.
+func startNginxAs(t *testing.T, config string, more ...any) string {
+	t.Helper()
 	binary := findNginx(t)
 	dir, addr, user := t.TempDir(), freeAddr(t), ""
 	if os.Geteuid() == 0 {
 		user = "user root;\n" // the site lies below a directory of root
 	}
 	conf := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConfig, user, dir, addr, root), 0o644); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, config, append([]any{user, dir, addr}, more...)...), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, "-p", dir, "-c", conf, "-e", filepath.Join(dir, "error.log"))

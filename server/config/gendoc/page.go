@@ -59,8 +59,14 @@ func Page(dir string) ([]byte, error) {
 		fmt.Fprintf(w, "\n## %s\n\n%s\n", f.key, f.doc)
 		w.fields(f.typ, f.key+".", func(field) bool { return true })
 	}
+	w.WriteString(hostIntro)
+	w.parts("Host")
+	w.WriteString(locationIntro)
+	w.parts("Location")
 	w.WriteString(limitIntro)
 	w.parts("Limit")
+	w.WriteString(profileIntro)
+	w.parts("Profile")
 	return w.Bytes(), nil
 }
 
@@ -75,6 +81,10 @@ type field struct {
 // fields returns the fields of a type in their order.
 func (src source) fields(typ string) (list []field) {
 	for _, f := range src[typ].Fields.List {
+		if len(f.Names) == 0 { // embedded
+			list = append(list, src.fields(f.Type.(*ast.Ident).Name)...)
+			continue
+		}
 		tag := reflect.StructTag(strings.Trim(f.Tag.Value, "`"))
 		e := field{
 			name: f.Names[0].Name, doc: paragraph(f.Doc.Text()),
@@ -135,7 +145,11 @@ func (f *field) names() string {
 		parts = append(parts, "flag `--"+f.flag+"`")
 		env = f.flag
 	}
-	parts = append(parts, "variable `FSERVE_"+strings.ToUpper(strings.ReplaceAll(env, "-", "_"))+"`")
+	if env != "" {
+		parts = append(parts, "variable `FSERVE_"+strings.ToUpper(strings.ReplaceAll(env, "-", "_"))+"`")
+	} else {
+		parts = append(parts, "in files only")
+	}
 	switch {
 	case f.key == "":
 	case f.live == "yes":

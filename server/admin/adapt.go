@@ -1,0 +1,296 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/server/alerts"
+)
+
+// Adaptive bandwidth and alerts: what is found is shown and steered, and alerts switch
+// profiles of limits on and off.
+
+// adaptation returns what finds rates, nil if the server was made without.
+func (a *Admin) adaptation() *engine.Adaptation { return a.cfg.Server.Engine().Adaptation() }
+
+// steerFields are the members of a change of what is found: rates with their unit.
+var steerFields = []string{"target", "floor", "ceiling"}
+
+// steerable reports whether rates are found for a level.
+func (l level) steerable() bool { return l == levelClient || l == levelPath }
+
+// takeSteer removes the members of o that are of what is found, and reads them.
+func (l level) takeSteer(o object) (s engine.Steer, given bool, p *problem) {
+	for _, part := range []struct {
+		field string
+		at    *int64
+	}{{"target", &s.Target}, {"floor", &s.Floor}, {"ceiling", &s.Ceiling}} {
+		text, ok, p := o.text(part.field)
+		if p != nil {
+			return s, false, p
+		}
+		if !ok {
+			continue
+		}
+		r, err := shape.ParseRate(text)
+		switch {
+		case err != nil:
+			return s, false, bad(part.field, "%v", err)
+		case r == shape.Unlimited || r == shape.Paused:
+			return s, false, bad(part.field, "it must be a rate like \"5MiB/s\", neither unlimited nor 0")
+		}
+		*part.at, given = int64(r), true
+		delete(o, part.field)
+	}
+	return s, given, nil
+}
+
+// steered is the answer to a change of what is found.
+type steered struct {
+	Level string     `json:"level"`
+	Name  string     `json:"name"`
+	Was   *foundView `json:"was"`
+	Is    *foundView `json:"is"`
+	Limit *changed   `json:"limit,omitempty"` // that was changed with it
+}
+
+// foundView is what is found of a client or a path class. Rates are in bytes per second.
+type foundView struct {
+	Level       string  `json:"level,omitempty"`
+	Name        string  `json:"name,omitempty"`
+	Target      int64   `json:"target_bps"`
+	Floor       int64   `json:"floor_bps"`
+	Ceiling     int64   `json:"ceiling_bps"`
+	Estimate    int64   `json:"estimate_bps"` // 0: nothing was measured yet
+	Used        int64   `json:"used_bps"`
+	Phase       string  `json:"phase"`
+	Verdict     string  `json:"verdict"`
+	Breaker     string  `json:"breaker"`
+	Trips       int     `json:"trips"`
+	Loss        float64 `json:"loss"`
+	RTT         float64 `json:"rtt_seconds"`
+	Queue       float64 `json:"queue_seconds"`
+	Connections int     `json:"connections"`
+}
+
+func viewFound(s *adapt.State) *foundView {
+	return &foundView{
+		Target: s.Target, Floor: s.Min, Ceiling: s.Max, Estimate: s.Estimate, Used: s.Used,
+		Phase: s.Phase.String(), Verdict: s.Verdict.String(), Breaker: s.Stage.String(), Trips: s.Trips,
+		Loss: s.Loss, RTT: time.Duration(s.SRTT).Seconds(), Queue: time.Duration(s.Queue).Seconds(),
+	}
+}
+
+// String is what is found for the log.
+func (v *foundView) String() string {
+	return fmt.Sprintf("target %v floor %v ceiling %v", shape.Rate(v.Target), shape.Rate(v.Floor), shape.Rate(v.Ceiling))
+}
+
+// steer changes what is found for a client or a path class.
+func (a *Admin) steer(who string, t target, s engine.Steer) (*steered, *problem) {
+	ad := a.adaptation()
+	if ad == nil {
+		return nil, problemf(http.StatusConflict, "rates are not adapted")
+	}
+	if s.Floor > adapt.MaxRate || s.Ceiling > adapt.MaxRate || s.Target > adapt.MaxRate {
+		return nil, problemf(http.StatusBadRequest, "more than %d bytes per second", int64(adapt.MaxRate))
+	}
+	var was, is adapt.State
+	var err error
+	if t.level == levelPath {
+		was, is, err = ad.SteerPath(t.name, s)
+	} else {
+		was, is, err = ad.SteerClient(shape.ClientID(t.name), s)
+	}
+	switch {
+	case errors.Is(err, engine.ErrNotAdapted):
+		return nil, problemf(http.StatusConflict, "the rate of %s is not adapted", t)
+	case errors.Is(err, engine.ErrCrowded):
+		return nil, problemf(http.StatusConflict, "too many clients are known")
+	case err != nil:
+		return nil, problemf(http.StatusBadRequest, "%v", err)
+	}
+	out := &steered{Level: t.level.String(), Name: t.name, Was: viewFound(&was), Is: viewFound(&is)}
+	a.log.Info("adaptation steered", "who", who, "what", t.String(), "was", out.Was.String(), "is", out.Is.String())
+	return out, nil
+}
+
+// putSteered is PUT for a client or a path class that has members of what is found, and perhaps
+// those of a limit.
+func (a *Admin) putSteered(w http.ResponseWriter, r *http.Request, t target, o object, s engine.Steer) *problem {
+	var wanted order
+	var p *problem
+	if len(o) > 0 {
+		if wanted, p = readOrder(o, t.level); p != nil {
+			return p
+		}
+	}
+	out, p := a.steer(a.who(r), t, s)
+	if p != nil {
+		return p
+	}
+	if len(o) > 0 {
+		c, p := a.limits.set(a.who(r), t, wanted)
+		if p != nil {
+			return p
+		}
+		out.Limit = &c
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+// postTarget is POST /config where the rates of clients are found:
+// {"client_id":"user_123","target_bps":5242880,"floor_bps":…,"ceiling_bps":…}, of
+// which one rate at least is needed. The target is where the loops go on from. 0
+// pauses the client, and a target after that lets it go on.
+func (a *Admin) postTarget(w http.ResponseWriter, r *http.Request) *problem {
+	client, s, pause, p := readSteer(r)
+	if p != nil {
+		return p
+	}
+	who := a.who(r)
+	if pause {
+		c, p := a.limits.retarget(who, client, shape.Paused)
+		if p != nil {
+			return p
+		}
+		answer(w, http.StatusOK, c)
+		return nil
+	}
+	t := target{levelClient, client}
+	out, p := a.steer(who, t, s)
+	if p != nil {
+		return p
+	}
+	if l, own := a.limits.shaper.ClientLimit(shape.ClientID(client)); own && l.Rate == shape.Paused && s.Target != 0 {
+		if c, p := a.limits.remove(who, t); p == nil {
+			out.Limit = &c
+		}
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+func readSteer(r *http.Request) (client string, s engine.Steer, pause bool, p *problem) {
+	rates := []string{"target_bps", "floor_bps", "ceiling_bps"}
+	o, p := readObject(r, append([]string{"client_id"}, rates...)...)
+	if p != nil {
+		return "", s, false, p
+	}
+	client, ok, p := o.text("client_id")
+	switch {
+	case p != nil:
+		return "", s, false, p
+	case !ok:
+		return "", s, false, bad("client_id", "it is missing")
+	}
+	if p = levelClient.checkName("client_id", client); p != nil {
+		return "", s, false, p
+	}
+	given := false
+	for i, at := range []*int64{&s.Target, &s.Floor, &s.Ceiling} {
+		field := rates[i]
+		n, p := o.number(field)
+		_, ok := o[field]
+		switch {
+		case p != nil:
+			return "", s, false, p
+		case !ok:
+			continue
+		case n < 0 || n > adapt.MaxRate || n == 0 && i > 0:
+			return "", s, false, bad(field, "%d is not a number of bytes per second up to %d", n, int64(adapt.MaxRate))
+		case n == 0:
+			pause = true
+		}
+		*at, given = n, true
+	}
+	switch {
+	case !given:
+		return "", s, false, bad("target_bps", "it is missing, and so are floor_bps and ceiling_bps")
+	case pause && len(o) > 2:
+		return "", s, false, bad("target_bps", "0 pauses the client: it goes with nothing else")
+	}
+	return client, s, pause, nil
+}
+
+// maxFound is how many clients GET /adapt shows beside those in trouble.
+const maxFound = 100
+
+// getAdapt shows what is found.
+func (a *Admin) getAdapt(w http.ResponseWriter, _ *http.Request) {
+	ad := a.adaptation()
+	if ad == nil {
+		problemf(http.StatusConflict, "rates are not adapted").write(w)
+		return
+	}
+	r := ad.Report(maxFound)
+	view := struct {
+		On       bool         `json:"on"`
+		Known    int          `json:"clients_known"`
+		Sampled  int          `json:"connections_sampled"`
+		Period   float64      `json:"sample_seconds"`
+		Clients  []*foundView `json:"clients"`
+		Paths    []*foundView `json:"paths"`
+		Profiles []string     `json:"profiles_in_force"`
+	}{On: ad.On(), Known: r.Known, Sampled: r.Taps, Period: r.Period.Seconds(), Clients: []*foundView{}, Paths: []*foundView{}, Profiles: []string{}}
+	list := func(level shape.Level, states []engine.AdaptState, to *[]*foundView) {
+		for i := range states {
+			v := viewFound(&states[i].State)
+			v.Level, v.Name, v.Connections = level.String(), states[i].Name, states[i].Conns
+			*to = append(*to, v)
+		}
+	}
+	list(shape.LevelClient, r.Clients, &view.Clients)
+	list(shape.LevelPath, r.Paths, &view.Paths)
+	if s := a.cfg.Alerts; s != nil {
+		for _, p := range s.State().Profiles {
+			if p.Active {
+				view.Profiles = append(view.Profiles, p.Name)
+			}
+		}
+	}
+	answer(w, http.StatusOK, view)
+}
+
+// postAlerts takes what Alertmanager posts.
+func (a *Admin) postAlerts(w http.ResponseWriter, r *http.Request) {
+	if a.cfg.Alerts == nil {
+		problemf(http.StatusConflict, "the server takes no alerts").write(w)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		problemf(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", tooLarge.Limit).write(w)
+		return
+	case err != nil:
+		problemf(http.StatusBadRequest, "the body broke off").write(w)
+		return
+	}
+	m, err := alerts.Parse(body)
+	if err != nil {
+		problemf(http.StatusBadRequest, "%v", err).write(w)
+		return
+	}
+	active := a.cfg.Alerts.Receive(m, a.who(r))
+	answer(w, http.StatusOK, struct {
+		Profiles []string `json:"profiles_in_force"`
+	}{slices.Concat([]string{}, active)})
+}
+
+// bodyBound returns the bound of a request's body, in bytes.
+func bodyBound(r *http.Request) int64 {
+	if r.URL.Path == "/alerts" {
+		return alerts.MaxBody
+	}
+	return maxBody
+}

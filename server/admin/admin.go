@@ -1,0 +1,270 @@
+// Package admin is the listener for operators: limits that are read and changed
+// while downloads run, metrics, health, connections, events, reload and drain. It
+// is net/http on an address of its own, and asks the event loops only when it is
+// asked itself.
+//
+// It listens on loopback or on a Unix socket; anywhere else it demands a bearer
+// token. Errors are application/problem+json (RFC 9457). Every change is logged
+// with who made it, what it was and what it is.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/alerts"
+	"github.com/fserve/fserve/server/config"
+)
+
+// Config configures an Admin. Listen and Server are needed.
+type Config struct {
+	// Listen is a TCP address, host:port, or a Unix socket, unix:/path, which is
+	// made with mode 0600. An address that is not loopback needs a Token.
+	Listen string
+	// Inherited is listened on in place of binding Listen; it belongs to the Admin
+	// from Start on. nil: Listen is bound.
+	Inherited net.Listener
+	// Token is the bearer token that requests must carry, but for /livez and
+	// /readyz. Empty: none.
+	Token string
+	// TokenName is what the log calls who has the token. Default: admin.
+	TokenName string
+	// PProf offers /debug/pprof.
+	PProf bool
+
+	// Server is what is looked at and changed.
+	Server *server.Server
+	// Reloader is what POST /-/reload reloads, and whose state is among the
+	// metrics. nil: there is nothing to reload.
+	Reloader *config.Reloader
+	// Alerts takes what is posted to /alerts. nil: it is not offered.
+	Alerts *alerts.Switch
+	// AlertSender sends fserve's own alerts, for its metrics. nil: there is none.
+	AlertSender *alerts.Sender
+	// Drain begins what SIGTERM begins; it does not wait for it. It may be
+	// called more than once. nil: it is not offered.
+	Drain func()
+	// Version is that of the program, for fserve_build_info.
+	Version string
+	// Log gets every change. Default: slog.Default.
+	Log *slog.Logger
+}
+
+// Admin is a listener for operators. Its methods are safe for concurrent use.
+type Admin struct {
+	cfg      Config
+	log      *slog.Logger
+	handler  http.Handler
+	http     *http.Server
+	listener net.Listener // nil before Start
+	started  time.Time
+
+	local    bool // nobody elsewhere can connect
+	draining atomic.Bool
+	ready    readiness
+	limits   *limits
+	events   *hub
+	serving  sync.WaitGroup
+}
+
+const (
+	// maxConns bounds the connections of the listener.
+	maxConns = 128
+	// maxBody bounds the body of a request, in bytes.
+	maxBody = 16 << 10
+	// maxHead bounds the head of a request, in bytes.
+	maxHead = 16 << 10
+
+	headTimeout  = 5 * time.Second
+	bodyTimeout  = 10 * time.Second
+	idleTimeout  = time.Minute
+	writeTimeout = 30 * time.Second
+)
+
+// ErrConfig is wrapped by errors of New that are faults of the Config.
+var ErrConfig = errors.New("bad configuration of the admin listener")
+
+// New returns an Admin that does not listen yet.
+func New(cfg Config) (*Admin, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.TokenName == "" {
+		cfg.TokenName = "admin"
+	}
+	if cfg.Server == nil {
+		return nil, fmt.Errorf("%w: there is no server", ErrConfig)
+	}
+	a := &Admin{cfg: cfg, log: cfg.Log, local: isLocal(cfg.Listen), started: time.Now()}
+	if !a.local && cfg.Token == "" {
+		return nil, fmt.Errorf("%w: %s can be reached from elsewhere, which needs a token; or listen on loopback or unix:/PATH", ErrConfig, cfg.Listen)
+	}
+	a.ready.probe = cfg.Server.Ready
+	a.limits = newLimits(cfg.Server.Engine().Limits(), cfg.Log)
+	a.events = newHub(a)
+	metrics, err := a.metricsHandler()
+	if err != nil {
+		return nil, err
+	}
+	a.handler = a.guard(a.routes(metrics))
+	a.http = &http.Server{
+		Handler: a.handler, ReadHeaderTimeout: headTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHead, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		ConnContext: withPeer,
+	}
+	return a, nil
+}
+
+// isLocal reports whether only programs on this machine can reach an address. A
+// name other than localhost may be anybody's.
+func isLocal(addr string) bool {
+	if strings.HasPrefix(addr, engine.UnixPrefix) {
+		return true
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// Handler returns what answers the requests, guards included.
+func (a *Admin) Handler() http.Handler { return a.handler }
+
+// Start binds the address and serves until Close.
+func (a *Admin) Start() error {
+	l := a.cfg.Inherited
+	if l == nil {
+		var err error
+		if l, err = listen(a.cfg.Listen); err != nil {
+			return fmt.Errorf("admin listener: %w", err)
+		}
+	}
+	a.listener = l
+	a.serving.Go(func() {
+		if err := a.http.Serve(newBounded(l, maxConns)); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("the admin listener has failed", "err", err)
+		}
+	})
+	return nil
+}
+
+// Addr returns the bound address, nil before Start.
+func (a *Admin) Addr() net.Addr {
+	if a.listener == nil {
+		return nil
+	}
+	return a.listener.Addr()
+}
+
+// SetDraining says that the server is shutting down: it is not ready any more.
+func (a *Admin) SetDraining() { a.draining.Store(true) }
+
+// Close ends event streams, lets other requests finish until ctx ends, and ends.
+// Changes that are for a time are not taken back: the server is to end too.
+func (a *Admin) Close(ctx context.Context) error {
+	a.events.close()
+	err := a.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, a.http.Close())
+	}
+	a.serving.Wait()
+	a.limits.close()
+	return err
+}
+
+// listen binds a TCP address, or a Unix socket in place of one that nobody
+// answers on any more.
+func listen(addr string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(addr, engine.UnixPrefix)
+	if !unix {
+		return net.Listen("tcp", addr)
+	}
+	l, err := net.Listen("unix", path)
+	if errors.Is(err, syscall.EADDRINUSE) && abandoned(path) {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+		l, err = net.Listen("unix", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// abandoned reports whether a path is a socket that nobody answers on.
+func abandoned(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != os.ModeSocket {
+		return false
+	}
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		c.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// bounded is a listener with a bound to its open connections; Accept waits while
+// there are as many.
+type bounded struct {
+	net.Listener
+	slots chan struct{}
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newBounded(l net.Listener, n int) *bounded {
+	return &bounded{Listener: l, slots: make(chan struct{}, n), done: make(chan struct{})}
+}
+
+// Accept implements net.Listener.
+func (b *bounded) Accept() (net.Conn, error) {
+	select {
+	case b.slots <- struct{}{}:
+	case <-b.done:
+		return nil, net.ErrClosed
+	}
+	c, err := b.Listener.Accept()
+	if err != nil {
+		<-b.slots
+		return nil, err
+	}
+	return &slotConn{Conn: c, free: sync.OnceFunc(func() { <-b.slots })}, nil
+}
+
+// Close implements net.Listener.
+func (b *bounded) Close() error {
+	b.once.Do(func() { close(b.done) })
+	return b.Listener.Close()
+}
+
+// slotConn frees its slot when it is closed.
+type slotConn struct {
+	net.Conn
+	free func()
+}
+
+// Close implements net.Conn.
+func (c *slotConn) Close() error {
+	defer c.free()
+	return c.Conn.Close()
+}

@@ -1,0 +1,101 @@
+package admin
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/shape"
+)
+
+const (
+	defaultConns = 50
+	maxConnsView = 1000
+)
+
+// connsView is the answer to GET /connections.
+type connsView struct {
+	Open        int        `json:"open"` // of the listeners of the origin, TLS included
+	Connections []connView `json:"connections"`
+}
+
+// connView is what a connection is doing.
+type connView struct {
+	ID         string        `json:"id"` // unique while it is open
+	Peer       string        `json:"peer"`
+	AgeSeconds float64       `json:"age_seconds"`
+	Requests   uint32        `json:"requests"`
+	Response   *responseView `json:"response"` // null: none is under way
+}
+
+type responseView struct {
+	File        string             `json:"file,omitempty"` // what is left of it to send, the first one if several
+	Seconds     float64            `json:"seconds"`        // since it began
+	SentBytes   int64              `json:"sent_bytes"`
+	LeftBytes   int64              `json:"left_bytes"`
+	Rate        int64              `json:"rate"`  // bytes per second over about the last eight
+	State       string             `json:"state"` // sending; limited (waits for its turn); blocked (waits for the client or the disk)
+	HeldSeconds map[string]float64 `json:"held_seconds,omitempty"`
+}
+
+var connOrders = map[string]engine.ConnOrder{"": engine.ByRate, "rate": engine.ByRate, "age": engine.ByAge, "wait": engine.ByWait}
+
+func (a *Admin) getConnections(w http.ResponseWriter, r *http.Request) {
+	order, ok := connOrders[r.URL.Query().Get("by")]
+	if !ok {
+		bad("by", "it must be rate, age or wait").write(w)
+		return
+	}
+	n, p := countParam(r, "n", defaultConns, maxConnsView)
+	if p != nil {
+		p.write(w)
+		return
+	}
+	list, open := a.cfg.Server.Engine().Connections(order, n)
+	v := connsView{Open: open, Connections: make([]connView, 0, len(list))}
+	for i := range list {
+		v.Connections = append(v.Connections, viewConn(&list[i]))
+	}
+	answer(w, http.StatusOK, v)
+}
+
+func viewConn(c *engine.ConnInfo) connView {
+	v := connView{
+		ID:         strconv.Itoa(c.Loop) + "-" + strconv.FormatUint(c.ID, 16),
+		AgeSeconds: round3(c.Age.Seconds()), Requests: c.Requests,
+	}
+	if c.Peer.IsValid() {
+		v.Peer = c.Peer.String()
+	}
+	if !c.Sending {
+		return v
+	}
+	v.Response = &responseView{
+		File: c.File, Seconds: round3(c.For.Seconds()), SentBytes: c.Sent, LeftBytes: c.Left, Rate: c.Rate,
+		State: "sending", HeldSeconds: viewHeld(&c.Held),
+	}
+	switch {
+	case c.Waiting:
+		v.Response.State = "limited"
+	case c.Blocked:
+		v.Response.State = "blocked"
+	}
+	return v
+}
+
+// viewHeld returns by which levels a response was held. What it waits now is
+// under "now": by whom is known when it ends.
+func viewHeld(held *[shape.NumLevels]time.Duration) map[string]float64 {
+	m := make(map[string]float64)
+	for l, d := range held {
+		name := shape.Level(l).String()
+		if shape.Level(l) == shape.LevelNone {
+			name = "now"
+		}
+		if d > 0 {
+			m[name] = round3(d.Seconds())
+		}
+	}
+	return m
+}

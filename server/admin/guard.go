@@ -1,0 +1,215 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// route is a pattern of net/http's with its handler.
+type route struct {
+	pattern string
+	handler http.Handler
+}
+
+// routes returns everything that is offered.
+func (a *Admin) routes(metrics http.Handler) *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, r := range []route{
+		{"GET /metrics", metrics},
+		{"GET /livez", http.HandlerFunc(a.livez)},
+		{"GET /readyz", http.HandlerFunc(a.readyz)},
+		{"GET /limits", http.HandlerFunc(a.getLimits)},
+		{"PUT /limits/global", a.putLevel(levelGlobal)},
+		{"PUT /limits/connection", a.putLevel(levelConnection)},
+		{"PUT /limits/client", a.putLevel(levelClientDefault)},
+		{"PUT /limits/path/{name...}", a.putLevel(levelPath)},
+		{"PUT /limits/client/{name...}", a.putLevel(levelClient)},
+		{"DELETE /limits/path/{name...}", a.deleteLevel(levelPath)},
+		{"DELETE /limits/client/{name...}", a.deleteLevel(levelClient)},
+		{"POST /config", http.HandlerFunc(a.postConfig)},
+		{"GET /adapt", http.HandlerFunc(a.getAdapt)},
+		{"POST /alerts", http.HandlerFunc(a.postAlerts)},
+		{"GET /connections", http.HandlerFunc(a.getConnections)},
+		{"GET /events", http.HandlerFunc(a.getEvents)},
+		{"POST /-/reload", http.HandlerFunc(a.postReload)},
+		{"POST /-/drain", http.HandlerFunc(a.postDrain)},
+		{"GET /{$}", http.HandlerFunc(a.index)},
+	} {
+		mux.Handle(r.pattern, r.handler)
+	}
+	if a.cfg.PProf {
+		addPProf(mux)
+	}
+	return mux
+}
+
+// open are the paths that need no token: probes of load balancers have none.
+var open = map[string]bool{"/livez": true, "/readyz": true}
+
+// guard stands in front of everything: it bounds the time and the body, checks
+// who asks and from where, and turns what the mux refuses into problems.
+func (a *Admin) guard(mux *http.ServeMux) http.Handler {
+	crossOrigin := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A failure shows when the answer is written.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+		r.Body = http.MaxBytesReader(w, r.Body, bodyBound(r))
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		if p := a.refusal(r, crossOrigin); p != nil {
+			p.write(w)
+			return
+		}
+		handler, pattern := mux.Handler(r)
+		if pattern == "" {
+			refused(handler, r).write(w)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// refusal returns why a request is not looked at any further, nil if it is.
+func (a *Admin) refusal(r *http.Request, crossOrigin *http.CrossOriginProtection) *problem {
+	if a.cfg.Token != "" && !open[r.URL.Path] && !hasToken(r, a.cfg.Token) {
+		p := problemf(http.StatusUnauthorized, "the request needs the bearer token of the admin listener")
+		p.header = http.Header{"Www-Authenticate": {`Bearer realm="fserve admin"`}}
+		return p
+	}
+	// A page whose name was made to resolve to this machine (DNS rebinding) is of
+	// the same origin to its browser, but its requests carry its name. With a
+	// token, or on a Unix socket, browsers get nowhere.
+	if a.cfg.Token == "" && !isUnix(r) && !knownHost(r.Host) {
+		return problemf(http.StatusForbidden, "Host %q is not an address of this machine or localhost", r.Host)
+	}
+	if err := crossOrigin.Check(r); err != nil {
+		return problemf(http.StatusForbidden, "a page of another origin may not change anything")
+	}
+	if p := r.URL.EscapedPath(); cleaned(p) != p {
+		return problemf(http.StatusBadRequest, "the path is not clean; a slash in a name is written %%2F where it would be lost")
+	}
+	return nil
+}
+
+// cleaned is the path as net/http's mux would have it.
+func cleaned(p string) string {
+	if p == "" {
+		return "/"
+	}
+	c := path.Clean(p)
+	if strings.HasSuffix(p, "/") && c != "/" {
+		c += "/"
+	}
+	return c
+}
+
+// hasToken compares in a time that tells neither where two tokens differ nor how
+// long they are.
+func hasToken(r *http.Request, token string) bool {
+	scheme, given, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "bearer") {
+		return false
+	}
+	a, b := sha256.Sum256([]byte(strings.TrimSpace(given))), sha256.Sum256([]byte(token))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+// knownHost reports whether a Host names this machine by an address, or by the
+// one name that cannot be made to mean another.
+func knownHost(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	_, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return err == nil || strings.EqualFold(strings.TrimSuffix(name, "."), "localhost")
+}
+
+// refused returns what the mux says of a request that no route takes: 404, or
+// 405 with the methods that would be allowed.
+func refused(h http.Handler, r *http.Request) *problem {
+	v := &verdict{header: make(http.Header)}
+	h.ServeHTTP(v, r)
+	if v.status == http.StatusMethodNotAllowed {
+		p := problemf(v.status, "%s is not offered here, %s is", r.Method, v.header.Get("Allow"))
+		p.header = http.Header{"Allow": v.header["Allow"]}
+		return p
+	}
+	return problemf(http.StatusNotFound, "there is nothing at %s; / lists what there is", r.URL.Path)
+}
+
+// verdict is a ResponseWriter that keeps the status and the header.
+type verdict struct {
+	header http.Header
+	status int
+}
+
+func (v *verdict) Header() http.Header         { return v.header }
+func (v *verdict) WriteHeader(status int)      { v.status = status }
+func (v *verdict) Write(p []byte) (int, error) { return len(p), nil }
+
+// peerKey is the key of a connection's peer in its context.
+type peerKey struct{}
+
+// peer is who is at the other end.
+type peer struct {
+	unix bool
+	text string
+}
+
+// withPeer notes who is at the other end: an address, or of a Unix socket the
+// process that has connected.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	p := peer{text: c.RemoteAddr().String()}
+	if s, ok := c.(*slotConn); ok {
+		if u, ok := s.Conn.(*net.UnixConn); ok {
+			p = peer{unix: true, text: credentials(u)}
+		}
+	}
+	return context.WithValue(ctx, peerKey{}, p)
+}
+
+// credentials asks for those of the peer (SO_PEERCRED, unix(7)).
+func credentials(c *net.UnixConn) string {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return "unix"
+	}
+	text := "unix"
+	if err := raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			text = fmt.Sprintf("unix uid %d pid %d", cred.Uid, cred.Pid)
+		}
+	}); err != nil {
+		return "unix"
+	}
+	return text
+}
+
+func isUnix(r *http.Request) bool {
+	p, _ := r.Context().Value(peerKey{}).(peer)
+	return p.unix
+}
+
+// who names the maker of a request for the log.
+func (a *Admin) who(r *http.Request) string {
+	who := r.RemoteAddr
+	if p, ok := r.Context().Value(peerKey{}).(peer); ok {
+		who = p.text
+	}
+	if a.cfg.Token != "" {
+		who += " with token " + a.cfg.TokenName
+	}
+	return who
+}

@@ -1,0 +1,467 @@
+package admin
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/sys"
+)
+
+// level is a place in the tree of limits that can be changed.
+type level uint8
+
+const (
+	levelGlobal level = iota
+	levelConnection
+	levelClientDefault // of clients that have none of their own
+	levelPath
+	levelClient
+)
+
+func (l level) String() string {
+	return [...]string{"global", "connection", "client", "path", "client"}[l]
+}
+
+// takes returns what of a limit is not for this level, or is out of range.
+func (l level) takes(s shape.Limit) *problem {
+	if l == levelGlobal || l == levelConnection {
+		if s.Weight != 0 {
+			return bad("weight", "it is for path classes and clients")
+		}
+	}
+	if l != levelPath {
+		switch {
+		case s.Guarantee != 0:
+			return bad("guarantee", "it is for path classes only")
+		case s.Priority != 0:
+			return bad("priority", "it is for path classes only")
+		}
+	}
+	if err := s.Validate(); err != nil {
+		field, reason, _ := strings.Cut(err.Error(), ": ")
+		return bad(field, "%s", reason)
+	}
+	return nil
+}
+
+// maxName bounds the name of a client and the prefix of a path class, in bytes.
+const maxName = 1024
+
+// checkName returns why a name cannot be one of the level, nil if it can.
+func (l level) checkName(field, name string) *problem {
+	switch {
+	case name == "":
+		return bad(field, "it must not be empty")
+	case len(name) > maxName:
+		return bad(field, "it is longer than %d bytes", maxName)
+	case strings.ContainsFunc(name, func(r rune) bool { return r == unicode.ReplacementChar || unicode.IsControl(r) }):
+		return bad(field, "it has control characters, or is not UTF-8")
+	}
+	return nil
+}
+
+// maxOverrides bounds the limits of single clients.
+const maxOverrides = 100_000
+
+// limits changes the limits of a server. Its changes do not overlap, so that
+// each is answered with what it has replaced.
+type limits struct {
+	shaper *shape.Shaper // nil: the server was made without limits
+	log    *slog.Logger
+
+	mu        sync.Mutex
+	temporary map[target]*temporary
+	closed    bool
+}
+
+// target is what a limit is of.
+type target struct {
+	level level
+	name  string // of a path class or a client
+}
+
+func (t target) String() string {
+	if t.name == "" {
+		return t.level.String()
+	}
+	return t.level.String() + " " + t.name
+}
+
+// temporary is a change that ends by itself.
+type temporary struct {
+	timer *time.Timer
+	ends  time.Time
+	set   shape.Limit // what it has set
+	base  shape.Limit // what comes back
+	made  bool        // the path class was not there before
+}
+
+func newLimits(s *shape.Shaper, log *slog.Logger) *limits {
+	return &limits{shaper: s, log: log, temporary: make(map[target]*temporary)}
+}
+
+// close forgets what was to be taken back.
+func (l *limits) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for _, t := range l.temporary {
+		t.timer.Stop()
+	}
+	clear(l.temporary)
+}
+
+// changed is the answer to a change.
+type changed struct {
+	Level string     `json:"level"`
+	Name  string     `json:"name,omitempty"`
+	Was   *limitView `json:"was"` // null: there was none of its own
+	Is    *limitView `json:"is"`  // null: there is none any more
+}
+
+// set changes a limit.
+func (l *limits) set(who string, t target, o order) (changed, *problem) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.admit(t); p != nil {
+		return changed{}, p
+	}
+	was, existed, err := l.apply(t, o)
+	if err != nil {
+		return changed{}, problemf(http.StatusConflict, "%v", err)
+	}
+	c := changed{Level: t.level.String(), Name: t.name}
+	if existed || t.name == "" {
+		c.Was = viewLimit(was, l.ends(t))
+	}
+	l.plan(t, o, was, existed)
+	c.Is = viewLimit(o.limit, l.ends(t))
+	l.log.Info("limit changed", "who", who, "what", t.String(), "was", c.Was.String(), "is", c.Is.String())
+	return c, nil
+}
+
+// admit keeps the number of limits of single clients in bounds.
+func (l *limits) admit(t target) *problem {
+	if t.level != levelClient || l.shaper.Overrides() < maxOverrides {
+		return nil
+	}
+	if _, own := l.shaper.ClientLimit(shape.ClientID(t.name)); own {
+		return nil
+	}
+	return problemf(http.StatusConflict, "there are %d limits of single clients, and no more are kept", maxOverrides)
+}
+
+// apply gives a limit to the shaper, which wakes whoever waits.
+func (l *limits) apply(t target, o order) (was shape.Limit, existed bool, err error) {
+	switch t.level {
+	case levelGlobal:
+		was, err = l.shaper.SetGlobal(o.limit)
+	case levelConnection:
+		was, err = l.shaper.SetConnectionDefault(o.limit)
+	case levelClientDefault:
+		was, err = l.shaper.SetClientDefault(o.limit)
+	case levelPath:
+		return l.shaper.SetPath(t.name, o.limit)
+	case levelClient:
+		var expires int64
+		if o.ttl > 0 {
+			expires = sys.Nanotime() + int64(o.ttl)
+		}
+		return l.shaper.SetClient(shape.ClientID(t.name), o.limit, expires)
+	}
+	return was, true, err
+}
+
+// plan arranges for the end of a change, in place of any that was planned. What
+// comes back is what was there before the first of several in a row.
+func (l *limits) plan(t target, o order, was shape.Limit, existed bool) {
+	before := l.temporary[t]
+	if before != nil {
+		before.timer.Stop()
+		delete(l.temporary, t)
+	}
+	if o.ttl == 0 || l.closed {
+		return
+	}
+	next := &temporary{ends: time.Now().Add(o.ttl), set: o.limit, base: was, made: !existed}
+	if before != nil && before.set == was {
+		next.base, next.made = before.base, before.made
+	}
+	next.timer = time.AfterFunc(o.ttl, func() { l.end(t, next) })
+	l.temporary[t] = next
+}
+
+// end takes a change back whose time has come, unless something else (a reload)
+// has replaced it meanwhile.
+func (l *limits) end(t target, ended *temporary) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.temporary[t] != ended {
+		return
+	}
+	delete(l.temporary, t)
+	if t.level == levelClient {
+		l.shaper.Expire(sys.Nanotime()) // the loops see the end of it by themselves
+	} else if now, there := l.current(t); !there || now != ended.set {
+		return
+	} else if ended.made {
+		l.shaper.RemovePath(t.name)
+	} else if _, _, err := l.apply(t, order{limit: ended.base}); err != nil {
+		l.log.Error("limit not taken back", "what", t.String(), "err", err)
+		return
+	}
+	l.log.Info("limit ended", "what", t.String(), "was", viewLimit(ended.set, time.Time{}).String())
+}
+
+// current returns the limit of what is not a client.
+func (l *limits) current(t target) (limit shape.Limit, there bool) {
+	all := l.shaper.Limits()
+	switch t.level {
+	case levelGlobal:
+		return all.Global, true
+	case levelConnection:
+		return all.Connection, true
+	case levelClientDefault:
+		return all.Client, true
+	}
+	for _, p := range all.Paths {
+		if p.Prefix == t.name {
+			return p.Limit, true
+		}
+	}
+	return shape.Limit{}, false
+}
+
+// ends returns when a change ends; zero: never.
+func (l *limits) ends(t target) time.Time {
+	if p := l.temporary[t]; p != nil {
+		return p.ends
+	}
+	return time.Time{}
+}
+
+// remove takes a path class, or the limit of one client, away.
+func (l *limits) remove(who string, t target) (changed, *problem) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ends := l.ends(t)
+	var was shape.Limit
+	var existed bool
+	c := changed{Level: t.level.String(), Name: t.name}
+	if t.level == levelPath {
+		was, existed = l.shaper.RemovePath(t.name)
+	} else {
+		was, existed = l.shaper.RemoveClient(shape.ClientID(t.name))
+		now, _ := l.shaper.ClientLimit(shape.ClientID(t.name))
+		c.Is = viewLimit(now, time.Time{})
+	}
+	if !existed {
+		return changed{}, problemf(http.StatusNotFound, "%s has no limit of its own", t)
+	}
+	l.plan(t, order{}, was, true)
+	c.Was = viewLimit(was, ends)
+	l.log.Info("limit removed", "who", who, "what", t.String(), "was", c.Was.String())
+	return c, nil
+}
+
+// retarget changes the rate of one client for good and keeps what else its limit
+// says, if it has one of its own.
+func (l *limits) retarget(who, client string, rate shape.Rate) (changed, *problem) {
+	o := order{limit: shape.Limit{Rate: rate}}
+	if was, own := l.shaper.ClientLimit(shape.ClientID(client)); own {
+		o.limit.Burst, o.limit.Weight = was.Burst, was.Weight
+	}
+	return l.set(who, target{levelClient, client}, o)
+}
+
+// limitView is a limit as clients see it.
+type limitView struct {
+	Rate string `json:"rate"`
+	// BytesPerSecond is the rate as a number: null if it is unlimited, 0 if it is
+	// paused.
+	BytesPerSecond *int64     `json:"bytes_per_second"`
+	Burst          string     `json:"burst,omitempty"`
+	Weight         int        `json:"weight"`
+	Priority       int        `json:"priority,omitempty"`
+	Guarantee      string     `json:"guarantee,omitempty"`
+	Ends           *time.Time `json:"ends,omitempty"`
+}
+
+func viewLimit(l shape.Limit, ends time.Time) *limitView {
+	v := &limitView{Rate: l.Rate.String(), Weight: cmp.Or(l.Weight, 1), Priority: l.Priority}
+	if l.Rate != shape.Unlimited {
+		n := max(int64(l.Rate), 0)
+		v.BytesPerSecond = &n
+	}
+	if l.Burst > 0 {
+		v.Burst = shape.FormatSize(l.Burst)
+	}
+	if l.Guarantee > 0 {
+		v.Guarantee = l.Guarantee.String()
+	}
+	if !ends.IsZero() {
+		ends = ends.UTC().Truncate(time.Millisecond)
+		v.Ends = &ends
+	}
+	return v
+}
+
+// String is the limit for the log.
+func (v *limitView) String() string {
+	if v == nil {
+		return "none"
+	}
+	s := v.Rate
+	for _, part := range []struct {
+		name, value string
+	}{
+		{"burst", v.Burst}, {"guarantee", v.Guarantee},
+	} {
+		if part.value != "" {
+			s += " " + part.name + " " + part.value
+		}
+	}
+	if v.Weight != 1 {
+		s += fmt.Sprintf(" weight %d", v.Weight)
+	}
+	if v.Priority != 0 {
+		s += fmt.Sprintf(" priority %d", v.Priority)
+	}
+	if v.Ends != nil {
+		s += " until " + v.Ends.Format(time.RFC3339)
+	}
+	return s
+}
+
+// putLevel is the handler of PUT for a level.
+func (a *Admin) putLevel(l level) http.Handler {
+	return a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
+		t, p := targetOf(l, r)
+		if p != nil {
+			return p
+		}
+		fields := limitFields
+		if l.steerable() {
+			fields = slices.Concat(limitFields, steerFields)
+		}
+		o, p := readObject(r, fields...)
+		if p != nil {
+			return p
+		}
+		if s, given, p := l.takeSteer(o); p != nil {
+			return p
+		} else if given {
+			return a.putSteered(w, r, t, o, s)
+		}
+		wanted, p := readOrder(o, l)
+		if p != nil {
+			return p
+		}
+		c, p := a.limits.set(a.who(r), t, wanted)
+		if p != nil {
+			return p
+		}
+		answer(w, http.StatusOK, c)
+		return nil
+	})
+}
+
+// deleteLevel is the handler of DELETE for a level.
+func (a *Admin) deleteLevel(l level) http.Handler {
+	return a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
+		t, p := targetOf(l, r)
+		if p != nil {
+			return p
+		}
+		c, p := a.limits.remove(a.who(r), t)
+		if p != nil {
+			return p
+		}
+		answer(w, http.StatusOK, c)
+		return nil
+	})
+}
+
+// targetOf reads what a request is about from its path.
+func targetOf(l level, r *http.Request) (target, *problem) {
+	t := target{level: l}
+	switch l {
+	case levelPath:
+		t.name = "/" + strings.TrimPrefix(r.PathValue("name"), "/")
+		return t, l.checkName("prefix", t.name)
+	case levelClient:
+		t.name = r.PathValue("name")
+		return t, l.checkName("client", t.name)
+	}
+	return t, nil
+}
+
+// postConfig sets the rate of one client in bytes per second:
+// {"client_id":"user_123","target_bps":5242880}. 0 pauses it.
+func (a *Admin) postConfig(w http.ResponseWriter, r *http.Request) {
+	a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
+		if ad := a.adaptation(); ad != nil && ad.FindsClients() {
+			return a.postTarget(w, r)
+		}
+		client, rate, p := readTarget(r)
+		if p != nil {
+			return p
+		}
+		c, p := a.limits.retarget(a.who(r), client, rate)
+		if p != nil {
+			return p
+		}
+		answer(w, http.StatusOK, c)
+		return nil
+	}).ServeHTTP(w, r)
+}
+
+func readTarget(r *http.Request) (client string, rate shape.Rate, p *problem) {
+	o, p := readObject(r, "client_id", "target_bps")
+	if p != nil {
+		return "", 0, p
+	}
+	for _, field := range []string{"client_id", "target_bps"} {
+		if _, ok := o[field]; !ok {
+			return "", 0, bad(field, "it is missing")
+		}
+	}
+	client, _, p = o.text("client_id")
+	if p == nil {
+		p = levelClient.checkName("client_id", client)
+	}
+	if p != nil {
+		return "", 0, p
+	}
+	n, p := o.number("target_bps")
+	switch {
+	case p != nil:
+		return "", 0, p
+	case n < 0 || n > int64(shape.MaxRate):
+		return "", 0, bad("target_bps", "%d is not from 0 (paused) to %d bytes per second", n, int64(shape.MaxRate))
+	case n == 0:
+		return client, shape.Paused, nil
+	}
+	return client, shape.Rate(n), nil
+}
+
+// limited is a handler that needs limits, and may fail.
+func (a *Admin) limited(h func(http.ResponseWriter, *http.Request) *problem) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.limits.shaper == nil {
+			problemf(http.StatusConflict, "the server was made without limits").write(w)
+			return
+		}
+		if p := h(w, r); p != nil {
+			p.write(w)
+		}
+	})
+}

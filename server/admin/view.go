@@ -1,0 +1,212 @@
+package admin
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/sys"
+)
+
+const (
+	// defaultBusiest is how many clients are listed unless a request says.
+	defaultBusiest = 50
+	// maxBusiest bounds what a request may say.
+	maxBusiest = 10_000
+)
+
+// limitsView is the answer to GET /limits.
+type limitsView struct {
+	Active     bool       `json:"active"` // there is a limit somewhere
+	Responses  int        `json:"responses"`
+	Global     nodeView   `json:"global"`
+	Connection *limitView `json:"connection"` // of each
+	Client     *limitView `json:"client"`     // of each that has none of its own
+	Paths      []nodeView `json:"paths"`
+	// Clients are those that have a limit of their own, and the busiest.
+	Clients      []nodeView `json:"clients"`
+	Others       *nodeView  `json:"others,omitempty"` // the clients that are not listed, together
+	ClientsKnown int        `json:"clients_known"`
+	// HeldSeconds is for how long responses were held, in sum, by the level that
+	// held them.
+	HeldSeconds map[string]float64 `json:"held_seconds"`
+}
+
+// nodeView is what a limit is and what passes it.
+type nodeView struct {
+	Name  string     `json:"name,omitempty"`
+	Limit *limitView `json:"limit,omitempty"`
+	// Own is set for clients whose limit is their own.
+	Own bool `json:"own,omitempty"`
+
+	Rate1   int64    `json:"rate_1s"`  // bytes per second over the last whole second
+	Rate10  int64    `json:"rate_10s"` // and over the last ten
+	Share   float64  `json:"share"`    // of everything that was sent in these ten, from 0 to 1
+	Used    *float64 `json:"used"`     // of its limit, from 0 to 1; null if it has none
+	Waiting int      `json:"waiting"`  // members that wait for their turn: classes, clients or responses
+	Held    bool     `json:"held"`     // it waits for its own limit now
+
+	Responses    int   `json:"responses"` // under way
+	GrantedBytes int64 `json:"granted_bytes"`
+}
+
+func (a *Admin) getLimits(w http.ResponseWriter, r *http.Request) {
+	a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
+		busiest, p := countParam(r, "clients", defaultBusiest, maxBusiest)
+		if p != nil {
+			return p
+		}
+		answer(w, http.StatusOK, a.viewLimits(busiest))
+		return nil
+	}).ServeHTTP(w, r)
+}
+
+// countParam reads a parameter that bounds how much is answered.
+func countParam(r *http.Request, name string, standard, most int) (int, *problem) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return standard, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > most {
+		return 0, bad(name, "it must be a number from 0 to %d", most)
+	}
+	return n, nil
+}
+
+func (a *Admin) viewLimits(busiest int) *limitsView {
+	s := a.limits.shaper
+	report, _ := a.cfg.Server.Engine().LimitsReport(busiest)
+	set := s.Limits()
+	v := &limitsView{
+		Active: s.Active(), Responses: report.Flows, ClientsKnown: report.ClientCount,
+		Connection: a.limits.view(target{level: levelConnection}, set.Connection),
+		Client:     a.limits.view(target{level: levelClientDefault}, set.Client),
+		Paths:      []nodeView{}, Clients: []nodeView{},
+		HeldSeconds: make(map[string]float64),
+	}
+	total := report.Global.Rate10
+	v.Global = viewNode(&report.Global, total)
+	v.Global.Limit = a.limits.view(target{level: levelGlobal}, set.Global)
+	a.addPaths(v, &report, set.Paths, total)
+	a.addClients(v, &report, set, busiest, total)
+	for l := shape.LevelNone + 1; l < shape.NumLevels; l++ {
+		v.HeldSeconds[l.String()] = time.Duration(report.Throttled[l]).Seconds()
+	}
+	return v
+}
+
+// addPaths lists the classes that are configured, and the rest as "".
+func (a *Admin) addPaths(v *limitsView, report *shape.Report, set []shape.PathLimit, total int64) {
+	traffic := byName(report.Classes)
+	for _, p := range set {
+		n := nodeView{Name: p.Prefix}
+		if t := traffic[p.Prefix]; t != nil {
+			n = viewNode(t, total)
+		}
+		n.Limit = a.limits.view(target{levelPath, p.Prefix}, p.Limit)
+		n.use(p.Rate)
+		v.Paths = append(v.Paths, n)
+	}
+}
+
+// addClients lists clients by traffic, and then those that are configured and
+// have none.
+func (a *Admin) addClients(v *limitsView, report *shape.Report, set shape.Limits, busiest int, total int64) {
+	now, wall := sys.Nanotime(), time.Now()
+	own := make(map[string]*shape.ClientLimit, len(set.Clients))
+	for i := range set.Clients {
+		own[string(set.Clients[i].ID)] = &set.Clients[i]
+	}
+	rest := report.Others
+	seen := make(map[string]bool, len(report.Clients))
+	for i := range report.Clients {
+		c := &report.Clients[i]
+		if len(v.Clients) == maxBusiest || !c.Custom && busiest == 0 {
+			add(&rest, c)
+			continue
+		}
+		seen[c.Name] = true
+		n := viewNode(c, total)
+		limit := set.Client
+		if o := own[c.Name]; o != nil {
+			limit, n.Own = o.Limit, true
+		}
+		n.Limit = viewLimit(limit, endOf(own[c.Name], now, wall))
+		n.use(limit.Rate)
+		v.Clients = append(v.Clients, n)
+	}
+	for _, o := range set.Clients {
+		if len(v.Clients) == maxBusiest {
+			break
+		}
+		if seen[string(o.ID)] || o.Expires != 0 && o.Expires <= now {
+			continue
+		}
+		n := nodeView{Name: string(o.ID), Own: true, Limit: viewLimit(o.Limit, endOf(&o, now, wall))}
+		n.use(o.Rate)
+		v.Clients = append(v.Clients, n)
+	}
+	if rest.Granted > 0 {
+		n := viewNode(&rest, total)
+		v.Others = &n
+	}
+}
+
+// add adds the traffic of one node to that of several.
+func add(sum, o *shape.NodeReport) {
+	sum.Rate1 += o.Rate1
+	sum.Rate10 += o.Rate10
+	sum.Granted += o.Granted
+	sum.Flows += o.Flows
+	sum.Waiting += o.Waiting
+}
+
+// endOf returns the time of day at which a client's own limit ends; zero: never.
+func endOf(o *shape.ClientLimit, now int64, wall time.Time) time.Time {
+	if o == nil || o.Expires == 0 {
+		return time.Time{}
+	}
+	return wall.Add(time.Duration(o.Expires - now))
+}
+
+// view returns a limit that is not of a client, with its end.
+func (l *limits) view(t target, limit shape.Limit) *limitView {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return viewLimit(limit, l.ends(t))
+}
+
+func viewNode(r *shape.NodeReport, total int64) nodeView {
+	n := nodeView{
+		Name: r.Name, Rate1: r.Rate1, Rate10: r.Rate10, Waiting: r.Waiting, Held: r.Held,
+		Responses: r.Flows, GrantedBytes: r.Granted,
+	}
+	if total > 0 {
+		n.Share = round3(float64(r.Rate10) / float64(total))
+	}
+	n.use(r.Limit)
+	return n
+}
+
+// use says how much of a rate is used.
+func (n *nodeView) use(rate shape.Rate) {
+	n.Used = nil
+	if rate > 0 {
+		used := round3(float64(n.Rate10) / float64(rate))
+		n.Used = &used
+	}
+}
+
+// round3 keeps three decimals: a share is not known to more.
+func round3(x float64) float64 { return math.Round(x*1000) / 1000 }
+
+func byName(nodes []shape.NodeReport) map[string]*shape.NodeReport {
+	m := make(map[string]*shape.NodeReport, len(nodes))
+	for i := range nodes {
+		m[nodes[i].Name] = &nodes[i]
+	}
+	return m
+}

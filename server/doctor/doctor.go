@@ -1,0 +1,101 @@
+// Package doctor looks at the machine for what costs a download origin speed or
+// connections, and says for each what is lost and which command mends it. It
+// changes nothing.
+package doctor
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/fserve/fserve/uring"
+)
+
+// Status is how a finding is to be taken.
+type Status string
+
+// A Warning is worth mending; a Note is as it is, or depends on what one wants.
+const (
+	OK      Status = "ok"
+	Note    Status = "note"
+	Warning Status = "warning"
+)
+
+// Finding is what was found out about one thing.
+type Finding struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	Found  string `json:"found"`
+	Lost   string `json:"lost,omitempty"` // by that; empty with OK
+	Mend   string `json:"mend,omitempty"` // a command or a setting
+}
+
+// Report is what was found on a machine.
+type Report []Finding
+
+// System is the machine that is looked at. Here returns this one.
+type System struct {
+	// Proc and Sys are where proc(5) and sysfs(5) are mounted.
+	Proc, Sys string
+	// CPUs is the number of processors that the process may use.
+	CPUs int
+	// Uring returns why io_uring cannot be used, or nil.
+	Uring func() error
+	// Files looks at the file system of a directory.
+	Files func(dir string) (FileSystem, error)
+}
+
+// FileSystem is what is known of the file system of a directory.
+type FileSystem struct {
+	Name string // as in mount(8)
+	// Cachestat reports whether cachestat(2) answers for a file that is there;
+	// NoFile that there was none to ask about.
+	Cachestat, NoFile bool
+	// Nowait reports whether preadv2(2) takes RWF_NOWAIT for it.
+	Nowait bool
+}
+
+// Here is the machine that this process runs on.
+func Here() System {
+	return System{Proc: "/proc", Sys: "/sys", CPUs: runtime.NumCPU(), Uring: uring.Probe, Files: lookAt}
+}
+
+// Examine looks at everything; root is the directory that is served, empty: none
+// is looked at.
+func Examine(s System, root string) Report {
+	r := Report{
+		s.kernel(), s.uring(), s.memlock(), s.openFiles(), s.cores(),
+		s.congestion(), s.backlog(),
+	}
+	if root != "" {
+		r = append(r, s.files(root)...)
+	}
+	return r
+}
+
+// Healthy reports whether nothing is worth mending.
+func (r Report) Healthy() bool {
+	for _, f := range r {
+		if f.Status == Warning {
+			return false
+		}
+	}
+	return true
+}
+
+// WriteText writes the report for people.
+func (r Report) WriteText(w io.Writer) error {
+	for _, f := range r {
+		text := fmt.Sprintf("%-8s %s: %s\n", f.Status, f.Name, f.Found)
+		if f.Lost != "" {
+			text += fmt.Sprintf("%9slost: %s\n", "", f.Lost)
+		}
+		if f.Mend != "" {
+			text += fmt.Sprintf("%9smend: %s\n", "", f.Mend)
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+// Package nethttp serves files to servers of net/http as package server does to
+// its own clients: the same paths, validators, ranges, sidecars, listings and error pages,
+// decided by the same code. Where that differs from http.FileServer is listed in
+// DIFFERENCES.md.
+//
+// With a listener of engine.Engine.Listener bodies go from the page cache to the
+// network without passing through user memory, by the engine's limits.
+package nethttp
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/httpfile"
+)
+
+// Handler is an http.Handler for the files below a root. It is safe for
+// concurrent use.
+type Handler struct{ files *server.Handler }
+
+// New returns a Handler; see server.NewHandler about what it uses of a Config.
+func New(cfg server.Config) (*Handler, error) {
+	h, err := server.NewHandler(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Handler{h}, nil
+}
+
+// Close closes the root. No request may be under way.
+func (h *Handler) Close() error { return h.files.Close() }
+
+// fields are those of a request that decide about files.
+var fields = []string{
+	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range", "Accept-Encoding",
+}
+
+// ServeHTTP implements http.Handler. It may stand behind http.StripPrefix. If
+// the file changes while it is sent, it panics with http.ErrAbortHandler, so that the
+// client does not take a part for the whole.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := query(r)
+	a := h.files.Answer(&q)
+	defer func() { _ = a.Close() }() // it was only read
+	head := w.Header()
+	for name, value := range a.Fields() {
+		if name == "Location" {
+			value = stripped(r) + value
+		}
+		head.Set(name, value)
+	}
+	w.WriteHeader(a.Status())
+	if _, err := a.WriteTo(w); errors.Is(err, server.ErrFileChanged) {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// query returns what the answer depends on.
+func query(r *http.Request) server.Query {
+	q := server.Query{
+		Request: httpfile.Request{
+			Method: httpfile.ParseMethod([]byte(r.Method)), HTTP10: !r.ProtoAtLeast(1, 1),
+			Query: []byte(r.URL.RawQuery),
+		},
+		Target: r.URL.EscapedPath(), Host: r.Host, Accept: strings.Join(r.Header["Accept"], ","),
+	}
+	if !strings.HasPrefix(q.Target, "/") && q.Target != "*" {
+		q.Target = "/" + q.Target // http.StripPrefix may have left none
+	}
+	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		q.Client = a.Addr()
+	}
+	for _, name := range fields {
+		for _, value := range r.Header[name] {
+			q.AddField([]byte(name), []byte(value))
+		}
+	}
+	return q
+}
+
+// stripped returns what http.StripPrefix has taken from the path of a request, so
+// that redirects lead to where the client knows the file.
+func stripped(r *http.Request) string {
+	full, _, _ := strings.Cut(r.RequestURI, "?")
+	prefix, ok := strings.CutSuffix(full, r.URL.EscapedPath())
+	if !ok || !strings.HasPrefix(full, "/") {
+		return ""
+	}
+	return strings.TrimSuffix(prefix, "/")
+}
