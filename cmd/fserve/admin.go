@@ -27,9 +27,14 @@ func (h *host) startAdmin(c *config.Admin) error {
 		return &exitError{exitConfig, err}
 	}
 	h.drainAsked = make(chan struct{}, 1)
+	inherited, err := h.inheritAdmin(c.Listen)
+	if err != nil {
+		return &exitError{exitUnavailable, err}
+	}
 	a, err := admin.New(admin.Config{
-		Listen: c.Listen, Token: token, PProf: c.PProf,
+		Listen: c.Listen, Inherited: inherited, Token: token, PProf: c.PProf,
 		Server: h.srv, Reloader: h.config, Drain: h.askDrain, Version: version(),
+		Alerts: h.alerts.profiles, AlertSender: h.alerts.sender,
 	})
 	if err != nil {
 		return &exitError{exitConfig, err}

@@ -29,6 +29,7 @@ func newCommand() *cobra.Command {
 	cmd.AddCommand(
 		withConfig(&cobra.Command{Use: "check", Short: "check the configuration, and serve nothing"}, check),
 		withConfig(&cobra.Command{Use: "config", Short: "print the configuration with where each value comes from"}, printConfig),
+		doctorCommand(),
 		&cobra.Command{
 			Use: "version", Short: "print the version", Args: cobra.NoArgs,
 			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version()) },
@@ -61,7 +62,7 @@ func load(sources *config.Sources) (*config.Loaded, error) {
 // checkMachine finds what is wrong with a configuration on this machine.
 func checkMachine(c *config.Config) error {
 	_, token := c.Admin.Bearer()
-	if err := errors.Join(server.Check(c.Server()), checkLog(c.AccessLog.File), token); err != nil {
+	if err := errors.Join(server.Check(c.Server()), checkLog(c.AccessLog.File), checkPID(c.PIDFile), token); err != nil {
 		return &exitError{exitConfig, err}
 	}
 	return nil

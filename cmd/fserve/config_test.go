@@ -290,3 +290,61 @@ func descriptors(t *testing.T, pid int) int {
 	}
 	return len(entries)
 }
+
+// Hosts and locations change at a reload, under downloads that go on; a file that
+// is wrong about them changes nothing.
+func TestReloadHosts(t *testing.T) {
+	onBoth(t, func(t *testing.T, driver string) {
+		other := t.TempDir()
+		writeFile(t, filepath.Join(other, "f.txt"), "other")
+		p, rewrite := configured(t, base, driver, "--config-watch=false")
+		hup := func(log string) {
+			t.Helper()
+			if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+			p.wantLog(log)
+		}
+		ask := func(host, path string) (int, string) {
+			t.Helper()
+			q, err := http.NewRequest("GET", p.url(path), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.Host = host
+			r, err := http.DefaultTransport.RoundTrip(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Body.Close()
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.StatusCode, string(body)
+		}
+		want := func(host, path string, status int, body string) {
+			t.Helper()
+			if s, b := ask(host, path); s != status || body != "" && b != body {
+				t.Errorf("%s of %s: %d %q, want %d %q", path, host, s, b, status, body)
+			}
+		}
+		want("o.example", "/o/f.txt", 404, "")
+		rewrite(base + "hosts: {o.example: {root: " + other + "}}\nlocations: {/o/: {alias: " + other + ", deny: [127.0.0.1]}}\n")
+		hup("path=hosts[o.example].root")
+		p.wantLog("changed=5 need_restart=0")
+		want("o.example", "/f.txt", 200, "other")
+		want("x", "/o/f.txt", 403, "")
+		rewrite(base + "hosts: {o.example: {root: " + other + "/none}}\n")
+		hup("configuration not reloaded")
+		want("o.example", "/f.txt", 200, "other")
+		rewrite(base + "locations: {/o/: {alias: " + other + "}}\n")
+		hup("path=hosts[o.example]")
+		p.wantLog("need_restart=0")
+		if !testenv.Eventually(patience, func() bool { s, _ := ask("o.example", "/o/f.txt"); return s == 200 }) {
+			t.Error("the location is still closed")
+		}
+		want("o.example", "/f.txt", 404, "")
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	})
+}

@@ -12,19 +12,20 @@ import (
 )
 
 // tellings are the signals that change what a running server does.
-type tellings struct{ reload, reopen chan os.Signal }
+type tellings struct{ reload, reopen, upgrade chan os.Signal }
 
 // subscribe keeps the signals for listen, instead of letting them end the process.
 func subscribe() tellings {
-	s := tellings{make(chan os.Signal, 1), make(chan os.Signal, 1)}
+	s := tellings{make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)}
 	signal.Notify(s.reload, syscall.SIGHUP)
 	signal.Notify(s.reopen, syscall.SIGUSR1)
+	signal.Notify(s.upgrade, syscall.SIGUSR2)
 	return s
 }
 
 // end stops them; they have no effect any more.
 func (s tellings) end() {
-	for _, c := range []chan os.Signal{s.reload, s.reopen} {
+	for _, c := range []chan os.Signal{s.reload, s.reopen, s.upgrade} {
 		signal.Stop(c)
 		close(c)
 	}
@@ -34,10 +35,11 @@ func (s tellings) end() {
 // does, until the function returned is called.
 func (h *host) listen(s tellings) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
+	h.stopWatching = cancel
 	var done sync.WaitGroup
 	done.Go(func() {
 		for range s.reload {
-			_, _ = h.config.Reload("SIGHUP") // it logs the error
+			h.reload()
 		}
 	})
 	done.Go(func() {
@@ -53,6 +55,19 @@ func (h *host) listen(s tellings) (stop func()) {
 		s.end()
 		done.Wait()
 	}
+}
+
+// reload is what SIGHUP does. A process that was replaced keeps its limits.
+func (h *host) reload() {
+	if h.replaced.Load() {
+		return
+	}
+	notifyReloading()
+	status := "serving"
+	if _, err := h.config.Reload("SIGHUP"); err != nil { // it logs the error
+		status = "serving; the last reload has failed"
+	}
+	notifyReady(status)
 }
 
 // reopen opens the access log anew. Without one it does nothing, instead of ending
@@ -74,6 +89,11 @@ func (h *host) apply(old, next *config.Config) error {
 			return err
 		}
 	}
+	if !config.SameSites(old, next) {
+		if err := h.srv.Swap(next.Server()); err != nil {
+			return err
+		}
+	}
 	slog.SetLogLoggerLevel(next.Log.Level)
-	return old.Limits.Retune(h.srv.Engine().Limits(), &next.Limits)
+	return h.retune(old, next)
 }

@@ -10,11 +10,15 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/internal/handover"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/admin"
 	"github.com/fserve/fserve/server/config"
@@ -30,8 +34,36 @@ func serve(_ *cobra.Command, sources *config.Sources) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	told := subscribe()
-	h := &host{}
-	var err error
+	h := &host{stopWatchdog: func() {}, stopWatching: func() {}}
+	defer func() { h.alerts.close() }()
+	err := h.receive()
+	if err == nil {
+		err = h.start(sources)
+	}
+	if err != nil {
+		h.predecessor.Failed(err)
+		return err
+	}
+	stop := h.listen(told)
+	announce(h.srv, h.config.Config().Root)
+	h.announceAdmin()
+	if err := h.predecessor.Ready(); err != nil {
+		slog.Warn("upgrade", "err", err) // it has ended: this process is what there is
+	}
+	signs, cancel := context.WithCancel(context.Background())
+	h.stopWatchdog = cancel
+	var alive sync.WaitGroup
+	alive.Go(func() { h.live(signs) })
+	err = h.wait(signals, told.upgrade)
+	stop()
+	cancel()
+	alive.Wait()
+	return errors.Join(err, h.stopAdmin(), h.pid.remove(), h.closeLog())
+}
+
+// start brings the server to where it accepts connections. What can fail fails
+// before that: a successor that cannot serve must not take a connection.
+func (h *host) start(sources *config.Sources) (err error) {
 	h.config, err = config.Start(sources, config.Hooks{Check: checkMachine, Apply: h.apply})
 	if err != nil {
 		return err
@@ -41,29 +73,63 @@ func serve(_ *cobra.Command, sources *config.Sources) error {
 	if h.log, err = openLog(c); err != nil {
 		return &exitError{exitConfig, err}
 	}
+	if h.alerts, err = openAlerting(c); err != nil {
+		return errors.Join(err, h.closeLog())
+	}
 	sc := c.Server()
 	sc.AccessLog = h.log
 	limits := c.Limits.Shape()
 	sc.Engine.Limits = &limits
+	adapt := c.Adaptation()
+	sc.Engine.Adapt, sc.Engine.OnAdapt = &adapt, h.alerts.notifier.Event
 	sc.Engine.Sample = c.Admin.Listen != ""
 	// More than the loops need: a loop that waits in the kernel then keeps its
 	// processor, instead of having it taken away every 20 us and looking for it
 	// again (the runtime does so when no processor is idle, as while goroutines
 	// wait for a disk).
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), sc.Engine.Loops+spareProcessors))
+	sc.Engine.Paused = true
+	h.inherit(&sc)
 	if h.srv, err = server.New(sc); err != nil {
 		return errors.Join(failed(err), h.closeLog())
 	}
-	if err := h.startAdmin(&c.Admin); err != nil {
-		return errors.Join(err, h.srv.Close(), h.closeLog())
+	h.alerts.watch(h.srv.Engine().Limits(), c)
+	if h.pid, err = preparePID(c.PIDFile); err != nil {
+		return errors.Join(&exitError{exitConfig, err}, h.srv.Close(), h.closeLog())
+	}
+	err = h.startAdmin(&c.Admin)
+	if err == nil {
+		err = h.accept()
+	}
+	if err != nil {
+		return errors.Join(err, h.stopAdmin(), h.srv.Close(), h.pid.remove(), h.closeLog())
 	}
 	h.config.Started()
-	stop := h.listen(told)
-	announce(h.srv, c.Root)
-	h.announceAdmin()
-	err = h.wait(signals)
-	stop()
-	return errors.Join(err, h.stopAdmin(), h.closeLog())
+	return nil
+}
+
+// accept begins to serve.
+func (h *host) accept() error {
+	h.dropInherited()
+	if err := h.srv.Accept(); err != nil {
+		return &exitError{exitUnavailable, err}
+	}
+	if err := h.pid.place(); err != nil {
+		return &exitError{exitConfig, err}
+	}
+	return nil
+}
+
+// live tells the service manager of this process, as soon as it is the one that
+// counts, and that it lives, until ctx ends.
+func (h *host) live(ctx context.Context) {
+	select {
+	case <-h.predecessor.Gone():
+	case <-ctx.Done():
+		return
+	}
+	notifyReady("serving")
+	keepAlive(ctx, h.srv)
 }
 
 // host is a server with what belongs to it in this process.
@@ -72,6 +138,16 @@ type host struct {
 	log    *server.AccessLog // nil: none
 	srv    *server.Server
 	admin  *admin.Admin // nil: none
+	alerts *alerting
+	pid    *pidFile // nil: none
+
+	predecessor *handover.Predecessor // nil: none
+	inherited   handover.Sockets      // not yet taken
+	keepAdmin   bool                  // the file of the admin listener's socket is not ours
+	replaced    atomic.Bool           // a successor serves
+
+	stopWatchdog func() // ends the signs of life
+	stopWatching func() // ends the watch for changes of the configuration
 
 	drainAsked chan struct{} // by the admin listener; nil: there is none
 }
@@ -96,11 +172,16 @@ func openLog(c *config.Config) (*server.AccessLog, error) {
 	}
 }
 
+// closeLog ends the access log. That lines were lost is no failure of the server:
+// it is said, and counted.
 func (h *host) closeLog() error {
 	if h.log == nil {
 		return nil
 	}
-	return h.log.Close()
+	if err := h.log.Close(); err != nil {
+		slog.Error("the access log is not complete", "err", err, "dropped", h.log.Dropped())
+	}
+	return nil
 }
 
 // announce says in one line what is being served and how.
@@ -128,16 +209,31 @@ func urls(srv *server.Server) (list []string) {
 	return list
 }
 
-// wait serves until a signal comes or the server fails. The first signal
-// drains, the second ends at once.
-func (h *host) wait(signals <-chan os.Signal) error {
-	select {
-	case <-h.srv.Done():
-		return &exitError{1, errors.Join(errors.New("an event loop has failed"), h.srv.Close())}
-	case s := <-signals:
-		return h.drain(s.String(), signals)
-	case <-h.drainAsked:
-		return h.drain("admin request", signals)
+// wait serves until a signal comes, the server fails, or another process has
+// taken its place. The first signal drains, the second ends at once.
+func (h *host) wait(signals, upgrades <-chan os.Signal) error {
+	var u *upgrade
+	for {
+		select {
+		case <-h.srv.Done():
+			u.abandon()
+			return &exitError{1, errors.Join(errors.New("an event loop has failed"), h.srv.Close())}
+		case s := <-signals:
+			u.abandon()
+			return h.drain(s.String(), signals)
+		case <-h.drainAsked:
+			u.abandon()
+			return h.drain("admin request", signals)
+		case <-upgrades:
+			u = h.begin(u)
+		case err := <-u.outcome():
+			if err == nil {
+				return h.retire(u, signals)
+			}
+			slog.Error("upgrade: the successor does not serve; going on with this process", "err", err)
+			u.cancel()
+			u = nil
+		}
 	}
 }
 
@@ -145,6 +241,7 @@ func (h *host) wait(signals <-chan os.Signal) error {
 func (h *host) drain(cause string, signals <-chan os.Signal) error {
 	patience := h.config.Config().Timeouts.Drain
 	slog.Info("draining", "cause", cause, "timeout", patience)
+	notify(daemon.SdNotifyStopping, "STATUS=draining")
 	h.draining()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -155,8 +252,5 @@ func (h *host) drain(cause string, signals <-chan os.Signal) error {
 		case <-ctx.Done():
 		}
 	}()
-	if err := h.srv.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return &exitError{1, err}
-	}
-	return nil
+	return ended(h.srv.Shutdown(ctx))
 }

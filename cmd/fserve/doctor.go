@@ -1,0 +1,54 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fserve/fserve/server/config"
+	"github.com/fserve/fserve/server/doctor"
+)
+
+// errUnhealthy is of a machine on which something is worth mending.
+var errUnhealthy = errors.New("there is something to mend on this machine")
+
+// doctorCommand is the command that looks at the machine. The configuration says
+// which root; without one the machine alone is looked at.
+func doctorCommand() *cobra.Command {
+	var asJSON bool
+	cmd := withConfig(&cobra.Command{
+		Use: "doctor", Short: "look at this machine for what costs speed, and say what mends it",
+		Long: "doctor looks at the kernel, io_uring, limits, cores, congestion control and the file system of the root.\n" +
+			"For each it says what is lost and the command that mends it. It changes nothing.\n" +
+			"The exit code is 1 if something is worth mending.",
+	}, func(cmd *cobra.Command, sources *config.Sources) error {
+		root := ""
+		if c, err := sources.Load(); err == nil {
+			root = c.Root
+		}
+		return report(cmd, doctor.Examine(doctor.Here(), root), asJSON)
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write the findings as JSON")
+	return cmd
+}
+
+// report prints what was found and sets the exit code.
+func report(cmd *cobra.Command, r doctor.Report, asJSON bool) error {
+	var err error
+	if out := cmd.OutOrStdout(); asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		err = e.Encode(r)
+	} else {
+		err = r.WriteText(out)
+	}
+	if err == nil && !r.Healthy() {
+		err = errUnhealthy
+	}
+	if err != nil {
+		return &exitError{1, err}
+	}
+	return nil
+}
