@@ -23,10 +23,10 @@ CONFORMANCE := ./uring ./fallback ./internal/aio/...
 # Real sockets, processes and files.
 E2E  := ./server ./server/difftest ./cmd/... ./bench/...
 # What has goroutines of its own. Processes that tests start are not watched.
-RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./server/config ./bench/load
+RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./server/config ./server/admin ./bench/load
 UNIT = $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
 
-.PHONY: run build docs test fmt vet lint unit conformance e2e race bench sim fuzz adapt clean
+.PHONY: run build docs api test fmt vet lint unit conformance e2e race bench sim fuzz adapt clean
 
 # make run [ADDR=host:port] serves ./sample.
 ADDR ?= 127.0.0.1:8080
@@ -39,6 +39,10 @@ build:
 # The reference of the configuration, from its comments.
 docs:
 	$(GO) generate ./server/config
+
+# What embedders may use, after a change of it that is meant.
+api:
+	FSERVE_API=write $(GO) test -count=1 -run TestAPI .
 
 test: fmt vet lint unit conformance e2e race
 
@@ -59,6 +63,7 @@ $(LINT):
 
 unit:
 	$(TEST) $(UNIT)
+	cd examples/gin && $(GO) test ./... # a module of its own
 
 conformance:
 	$(TEST) $(CONFORMANCE)
@@ -74,9 +79,10 @@ else
 	CGO_ENABLED=1 $(TEST) -race -short $(RACE)
 endif
 
-# make bench [CASES=1k,10m]: beside nginx; the cases are listed by go run ./bench -list.
+# make bench [CASES=1k,10m] [PLOT=dir]: beside nginx; the cases are listed by go run ./bench -list. CASES=shape is
+# limited downloads, which are plotted into the directory PLOT.
 bench:
-	$(GO) run ./bench $(if $(CASES),-cases $(CASES))
+	$(GO) run ./bench $(if $(CASES),-cases $(CASES)) $(if $(PLOT),-plot $(PLOT))
 
 # make sim [SEEDS=n]: the engine on the simulated driver, n seeds.
 SEEDS ?= 1000000
@@ -94,7 +100,7 @@ fuzz:
 
 # make adapt: adaptive bandwidth on real TCP in network namespaces, six minutes, as root.
 adapt:
-	FSERVE_ADAPT_FIGURES=1 FSERVE_REQUIRE_NETNS=1 $(GO) test ./engine/adapt -run 'TestFigure' -v -timeout 20m
+	FSERVE_ADAPT_FIGURES=1 FSERVE_REQUIRE_NETNS=1 $(GO) test ./engine/adapt ./cmd/fserve -run 'TestFigure' -v -timeout 20m -p 1
 
 clean:
 	rm -rf $(BIN)

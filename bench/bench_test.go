@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -120,6 +121,37 @@ func TestSuiteOfOrigins(t *testing.T) {
 		t.Skip("neither nginx nor fserve can be had")
 	}
 	checkSuite(t, o)
+}
+
+// Limited downloads. What a machine that is busy cannot measure it says so about;
+// figures are not looked at, and may be zero. "shape-retune" is left out: it fails
+// where a rate is never steady.
+func TestSuiteOfShaping(t *testing.T) {
+	o := testOptions(t)
+	o.Cases, o.Shape, o.Plot = []string{"shape-one", "shape-client", "shape-short"}, 300*time.Millisecond, t.TempDir()
+	o.Contestants = nil
+	addNginx(t, &o)
+	addFserve(t, &o)
+	if len(o.Contestants) == 0 {
+		t.Skip("neither nginx nor fserve can be had")
+	}
+	var out bytes.Buffer
+	if err := measure(t.Context(), o, (&flags{json: true}).format(), &out); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	var rep report.Report
+	if err := json.Unmarshal(out.Bytes(), &rep); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range rep.Cases {
+		if said := len(c.Rows) + strings.Count(strings.Join(c.Notes, "\n"), "not measured"); said != len(o.Contestants) {
+			t.Errorf("%s: %d rows, notes %q", c.Name, len(c.Rows), c.Notes)
+		}
+		_, err := os.Stat(filepath.Join(o.Plot, c.Name+".svg"))
+		if plotted := err == nil; plotted != (len(c.Rows) > 0) {
+			t.Errorf("%s: %d rows, plot: %v", c.Name, len(c.Rows), err)
+		}
+	}
 }
 
 func checkSuite(t *testing.T, o suite.Options) {

@@ -24,7 +24,7 @@ const (
 	attempts = 3
 )
 
-var errUnsteady = errors.New("not measured: this machine does not hold the clock steady")
+var errUnsteady = errors.New("this machine does not hold the clock steady")
 
 // receive runs the receiver on its core, and again if something kept it from looking.
 // during, if it is not nil, is called when the measurement begins, with the instant

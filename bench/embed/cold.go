@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// cold downloads many files that are not in memory at once, and prints how many
+// threads the server had at most.
+func (o *options) cold(ctx context.Context, self, root string) error {
+	block := bytes.Repeat([]byte("cold"), 1<<18)
+	for i := range o.coldFiles {
+		if err := writeFile(coldName(root, i), block, o.coldSize); err != nil {
+			return err
+		}
+	}
+	for _, engine := range []bool{false, true} {
+		for i := range o.coldFiles {
+			if err := drop(coldName(root, i)); err != nil {
+				return err
+			}
+		}
+		command := []string{self, "serve", "-root", root}
+		what := "plain"
+		if engine {
+			command, what = append(command, "-engine"), "engine"
+		}
+		if err := o.coldRun(ctx, command, what); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// coldExt has a type that net/http knows: where it has to look at the content it
+// reads that itself, and a thread waits.
+const coldExt = ".pdf"
+
+func coldName(root string, i int) string { return filepath.Join(root, "cold"+strconv.Itoa(i)+coldExt) }
+
+func writeFile(name string, block []byte, size int64) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for left := size; left > 0; left -= int64(len(block)) {
+		if _, err := f.Write(block[:min(left, int64(len(block)))]); err != nil {
+			return err
+		}
+	}
+	return f.Sync()
+}
+
+// drop takes a file out of memory.
+func drop(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+}
+
+// coldRun downloads all files at once. The server has all cores: what counts is
+// its threads.
+func (o *options) coldRun(ctx context.Context, command []string, what string) error {
+	s, err := o.start(command)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	began := time.Now()
+	var total, failed atomic.Int64
+	var all sync.WaitGroup
+	for i := range o.coldFiles {
+		all.Go(func() {
+			n, err := fetch(ctx, "http://"+s.addr+"/cold"+strconv.Itoa(i)+coldExt)
+			total.Add(n)
+			if err != nil || n != o.coldSize {
+				failed.Add(1)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	threads := watch(s.cmd.Process.Pid, done)
+	seconds := time.Since(began).Seconds()
+	fmt.Printf("%d cold downloads of %d MiB, %s: at most %d threads, %.0f MB/s, %d failed\n",
+		o.coldFiles, o.coldSize>>20, what, threads, float64(total.Load())/1e6/seconds, failed.Load())
+	return nil
+}
+
+func fetch(ctx context.Context, url string) (int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	return io.Copy(io.Discard, res.Body)
+}
+
+// watch returns the largest number of threads that a process had until done is
+// closed.
+func watch(pid int, done <-chan struct{}) int {
+	most := 0
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		most = max(most, threadsOf(pid))
+		select {
+		case <-done:
+			return most
+		case <-tick.C:
+		}
+	}
+}
+
+// threadsOf returns the number of threads of a process, kernel workers
+// included; 0 if it is gone.
+func threadsOf(pid int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "\nThreads:")
+	line, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		return math.MaxInt
+	}
+	return n
+}
