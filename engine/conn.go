@@ -41,6 +41,7 @@ type Conn struct {
 	flow     *shape.Flow // nil: not in the tree of limits
 	tap      *tap        // nil: it is not measured
 	fd       int32       // the driver's to close
+	unsent   int32       // bytes that the kernel may keep unsent, if lowat is set
 	listener int32
 
 	state      connState

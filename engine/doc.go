@@ -16,7 +16,9 @@
 //     limited, and files that it copies to them (http.ServeContent, http.FileServer,
 //     io.Copy, body streams of fasthttp) go by sendfile, under limits too. A framework
 //     that hides the connection's ReadFrom (gin does) copies, here as everywhere;
-//     examples/gin shows how to mend that.
+//     examples/gin shows how to mend that. net/http reads the first 512 bytes of a file
+//     itself if the head was not flushed before (server/nethttp does): a thread waits for
+//     these where they are cold.
 //   - [Engine.Send]: one range of a file to one connection, whoever owns it.
 //   - [ConnContext] and [SetFlow], or [WithFlow] for Send: whose a response is, which
 //     path class it is of, and a rate of its own. [Engine.Limits] changes every limit

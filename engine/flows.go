@@ -217,12 +217,21 @@ func (l *Loop) runFlows() {
 		c.out.grant, c.out.waiting = f.Granted(), false
 		l.stats.Waiting--
 		c.deadline = l.now + l.sendTimeout
-		if !c.lowat {
-			c.lowat = true
-			l.limitUnsent(c.fd, int32(max(2*c.out.grant, minUnsent)))
-		}
+		l.keepUnsent(c)
 		l.wake(c)
 	}
+}
+
+// keepUnsent bounds what the kernel may hold of a connection without having sent
+// it, by its grants. Where these have grown, the old bound would be what holds the
+// connection up, and not the limit.
+func (l *Loop) keepUnsent(c *Conn) {
+	n := int32(max(2*c.out.grant, minUnsent))
+	if c.lowat && n <= c.unsent+c.unsent/4 && n >= c.unsent/4 {
+		return
+	}
+	c.lowat, c.unsent = true, n
+	l.limitUnsent(c.fd, n)
 }
 
 // rest takes the connection out of the tree until its next response. Only what its

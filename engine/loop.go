@@ -104,7 +104,7 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 		sendTimeout: int64(cfg.SendTimeout), lingerTimeout: int64(cfg.LingerTimeout),
 		turnBudget: cfg.TurnBudget, maxConns: cfg.MaxConns,
 		closeFD: func(fd int32) { sys.Close(fd) }, memoryFile: memoryFile,
-		limitUnsent: func(fd, n int32) { sys.SetNotsentLowat(fd, n) }, // a Unix socket has none
+		limitUnsent: func(fd, n int32) { _ = sys.SetNotsentLowat(fd, n) }, // a Unix socket has none
 		sendBuffer:  func(fd int32, n int) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n) },
 		askTCP:      askTCP, paceTCP: paceTCP,
 	}

@@ -194,11 +194,11 @@ func paceTCP(c *Conn, rate int64) {
 		v = ^uint64(0)
 	}
 	if c.adopted == nil {
-		sys.SetMaxPacingRate(c.fd, v)
+		_ = sys.SetMaxPacingRate(c.fd, v)
 		return
 	}
 	if s, ok := c.adopted.(Socket); ok {
-		_ = s.Control(func(fd uintptr) { sys.SetMaxPacingRate(int32(fd), v) })
+		_ = s.Control(func(fd uintptr) { _ = sys.SetMaxPacingRate(int32(fd), v) })
 	}
 }
 

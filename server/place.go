@@ -169,9 +169,8 @@ type rootID struct {
 
 // rootSet are the open roots of a Server.
 type rootSet struct {
-	mu     sync.Mutex
-	open   map[rootID]*sharedRoot
-	closed bool
+	mu   sync.Mutex
+	open map[rootID]*sharedRoot
 }
 
 // get opens a directory, or returns the root that is open already for it. The

@@ -27,26 +27,28 @@ func (o *options) cold(ctx context.Context, self, root string) error {
 			return err
 		}
 	}
-	for _, engine := range []bool{false, true} {
+	for _, contestant := range []struct {
+		what string
+		args []string
+	}{
+		{"http.FileServer", nil},
+		{"http.FileServer, engine", []string{"-engine"}},
+		{"server/nethttp, engine", []string{"-engine", "-nethttp"}},
+	} {
 		for i := range o.coldFiles {
 			if err := drop(coldName(root, i)); err != nil {
 				return err
 			}
 		}
-		command := []string{self, "serve", "-root", root}
-		what := "plain"
-		if engine {
-			command, what = append(command, "-engine"), "engine"
-		}
-		if err := o.coldRun(ctx, command, what); err != nil {
+		command := append([]string{self, "serve", "-root", root}, contestant.args...)
+		if err := o.coldRun(ctx, command, contestant.what); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// coldExt has a type that net/http knows: where it has to look at the content it
-// reads that itself, and a thread waits.
+// coldExt has a type that net/http knows, so that it does not look at the content.
 const coldExt = ".pdf"
 
 func coldName(root string, i int) string { return filepath.Join(root, "cold"+strconv.Itoa(i)+coldExt) }
@@ -75,8 +77,7 @@ func drop(name string) error {
 	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
-// coldRun downloads all files at once. The server has all cores: what counts is
-// its threads.
+// coldRun downloads all files at once.
 func (o *options) coldRun(ctx context.Context, command []string, what string) error {
 	s, err := o.start(command)
 	if err != nil {

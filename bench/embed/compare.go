@@ -138,15 +138,15 @@ func (o *options) measureOne(ctx context.Context, self string, command []string,
 	return r, json.Unmarshal(out.Bytes(), &r)
 }
 
-// server is a server under load.
-type server struct {
+// process is a server under load.
+type process struct {
 	cmd  *exec.Cmd
 	addr string
 }
 
 // start starts a server, which says on its first line where it listens.
-func (o *options) start(command []string) (*server, error) {
-	s := &server{cmd: exec.Command(command[0], command[1:]...)}
+func (o *options) start(command []string) (*process, error) {
+	s := &process{cmd: exec.Command(command[0], command[1:]...)}
 	s.cmd.Stderr = os.Stderr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -162,7 +162,7 @@ func (o *options) start(command []string) (*server, error) {
 	return s, nil
 }
 
-func (s *server) stop() {
+func (s *process) stop() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait() // it was killed
 }

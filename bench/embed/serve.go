@@ -13,6 +13,8 @@ import (
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/nethttp"
 )
 
 // serve is the server of a run. It writes its address to standard output.
@@ -20,6 +22,7 @@ func serve(args []string) error {
 	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
 	root := fs.String("root", ".", "`directory`")
 	embedded := fs.Bool("engine", false, "send through the engine")
+	strict := fs.Bool("nethttp", false, "by server/nethttp instead of http.FileServer")
 	limit := fs.Int64("limit", 0, "bytes per second of each client; 0: none")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -29,6 +32,11 @@ func serve(args []string) error {
 		return err
 	}
 	handler := http.FileServer(http.Dir(*root))
+	if *strict {
+		if handler, err = nethttp.New(server.Config{Root: *root}); err != nil {
+			return err
+		}
+	}
 	switch {
 	case *embedded:
 		e, err := engine.New(engine.Config{Limits: limits(*limit)})

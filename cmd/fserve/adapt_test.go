@@ -117,8 +117,8 @@ type download struct {
 	received atomic.Int64
 }
 
-// download begins to load big over the line.
-func (a *adapted) download(path string) *download {
+// download begins to load a file over the line. fields are lines of the head.
+func (a *adapted) download(path string, fields ...string) *download {
 	a.t.Helper()
 	conn, err := a.line.Dial(a.addrs[0])
 	if err != nil {
@@ -126,7 +126,7 @@ func (a *adapted) download(path string) *download {
 	}
 	a.t.Cleanup(func() { conn.Close() })
 	d := &download{conn: conn}
-	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path); err != nil {
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: h\r\n%s\r\n", path, strings.Join(append(fields, ""), "\r\n")); err != nil {
 		a.t.Fatal(err)
 	}
 	r := bufio.NewReader(conn)

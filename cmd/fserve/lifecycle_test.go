@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -139,7 +140,7 @@ func TestSocketActivation(t *testing.T) {
 		if b, err := io.ReadAll(early); err != nil || !strings.HasSuffix(string(b), "<p>hello") {
 			t.Errorf("%q %v", b, err)
 		}
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", path) }}}
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
 		for range 10 { // whichever loop takes it
 			if got := ask(t, p.url("/"), nil, nil); got != "<p>hello" {
 				t.Errorf("%q", got)

@@ -184,9 +184,12 @@ func (h *host) closeLog() error {
 	return nil
 }
 
-// announce says in one line what is being served and how.
+// announce says in one line what is being served and how. Without a root it is
+// hosts.
 func announce(srv *server.Server, root string) {
-	if abs, err := filepath.Abs(root); err == nil {
+	if root == "" {
+		root = "hosts"
+	} else if abs, err := filepath.Abs(root); err == nil {
 		root = abs
 	}
 	driver, why := srv.Engine().Driver()

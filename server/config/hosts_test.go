@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/fserve/fserve/engine"
-	"github.com/fserve/fserve/server"
 )
 
 const hostsFile = `
@@ -73,7 +72,6 @@ func TestHosts(t *testing.T) {
 	if b.Root != "/srv/www" || len(b.Locations) != 0 || !reflect.DeepEqual(b.Site.Files, c.Files) || !reflect.DeepEqual(b.Access, c.Access) {
 		t.Errorf("%+v", b)
 	}
-	var _ server.Site = b.Site
 }
 
 // All faults at once, each with its place.

@@ -60,8 +60,7 @@ func (r Rendering) comment(path string) string {
 }
 
 func (r Rendering) value(f *field, v reflect.Value, path string) *yaml.Node {
-	switch {
-	case f.secret && !r.Secrets:
+	if f.secret && !r.Secrets {
 		return text(hide(textOf(v)))
 	}
 	return r.child(v, path)

@@ -17,6 +17,11 @@ import (
 	"github.com/fserve/fserve/server/httpfile"
 )
 
+// flushFrom is the size of bodies, in bytes, from which on the head is sent by itself.
+// With a head that is not sent yet net/http reads the first 512 bytes of a file
+// into memory, and if they are not in the page cache a thread waits for the disk.
+const flushFrom = 64 << 10
+
 // Handler is an http.Handler for the files below a root. It is safe for
 // concurrent use.
 type Handler struct{ files *server.Handler }
@@ -53,6 +58,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		head.Set(name, value)
 	}
 	w.WriteHeader(a.Status())
+	if r.Method != http.MethodHead && a.ContentLength() >= flushFrom {
+		_ = http.NewResponseController(w).Flush() // the copy tells what is wrong
+	}
 	if _, err := a.WriteTo(w); errors.Is(err, server.ErrFileChanged) {
 		panic(http.ErrAbortHandler)
 	}
