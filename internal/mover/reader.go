@@ -1,6 +1,7 @@
 package mover
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -24,7 +25,12 @@ var Null = sync.OnceValue(func() int32 {
 // there to open the file by.
 func Reader(f *aio.File) int32 {
 	if f.Reader == 0 {
-		fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.FD), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOATIME, 0)
+		const flags = unix.O_RDONLY | unix.O_CLOEXEC
+		path := fmt.Sprintf("/proc/self/fd/%d", f.FD)
+		fd, err := unix.Open(path, flags|unix.O_NOATIME, 0)
+		if errors.Is(err, unix.EPERM) { // O_NOATIME is for the owner
+			fd, err = unix.Open(path, flags, 0)
+		}
 		if err != nil || Null() < 0 {
 			fd = -1
 		}
@@ -39,15 +45,16 @@ func Drain(fd int32, r Range) syscall.Errno {
 	for off := r.Off; off < r.End; {
 		o := off
 		n, err := unix.Sendfile(int(Null()), int(fd), &o, int(r.End-off))
-		if e, ok := err.(syscall.Errno); ok && e == syscall.EINTR {
-			continue
-		} else if ok {
+		var e syscall.Errno
+		switch {
+		case errors.As(err, &e) && e == syscall.EINTR:
+		case e != 0:
 			return e
-		}
-		if n == 0 {
+		case n == 0:
 			return 0 // the file was cut meanwhile
+		default:
+			off += int64(n)
 		}
-		off += int64(n)
 	}
 	return 0
 }
