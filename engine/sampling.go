@@ -108,7 +108,9 @@ func (l *Loop) sampleTaps(g *group, most int) (n int) {
 			continue
 		}
 		t.busy = false
-		l.setPace(t)
+		if len(g.taps) > maxSamples {
+			l.setPace(t)
+		}
 	}
 	g.node.observe(s.deltas[:count], s.slot, l.now)
 	return n
@@ -136,6 +138,19 @@ func (l *Loop) finishGroup(g *group) {
 	r := g.node.finish(l.sampler.slot, max(held-g.held, 0), len(g.taps), l.now)
 	g.held, g.pace = held, r.pace
 	l.flows.tree.AdaptClient(g.id, r.rate, r.seq, l.now)
+	l.paceGroup(g)
+}
+
+// paceGroup paces the client's connections anew at once: a pace of a round ago would
+// be what holds up a target that has doubled, and pass for the line's limit. With more
+// connections than that they follow as they are sampled.
+func (l *Loop) paceGroup(g *group) {
+	if len(g.taps) > maxSamples {
+		return
+	}
+	for _, t := range g.taps {
+		l.setPace(t)
+	}
 }
 
 // endPeriod does what comes once in a period, and begins the next.

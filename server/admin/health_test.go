@@ -161,7 +161,7 @@ func TestConnections(t *testing.T) {
 	if first := look("?by=age").Connections[0]; first.ID != v.Connections[1].ID {
 		t.Errorf("the oldest connection is not first: %+v", first)
 	}
-	if one := look("?n=1"); len(one.Connections) != 1 || one.Open != 2 || one.Connections[0].ID != v.Connections[0].ID {
+	if one := look("?n=1&by=wait"); len(one.Connections) != 1 || one.Open != 2 || one.Connections[0].ID != v.Connections[0].ID {
 		t.Errorf("%+v", one)
 	}
 	if none := look("?n=0"); len(none.Connections) != 0 || none.Open != 2 {
