@@ -55,8 +55,12 @@ func TestOpenErrors(t *testing.T) {
 		{"no socket", free, int(file.Fd()), syscall.EPERM},
 	} {
 		for name, open := range map[string]func(aio.Token, int) error{"open": r.Open, "listen": r.Listen} {
-			if err := open(c.tok, c.fd); !errors.Is(err, c.want) {
-				t.Errorf("%s, %s: %v, want %v", name, c.name, err, c.want)
+			want := c.want
+			if name == "listen" && want == syscall.EPERM {
+				want = syscall.ENOTSOCK // it sets an option first
+			}
+			if err := open(c.tok, c.fd); !errors.Is(err, want) {
+				t.Errorf("%s, %s: %v, want %v", name, c.name, err, want)
 			}
 		}
 	}
@@ -286,6 +290,7 @@ func TestCloseDuringFetch(t *testing.T) {
 	file := testenv.NewPattern(22).File(t, t.TempDir(), 1<<20)
 	testenv.NeedCold(t, file)
 	f := testenv.Borrow(t, file)
+	mover.Reader(f) // is there before the rig looks for leaks
 	t.Cleanup(func() {
 		if f.Pins != 0 {
 			t.Errorf("%d pins after the driver's end", f.Pins)
@@ -323,6 +328,7 @@ func TestJumpAbandonsFetch(t *testing.T) {
 	file := testenv.NewPattern(23).File(t, t.TempDir(), size)
 	testenv.NeedCold(t, file)
 	f := testenv.Borrow(t, file)
+	mover.Reader(f) // is there before the rig looks for leaks
 	r := newRig(t, aio.Config{ColdChunk: chunk})
 	r.fetcher.limit = 0 // the test is the worker
 	send := func(off, n int64, want aio.Status) *fetch {
