@@ -3,6 +3,7 @@ package server_test
 import (
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fserve/fserve/engine"
@@ -73,7 +74,7 @@ func TestAccess(t *testing.T) {
 // Who is refused learns nothing about what there is, and the connection goes on.
 func TestRefusedClients(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		called := 0
+		var called atomic.Int64
 		g := start(t, d, server.Config{
 			Root:   t.TempDir(),
 			Trust:  server.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Field: server.ClientFieldXFF},
@@ -110,8 +111,8 @@ func TestRefusedClients(t *testing.T) {
 				t.Errorf("%s %s by %s: %d, want %d", test.method, test.target, test.client, r.status, test.status)
 			}
 		}
-		if called != 1 {
-			t.Errorf("the handler was called %d times", called)
+		if n := called.Load(); n != 1 {
+			t.Errorf("the handler was called %d times", n)
 		}
 		c.send(request("POST", "/private/no", "X-Forwarded-For: 203.0.113.1", "Content-Length: 3") + "abc")
 		c.read("POST").want(t, 403)

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -16,9 +17,9 @@ import (
 	"github.com/fserve/fserve/server/httpfile"
 )
 
-// countCalls is a handler for the event loop of a server with one.
-func countCalls(n *int) fasthttp.RequestHandler {
-	return func(*fasthttp.RequestCtx) { *n++ }
+// countCalls is a handler that counts its calls.
+func countCalls(n *atomic.Int64) fasthttp.RequestHandler {
+	return func(*fasthttp.RequestCtx) { n.Add(1) }
 }
 
 // dirWith makes a directory with files: names and contents in turn.

@@ -74,6 +74,8 @@ func newBench(t testing.TB) *bench {
 func (b *bench) want(t testing.TB, caps shape.Caps, names ...string) {
 	t.Helper()
 	s := b.State()
+	b.mu.Lock() // the timer applies too
+	defer b.mu.Unlock()
 	var active []string
 	for _, p := range s.Profiles {
 		if p.Active {
