@@ -11,6 +11,7 @@ type slowLoop struct {
 	step    float64 // of the next raise
 	edge    float64 // where the line was last found to end, bytes/s; 0: not found
 	pending bool    // a raise has not been judged yet
+	full    bool    // it was as large as raises are
 	drain   bool    // nor has a step down that is to empty a queue
 	good    float64 // the target before it, bytes/s
 	queue   float64 // the queueing delay before it, ns
@@ -256,7 +257,7 @@ func (c *Controller) raise() {
 		c.move(c.target * (1 - cfg.Lower))
 		return
 	}
-	s.pending = true
+	s.pending, s.full = true, c.nextStep() == cfg.Raise
 	c.counters.Raises++
 	c.move(c.raised(&sec))
 }
@@ -264,12 +265,18 @@ func (c *Controller) raise() {
 // raised is the next target. It does not run away from what was seen to arrive:
 // a queue or a buffer may hide for a while that a raise was not carried.
 func (c *Controller) raised(sec *tally) float64 {
-	step, full := c.slow.step, c.p.cfg.Slow.Raise
-	if c.target*(1+full) < c.slow.edge {
-		step = full // it is still far
-	}
+	full := c.p.cfg.Slow.Raise
+	step := c.nextStep()
 	next := max(c.target*(1+step), c.target+c.additive())
 	return min(next, max(c.est.rate, sec.rate())*(1+full)+c.additive())
+}
+
+// nextStep is the next raise, as a part of the target.
+func (c *Controller) nextStep() float64 {
+	if full := c.p.cfg.Slow.Raise; c.target*(1+full) < c.slow.edge {
+		return full // it is still far
+	}
+	return c.slow.step
 }
 
 // additive is the least step up, in bytes per second: half a segment more in a
@@ -387,7 +394,7 @@ func (s *slowLoop) found(c *Controller, edge float64) {
 func (c *Controller) won() {
 	s, cfg := &c.slow, &c.p.cfg.Slow
 	s.pending, s.fails = false, 0
-	if s.step == cfg.Raise {
+	if s.full {
 		s.wins++
 	}
 	if c.target > s.edge*beyond {
