@@ -28,7 +28,11 @@ type origin struct {
 	ranges []string
 }
 
-func newOrigin(t *testing.T, files map[string]int) *origin {
+func newOrigin(t *testing.T, files map[string]int) *origin { return newOriginWith(t, files, 0) }
+
+// newOriginWith is newOrigin with a bound on the time that a request takes to
+// arrive; 0: none.
+func newOriginWith(t *testing.T, files map[string]int, header time.Duration) *origin {
 	t.Helper()
 	o := &origin{}
 	o.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -52,6 +56,7 @@ func newOrigin(t *testing.T, files map[string]int) *origin {
 			o.closed.Add(1)
 		}
 	}
+	o.Config.ReadHeaderTimeout = header
 	o.Start()
 	t.Cleanup(o.Close)
 	return o

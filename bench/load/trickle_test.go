@@ -9,8 +9,7 @@ import (
 // A server that gives a request a tenth of a second to arrive ends the slow
 // connections, which are opened anew, and answers the others meanwhile.
 func TestTrickle(t *testing.T) {
-	o := newOrigin(t, map[string]int{"/f": 1 << 10})
-	o.Config.ReadHeaderTimeout = 100 * time.Millisecond
+	o := newOriginWith(t, map[string]int{"/f": 1 << 10}, 100*time.Millisecond)
 	c := o.config(Trickle, "/f", 1<<10)
 	c.Rate, c.Slow, c.Ramp, c.Measure, c.Sources = 500, 40, 300*time.Millisecond, 600*time.Millisecond, 3
 	for _, c.Spin = range []bool{false, true} {
