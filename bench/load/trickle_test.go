@@ -21,7 +21,7 @@ func TestTrickle(t *testing.T) {
 		if res.Requests < 1 || res.Cut < 1 || res.ServerRSS < 1<<20 || res.Seconds < 0.6 {
 			t.Errorf("%+v", res)
 		}
-		if n := o.opened.Load() - before; n < 43+res.Cut {
+		if n := o.settle(before+43+res.Cut) - before; n < 43+res.Cut {
 			t.Errorf("%d connections for 43 and %d anew", n, res.Cut)
 		}
 	}
