@@ -257,8 +257,13 @@ func (e *Engine) chooseDriver() error {
 	return nil
 }
 
+// spareProcessors is how many of the runtime's processors must be left for
+// goroutines when all loops keep theirs.
+const spareProcessors = 4
+
 func (e *Engine) newDriver() (aio.Driver, error) {
-	cfg := aio.Config{Mode: e.cfg.ZeroCopy}
+	spare := runtime.GOMAXPROCS(0) - e.cfg.Loops
+	cfg := aio.Config{Mode: e.cfg.ZeroCopy, HoldProcessor: spare >= spareProcessors}
 	if e.driver == "uring" {
 		return uring.New(cfg)
 	}

@@ -61,17 +61,39 @@ func (d *Driver) poll(limit int, timeout time.Duration) (int, syscall.Errno) {
 		return counted(n, e)
 	}
 	if !d.noPwait2 {
-		var ts unix.Timespec
-		n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(d.epfd),
-			uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit),
-			uintptr(unsafe.Pointer(waitTimeout(timeout, &ts))), 0, 0)
+		n, e := d.pwait2(limit, timeout)
 		if e != syscall.ENOSYS && e != syscall.EPERM {
-			return counted(n, e)
+			return n, e
 		}
 		d.noPwait2 = true // Linux before 5.11, or a sandbox that does not know the call
 	}
 	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(d.epfd),
 		uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit), uintptr(millis(timeout)), 0, 0)
+	return counted(n, e)
+}
+
+// pwait2 waits with the time-out as it is, at first for a short time in which the
+// processor is kept.
+func (d *Driver) pwait2(limit int, timeout time.Duration) (int, syscall.Errno) {
+	var ts unix.Timespec
+	if d.cfg.HoldProcessor {
+		short := aio.ShortWait
+		if timeout > 0 {
+			short = min(short, timeout)
+		}
+		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(d.epfd),
+			uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit),
+			uintptr(unsafe.Pointer(waitTimeout(short, &ts))), 0, 0)
+		if n, e := counted(n, e); n > 0 || e != 0 && e != syscall.EINTR || short == timeout {
+			return n, e
+		}
+		if timeout > 0 {
+			timeout -= short
+		}
+	}
+	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(d.epfd),
+		uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit),
+		uintptr(unsafe.Pointer(waitTimeout(timeout, &ts))), 0, 0)
 	return counted(n, e)
 }
 

@@ -121,6 +121,7 @@ func newDriver(cfg aio.Config) (_ *Driver, err error) {
 	if d.ring, err = newRing(); err != nil {
 		return nil, err
 	}
+	d.ring.hold = cfg.HoldProcessor
 	if d.buffers, err = newBuffers(d.ring, cfg.RecvBuffers, cfg.RecvBufferSize); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	iouring "github.com/iceber/iouring-go/syscall"
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -43,6 +44,8 @@ type ring struct {
 	cqHead *uint32
 	cqTail *uint32 // kernel
 	head   uint32  // CQEs taken so far
+
+	hold bool // aio.Config.HoldProcessor
 
 	ts  timespec
 	arg getEventsArg
@@ -175,14 +178,33 @@ func (r *ring) enter(wait uint32, flags uintptr, arg *getEventsArg, block bool) 
 // wait submits and waits for at least one completion, for at most timeout
 // (negative: for ever; 0: only runs what is ready).
 func (r *ring) wait(timeout time.Duration) syscall.Errno {
-	switch {
-	case timeout == 0:
+	if timeout == 0 {
 		return r.enter(0, enterGetEvents, nil, false)
-	case timeout < 0:
-		return r.enter(1, enterGetEvents, nil, true)
+	}
+	if r.hold {
+		short := aio.ShortWait
+		if timeout > 0 {
+			short = min(short, timeout)
+		}
+		e := r.waitFor(short, false)
+		// An enter that has submitted something says neither ETIME nor EINTR.
+		if e != 0 && e != syscall.ETIME && e != syscall.EINTR || r.pending() > 0 || short == timeout {
+			return e
+		}
+		if timeout > 0 {
+			timeout -= short
+		}
+	}
+	return r.waitFor(timeout, true)
+}
+
+// waitFor waits once; block says that the processor may be taken meanwhile.
+func (r *ring) waitFor(timeout time.Duration, block bool) syscall.Errno {
+	if timeout < 0 {
+		return r.enter(1, enterGetEvents, nil, block)
 	}
 	r.ts = timespec{int64(timeout / time.Second), int64(timeout % time.Second)}
-	return r.enter(1, enterGetEvents, &r.arg, true)
+	return r.enter(1, enterGetEvents, &r.arg, block)
 }
 
 // pending returns how many completions are in the mapping.

@@ -83,10 +83,9 @@ func (h *host) start(sources *config.Sources) (err error) {
 	adapt := c.Adaptation()
 	sc.Engine.Adapt, sc.Engine.OnAdapt = &adapt, h.alerts.notifier.Event
 	sc.Engine.Sample = c.Admin.Listen != ""
-	// More than the loops need: a loop that waits in the kernel then keeps its
-	// processor, instead of having it taken away every 20 us and looking for it
-	// again (the runtime does so when no processor is idle, as while goroutines
-	// wait for a disk).
+	// More than the loops need: they then keep theirs while they wait in the kernel
+	// for a short time (see aio.ShortWait), and none is taken from them when
+	// goroutines wait for a disk.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), sc.Engine.Loops+spareProcessors))
 	sc.Engine.Paused = true
 	h.inherit(&sc)

@@ -353,7 +353,26 @@ type Config struct {
 	// ColdChunk is how much of a file is fetched at a time when it is not in
 	// memory, in bytes. Default: 2 MiB.
 	ColdChunk int64
+
+	// HoldProcessor lets Wait keep the runtime's processor (a P, one of
+	// GOMAXPROCS) while it waits for up to ShortWait. It suits a program that has
+	// processors to spare for its other goroutines.
+	HoldProcessor bool
 }
+
+// ShortWait is how long a driver waits in the kernel without handing its
+// processor back, if it may at all. A thread in an ordinary system call has its
+// processor taken away by the runtime's monitor, which for that wakes every
+// 20 us as long as it finds one to take: up to a fifth of the time of a loop that
+// waits for the next tokens thousands of times a second.
+//
+// What must stop the world meanwhile interrupts the wait by a signal
+// (asynchronous preemption), and so does the monitor after 10 ms. The driver then
+// goes on with an ordinary call, so that an idle loop is left alone. The bound
+// itself is for programs without those signals. It is longer than a tick of the
+// kernel, because a timer that is the next one to expire costs a virtual machine
+// 4 us to set and take back.
+const ShortWait = 20 * time.Millisecond
 
 // WithDefaults returns c with its zero fields filled in.
 func (c Config) WithDefaults() Config {

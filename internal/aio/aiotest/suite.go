@@ -46,6 +46,10 @@ func Run(t *testing.T, newDriver func(t testing.TB, cfg aio.Config) aio.Driver) 
 			t.Run(c.name, func(t *testing.T) { c.run(newHarness(t, newDriver, c.cfg)) })
 		}
 	}
+	for _, c := range waitCases {
+		c.cfg.HoldProcessor = true
+		t.Run("hold/"+c.name, func(t *testing.T) { c.run(newHarness(t, newDriver, c.cfg)) })
+	}
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) { runFiles(t, newDriver, m.mode, m.via) })
 	}

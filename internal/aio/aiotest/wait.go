@@ -2,6 +2,7 @@ package aiotest
 
 import (
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,6 +17,7 @@ var waitCases = []testCase{
 	{name: "wait not at all", run: waitZero},
 	{name: "wait with a time-out", run: waitTimeout},
 	{name: "wait interrupted by signals", run: waitSignals},
+	{name: "wait while the world stops", run: waitStopped},
 	{name: "wake before wait", run: wakeBefore},
 	{name: "wake during wait", run: wakeDuring},
 	{name: "wake from many goroutines", run: wakeMany},
@@ -55,6 +57,29 @@ func waitTimeout(h *harness) {
 		}
 		if !full {
 			h.Errorf("wait of %v always returned early", timeout)
+		}
+	}
+}
+
+// waitStopped has the collector stop the world again and again while the loop
+// waits: neither holds up the other.
+func waitStopped(h *harness) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range 20 {
+			runtime.GC()
+		}
+	}()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		h.wait(100 * time.Millisecond)
+		select {
+		case <-ended:
+			return
+		default:
+		}
+		if time.Now().After(deadline) {
+			h.Fatalf("20 collections are not done")
 		}
 	}
 }
