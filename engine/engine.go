@@ -306,7 +306,7 @@ func (e *Engine) bindTCP(index int, addr string, rows [][]socket) error {
 			e.addrs = append(e.addrs, bound)
 			addr = bound.String()
 		}
-		rows[j] = append(rows[j], socket{fd, index})
+		rows[j] = append(rows[j], socket{fd, index, false})
 	}
 	return nil
 }

@@ -33,14 +33,15 @@ func (s Sockets) Close() {
 
 // socket is a listening socket on its way to a loop.
 type socket struct {
-	fd    int
-	index int // of its address in Config.Listeners
+	fd     int
+	index  int  // of its address in Config.Listeners
+	shared bool // other loops have duplicates of it
 }
 
 // inherit gives the sockets of an address to the loops. If there are more of
 // them than loops, loops get several, since closing one would reset whoever waits
-// in its queue. If there are fewer, further ones join the SO_REUSEPORT group, or if
-// there is none, loops share.
+// in its queue. If there are fewer, further ones join the SO_REUSEPORT group, or
+// where they cannot, loops share.
 func (e *Engine) inherit(index int, in Inherited, rows [][]socket) error {
 	fds, err := distinct(in.FDs)
 	if err != nil {
@@ -48,7 +49,7 @@ func (e *Engine) inherit(index int, in Inherited, rows [][]socket) error {
 		return err
 	}
 	for i, fd := range fds {
-		rows[i%len(rows)] = append(rows[i%len(rows)], socket{fd, index})
+		rows[i%len(rows)] = append(rows[i%len(rows)], socket{fd, index, false})
 	}
 	bound, err := boundAddr(fds[0])
 	if err != nil {
@@ -62,11 +63,15 @@ func (e *Engine) inherit(index int, in Inherited, rows [][]socket) error {
 		}
 	}
 	for i := len(fds); i < len(rows); i++ {
-		fd, err := another(fds[i%len(fds)])
+		fd, shared, err := another(fds[i%len(fds)])
 		if err != nil {
 			return err
 		}
-		rows[i] = append(rows[i], socket{fd, index})
+		rows[i] = append(rows[i], socket{fd, index, shared})
+		if shared {
+			first := rows[i%len(fds)]
+			first[len(first)-1].shared = true
+		}
 	}
 	return nil
 }
@@ -140,15 +145,16 @@ func boundAddr(fd int) (net.Addr, error) {
 }
 
 // another returns one more listening socket beside fd: of its SO_REUSEPORT group,
-// or a duplicate where it has none or nothing may join.
-func another(fd int) (int, error) {
+// or a duplicate where it has none or nothing may join. Only sockets of one user may
+// be in a group, so those that systemd has bound as root remain alone.
+func another(fd int) (n int, shared bool, err error) {
 	if group, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT); err == nil && group != 0 {
 		if n, err := join(fd); err == nil {
-			return n, nil
+			return n, false, nil
 		}
 	}
-	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	return n, os.NewSyscallError("dup", err)
+	n, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	return n, true, os.NewSyscallError("dup", err)
 }
 
 // join binds a socket to the address of a TCP socket with SO_REUSEPORT. It fails

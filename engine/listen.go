@@ -74,7 +74,7 @@ func (l *Loop) listen(s socket) error {
 		return errors.New("no slot for a listener")
 	}
 	ln := &listener{index: s.index, token: l.conns.token(slot), fd: s.fd, last: -1}
-	if err := l.driver.Listen(ln.token, s.fd); err != nil {
+	if err := l.driver.Listen(ln.token, s.fd, s.shared); err != nil {
 		l.conns.put(slot)
 		l.closeFD(int32(s.fd))
 		return err

@@ -37,7 +37,7 @@ func (e *Engine) bindUnix(index int, path string, rows [][]socket) error {
 				return fail(err)
 			}
 		}
-		rows[j] = append(rows[j], socket{fd, index})
+		rows[j] = append(rows[j], socket{fd, index, len(rows) > 1})
 	}
 	return nil
 }

@@ -113,8 +113,9 @@ func (d *Driver) Open(t aio.Token, fd int) error {
 	return d.register(t, fd, 0, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
 }
 
-// Listen takes over a listening socket and starts to accept from it.
-func (d *Driver) Listen(t aio.Token, fd int) error {
+// Listen takes over a listening socket and starts to accept from it. All that share
+// it are woken for each connection, and the first one gets it.
+func (d *Driver) Listen(t aio.Token, fd int, _ bool) error {
 	// Whoever had the socket before may have left it blocking, or make it so.
 	err := unix.SetNonblock(fd, true)
 	if err == nil {

@@ -43,6 +43,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 	defer file.Close()
 	free := aio.MakeToken(1, 1)
+	listen := func(t aio.Token, fd int) error { return r.Listen(t, fd, false) }
 	for _, c := range []struct {
 		name string
 		tok  aio.Token
@@ -54,7 +55,7 @@ func TestOpenErrors(t *testing.T) {
 		{"no descriptor", free, -1, syscall.EBADF},
 		{"no socket", free, int(file.Fd()), syscall.EPERM},
 	} {
-		for name, open := range map[string]func(aio.Token, int) error{"open": r.Open, "listen": r.Listen} {
+		for name, open := range map[string]func(aio.Token, int) error{"open": r.Open, "listen": listen} {
 			want := c.want
 			if name == "listen" && want == syscall.EPERM {
 				want = syscall.ENOTSOCK // it sets an option first
@@ -88,7 +89,7 @@ func TestDuplicatedListener(t *testing.T) {
 	}
 	defer unix.Close(dup)
 	tok := aio.MakeToken(1, 1)
-	if err := r.Listen(tok, fd); err != nil {
+	if err := r.Listen(tok, fd, false); err != nil {
 		t.Fatal(err)
 	}
 	r.Close(tok, false)
@@ -142,6 +143,7 @@ func TestComesBack(t *testing.T) {
 func TestResetTold(t *testing.T) {
 	r := newRig(t, aio.Config{})
 	r.peer.Reset()
+	testenv.AwaitReset(t, r.fd)
 	if s := r.Send(r.tok, []byte("x"), nil, false); s.Status != aio.Failed || s.Err != syscall.ECONNRESET {
 		t.Fatalf("status %d, %v", s.Status, s.Err)
 	}
@@ -158,11 +160,10 @@ func TestFairness(t *testing.T) {
 	const loud, quiet, buffers = 16, 50, 8
 	r := newRig(t, aio.Config{RecvBuffers: buffers, RecvBufferSize: 1024})
 	r.ev = make([]aio.Event, 4*(loud+quiet))
-	peers := make([]*testenv.Peer, loud+quiet)
+	peers, fds := make([]*testenv.Peer, loud+quiet), make([]int, loud+quiet)
 	for i := range peers {
-		var fd int
-		fd, peers[i] = testenv.Pair(t, testenv.SockOptions{})
-		if err := r.Open(aio.MakeToken(uint32(i+1), 1), fd); err != nil {
+		fds[i], peers[i] = testenv.Pair(t, testenv.SockOptions{})
+		if err := r.Open(aio.MakeToken(uint32(i+1), 1), fds[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -170,7 +171,7 @@ func TestFairness(t *testing.T) {
 		t.Fatalf("%d events, %v", n, err)
 	}
 	const backlog = 128 << 10
-	for _, p := range peers[:loud] {
+	for i, p := range peers[:loud] {
 		for n, b := 0, make([]byte, backlog); n < backlog; {
 			k, e := p.Send(b[n:])
 			if e == syscall.EAGAIN {
@@ -178,13 +179,15 @@ func TestFairness(t *testing.T) {
 			}
 			n += k
 		}
+		testenv.AwaitInput(t, fds[i])
 	}
 	// The loud ones are known to the driver before the quiet ones speak.
 	if n, err := r.Wait(r.ev, time.Second); n != buffers || err != nil {
 		t.Fatalf("%d events, %v", n, err)
 	}
-	for _, p := range peers[loud:] {
+	for i, p := range peers[loud:] {
 		p.MustSend(t, []byte{1})
+		testenv.AwaitInput(t, fds[loud+i])
 	}
 	served := 0
 	for turn := 1; served < quiet; turn++ {

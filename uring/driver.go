@@ -91,6 +91,7 @@ const (
 	unverified    // the receive operation has not been verified: see verify
 	stale         // the stream is to be armed anew, it may have lost its end
 	starved       // in starving: wants to receive when there are buffers
+	isShared      // a listener at which other loops wait too
 )
 
 func (s *slot) is(f slotFlags) bool { return s.flags&f != 0 }

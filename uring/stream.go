@@ -15,7 +15,7 @@ import (
 const wakeBytes = 8
 
 // Listen implements aio.Driver.
-func (d *Driver) Listen(t aio.Token, fd int) error {
+func (d *Driver) Listen(t aio.Token, fd int, shared bool) error {
 	// A non-blocking listener makes the ring answer EAGAIN instead of waiting.
 	if err := unix.SetNonblock(fd, false); err != nil {
 		return fmt.Errorf("listener %d: %w", fd, err)
@@ -23,7 +23,11 @@ func (d *Driver) Listen(t aio.Token, fd int) error {
 	if err := sys.SetAcceptPatience(int32(fd)); err != nil { // of a successor, see there
 		return fmt.Errorf("listener %d: %w", fd, err)
 	}
-	s, err := d.adopt(t, fd, isListener|wantStream)
+	flags := isListener | wantStream
+	if shared {
+		flags |= isShared
+	}
+	s, err := d.adopt(t, fd, flags)
 	if err != nil {
 		return err
 	}
@@ -114,7 +118,12 @@ func (d *Driver) armStream(t aio.Token, s *slot) bool {
 	if e == nil {
 		return false
 	}
-	e.SetIoprio(acceptMultishot)
+	// The kernel wakes the first of those that wait at a socket. A multishot accept
+	// stays the first for ever, and its loop would get all connections. A single one
+	// leaves the queue when it is woken, and comes back as the last.
+	if !s.is(isShared) {
+		e.SetIoprio(acceptMultishot)
+	}
 	e.SetOpFlags(unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC)
 	s.flags |= streaming
 	s.ops++

@@ -255,8 +255,10 @@ type Driver interface {
 	Name() string
 
 	// Listen gives a listening socket to the driver and starts its stream of
-	// Accepted events. On error the caller still owns fd.
-	Listen(t Token, fd int) error
+	// Accepted events. shared says that other drivers wait at duplicates of it:
+	// then the driver leaves connections to these while it is busy. On error the
+	// caller still owns fd.
+	Listen(t Token, fd int, shared bool) error
 
 	// Accept resumes a stream of Accepted events that ended with an error
 	// (EMFILE, for example). The engine chooses when, so that it never spins.

@@ -37,8 +37,8 @@ func (a *audit) wrong(format string, args ...any) {
 	a.w.violate("audit: %s", fmt.Sprintf(format, args...))
 }
 
-func (a *audit) Listen(t aio.Token, fd int) error {
-	err := a.Driver.Listen(t, fd)
+func (a *audit) Listen(t aio.Token, fd int, shared bool) error {
+	err := a.Driver.Listen(t, fd, shared)
 	if err == nil {
 		a.slots[t] = &audited{listener: true, live: true}
 	}

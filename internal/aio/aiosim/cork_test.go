@@ -85,7 +85,7 @@ func TestCorkOfListener(t *testing.T) {
 	r := newRig(t, Config{})
 	ln := r.w.NewListener()
 	tok := aio.MakeToken(3, 1)
-	if err := r.d.Listen(tok, int(ln.FD)); err != nil {
+	if err := r.d.Listen(tok, int(ln.FD), false); err != nil {
 		t.Fatal(err)
 	}
 	r.d.Cork(tok, true)

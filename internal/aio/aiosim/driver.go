@@ -270,7 +270,7 @@ func (d *driver) begin(k kind, t aio.Token, fd int, listener bool) (*slot, error
 	return s, nil
 }
 
-func (d *driver) Listen(t aio.Token, fd int) error {
+func (d *driver) Listen(t aio.Token, fd int, _ bool) error {
 	d.enter(kListen)
 	defer d.exit()
 	s, err := d.begin(kListen, t, fd, true)

@@ -411,7 +411,7 @@ func TestAcceptStream(t *testing.T) {
 	r := newRig(t, Config{MaxFDs: 2})
 	ln := r.w.NewListener()
 	tok := aio.MakeToken(9, 1)
-	if err := r.d.Listen(tok, int(ln.FD)); err != nil {
+	if err := r.d.Listen(tok, int(ln.FD), false); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

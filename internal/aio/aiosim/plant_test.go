@@ -70,7 +70,7 @@ func (r *refServer) plantStart() {
 		r.d.Accept(listenerToken() | 1<<60)
 	case hugeSlot:
 		fd := r.w.newFD(descriptor{ln: &Listener{w: r.w}})
-		_ = r.d.Listen(aio.MakeToken(aio.MaxSlots, 1), int(fd))
+		_ = r.d.Listen(aio.MakeToken(aio.MaxSlots, 1), int(fd), false)
 	case sendToListener:
 		r.d.Send(listenerToken(), []byte("x"), nil, false)
 	case acceptsTwice:

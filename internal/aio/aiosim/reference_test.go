@@ -83,7 +83,7 @@ func (r *refServer) start() bool {
 	if r.bug == leaksListener {
 		return false
 	}
-	if err := r.d.Listen(listenerToken(), int(r.ln.FD)); err != nil {
+	if err := r.d.Listen(listenerToken(), int(r.ln.FD), false); err != nil {
 		r.w.CloseFD(r.ln.FD)
 		return false
 	}

@@ -18,6 +18,7 @@ var acceptCases = []testCase{
 	{name: "close a listener", run: acceptClose},
 	{name: "close a listener that ran out of descriptors", run: acceptCloseStopped},
 	{name: "close a listener that others share", run: acceptCloseShared},
+	{name: "accept from a shared socket", run: acceptShared},
 }
 
 // dial connects n peers to a listener without waiting for it.
@@ -78,6 +79,32 @@ func acceptMany(h *harness) {
 	dial(h, l, 1)
 	h.until("one more", func() bool { return len(l.accepted) == 1 })
 	l.discard()
+}
+
+// acceptShared has two listeners at one socket, and closes one: each connection is
+// given once, to one of them, and the other goes on.
+func acceptShared(h *harness) {
+	const n = 100
+	fd := testenv.Listen(h)
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		h.Fatal(err)
+	}
+	a, b := h.listenAt(fd, true), h.listenAt(dup, true)
+	for range 3 {
+		dial(h, a, n)
+		h.until("connections", func() bool { return len(a.accepted)+len(b.accepted) == n })
+		h.quiet()
+		if got := len(a.accepted) + len(b.accepted); got != n {
+			h.Errorf("%d connections of %d", got, n)
+		}
+		a.discard()
+		b.discard()
+	}
+	h.closeAll(a)
+	dial(h, b, n)
+	h.until("connections", func() bool { return len(b.accepted) == n })
+	b.discard()
 }
 
 // acceptExhausted runs out of descriptors: one error, silence, and no

@@ -99,10 +99,15 @@ func (h *harness) adopt(fd int, peer *testenv.Peer) *conn {
 // listen gives a new listener to the driver.
 func (h *harness) listen() *conn {
 	h.Helper()
-	fd := testenv.Listen(h)
+	return h.listenAt(testenv.Listen(h), false)
+}
+
+// listenAt gives a listening socket to the driver.
+func (h *harness) listenAt(fd int, shared bool) *conn {
+	h.Helper()
 	c := &conn{h: h, tok: h.newToken(), fd: fd, listener: true}
 	h.conns[c.tok.Slot()] = c
-	if err := h.d.Listen(c.tok, fd); err != nil {
+	if err := h.d.Listen(c.tok, fd, shared); err != nil {
 		unix.Close(fd)
 		h.Fatalf("listen: %v", err)
 	}

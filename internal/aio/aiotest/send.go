@@ -155,6 +155,7 @@ func sendGone(h *harness) {
 	c := h.open(testenv.SockOptions{})
 	h.quiet()
 	c.peer.Reset()
+	testenv.AwaitReset(h, c.fd)
 	s := c.send(p, 0, 100, 0, false)
 	if s.Status != aio.Failed {
 		h.Fatalf("send to a peer that is gone: %d sent, status %d", s.N, s.Status)
@@ -181,6 +182,7 @@ func sendGoneUnread(h *harness) {
 		h.quiet()
 		c.peer.MustSend(h, p.Bytes(0, 100))
 		c.peer.Reset()
+		testenv.AwaitReset(h, c.fd)
 		var s aio.Sent
 		if file {
 			s = c.sendFile(f, span{p: p, n: 100}, false)
