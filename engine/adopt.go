@@ -51,7 +51,7 @@ func (l *Loop) adopt(fd int32, a Adopted) {
 		a.Ending(true)
 		return
 	}
-	c.adopted = a
+	c.adopted, c.paced = a, paces(int(fd))
 	c.SetRemoteAddr(a.Peer())
 }
 

@@ -54,6 +54,7 @@ type Conn struct {
 	linger     bool // and drop the peer's input before that
 	corked     bool // TCP_CORK is set
 	lowat      bool // the kernel keeps little unsent data
+	paced      bool // by its congestion control
 	buffered   bool // the send buffer was enlarged, or the peer is slow
 	queued     bool // in the loop's run queue
 	unmeasured bool // it cannot be

@@ -88,8 +88,15 @@ type Config struct {
 	// closes the connection. Default 2 s.
 	LingerTimeout time.Duration
 
+	// Congestion is the TCP congestion control of the connections that Listeners
+	// accept: the name of an algorithm that the kernel has, or CongestionSystem.
+	// Default: that of the system, except that at loopback addresses Reno takes the
+	// place of one that paces (BBR). Between processes of one machine there is no
+	// network to spare, and the timers cost up to four times what the transfer does.
+	Congestion string
+
 	// TurnBudget is how many bytes one transfer may send before others get
-	// their turn. Default 512 KiB.
+	// their turn. Default 1 MiB, of which paced connections use half.
 	TurnBudget int64
 
 	// Limits are what responses are shaped by; see Engine.Limits. nil: nothing
@@ -139,7 +146,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.IdleTimeout, 60*time.Second)
 	setDefault(&c.SendTimeout, 30*time.Second)
 	setDefault(&c.LingerTimeout, 2*time.Second)
-	setDefault(&c.TurnBudget, 512<<10)
+	setDefault(&c.TurnBudget, 1<<20)
 	setDefault(&c.MaxConns, 1_000_000)
 	setDefault(&c.MaxFiles, min(4096, max(16, descriptorLimit()/8/max(c.Loops, 1))))
 	setDefault(&c.MaxBody, 8<<10)
@@ -301,6 +308,10 @@ func (e *Engine) bindTCP(index int, addr string, rows [][]socket) error {
 		fd, bound, err := bind(addr)
 		if err != nil {
 			return err
+		}
+		if err := SetCongestion(fd, bound, e.cfg.Congestion); err != nil {
+			unix.Close(fd)
+			return fmt.Errorf("listener %s: %w", addr, err)
 		}
 		if j == 0 {
 			e.addrs = append(e.addrs, bound)

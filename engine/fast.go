@@ -49,7 +49,7 @@ func isFast(moved, took int64) bool { return moved >= took/1000*fastRate/1e6 }
 // enlarge gives a connection a larger send buffer, once, if its peer is fast,
 // nothing limits it, and there is as much to come.
 func (l *Loop) enlarge(c *Conn, t *transfer) {
-	if c.buffered || c.lowat || t.left < fastAfter {
+	if c.buffered || c.lowat || !c.paced || t.left < fastAfter {
 		return
 	}
 	moved := t.outcome.Total()

@@ -62,6 +62,11 @@ func (e *Engine) inherit(index int, in Inherited, rows [][]socket) error {
 			e.sockets = append(e.sockets, file)
 		}
 	}
+	for _, fd := range fds {
+		if err := SetCongestion(fd, bound, e.cfg.Congestion); err != nil {
+			return err
+		}
+	}
 	for i := len(fds); i < len(rows); i++ {
 		fd, shared, err := another(fds[i%len(fds)])
 		if err != nil {

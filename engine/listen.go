@@ -25,6 +25,7 @@ type listener struct {
 	last    int32 // a duplicate, for acceptLast; -1: none
 	stopped bool  // its stream ended for lack of descriptors
 	closing bool
+	paced   bool // its connections are, by their congestion control
 }
 
 func (ln *listener) resume(l *Loop) {
@@ -73,7 +74,7 @@ func (l *Loop) listen(s socket) error {
 		l.closeFD(int32(s.fd))
 		return errors.New("no slot for a listener")
 	}
-	ln := &listener{index: s.index, token: l.conns.token(slot), fd: s.fd, last: -1}
+	ln := &listener{index: s.index, token: l.conns.token(slot), fd: s.fd, last: -1, paced: paces(s.fd)}
 	if err := l.driver.Listen(ln.token, s.fd, s.shared); err != nil {
 		l.conns.put(slot)
 		l.closeFD(int32(s.fd))
@@ -124,7 +125,14 @@ func (l *Loop) accepted(e *aio.Event) {
 		return
 	}
 	l.stats.Accepted++
-	l.open(e.FD, int32(ln.index))
+	l.openFrom(ln, e.FD)
+}
+
+// openFrom begins to serve a connection that a listener has accepted.
+func (l *Loop) openFrom(ln *listener, fd int32) {
+	if c := l.open(fd, int32(ln.index)); c != nil {
+		c.paced = ln.paced
+	}
 }
 
 // open begins to serve a connection, or closes it and returns nil.

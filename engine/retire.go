@@ -79,7 +79,7 @@ func (l *Loop) acceptLast(ln *listener) {
 			break
 		}
 		l.stats.Accepted++
-		l.open(fd, int32(ln.index))
+		l.openFrom(ln, fd)
 	}
 	l.closeFD(ln.last)
 }

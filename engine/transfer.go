@@ -7,7 +7,12 @@ import (
 const (
 	// chunkBytes is what one attempt asks for. Larger calls make the others
 	// wait longer and move bytes no faster; see ARCHITECTURE.md.
-	chunkBytes = 256 << 10
+	chunkBytes = 1 << 20
+
+	// pacedTurn and pacedChunk are the turn and the attempt of a connection that
+	// is paced; see Loop.share.
+	pacedTurn  = 512 << 10
+	pacedChunk = 256 << 10
 
 	// tailBytes of a file are read into memory before it is checked that the
 	// file is still the same, and sent after it: a body of mixed versions
@@ -145,7 +150,7 @@ func (l *Loop) pump(c *Conn) {
 		c.corked = cork
 		l.driver.Cork(c.token, cork)
 	}
-	budget := l.turnBudget
+	budget, chunk := l.share(c)
 	for i := range t.segs {
 		s := &t.segs[i]
 		for s.left() > 0 {
@@ -155,7 +160,7 @@ func (l *Loop) pump(c *Conn) {
 				l.wake(c)
 				return
 			}
-			most := budget
+			most := min(budget, chunk)
 			if c.flow != nil {
 				if t.grant <= 0 && !l.take(c, t) {
 					return
@@ -211,7 +216,7 @@ func (l *Loop) attempt(c *Conn, t *transfer, i int, most int64) aio.Sent {
 		s.Mem = s.Mem[min(sent.N, int64(len(s.Mem))):]
 		return sent
 	}
-	n := min(s.N, chunkBytes, most)
+	n := min(s.N, most)
 	if i == t.lastSeg {
 		if s.N <= tailBytes {
 			return l.sendTail(c, s, n, more)

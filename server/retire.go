@@ -68,14 +68,32 @@ func (s *Server) divide(all engine.Sockets) (forTLS, forEngine engine.Sockets) {
 
 // listenTLS returns the listener for an address: the first socket that was
 // inherited for it, or a new one. It takes what it uses from inherited.
-func listenTLS(addr string, inherited engine.Sockets) (net.Listener, error) {
+func listenTLS(addr, congestion string, inherited engine.Sockets) (net.Listener, error) {
 	in, ok := inherited[addr]
 	if !ok || len(in.FDs) == 0 {
-		return net.Listen("tcp", addr)
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		return ln, setCongestion(ln.(*net.TCPListener), congestion) // TLS listens to TCP alone
 	}
 	delete(inherited, addr)
 	defer engine.Sockets{addr: in}.Close()
 	return ListenFD(in.FDs[0])
+}
+
+// setCongestion does engine.SetCongestion; on error it closes the listener.
+func setCongestion(ln *net.TCPListener, name string) error {
+	raw, err := ln.SyscallConn()
+	if err == nil {
+		var failed error
+		err = raw.Control(func(fd uintptr) { failed = engine.SetCongestion(int(fd), ln.Addr(), name) })
+		err = errors.Join(err, failed)
+	}
+	if err != nil {
+		ln.Close()
+	}
+	return err
 }
 
 // ListenFD returns a listener for a duplicate of a listening stream socket that

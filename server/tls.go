@@ -91,7 +91,7 @@ func (s *Server) startTLS(inherited engine.Sockets) error {
 	}
 	s.tls = f
 	for _, addr := range c.Listen {
-		ln, err := listenTLS(addr, inherited)
+		ln, err := listenTLS(addr, s.cfg.Engine.Congestion, inherited)
 		if err != nil {
 			return err
 		}

@@ -85,6 +85,12 @@ type Config struct {
 	// Driver is how the kernel is talked to: auto, uring or fallback (epoll). With
 	// auto it is io_uring where that works. Default: auto.
 	Driver engine.DriverKind `key:"driver" flag:"driver" help:"how to talk to the kernel: auto, uring or fallback (epoll)"`
+	// Congestion is the TCP congestion control of connections: auto, system, or the
+	// name of one that the kernel has, like bbr or cubic. Auto is that of the system,
+	// except that at loopback addresses (behind a proxy on the same machine) reno
+	// takes the place of bbr, whose timers there cost several times what the
+	// transfer does. Default: auto.
+	Congestion string `key:"congestion" flag:"congestion" help:"TCP congestion control: auto, system, or a name like bbr"`
 	// ZeroCopy is how the bytes of files reach the socket: auto, sendfile, splice or
 	// copy. Default: auto.
 	ZeroCopy engine.ZeroCopy `key:"zero_copy" flag:"zero-copy" help:"how files are sent: auto, sendfile, splice or copy"`
@@ -283,14 +289,18 @@ type Admin struct {
 // Default returns a Config with the defaults of all fields.
 func Default() *Config {
 	return &Config{
-		Watch:     true,
-		Listen:    []string{"127.0.0.1:8080"},
-		UnixMode:  0o660,
-		Timeouts:  Timeouts{Header: 10 * time.Second, Idle: time.Minute, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
-		AccessLog: AccessLog{File: LogOff},
-		Files:     Files{Precompressed: true},
+		Watch:      true,
+		Listen:     []string{"127.0.0.1:8080"},
+		UnixMode:   0o660,
+		Congestion: CongestionAuto,
+		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
+		AccessLog:  AccessLog{File: LogOff},
+		Files:      Files{Precompressed: true},
 	}
 }
+
+// CongestionAuto is the Congestion that looks at system and address.
+const CongestionAuto = "auto"
 
 // Values of AccessLog.File that are no files.
 const (

@@ -29,7 +29,7 @@ func (c *Config) Server() server.Config {
 		TLS: server.TLS{Listen: c.TLS.Listen, CertFile: c.TLS.Cert, KeyFile: c.TLS.Key},
 		Engine: engine.Config{
 			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),
-			Driver: c.Driver, ZeroCopy: c.ZeroCopy,
+			Driver: c.Driver, ZeroCopy: c.ZeroCopy, Congestion: c.congestion(),
 			HeaderTimeout: c.Timeouts.Header, IdleTimeout: c.Timeouts.Idle, SendTimeout: c.Timeouts.Send,
 		},
 	}
@@ -40,6 +40,14 @@ func (c *Config) Server() server.Config {
 		out.Engine.Adapt = &adapt
 	}
 	return out
+}
+
+// congestion returns the engine's name of Congestion.
+func (c *Config) congestion() string {
+	if c.Congestion == CongestionAuto {
+		return ""
+	}
+	return c.Congestion
 }
 
 // mayLimit reports whether there are limits, or there may be some while the server

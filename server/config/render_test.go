@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/testenv"
 )
 
 func TestRender(t *testing.T) {
@@ -50,6 +51,7 @@ client_header: auto # default
 workers: 3 # FSERVE_WORKERS
 pin: false # default
 driver: auto # default
+congestion: auto # default
 zero_copy: auto # default
 timeouts:
   header: 10s # default
@@ -184,8 +186,7 @@ func (r random) fill(v reflect.Value) {
 
 // What is written is read as the same, whatever it is.
 func TestRenderRoundTrip(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testenv.Seed(t)
 	r := random{rand.New(rand.NewPCG(seed, 0))}
 	for range 300 {
 		c := Default()

@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// CongestionSystem leaves the congestion control of listeners as the system sets it.
+const CongestionSystem = "system"
+
+// unpaced is the congestion control where there is no network: each kernel has it,
+// and any process may use it.
+const unpaced = "reno"
+
+// SetCongestion gives a listening TCP socket, and with it the connections that it will
+// accept, the congestion control that Config.Congestion names. Other sockets it leaves
+// alone.
+func SetCongestion(fd int, addr net.Addr, name string) error {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || name == CongestionSystem {
+		return nil
+	}
+	if name == "" {
+		if !tcp.IP.IsLoopback() || !paces(fd) {
+			return nil
+		}
+		name = unpaced
+	}
+	if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name); err != nil {
+		known, _ := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
+		return fmt.Errorf("congestion control %q: %w; the kernel has %s", name, err, strings.TrimSpace(string(known)))
+	}
+	return nil
+}
+
+// paces reports whether a socket's congestion control sends by a timer of its own,
+// unless the queue of the interface does it (fq): BBR, in all its versions.
+func paces(fd int) bool {
+	name, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+	return err == nil && strings.HasPrefix(name, "bbr") // no TCP socket: nothing paces
+}
+
+// share returns how many bytes a transfer may send before others get their turn, and
+// how many one call is asked for. Fewer and larger calls are cheaper, except where
+// what they send is paced: then the timers cost more the more is queued.
+func (l *Loop) share(c *Conn) (budget, chunk int64) {
+	if c.paced {
+		return min(l.turnBudget, pacedTurn), pacedChunk
+	}
+	return l.turnBudget, chunkBytes
+}
