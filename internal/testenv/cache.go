@@ -48,6 +48,35 @@ func NeedCold(t testing.TB, f *os.File) {
 	}
 }
 
+// Hold brings a file into memory and keeps it there until the end of the test, as far
+// as the limit of locked memory (RLIMIT_MEMLOCK) allows: a kernel may take pages that
+// were written to the disk away at any time, and one that gives memory back to its
+// host (DAMON, balloons) does so all the while.
+func Hold(t testing.TB, name string) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Munmap(p); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := unix.Mlock(p); err != nil {
+		t.Logf("%s may leave memory: mlock: %v", name, err)
+	}
+}
+
 // CachedPages returns how many pages of f are in the page cache; known is false
 // where the kernel does not tell.
 func CachedPages(t testing.TB, f *os.File) (n int64, known bool) {

@@ -13,8 +13,8 @@ import (
 
 // leakPatience bounds how long a check waits for what is released with a
 // delay: goroutines on their way out, descriptors that the kernel closes from
-// a work queue.
-const leakPatience = 5 * time.Second
+// a work queue. A leak stays, so it is as long as the tests' own patience.
+const leakPatience = 30 * time.Second
 
 // FDs returns the open descriptors of the process with what they refer to.
 func FDs(t testing.TB) map[int]string {

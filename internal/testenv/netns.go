@@ -30,12 +30,13 @@ const (
 // Line is a bottleneck of veth pairs between two network namespaces, server and
 // client, with a router between them. The capacity is a token bucket filter (tc
 // tbf) of the router towards the client, with a queue that drops what does not fit;
-// random loss is a rule of the router's packet filter (nft numgen). So neither
-// touches the sender's own queue, where a drop would not be a loss but back-pressure.
+// random loss and marks of congestion are rules of the router's packet filter (nft numgen).
+// So neither touches the sender's own queue, where a drop would not be a loss but back-pressure.
 // Nothing of the host is changed, and all of it is gone when the test ends.
 type Line struct {
 	t                      testing.TB
 	server, router, client *netns
+	loss, marks            int // of a million packets
 }
 
 // netns is a network namespace and the thread that lives in it.
@@ -164,6 +165,7 @@ func (l *Line) connect() {
 		{l.server, "eth0", ServerAddr, "10.77.1.2"}, {l.router, "tosrv", "10.77.1.2", ""},
 		{l.client, "eth0", ClientAddr, "10.77.2.2"}, {l.router, "tocli", "10.77.2.2", ""},
 	} {
+		l.run(c.ns, "", "ip link set lo up") // by which processes there reach each other
 		l.run(c.ns, "", fmt.Sprintf("ip addr add %s/24 dev %s", c.addr, c.dev))
 		// Packets as they are on a wire: a bucket that holds a few packets cannot
 		// pass segments of 64 KiB, and loss would take all of one.
@@ -192,9 +194,28 @@ func (l *Line) SetRate(bits int64, queue int) {
 // at random; 0: none.
 func (l *Line) SetLoss(perMillion int) {
 	l.t.Helper()
-	rule := ""
-	if perMillion > 0 {
-		rule = fmt.Sprintf(`oifname "tocli" numgen random mod 1000000 < %d drop`, perMillion)
+	l.loss = perMillion
+	l.filter()
+}
+
+// SetMarks makes the router mark so many of a million packets towards the client at random as
+// having met congestion (CE of RFC 3168), as a queue with active management
+// does, if their connection takes part: see UseECN. 0: none.
+func (l *Line) SetMarks(perMillion int) {
+	l.t.Helper()
+	l.marks = perMillion
+	l.filter()
+}
+
+// filter sets the rules of the router's packet filter.
+func (l *Line) filter() {
+	l.t.Helper()
+	rules := ""
+	if l.loss > 0 {
+		rules += `oifname "tocli" ` + share(l.loss) + " drop\n"
+	}
+	if l.marks > 0 {
+		rules += `oifname "tocli" ip ecn != not-ect ` + share(l.marks) + " ip ecn set ce\n"
 	}
 	// The first two lines remove what was there, or nothing.
 	l.run(l.router, `table ip line
@@ -202,10 +223,30 @@ delete table ip line
 table ip line {
 	chain forward {
 		type filter hook forward priority 0;
-		`+rule+`
+		`+rules+`
 	}
 }
 `, "nft -f -")
+}
+
+// share matches so many of a million packets at random.
+func share(perMillion int) string {
+	if perMillion >= 1_000_000 {
+		return "" // all, which nft takes for a mistake
+	}
+	return fmt.Sprintf("numgen random mod 1000000 < %d", perMillion)
+}
+
+// UseECN makes both ends ask for explicit congestion notification when they connect.
+func (l *Line) UseECN() {
+	l.t.Helper()
+	for _, ns := range []*netns{l.server, l.client} {
+		ns.do(func() {
+			if err := os.WriteFile("/proc/sys/net/ipv4/tcp_ecn", []byte("1"), 0); err != nil {
+				l.t.Errorf("tcp_ecn: %v", err)
+			}
+		})
+	}
 }
 
 // Listen listens in the server's namespace on a free port of ServerAddr.

@@ -159,6 +159,24 @@ func poll(fd int, events int16) error {
 	}
 }
 
+// AwaitInput waits until a socket has something to receive: bytes, or their end.
+// What a peer does reaches the other end of a connection at once on an idle machine;
+// on a busy one the kernel may leave it to its own thread (ksoftirqd).
+func AwaitInput(t testing.TB, fd int) {
+	t.Helper()
+	if err := poll(fd, unix.POLLIN); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// AwaitReset waits until a socket has learnt that its peer has reset the connection.
+func AwaitReset(t testing.TB, fd int) {
+	t.Helper()
+	if err := poll(fd, 0); err != nil { // POLLERR and POLLHUP are told unasked
+		t.Fatal(err)
+	}
+}
+
 // Recv receives what is there. It returns 0, EAGAIN if nothing is, and 0, 0 at
 // the end of the stream.
 func (p *Peer) Recv(b []byte) (int, syscall.Errno) { return sys.Recv(int32(p.FD), b) }

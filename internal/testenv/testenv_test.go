@@ -149,6 +149,7 @@ func TestPair(t *testing.T) {
 	} {
 		fd, p := pair()
 		p.MustSend(t, []byte("hello"))
+		AwaitInput(t, fd)
 		b := make([]byte, 10)
 		if n, err := unix.Read(fd, b); err != nil || string(b[:n]) != "hello" {
 			t.Errorf("%s: read %q, %v", name, b[:max(n, 0)], err)
@@ -157,6 +158,7 @@ func TestPair(t *testing.T) {
 			t.Errorf("%s: receive of nothing: %v", name, e)
 		}
 		unix.Close(fd)
+		AwaitInput(t, p.FD)
 		if n, e := p.Recv(b); n != 0 || e != 0 {
 			t.Errorf("%s: end of stream: %d, %v", name, n, e)
 		}
