@@ -34,6 +34,7 @@ type Conn struct {
 	in       []byte // received and not consumed, of the loop's pools
 	out      *transfer
 	deadline int64 // monotonic ns; 0: none
+	lingers  int64 // monotonic ns: until when input is dropped at most
 	opened   int64 // monotonic ns
 	token    aio.Token
 	peer     netip.AddrPort

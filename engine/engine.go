@@ -84,8 +84,9 @@ type Config struct {
 	// SendTimeout is how long a peer may take nothing of a response that
 	// waits for it. Default 30 s.
 	SendTimeout time.Duration
-	// LingerTimeout is how long input is dropped after a response that
-	// closes the connection. Default 2 s.
+	// LingerTimeout is how long a peer may send nothing while its input is dropped,
+	// after a response that closes the connection. It may go on for fifteen times
+	// as long. Default 2 s.
 	LingerTimeout time.Duration
 
 	// Congestion is the TCP congestion control of the connections that Listeners

@@ -333,10 +333,15 @@ func (l *Loop) tell(c *Conn, t *transfer) {
 	l.session.Sent(c, &t.outcome)
 }
 
+// lingerTimes bounds how long the input of a closing connection is dropped, in time-outs:
+// a peer that sends all the while must find time to read the answer, but not for ever.
+const lingerTimes = 15
+
 // startLinger sends FIN and drops what the peer still sends, for a while.
 func (l *Loop) startLinger(c *Conn) {
 	c.state = connLingering
 	c.deadline = l.now + l.lingerTimeout
+	c.lingers = l.now + lingerTimes*l.lingerTimeout
 	l.buffers.put(&c.in)
 	if c.paused {
 		c.paused = false

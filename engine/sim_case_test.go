@@ -150,6 +150,29 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
+// TestLingerWhileInputComes: a peer that goes on sending after a refusal has time to
+// see it, though not for ever.
+func TestLingerWhileInputComes(t *testing.T) {
+	for _, c := range []struct{ pieces, want int }{{4, 5}, {100, lingerTimes}} { // in pauses of the time-out, less a bit
+		m := calmCase(aiosim.Config{})
+		timeout := m.cfg.withDefaults().LingerTimeout
+		r := &simRequest{kind: kindMemory, n: 10, last: true, linger: true}
+		script := []aiosim.Step{aiosim.Write(m.wire(r, 0))}
+		for range c.pieces {
+			script = append(script, aiosim.Sleep(timeout-timeout/100), aiosim.Write([]byte("more")))
+		}
+		script = append(script, aiosim.Sleep(2*lingerTimes*timeout)) // it never closes
+		m.dial(aiosim.ClientConfig{Script: script}, r).silent = true
+		var closed int64
+		m.session.onClosed = func() { closed = m.w.Now(); m.drain() }
+		m.mustRun(t)
+		want := time.Duration(c.want) * timeout
+		if got := time.Duration(closed - m.clients[0].start); got < want-timeout/20 || got > want+1100*time.Millisecond {
+			t.Errorf("%d pieces: the connection ended after %v, want %v", c.pieces, got, want)
+		}
+	}
+}
+
 // TestDrain: who is idle is closed at once, who is served or waits for a task
 // gets the answer first, and no one else is accepted.
 func TestDrain(t *testing.T) {

@@ -67,6 +67,9 @@ func (s *session) lookup(c *engine.Conn, key []byte, i int) {
 	s.found(c, f, e, k, i)
 }
 
+// dirItself is the candidate that a directory is when it has no index.
+const dirItself = -1
+
 // found goes on with what opening the i-th candidate gave.
 func (s *session) found(c *engine.Conn, f *engine.File, e syscall.Errno, key string, i int) {
 	path := s.req.Path
@@ -76,6 +79,11 @@ func (s *session) found(c *engine.Conn, f *engine.File, e syscall.Errno, key str
 		s.answer(c, f, []byte(key), i)
 	case e == syscall.EAGAIN:
 		s.openLater(c, key, i)
+	case i == dirItself:
+		if e == syscall.EISDIR {
+			e = syscall.EACCES
+		}
+		s.failFile(c, e)
 	case e == syscall.EISDIR && !dir:
 		s.plan.RedirectDir(&s.req, s.at.policy)
 		s.respondPlan(c, nil)
@@ -106,16 +114,10 @@ func (s *session) failDir(c *engine.Conn) {
 		s.list(c)
 		return
 	}
-	name := string(s.req.Path[s.at.skip:])
-	if name == "" {
-		name = "."
-	}
-	// The slash at the end of name makes a file ENOTDIR: nothing is ever open.
-	if o := s.at.root.Open(name, false); o.Err != 0 {
-		s.failFile(c, o.Err)
-		return
-	}
-	s.failFile(c, syscall.EACCES)
+	// The slash at the end makes a file ENOTDIR: nothing is ever open.
+	key := s.at.key + string(s.req.Path)
+	f, e := s.loop.Files.Open(s.at.root, key, s.at.name(key))
+	s.found(c, f, e, key, dirItself)
 }
 
 func (s *session) failFile(c *engine.Conn, e syscall.Errno) {

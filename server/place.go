@@ -127,7 +127,12 @@ func (h *vhost) sortPrefixes() {
 }
 
 // name returns what is to be opened for a key of the cache.
-func (p *place) name(key string) string { return key[p.cut:] }
+func (p *place) name(key string) string {
+	if name := key[p.cut:]; name != "" {
+		return name
+	}
+	return "."
+}
 
 // path returns the path of a key.
 func (p *place) path(key []byte) []byte { return key[len(p.key):] }
