@@ -26,7 +26,7 @@ E2E  := ./server ./server/difftest ./cmd/... ./bench/...
 RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./server/alerts ./server/config ./server/admin ./server/nethttp ./bench/load
 UNIT = $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
 
-.PHONY: run build docs api test fmt vet lint unit conformance e2e race bench sim fuzz adapt clean
+.PHONY: run build docs api test fmt vet lint unit conformance e2e race bench sim fuzz adapt systemd clean
 
 # make run [ADDR=host:port] serves ./sample.
 ADDR ?= 127.0.0.1:8080
@@ -101,6 +101,10 @@ fuzz:
 # make adapt: adaptive bandwidth on real TCP in network namespaces, six minutes, as root.
 adapt:
 	FSERVE_ADAPT_FIGURES=1 FSERVE_REQUIRE_NETNS=1 $(GO) test ./engine/adapt ./cmd/fserve -run 'TestFigure' -v -timeout 20m -p 1
+
+# make systemd [SUITE=bookworm]: the units of deploy/systemd in a small Debian, two minutes, as root.
+systemd: build
+	deploy/systemd/test.sh $(BIN)/fserve
 
 clean:
 	rm -rf $(BIN)

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,9 +23,9 @@ import (
 
 // manager is a service manager as far as sd_notify(3) goes.
 type manager struct {
-	t    *testing.T
-	conn *net.UnixConn
-	env  []string
+	t   *testing.T
+	env []string
+	got chan string // messages; closed at the end
 }
 
 func newManager(t *testing.T, env ...string) *manager {
@@ -34,24 +35,38 @@ func newManager(t *testing.T, env ...string) *manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
-	return &manager{t, conn, append(env, "NOTIFY_SOCKET="+path)}
+	m := &manager{t, append(env, "NOTIFY_SOCKET="+path), make(chan string, 10_000)}
+	done := make(chan struct{})
+	// Read at once, as a manager does: the socket holds ten messages (/proc/sys/net/unix/max_dgram_qlen),
+	// and who has one more to say waits.
+	go func() {
+		defer close(done)
+		defer close(m.got)
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			m.got <- string(buf[:n])
+		}
+	}()
+	t.Cleanup(func() { conn.Close(); <-done })
+	return m
 }
 
 // want waits for a message that matches, and fails the test if one that matches
 // not comes before it.
 func (m *manager) want(match string, not ...string) []string {
 	m.t.Helper()
-	buf := make([]byte, 4096)
+	late := time.After(patience)
 	for {
-		if err := m.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			m.t.Fatal(err)
+		var text string
+		select {
+		case text = <-m.got:
+		case <-late:
+			m.t.Fatalf("no %s", match)
 		}
-		n, err := m.conn.Read(buf)
-		if err != nil {
-			m.t.Fatalf("no %s: %v", match, err)
-		}
-		text := string(buf[:n])
 		if found := regexp.MustCompile(match).FindStringSubmatch(text); found != nil {
 			return found
 		}
@@ -192,7 +207,7 @@ func TestUpgradeFails(t *testing.T) {
 	writeFile(t, config, good+"admin: {listen: 'unix:"+dir+"/none/s'}\n")
 	refuse("no such file or directory (exit status 69)")
 	replaceProgram(t, program, "#!/bin/sh\nexit 7\n")
-	refuse("it has not said that it is ready: exit status 7")
+	refuse("it has not said that it is ready (exit status 7)")
 	replaceProgram(t, program, "no program\n")
 	refuse("exec format error")
 	if err := os.Remove(program); err != nil {
@@ -384,11 +399,12 @@ func TestUnits(t *testing.T) {
 	}
 	out, err := exec.Command(analyze, append([]string{"verify", "--man=no"}, units...)...).CombinedOutput()
 	for line := range strings.Lines(string(out)) {
-		if strings.Contains(line, dir) {
+		if strings.Contains(line, dir) || strings.Contains(line, "fserve.") {
 			t.Error(line)
 		}
 	}
-	if err != nil {
+	// Its code may be about units of the machine that ours name.
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -4,6 +4,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log"
 	"os"
 	"strings"
 
@@ -27,12 +28,18 @@ func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
 func main() {
+	priority := ""
+	if isJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
+		priority = daemonErr
+		log.SetFlags(0) // it knows the time
+		log.SetOutput(journal{os.Stderr})
+	}
 	err := newCommand().Execute()
 	if err == nil {
 		return
 	}
 	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintln(os.Stderr, "fserve:", strings.TrimSuffix(line, "\n"))
+		fmt.Fprintln(os.Stderr, priority+"fserve:", strings.TrimSuffix(line, "\n"))
 	}
 	os.Exit(exitCode(err))
 }

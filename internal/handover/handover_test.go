@@ -47,6 +47,9 @@ func successor(role string) int {
 		return 12
 	case "silent":
 		return 13
+	case "sibling":
+		p.Failed(fmt.Errorf("child of %d", os.Getppid()))
+		return 0
 	case "hangs":
 		time.Sleep(time.Hour)
 	}
@@ -146,7 +149,7 @@ func TestSuccessorFails(t *testing.T) {
 	testenv.LeakCheck(t)
 	for as, want := range map[string]string{
 		"fails":  ": no luck (exit status 12)",
-		"silent": ": it has not said that it is ready: exit status 13",
+		"silent": ": it has not said that it is ready (exit status 13)",
 	} {
 		s := start(t, as, nil)
 		if err := s.Await(within(t, patience)); err == nil || !strings.HasSuffix(err.Error(), want) {
@@ -154,6 +157,26 @@ func TestSuccessorFails(t *testing.T) {
 		}
 	}
 	s := start(t, "hangs", nil)
+	if err := s.Await(within(t, 200*time.Millisecond)); err == nil || !strings.Contains(err.Error(), "deadline exceeded") {
+		t.Errorf("hangs: %v", err)
+	}
+	<-s.Exited()
+	if _, err := Start(filepath.Join(t.TempDir(), "none"), []string{"none"}, nil); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("%v", err)
+	}
+}
+
+// The successor of a service is a child of the service manager, and its end is
+// noticed here all the same.
+func TestSuccessorOfService(t *testing.T) {
+	testenv.LeakCheck(t)
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "none"))
+	s := start(t, "sibling", nil)
+	want := fmt.Sprintf("process %d: child of %d", s.PID, os.Getppid())
+	if err := s.Await(within(t, patience)); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	s = start(t, "hangs", nil)
 	if err := s.Await(within(t, 200*time.Millisecond)); err == nil || !strings.Contains(err.Error(), "deadline exceeded") {
 		t.Errorf("hangs: %v", err)
 	}

@@ -21,8 +21,8 @@ type Successor struct {
 
 	process *os.Process
 	conn    *os.File
-	exited  chan struct{} // closed when it has ended and was waited for
-	state   *os.ProcessState
+	exited  chan struct{}    // closed when it has ended
+	state   *os.ProcessState // how; nil: whoever is its parent knows
 }
 
 // ofThisProcess are variables that mean this process and no other (sd_listen_fds(3),
@@ -32,6 +32,9 @@ var ofThisProcess = []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LIST
 // Start starts a program with duplicates of sockets, which stay the caller's, and
 // with this process's standard streams, directory and environment. args begin with
 // the program's name.
+//
+// Of a service the successor is not a child but a sibling, the service manager's
+// child like this process: see managed.
 //
 // It does not use os/exec, which asks each os.File for its descriptor, and that
 // makes sockets blocking, for this process too.
@@ -49,8 +52,13 @@ func Start(path string, args []string, sockets Sockets) (*Successor, error) {
 	files := []uintptr{0, 1, 2, uintptr(ends[1])}
 	given := sockets.numbered(&files)
 	env, err := environment(os.Environ(), given)
+	attr := &syscall.ProcAttr{Env: env, Files: files}
+	pidfd := -1
+	if managed() {
+		attr.Sys = &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT, PidFD: &pidfd}
+	}
 	if err == nil {
-		s.PID, err = syscall.ForkExec(path, args, &syscall.ProcAttr{Env: env, Files: files})
+		s.PID, err = syscall.ForkExec(path, args, attr)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", path, err), s.conn.Close())
@@ -58,11 +66,40 @@ func Start(path string, args []string, sockets Sockets) (*Successor, error) {
 	if s.process, err = os.FindProcess(s.PID); err != nil { // never on Unix
 		return nil, errors.Join(err, s.conn.Close())
 	}
-	go func() {
-		s.state, _ = s.process.Wait()
-		close(s.exited)
-	}()
+	go s.wait(pidfd)
 	return s, nil
+}
+
+// managed reports whether the parent of this process is a service manager
+// (sd_notify(3)). A manager learns at once when a child ends, but not when a
+// grandchild does: if a successor failed while its predecessor still sends, systemd
+// would restart the service only after WatchdogSec. The first process of a PID
+// namespace can have no siblings (clone(2)).
+func managed() bool { return os.Getenv("NOTIFY_SOCKET") != "" && os.Getpid() != 1 }
+
+// wait waits for the end of a child, or of the sibling that pidfd is for.
+func (s *Successor) wait(pidfd int) {
+	defer close(s.exited)
+	if pidfd < 0 {
+		s.state, _ = s.process.Wait()
+		return
+	}
+	defer unix.Close(pidfd)
+	defer func() { _ = s.process.Release() }() // there is no Wait to do so
+	ended := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(ended, -1); err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// end says how the successor has ended, if that is known.
+func (s *Successor) end() string {
+	if s.state == nil {
+		return ""
+	}
+	return " (" + s.state.String() + ")"
 }
 
 // numbered adds the descriptors to files and returns the sockets with the numbers
@@ -124,9 +161,9 @@ func (s *Successor) failed(ctx context.Context, said string) error {
 	case ctx.Err() != nil && said == "":
 		return fmt.Errorf("process %d: %w: %w", s.PID, errSilent, context.Cause(ctx))
 	case said == "":
-		return fmt.Errorf("process %d: %w: %v", s.PID, errSilent, s.state)
+		return fmt.Errorf("process %d: %w%s", s.PID, errSilent, s.end())
 	}
-	return fmt.Errorf("process %d: %s (%v)", s.PID, said, s.state)
+	return fmt.Errorf("process %d: %s%s", s.PID, said, s.end())
 }
 
 // Release tells the successor that this process has stopped accepting.
