@@ -1,27 +1,18 @@
 package server
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/fserve/fserve/engine"
-	"github.com/fserve/fserve/server/wire"
 )
 
-const (
-	// logFlush is how often lines are written.
-	logFlush = 100 * time.Millisecond
-	// logBytes bounds the lines of one loop that wait to be written; beyond it
-	// lines are dropped and counted, since the loop must not wait for a disk.
-	logBytes = 4 << 20
-)
+// logFlush is how often what the loops have added is written, if it does not fill
+// a block before.
+const logFlush = 100 * time.Millisecond
 
 // AccessLog writes a line for each response. Loops add lines to buffers of their
 // own; one goroutine writes them out.
@@ -36,16 +27,9 @@ type AccessLog struct {
 	torn    bool // the last line that was written is not whole
 
 	dropped atomic.Uint64
+	full    chan struct{} // a block is to be written
 	stop    chan struct{}
 	done    chan struct{}
-}
-
-// logBuffer is one loop's part of an AccessLog.
-type logBuffer struct {
-	log  *AccessLog
-	mu   sync.Mutex // taken by the loop, and by the writer ten times a second
-	buf  []byte
-	back []byte // the writer's
 }
 
 // NewAccessLog starts a log in combined format that writes to w. Close ends it.
@@ -53,7 +37,11 @@ func NewAccessLog(w io.Writer) *AccessLog { return NewAccessLogIn(LogCombined, w
 
 // NewAccessLogIn is NewAccessLog for any format.
 func NewAccessLogIn(f LogFormat, w io.Writer) *AccessLog {
-	a := &AccessLog{format: f, w: w, stop: make(chan struct{}), done: make(chan struct{})}
+	return (&AccessLog{format: f, w: w}).start()
+}
+
+func (a *AccessLog) start() *AccessLog {
+	a.full, a.stop, a.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	go a.run()
 	return a
 }
@@ -65,9 +53,7 @@ func OpenAccessLog(f LogFormat, path string) (*AccessLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &AccessLog{format: f, path: path, file: file, w: file, stop: make(chan struct{}), done: make(chan struct{})}
-	go a.run()
-	return a, nil
+	return (&AccessLog{format: f, path: path, file: file, w: file}).start(), nil
 }
 
 func openLogFile(path string) (*os.File, error) {
@@ -100,7 +86,7 @@ func (a *AccessLog) reopen(path string) error {
 	if err != nil {
 		return err
 	}
-	a.write() // what has ended before is in the old one
+	a.write(true) // what has ended before is in the old one
 	old := a.file
 	a.file, a.w, a.path, a.torn = file, file, path, false
 	if err := old.Close(); err != nil {
@@ -127,7 +113,7 @@ func (a *AccessLog) Close() error {
 }
 
 func (a *AccessLog) newBuffer() *logBuffer {
-	b := &logBuffer{log: a}
+	b := &logBuffer{log: a, time: newLogTime(a.format)}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.buffers = append(a.buffers, b)
@@ -141,130 +127,19 @@ func (a *AccessLog) run() {
 	for {
 		select {
 		case <-t.C:
-			a.flush()
+			a.flush(true)
+		case <-a.full:
+			a.flush(false)
 		case <-a.stop:
-			a.flush()
+			a.flush(true)
 			return
 		}
 	}
 }
 
-func (a *AccessLog) flush() {
+// flush writes what is there; all: see logBuffer.pending.
+func (a *AccessLog) flush(all bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.write()
+	a.write(all)
 }
-
-// write writes what the loops have added, under mu.
-func (a *AccessLog) write() {
-	for _, b := range a.buffers {
-		b.mu.Lock()
-		b.buf, b.back = b.back[:0], b.buf
-		b.mu.Unlock()
-		if len(b.back) == 0 {
-			continue
-		}
-		if err := a.writeLines(b.back); err != nil && a.err == nil {
-			a.err = fmt.Errorf("access log: %w", err)
-		}
-	}
-}
-
-// writeLines writes whole lines, and counts those that could not be written. A
-// full disk may take a part of one: that is ended before the next.
-func (a *AccessLog) writeLines(p []byte) error {
-	if a.torn {
-		if _, err := a.w.Write([]byte{'\n'}); err != nil {
-			a.dropped.Add(uint64(bytes.Count(p, []byte{'\n'})))
-			return err
-		}
-		a.torn = false
-	}
-	n, err := a.w.Write(p)
-	if err != nil {
-		a.dropped.Add(uint64(bytes.Count(p[n:], []byte{'\n'})))
-		a.torn = n > 0 && p[n-1] != '\n'
-	}
-	return err
-}
-
-// startLog keeps what the line needs of the request, whose bytes go away.
-func (s *session) startLog(c *engine.Conn, status, headLen int) {
-	x := s.take(c)
-	h := &s.head
-	x.logged, x.headLen = true, headLen
-	x.client = s.client(c)
-	if s.log.log.format == LogJSON {
-		x.startJSON(h, status)
-		return
-	}
-	x.request = append(x.request[:0], '"')
-	x.request = appendEscaped(x.request, requestLine(h.Raw()))
-	x.request = append(x.request, '"', ' ')
-	x.request = strconv.AppendInt(x.request, int64(status), 10)
-	x.suffix = append(x.suffix[:0], ' ')
-	x.suffix = appendQuoted(x.suffix, h.Get(wire.Referer))
-	x.suffix = append(x.suffix, ' ')
-	x.suffix = appendQuoted(x.suffix, h.Get(wire.UserAgent))
-	x.suffix = append(x.suffix, '\n')
-}
-
-// maxRequestLine bounds the part of a request that is logged, in bytes; what was
-// refused may have no end of line.
-const maxRequestLine = 9 << 10
-
-// requestLine returns the first line of a request, or of what came in its place.
-func requestLine(raw []byte) []byte {
-	raw = bytes.TrimPrefix(raw, []byte("\r\n")) // RFC 9112 section 2.2
-	if i := bytes.IndexAny(raw, "\r\n"); i >= 0 {
-		raw = raw[:i]
-	}
-	return raw[:min(len(raw), maxRequestLine)]
-}
-
-// finish writes the line of a response that has ended.
-func (b *logBuffer) finish(x *exchange, o *engine.Outcome, now int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.buf) > logBytes {
-		b.log.dropped.Add(1)
-		return
-	}
-	if b.log.format == LogJSON {
-		b.buf = x.appendJSON(b.buf, o, now)
-		return
-	}
-	p := appendAddr(b.buf, x.client, x.s.onUnix(x.conn))
-	p = append(p, " - - ["...)
-	p = time.Unix(0, now).AppendFormat(p, "02/Jan/2006:15:04:05 -0700")
-	p = append(p, "] "...)
-	p = append(p, x.request...)
-	p = append(p, ' ')
-	p = strconv.AppendInt(p, max(0, o.Total()-int64(x.headLen)), 10)
-	b.buf = append(p, x.suffix...)
-}
-
-func appendQuoted(dst, v []byte) []byte {
-	if len(v) == 0 {
-		return append(dst, `"-"`...)
-	}
-	return append(appendEscaped(append(dst, '"'), v), '"')
-}
-
-// appendEscaped writes what could break a line or its quotes as \xHH, as nginx does.
-func appendEscaped(dst, v []byte) []byte {
-	if bytes.IndexFunc(v, mustEscape) < 0 {
-		return append(dst, v...)
-	}
-	const hex = "0123456789ABCDEF"
-	for _, b := range v {
-		if mustEscape(rune(b)) {
-			dst = append(dst, '\\', 'x', hex[b>>4], hex[b&15])
-		} else {
-			dst = append(dst, b)
-		}
-	}
-	return dst
-}
-
-func mustEscape(r rune) bool { return r < ' ' || r == '"' || r == '\\' || r >= 0x7f }

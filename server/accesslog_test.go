@@ -114,40 +114,43 @@ func TestAccessLog(t *testing.T) {
 
 // What was refused is logged as it came, escaped, and cannot forge a line.
 func TestAccessLogOfRefusedRequests(t *testing.T) {
+	type refusal struct{ raw, logged string }
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		var buf bytes.Buffer
-		a := server.NewAccessLog(&buf)
-		cfg := timeouts()
-		cfg.Engine.HeaderTimeout = soon
-		cfg.AccessLog = a
-		cfg.Routes = []server.Route{{Prefix: "/echo", Handler: echo}}
-		g := start(t, d, cfg)
-		tests := []struct{ raw, logged string }{
-			{"\x16\x03\x01\x02", `"\x16\x03\x01\x02" 400 `},
-			{"GET / HTTP/2.0\r\nHost: h\r\n\r\n", `"GET / HTTP/2.0" 505 `},
-			{"nonsense\nwith \"quotes\"\r\n\r\n", `"nonsense" 400 `},
-			{"GET /\"\\ HTTP/1.1\r\n\r\n", `"GET /\x22\x5C HTTP/1.1" 400 `},
-			{"GET / HTTP/1.1\r\n\r\n", `"GET / HTTP/1.1" 400 `},
-			{"GET / HTTP/1.1\r\nHost: h", `"" 408 `},
-			{"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", `"POST /echo HTTP/1.1" 400 `},
-			{"GET /" + strings.Repeat("\x01", 60<<10), `"GET /\x01\x01`},
-		}
-		for _, test := range tests {
-			c := g.dial()
-			c.send(test.raw)
-			c.read("GET")
-			c.wantEnd()
-			c.conn.Close()
-		}
-		lines := g.lines(a, &buf)
-		if len(lines) != len(tests) {
-			t.Fatalf("%d lines, want %d:\n%.3000s", len(lines), len(tests), strings.Join(lines, "\n"))
-		}
-		for i, test := range tests {
-			if !strings.Contains(lines[i], test.logged) || !combined.MatchString(lines[i]) {
-				t.Errorf("line %.200q, want it to contain %q", lines[i], test.logged)
+		refuse := func(headerTimeout time.Duration, tests ...refusal) {
+			var buf bytes.Buffer
+			a := server.NewAccessLog(&buf)
+			cfg := timeouts()
+			cfg.Engine.HeaderTimeout = headerTimeout
+			cfg.AccessLog = a
+			cfg.Routes = []server.Route{{Prefix: "/echo", Handler: echo}}
+			g := start(t, d, cfg)
+			for _, test := range tests {
+				c := g.dial()
+				c.send(test.raw)
+				c.read("GET")
+				c.wantEnd()
+				c.conn.Close()
+			}
+			lines := g.lines(a, &buf)
+			if len(lines) != len(tests) {
+				t.Fatalf("%d lines, want %d:\n%.3000s", len(lines), len(tests), strings.Join(lines, "\n"))
+			}
+			for i, test := range tests {
+				if !strings.Contains(lines[i], test.logged) || !combined.MatchString(lines[i]) {
+					t.Errorf("line %.200q, want it to contain %q", lines[i], test.logged)
+				}
 			}
 		}
+		refuse(never,
+			refusal{"\x16\x03\x01\x02", `"\x16\x03\x01\x02" 400 `},
+			refusal{"GET / HTTP/2.0\r\nHost: h\r\n\r\n", `"GET / HTTP/2.0" 505 `},
+			refusal{"nonsense\nwith \"quotes\"\r\n\r\n", `"nonsense" 400 `},
+			refusal{"GET /\"\\ HTTP/1.1\r\n\r\n", `"GET /\x22\x5C HTTP/1.1" 400 `},
+			refusal{"GET / HTTP/1.1\r\n\r\n", `"GET / HTTP/1.1" 400 `},
+			refusal{"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", `"POST /echo HTTP/1.1" 400 `},
+			refusal{"GET /" + strings.Repeat("\x01", 60<<10), `"GET /\x01\x01`},
+		)
+		refuse(soon, refusal{"GET / HTTP/1.1\r\nHost: h", `"" 408 `})
 	})
 }
 

@@ -43,9 +43,10 @@ type exchange struct {
 
 	open openTask
 
-	began   int64 // monotonic ns: the turn in which the request was read
-	client  netip.Addr
+	began   int64      // monotonic ns: the turn in which the request was read
+	client  netip.Addr // of the log line
 	logged  bool
+	plain   bool // nothing but the log line is of the request
 	headLen int
 	request []byte // of the log line
 	suffix  []byte
@@ -55,6 +56,7 @@ type exchange struct {
 // take returns the connection's exchange, a new one if it has none.
 func (s *session) take(c *engine.Conn) *exchange {
 	if x, ok := c.Data.(*exchange); ok {
+		x.plain = false
 		return x
 	}
 	x := s.free
@@ -67,6 +69,23 @@ func (s *session) take(c *engine.Conn) *exchange {
 	x.began = s.loop.Now()
 	c.Data = x
 	return x
+}
+
+// takeForLog is take for the line of the access log.
+func (s *session) takeForLog(c *engine.Conn) *exchange {
+	x, ok := c.Data.(*exchange)
+	if !ok {
+		x = s.take(c)
+		x.plain = true
+	}
+	return x
+}
+
+// putPlain is put for an exchange that had nothing but a line of the log.
+func (s *session) putPlain(c *engine.Conn, x *exchange) {
+	c.Data = nil
+	x.conn, x.plain = nil, false
+	s.free, x.next = x, s.free
 }
 
 // maxKept bounds the memory that a pooled exchange keeps, in bytes.

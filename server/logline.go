@@ -1,10 +1,9 @@
 package server
 
 import (
+	"bytes"
 	"net/netip"
 	"strconv"
-	"time"
-	"unicode/utf8"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/shape"
@@ -34,18 +33,67 @@ const (
 	LogJSON
 )
 
+// fixedParts bounds what a line has beyond the parts that a request brings, in
+// bytes: times, addresses, numbers, names.
+const fixedParts = 1 << 10
+
+// startLog keeps what the line needs of the request, whose bytes go away.
+func (s *session) startLog(c *engine.Conn, status, headLen int) {
+	x := s.takeForLog(c)
+	x.logged, x.headLen = true, headLen
+	if s.log.log.format == LogJSON {
+		s.startJSON(c, x, status)
+		return
+	}
+	h := &s.head
+	x.client = s.client(c)
+	x.request = appendEscaped(x.request[:0], requestLine(h.Raw()))
+	x.request = append(x.request, '"', ' ')
+	x.request = strconv.AppendInt(x.request, int64(status), 10)
+	x.request = append(x.request, ' ')
+	x.suffix = append(x.suffix[:0], ' ')
+	x.suffix = appendQuoted(x.suffix, h.Get(wire.Referer))
+	x.suffix = append(x.suffix, ' ')
+	x.suffix = appendQuoted(x.suffix, h.Get(wire.UserAgent))
+	x.suffix = append(x.suffix, '\n')
+}
+
+// maxRequestLine bounds the part of a request that is logged, in bytes; what was
+// refused may have no end of line.
+const maxRequestLine = 9 << 10
+
+// requestLine returns the first line of a request, or of what came in its place.
+func requestLine(raw []byte) []byte {
+	raw = bytes.TrimPrefix(raw, []byte("\r\n")) // RFC 9112 section 2.2
+	if i := bytes.IndexAny(raw, "\r\n"); i >= 0 {
+		raw = raw[:i]
+	}
+	return raw[:min(len(raw), maxRequestLine)]
+}
+
 // startJSON keeps the parts of the line that are of the request.
-func (x *exchange) startJSON(h *wire.Head, status int) {
-	p := append(x.request[:0], `,"method":`...)
-	p = appendString(p, h.Method())
-	p = append(p, `,"target":`...)
-	p = appendString(p, h.Target())
+func (s *session) startJSON(c *engine.Conn, x *exchange, status int) {
+	h, unix, client := &s.head, s.onUnix(c), s.client(c)
+	p := appendAddr(x.request[:0], client, unix)
+	n := len(p)
+	p = append(p, `","peer":"`...)
+	switch peer := c.RemoteAddr(); {
+	case peer.Addr() == client && client.Is4():
+		p = append(append(p, p[:n]...), ':')
+		p = strconv.AppendUint(p, uint64(peer.Port()), 10)
+	case peer.IsValid():
+		p = peer.AppendTo(p)
+	default:
+		p = appendAddr(p, netip.Addr{}, unix)
+	}
+	p = appendString(append(p, `","method":`...), h.Method())
+	p = appendString(append(p, `,"target":`...), h.Target())
 	p = append(p, `,"protocol":"`...)
 	if len(h.Method()) > 0 {
 		p = strconv.AppendUint(append(p, "HTTP/1."...), uint64(h.Minor), 10)
 	}
-	p = append(p, `","status":`...)
-	x.request = strconv.AppendInt(p, int64(status), 10)
+	p = strconv.AppendInt(append(p, `","status":`...), int64(status), 10)
+	x.request = append(p, `,"bytes":`...)
 	x.suffix = x.suffix[:0]
 	x.addField(`,"range":`, h.Get(wire.Range))
 	x.addField(`,"referer":`, h.Get(wire.Referer))
@@ -58,24 +106,38 @@ func (x *exchange) addField(name string, value []byte) {
 	}
 }
 
-// appendJSON appends the line of a response that has ended at now (Unix ns).
-func (x *exchange) appendJSON(p []byte, o *engine.Outcome, now int64) []byte {
-	unix := x.s.onUnix(x.conn)
-	p = append(p, `{"time":"`...)
-	p = time.Unix(0, now).AppendFormat(p, "2006-01-02T15:04:05.000Z07:00")
-	p = append(p, `","client":"`...)
-	p = appendAddr(p, x.client, unix)
-	p = append(p, `","peer":"`...)
-	if peer := x.conn.RemoteAddr(); peer.IsValid() {
-		p = peer.AppendTo(p)
-	} else {
-		p = appendAddr(p, netip.Addr{}, unix)
+// finish writes the line of a response that has ended at now (Unix ns).
+func (b *logBuffer) finish(x *exchange, o *engine.Outcome, now int64) {
+	p := b.room(len(x.request) + len(x.suffix) + fixedParts)
+	if p == nil {
+		return
 	}
-	p = append(append(p, '"'), x.request...)
-	p = append(p, `,"bytes":`...)
+	if b.log.format == LogJSON {
+		p = append(p, b.time.at(now)...)
+		b.add(x.appendJSON(p, o))
+		return
+	}
+	p = appendAddr(p, x.client, x.s.onUnix(x.conn))
+	p = append(p, b.time.at(now)...)
+	p = append(p, x.request...)
+	p = strconv.AppendInt(p, max(0, o.Total()-int64(x.headLen)), 10)
+	b.add(append(p, x.suffix...))
+}
+
+// jsonAtOnce is the end of the line of a response from memory that was sent in the
+// turn in which it was asked for.
+const jsonAtOnce = `,"ttfb_ms":0.000,"duration_ms":0.000,"sent_by":"memory","outcome":"complete"}` + "\n"
+
+// appendJSON appends what follows the time in the line of a response that has
+// ended.
+func (x *exchange) appendJSON(p []byte, o *engine.Outcome) []byte {
+	p = append(p, x.request...)
 	p = strconv.AppendInt(p, max(0, o.Total()-int64(x.headLen)), 10)
 	p = append(p, x.suffix...)
 	before := o.Start - x.began
+	if before+o.First+o.Duration == 0 && o.End == engine.Complete && o.Bytes[engine.ViaMemory] == o.Total() {
+		return append(p, jsonAtOnce...) // no level has held it
+	}
 	p = appendMS(append(p, `,"ttfb_ms":`...), before+o.First)
 	p = appendMS(append(p, `,"duration_ms":`...), before+o.Duration)
 	p = appendHeld(p, o)
@@ -116,45 +178,4 @@ func sentBy(o *engine.Outcome, encrypted bool) engine.Via {
 		return engine.ViaCopy
 	}
 	return via
-}
-
-// appendAddr appends an address, or in its place what nginx writes for Unix
-// sockets, or a dash.
-func appendAddr(p []byte, a netip.Addr, unix bool) []byte {
-	switch {
-	case a.IsValid():
-		return a.AppendTo(p)
-	case unix:
-		return append(p, "unix:"...)
-	}
-	return append(p, '-')
-}
-
-// appendMS appends ns as milliseconds.
-func appendMS(p []byte, ns int64) []byte {
-	return strconv.AppendFloat(p, float64(ns)/1e6, 'f', 3, 64)
-}
-
-// appendString appends v as a JSON string; what is not UTF-8 becomes U+FFFD.
-func appendString(p, v []byte) []byte {
-	const hex = "0123456789abcdef"
-	p = append(p, '"')
-	for len(v) > 0 {
-		b := v[0]
-		if b >= utf8.RuneSelf {
-			r, n := utf8.DecodeRune(v)
-			p, v = utf8.AppendRune(p, r), v[n:]
-			continue
-		}
-		switch {
-		case b == '"' || b == '\\':
-			p = append(p, '\\', b)
-		case b < ' ' || b == 0x7f:
-			p = append(p, '\\', 'u', '0', '0', hex[b>>4], hex[b&15])
-		default:
-			p = append(p, b)
-		}
-		v = v[1:]
-	}
-	return append(p, '"')
 }
