@@ -208,6 +208,9 @@ type Engine struct {
 
 	foreign *foreign
 
+	surveying sync.Mutex
+	surveys   []*shape.Survey // by loop: memory that LimitsReport uses again
+
 	sockets []socketFile  // of Unix listeners, until they are removed
 	kept    map[int]bool  // by index: Inherited.Keep
 	adopted atomic.Uint32 // connections; picks the loop

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fserve/fserve/engine/shape"
@@ -84,26 +85,40 @@ func (e *Engine) LimitsReport(busiest int) (r shape.Report, ok bool) {
 	if g := e.foreign.gate; g != nil {
 		g.report(&r)
 	}
-	for _, l := range loops {
-		l.survey(&r)
+	e.surveying.Lock()
+	defer e.surveying.Unlock()
+	for i, l := range loops {
+		if i == len(e.surveys) {
+			e.surveys = append(e.surveys, new(shape.Survey))
+		}
+		l.survey(e.surveys[i], &r)
 	}
 	r.Keep(busiest)
+	r.Clients, r.Classes = slices.Clone(r.Clients), slices.Clone(r.Classes)
+	for _, s := range e.surveys {
+		s.Reset()
+	}
 	return r, true
 }
 
 // surveyStep is how many clients are looked at in one turn of the loop: some half a
-// millisecond's worth.
-const surveyStep = 2048
+// millisecond's worth, since hardly any is in the core's cache.
+const surveyStep = 1024
 
 // survey adds to r what the loop's tree is doing, which it asks in as many turns as
 // it takes. A loop that has ended adds nothing.
-func (l *Loop) survey(r *shape.Report) {
-	var s shape.Survey
-	step := make(chan bool, 1)
-	for more := true; more; more = <-step {
-		if !l.post(func(l *Loop) { step <- s.Step(l.flows.tree, l.now, surveyStep) }) {
-			return
+func (l *Loop) survey(s *shape.Survey, r *shape.Report) {
+	whole := make(chan bool, 1)
+	var step func(*Loop)
+	step = func(l *Loop) { // it asks for its next turn itself, without waiting for the caller's
+		if !s.Step(l.flows.tree, l.now, surveyStep) {
+			whole <- true
+		} else if !l.post(step) {
+			whole <- false
 		}
+	}
+	if !l.post(step) || !<-whole {
+		return
 	}
 	s.AddTo(r)
 }

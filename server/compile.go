@@ -51,6 +51,7 @@ func (s *Server) compile(c *Config, before *sites) (*sites, error) {
 		b.out.release(&s.roots)
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	s.hostRows.assign(b.out)
 	return b.out, nil
 }
 
@@ -72,11 +73,15 @@ func (b *compiler) named(h *Host) {
 		return
 	}
 	v := b.host(h.Names[0], h, b.out.base.whole.pages)
-	for _, name := range h.Names {
+	b.out.hosts = append(b.out.hosts, v)
+	for i, name := range h.Names {
 		same, err := CheckHostName(name)
 		if err != nil {
 			b.fault("host", err)
 			continue
+		}
+		if i == 0 {
+			v.name = same
 		}
 		table, key := b.out.exact, same
 		if suffix, wild := strings.CutPrefix(same, "*"); wild {

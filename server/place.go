@@ -24,6 +24,7 @@ type sites struct {
 	exact  map[string]*vhost // by name
 	wild   map[string]*vhost // by what follows the star: ".example.com"
 	places []*place
+	hosts  []*vhost        // those with names
 	room   int             // bytes that the lines of header rules can add to a head
 	keys   map[string]bool // beginnings of the keys in the cache of files
 	spaces map[space]string
@@ -34,7 +35,7 @@ type sites struct {
 
 // vhost is a compiled Host.
 type vhost struct {
-	name    string
+	name    string // as in CheckHostName; empty: the default host
 	whole   *place // what no location is for
 	byPath  map[string]*place
 	lengths []int // of the prefixes, falling
@@ -43,6 +44,7 @@ type vhost struct {
 // place is a compiled Location, or what of a Host has none.
 type place struct {
 	site   *sites
+	row    int          // of the responses of its host; see hostRows
 	prefix string       // "/" for a host
 	root   *engine.Root // nil: there are no files
 	// key begins the keys that the files of the place have in the cache, so that

@@ -115,6 +115,7 @@ type Server struct {
 	swapping  sync.Mutex // guards what follows
 	sites     *sites     // nil: closed
 	nextSpace uint64     // see compiler.space
+	hostRows  hostRows
 }
 
 // headroom is the memory before a small file's body for its rendered head, in

@@ -22,6 +22,8 @@ type session struct {
 	stats SessionStats
 	sites *sites // see there who holds them
 
+	responses responseCounts
+
 	head      wire.Head
 	at        *place // of the request at hand
 	req       httpfile.Request
@@ -49,6 +51,7 @@ func (s *Server) newSession(l *engine.Loop) engine.Session {
 		out: make([]byte, 0, 1024), pathBuf: make([]byte, 0, 1024), nameBuf: make([]byte, 0, 1024),
 		segs: make([]engine.Segment, 0, 40),
 	}
+	x.responses.resize(&s.hostRows)
 	s.sessions.add(l, x)
 	if s.cfg.AccessLog != nil {
 		x.log = s.cfg.AccessLog.newBuffer()
@@ -210,7 +213,10 @@ func (s *session) Sent(c *engine.Conn, o *engine.Outcome) {
 		s.log.finish(x, o, s.clock.unix(s.loop.Now()))
 		x.logged = false
 	}
-	if x.wants == wantsNothing {
+	switch {
+	case x.plain:
+		s.putPlain(c, x)
+	case x.wants == wantsNothing:
 		s.put(c, x)
 	}
 }
@@ -287,7 +293,7 @@ func (s *session) keepParts(c *engine.Conn, plan []httpfile.Segment) {
 // respond sends a response and starts its line in the access log. headLen is
 // the length of the response head, wherever it is.
 func (s *session) respond(c *engine.Conn, status, headLen int, head []byte, body []engine.Segment) {
-	s.stats.Status[status/100]++
+	s.responses[s.at.row][status/100]++
 	if s.log != nil {
 		s.startLog(c, status, headLen)
 	}

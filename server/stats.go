@@ -14,6 +14,7 @@ import (
 type Stats struct {
 	Loops    []engine.LoopStats
 	Sessions []SessionStats // of the same loops
+	Hosts    []HostStats    // of all loops; the default host first
 	TLS      TLSStats
 }
 
@@ -21,14 +22,18 @@ type Stats struct {
 // costs the loops nothing when it is not called.
 func (s *Server) Stats() Stats {
 	var out Stats
+	var responses responseCounts
 	s.engine.Ask(func(l *engine.Loop) {
 		out.Loops = append(out.Loops, l.Stats())
 		var one SessionStats
 		if x := s.sessions.of(l); x != nil {
 			one = x.stats
+			one.Status = x.responses.status()
+			responses.add(x.responses)
 		}
 		out.Sessions = append(out.Sessions, one)
 	})
+	out.Hosts = responses.named(&s.hostRows)
 	if s.tls != nil {
 		out.TLS = s.TLSStats()
 	}

@@ -53,6 +53,7 @@ func (s *Server) Swap(cfg Config) error {
 // dropped, and so are the files of roots that there are not any more.
 func (s *session) enter(t *sites) {
 	s.sites = t
+	s.responses.resize(&s.srv.hostRows)
 	s.loop.Files.SetHeadroom(headroom + t.room)
 	s.loop.Files.Prune(func(key string, f *engine.File) bool {
 		f.Data = nil

@@ -104,8 +104,8 @@ func TestSwapFails(t *testing.T) {
 			}
 		}
 		c.get("/f.txt").want(t, 200, hello)
-		if after := testenv.FDs(t); len(after) != len(before) {
-			t.Errorf("%d descriptors, then %d", len(before), len(after))
+		if !testenv.Eventually(patience, func() bool { return len(testenv.FDs(t)) == len(before) }) {
+			t.Errorf("%d descriptors, then %d", len(before), len(testenv.FDs(t)))
 		}
 		if err := g.srv.Close(); err != nil {
 			t.Error(err)
@@ -249,6 +249,7 @@ func liveHeap() uint64 {
 // site.
 func (c *client) oneSite(t *testing.T, host string) bool {
 	for _, target := range []string{"/f", "/sub/", "/sub/index.html", "/no", "/sub", "/h"} {
+		c.patient()
 		if _, err := io.WriteString(c.conn, "GET "+target+" HTTP/1.1\r\nHost: "+host+"\r\nAccept-Encoding: gzip\r\n\r\n"); err != nil {
 			t.Error(err)
 			return false

@@ -71,6 +71,7 @@ var cases = []*testCase{
 	busyAmongIdle(),
 	probeBeside(),
 	retune(),
+	scraped(),
 	costs(),
 	cold(),
 }

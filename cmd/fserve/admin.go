@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -44,6 +45,21 @@ func (h *host) startAdmin(c *config.Admin) error {
 	}
 	h.admin = a
 	return nil
+}
+
+// renewToken reads the token of the admin listener again, if it is in a file. If that
+// cannot be read any more the old one holds.
+func (h *host) renewToken(c *config.Admin) {
+	if h.admin == nil || c.TokenFile == "" {
+		return
+	}
+	token, err := c.Bearer()
+	if err == nil {
+		err = h.admin.SetToken(token)
+	}
+	if err != nil {
+		slog.Error("going on with the old admin token", "err", err)
+	}
 }
 
 // askDrain makes wait go on as after SIGTERM.

@@ -230,6 +230,7 @@ func TestReloadStorm(t *testing.T) {
 	onBoth(t, func(t *testing.T, driver string) {
 		_, big, size := site(t)
 		p, rewrite := configured(t, base, driver, "--config-watch=false")
+		testenv.Hold(t, filepath.Join(p.root, "big.bin")) // what is fetched takes pipes
 		download := func() error {
 			resp, err := http.Get(p.url("/big.bin"))
 			if err != nil {

@@ -82,17 +82,20 @@ func (h *host) reopen() {
 }
 
 // apply brings the server from one configuration to another, as far as that is
-// possible while it runs. What it does first is what can fail.
+// possible while it runs. What it does first is what can fail. Roots are opened anew
+// and the admin token is read again in any case: the configuration only names them.
 func (h *host) apply(old, next *config.Config) error {
 	if h.log != nil && old.AccessLog.File != next.AccessLog.File {
 		if err := h.log.Move(next.AccessLog.File); err != nil {
 			return err
 		}
 	}
-	if !config.SameSites(old, next) {
-		if err := h.srv.Swap(next.Server()); err != nil {
-			return err
-		}
+	if err := h.srv.Swap(next.Server()); err != nil {
+		return err
+	}
+	h.renewToken(&next.Admin)
+	if len(config.Diff(old, next)) == 0 {
+		return nil // what was changed by HTTP stays
 	}
 	slog.SetLogLoggerLevel(next.Log.Level)
 	return h.retune(old, next)

@@ -56,20 +56,35 @@ func (t *Tree) Report(now int64, busiest int, r *Report) {
 // be in it or not; none is in it twice.
 type Survey struct {
 	report  Report
-	clients []*client // that are to be looked at; nil: it has not begun
+	begun   bool
+	clients []*client // that are to be looked at
+	memory  []*client // of which clients is a part
 	classes []int     // index in report.Classes by Class.id
+}
+
+// Reset readies a survey for another time, with the memory that it has. What it has
+// given to AddTo is not valid any more.
+func (s *Survey) Reset() {
+	if n := len(s.memory); cap(s.memory) > 4*max(n, 1024) { // there were far more once
+		*s = Survey{}
+		return
+	}
+	clear(s.memory)
+	clear(s.report.Clients[:cap(s.report.Clients)])
+	s.report = Report{Classes: s.report.Classes[:0], Clients: s.report.Clients[:0]}
+	s.begun, s.clients, s.memory = false, nil, s.memory[:0]
 }
 
 // Step looks at n more clients of the tree, which must always be the same, and
 // reports whether there are more. It is called where the tree may be used.
 func (s *Survey) Step(t *Tree, now int64, n int) (more bool) {
 	t.clock(now)
-	if s.clients == nil {
+	if !s.begun {
 		s.begin(t)
 	}
 	n = min(n, len(s.clients))
 	for _, c := range s.clients[:n] {
-		if t.clients[c.id] != c { // forgotten meanwhile: its memory may serve others
+		if c.id == "" && t.clients[""] != c { // forgotten meanwhile; if its memory serves another, that one is told of
 			continue
 		}
 		s.report.Clients = append(s.report.Clients, t.reportClient(c))
@@ -80,7 +95,8 @@ func (s *Survey) Step(t *Tree, now int64, n int) (more bool) {
 }
 
 // AddTo adds what was found to r, whose clients are in no order until Keep is
-// called. It is called once, after the last Step, anywhere.
+// called. It is called once, after the last Step, anywhere; r may refer to the
+// survey's memory from then on.
 func (s *Survey) AddTo(r *Report) {
 	if len(r.Clients) == 0 && len(r.Classes) == 0 && r.Flows == 0 && r.Granted[LevelNone] == 0 {
 		*r = s.report
@@ -108,13 +124,13 @@ func (s *Survey) begin(t *Tree) {
 		r.Others.add(o)
 	}
 	s.countFlows(t.overflow)
-	s.clients = make([]*client, 0, len(t.clients))
+	s.begun = true
+	s.memory = slices.Grow(s.memory, len(t.clients))
 	for _, c := range t.clients {
-		s.clients = append(s.clients, c)
+		s.memory = append(s.memory, c)
 	}
-	if r.Clients == nil {
-		r.Clients = make([]NodeReport, 0, len(t.clients))
-	}
+	s.clients = s.memory
+	r.Clients = slices.Grow(r.Clients, len(t.clients))
 }
 
 // countFlows adds the responses of a client to those of their classes. A class
@@ -224,30 +240,41 @@ func byTraffic(a, b *NodeReport) int {
 	return cmp.Compare(a.Name, b.Name)
 }
 
-// drop adds up the clients that are too many. It sorts numbers, not reports: there
-// may be a hundred thousand of them.
+// drop adds up the clients that are too many: there may be a hundred thousand of
+// them.
 func (r *Report) drop(busiest int) {
-	plain := make([]int32, 0, len(r.Clients))
-	for i := range r.Clients {
-		if !r.Clients[i].Custom {
-			plain = append(plain, int32(i))
-		}
-	}
-	if len(plain) <= busiest {
-		return
-	}
-	slices.SortFunc(plain, func(i, j int32) int { return byTraffic(&r.Clients[i], &r.Clients[j]) })
-	dropped := plain[busiest:]
-	slices.Sort(dropped)
+	top := r.top(busiest)
+	slices.Sort(top)
 	kept := r.Clients[:0]
 	for i := range r.Clients {
-		if len(dropped) > 0 && dropped[0] == int32(i) {
+		stays := len(top) > 0 && top[0] == int32(i)
+		if stays {
+			top = top[1:]
+		}
+		if !stays && !r.Clients[i].Custom {
 			r.Others.add(r.Clients[i])
-			dropped = dropped[1:]
 			continue
 		}
 		kept = append(kept, r.Clients[i])
 	}
 	clear(r.Clients[len(kept):])
 	r.Clients = kept
+}
+
+// top returns the indices of the n busiest clients among those without limits of
+// their own.
+func (r *Report) top(n int) []int32 {
+	if n <= 0 {
+		return nil
+	}
+	top := make([]int32, 0, n) // the busiest first
+	less := func(i, j int32) int { return byTraffic(&r.Clients[i], &r.Clients[j]) }
+	for i := range int32(len(r.Clients)) {
+		if r.Clients[i].Custom || len(top) == n && less(i, top[n-1]) >= 0 {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(top, i, less)
+		top = slices.Insert(top[:min(len(top), n-1)], at, i)
+	}
+	return top
 }

@@ -122,8 +122,9 @@ func TestSurvey(t *testing.T) {
 	}
 	var gone Survey
 	gone.Step(tree, w.now, 0)
-	for id := range tree.clients {
+	for id, c := range tree.clients { // as forget does
 		delete(tree.clients, id)
+		*c = client{}
 	}
 	var after Report
 	for gone.Step(tree, w.now, 7) {

@@ -67,6 +67,7 @@ type Config struct {
 type Admin struct {
 	cfg      Config
 	log      *slog.Logger
+	token    atomic.Pointer[string] // see Config.Token
 	handler  http.Handler
 	http     *http.Server
 	listener net.Listener // nil before Start
@@ -112,6 +113,7 @@ func New(cfg Config) (*Admin, error) {
 	if !a.local && cfg.Token == "" {
 		return nil, fmt.Errorf("%w: %s can be reached from elsewhere, which needs a token; or listen on loopback or unix:/PATH", ErrConfig, cfg.Listen)
 	}
+	a.token.Store(&cfg.Token)
 	a.ready.probe = cfg.Server.Ready
 	a.limits = newLimits(cfg.Server.Engine().Limits(), cfg.Log)
 	a.events = newHub(a)
@@ -140,6 +142,19 @@ func isLocal(addr string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// SetToken puts another token into the place of Config.Token, for requests that come
+// from then on. An error wraps ErrConfig: there must be one if others than programs on
+// this machine can connect.
+func (a *Admin) SetToken(token string) error {
+	if !a.local && token == "" {
+		return fmt.Errorf("%w: %s needs a token", ErrConfig, a.cfg.Listen)
+	}
+	if old := a.token.Swap(&token); *old != token {
+		a.log.Info("the admin token has changed", "token", a.cfg.TokenName)
+	}
+	return nil
 }
 
 // Handler returns what answers the requests, guards included.

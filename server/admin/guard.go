@@ -82,7 +82,8 @@ func (a *Admin) guard(mux *http.ServeMux) http.Handler {
 
 // refusal returns why a request is not looked at any further, nil if it is.
 func (a *Admin) refusal(r *http.Request, crossOrigin *http.CrossOriginProtection) *problem {
-	if a.cfg.Token != "" && !open[r.URL.Path] && !hasToken(r, a.cfg.Token) {
+	token := *a.token.Load()
+	if token != "" && !open[r.URL.Path] && !hasToken(r, token) {
 		p := problemf(http.StatusUnauthorized, "the request needs the bearer token of the admin listener")
 		p.header = http.Header{"Www-Authenticate": {`Bearer realm="fserve admin"`}}
 		return p
@@ -90,7 +91,7 @@ func (a *Admin) refusal(r *http.Request, crossOrigin *http.CrossOriginProtection
 	// A page whose name was made to resolve to this machine (DNS rebinding) is of
 	// the same origin to its browser, but its requests carry its name. With a
 	// token, or on a Unix socket, browsers get nowhere.
-	if a.cfg.Token == "" && !isUnix(r) && !knownHost(r.Host) {
+	if token == "" && !isUnix(r) && !knownHost(r.Host) {
 		return problemf(http.StatusForbidden, "Host %q is not an address of this machine or localhost", r.Host)
 	}
 	if err := crossOrigin.Check(r); err != nil {
@@ -208,7 +209,7 @@ func (a *Admin) who(r *http.Request) string {
 	if p, ok := r.Context().Value(peerKey{}).(peer); ok {
 		who = p.text
 	}
-	if a.cfg.Token != "" {
+	if *a.token.Load() != "" {
 		who += " with token " + a.cfg.TokenName
 	}
 	return who

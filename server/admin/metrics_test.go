@@ -74,9 +74,9 @@ func TestMetricsCount(t *testing.T) {
 	}
 	m := g.samples()
 	for name, want := range map[string]float64{
-		`fserve_requests_total{code="2xx"}`:                            10,
-		`fserve_requests_total{code="4xx"}`:                            1,
-		`fserve_requests_total{code="5xx"}`:                            0,
+		`fserve_requests_total{code="2xx",host="default"}`:             10,
+		`fserve_requests_total{code="4xx",host="default"}`:             1,
+		`fserve_requests_total{code="5xx",host="default"}`:             0,
 		`fserve_responses_total{outcome="aborted"}`:                    0,
 		`fserve_connections_accepted_total`:                            1,
 		`fserve_connections{state="idle"}`:                             1,

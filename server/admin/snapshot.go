@@ -16,6 +16,7 @@ type snapshot struct {
 	at    time.Time
 	loops []engine.LoopStats
 	sum   sums
+	hosts []server.HostStats
 	tls   server.TLSStats
 
 	limited bool // the server was made with limits
@@ -39,7 +40,7 @@ type sums struct {
 func (a *Admin) take(busiest int) *snapshot {
 	srv := a.cfg.Server
 	stats := srv.Stats()
-	s := &snapshot{at: time.Now(), loops: stats.Loops, tls: stats.TLS, draining: a.draining.Load()}
+	s := &snapshot{at: time.Now(), loops: stats.Loops, hosts: stats.Hosts, tls: stats.TLS, draining: a.draining.Load()}
 	s.sum.add(&stats)
 	if a.limits.shaper != nil {
 		s.report, s.limited = srv.Engine().LimitsReport(busiest)

@@ -280,8 +280,8 @@ type Admin struct {
 	// see token_file. Default: none.
 	Token string `key:"token" env:"ADMIN_TOKEN" secret:"yes"`
 	// TokenFile is a file with the bearer token; white space around it does not
-	// count. Default: none.
-	TokenFile string `key:"token_file" flag:"admin-token-file" help:"file with the bearer token that admin requests must carry"`
+	// count. It is read again at each reload. Default: none.
+	TokenFile string `key:"token_file" flag:"admin-token-file" live:"path" help:"file with the bearer token that admin requests must carry"`
 	// PProf offers /debug/pprof on the admin listener. Default: false.
 	PProf bool `key:"pprof" flag:"admin-pprof" help:"offer /debug/pprof on the admin listener"`
 }

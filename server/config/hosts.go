@@ -271,19 +271,3 @@ func (v *validator) access(prefix string, allow, deny []string) {
 		}
 	}
 }
-
-// SameSites reports whether two configurations answer requests for files in the
-// same way: what server.Swap is not needed for.
-func SameSites(a, b *Config) bool {
-	for _, c := range Diff(a, b) {
-		if ofSites(c.Path) {
-			return false
-		}
-	}
-	return true
-}
-
-func ofSites(path string) bool {
-	top := path[:len(path)-len(strings.TrimLeft(path, "abcdefghijklmnopqrstuvwxyz_"))]
-	return slices.Contains([]string{"root", "files", "allow", "deny", "hosts", "locations"}, top)
-}

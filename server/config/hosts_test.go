@@ -141,13 +141,6 @@ func TestHostDiff(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if SameSites(a, b) || !SameSites(a, a) {
-		t.Error("SameSites")
-	}
-	b = load(t, sources(t, nil, "--config", dir+"/a.yaml", "--workers=3", "--limit-client=1MiB/s")).Config
-	if !SameSites(a, b) {
-		t.Errorf("%v", Diff(a, b))
-	}
 }
 
 func TestRenderHosts(t *testing.T) {

@@ -31,8 +31,9 @@ type Hooks struct {
 	// there. nil: none.
 	Check func(*Config) error
 	// Apply brings what runs from old to next, which differ in values that may
-	// change while it runs. If it fails it is called once more to go back. nil:
-	// nothing is to be done.
+	// change while it runs, or do not differ: what they only name, a directory or a
+	// file with a token, may be another one by now. If it fails it is called once
+	// more to go back. nil: nothing is to be done.
 	Apply func(old, next *Config) error
 	// Log is told of each reload and what it changes. nil: slog.Default.
 	Log *slog.Logger
@@ -149,10 +150,8 @@ func (r *Reloader) reload(s *State) ([]Change, error) {
 	}
 	changes := Diff(s.Active, wanted.Config)
 	active := withLive(s.Active, wanted.Config)
-	if len(Diff(s.Active, active)) > 0 {
-		if err := r.hooks.Apply(s.Active, active); err != nil {
-			return nil, errors.Join(fmt.Errorf("apply: %w", err), r.back(active, s.Active))
-		}
+	if err := r.hooks.Apply(s.Active, active); err != nil {
+		return nil, errors.Join(fmt.Errorf("apply: %w", err), r.back(active, s.Active))
 	}
 	s.Active, s.Wanted, s.Fallback, s.Pending = active, wanted, false, Diff(active, wanted.Config)
 	return changes, nil

@@ -134,7 +134,7 @@ func TestReload(t *testing.T) {
 		}
 	}
 	// What is pending is so until the restart, or until it is taken back.
-	if changes, err := g.r.Reload("again"); err != nil || len(changes) != 2 || g.count() != 1 {
+	if changes, err := g.r.Reload("again"); err != nil || len(changes) != 2 || g.count() != 2 {
 		t.Errorf("%v, %v, applied %v", changes, err, g.applied)
 	}
 	g.write("root: /r\nlimits: {client: 2MiB/s}\n")

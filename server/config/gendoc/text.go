@@ -34,6 +34,8 @@ const intro = "# Configuration\n\n" +
 	"included), all of it is read and checked again. If anything is wrong, nothing changes, and the log says what. What takes\n" +
 	"effect at once is applied to running downloads too; what needs a restart stays as it was, and is named in the log.\n" +
 	"Files that are missing or cannot be read leave everything as it is.\n\n" +
+	"At each reload the directories that are served are opened anew, so a `root` that is a symbolic link may be switched and a\n" +
+	"SIGHUP sent, and `admin.token_file` is read again. Such changes are not looked for otherwise.\n\n" +
 	"The last configuration of files that the server has run with is kept in the state directory, readable by its owner\n" +
 	"only. With `--config-fallback` a server that finds its files broken starts from it, and says so.\n"
 
