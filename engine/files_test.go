@@ -197,7 +197,7 @@ func TestFilesUnchangedStays(t *testing.T) {
 			t.Fatal("an unchanged file was opened anew")
 		}
 	}
-	if n := len(testenv.FDs(t)); n != fds {
+	if n := len(testenv.FDs(t)); n > fds { // fewer: of a test before
 		t.Errorf("%d descriptors, %d before", n, fds)
 	}
 	if st := c.fs.stats; st.Checks != 5 || st.Misses != 1 || st.Changed != 0 {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ func TestConnectionsLeakNothing(t *testing.T) {
 		sizes := []int64{10, 10_000, 100_000, 600_000}
 		for i, size := range sizes {
 			e.file(t, fmt.Sprint(i), size)
+			testenv.Hold(t, filepath.Join(e.dir, fmt.Sprint(i))) // what is fetched takes descriptors
 		}
 		e.storm(t, 200, sizes) // opens files and makes pools
 		before := openDescriptors(t)

@@ -22,6 +22,7 @@ const sysCachestat = 451
 type rig struct {
 	*Driver
 	t    testing.TB
+	fd   int
 	tok  aio.Token
 	peer *testenv.Peer
 	ev   []aio.Event
@@ -42,7 +43,7 @@ func newRig(t *testing.T, cfg aio.Config) *rig {
 		runtime.UnlockOSThread()
 	})
 	fd, peer := testenv.Pair(t, testenv.SockOptions{})
-	r := &rig{Driver: d, t: t, tok: aio.MakeToken(0, 1), peer: peer, ev: make([]aio.Event, 16)}
+	r := &rig{Driver: d, t: t, fd: fd, tok: aio.MakeToken(0, 1), peer: peer, ev: make([]aio.Event, 16)}
 	if err := d.Open(r.tok, fd); err != nil {
 		t.Fatal(err)
 	}
@@ -189,12 +190,16 @@ func TestResidencyUnknown(t *testing.T) {
 			}
 			r.mover.Now += c.later
 			cold := r.Stats().ColdReads
-			if cold < chunks || cold > chunks+1 {
+			least := uint64(chunks)
+			if len(c.deny) == 1 {
+				least = 1 // asked by preadv2, a kernel with a fast disk may bring in a chunk itself
+			}
+			if cold < least || cold > chunks+1 {
 				t.Errorf("%d fetches of a cold file, want %d", cold, chunks)
 			}
 			r.transfer(f, p, size)
 			hot := r.Stats().ColdReads - cold
-			if !c.again && hot != 0 || c.again && (hot < chunks || hot > chunks+1) {
+			if !c.again && hot != 0 || c.again && (hot < least || hot > chunks+1) {
 				t.Errorf("%d fetches of the file when it is in memory", hot)
 			}
 		})
@@ -275,8 +280,7 @@ func TestWithoutPwait2(t *testing.T) {
 		}
 	}
 	r.peer.MustSend(t, []byte("request"))
-	n, err := r.Wait(r.ev, time.Minute)
-	if n != 1 || err != nil || !bytes.Equal(r.ev[0].Data, []byte("request")) {
-		t.Errorf("%d events, %v, %q", n, err, r.ev[0].Data)
+	if ev := r.next(t); !bytes.Equal(ev.Data, []byte("request")) {
+		t.Errorf("%v event, %v, %q", ev.Op, ev.Err, ev.Data)
 	}
 }

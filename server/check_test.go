@@ -55,11 +55,7 @@ func TestAccessLogMove(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := log.newBuffer()
-	say := func(line string) {
-		b.mu.Lock()
-		b.buf = append(b.buf, line...)
-		b.mu.Unlock()
-	}
+	say := func(line string) { b.add(append(b.room(len(line)), line...)) }
 	say("one\n")
 	if err := log.Move(filepath.Join(dir, "none", "3")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("moved to nowhere: %v", err)

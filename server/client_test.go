@@ -34,7 +34,29 @@ func (g *rig) dial() *client {
 // choice). With a small one the server cannot send far ahead of the reader.
 func (g *rig) dialWith(buffer int) *client {
 	g.t.Helper()
-	d := net.Dialer{Timeout: patience}
+	conn, err := dialer(buffer).Dial("tcp", g.addr)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	c := &client{t: g.t, conn: conn.(*net.TCPConn), r: bufio.NewReaderSize(conn, 32<<10)}
+	g.t.Cleanup(func() { conn.Close() })
+	c.patient()
+	return c
+}
+
+// patient bounds what the connection waits for from now on: each exchange has its own
+// time, for on a busy machine many of them may take long together.
+func (c *client) patient() {
+	c.t.Helper()
+	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		c.t.Errorf("deadline: %v", err)
+	}
+}
+
+// dialer makes connections with a receive buffer of so many bytes (0: the kernel's
+// choice, which grows as the reader reads: to 32 MiB since Linux 6.16).
+func dialer(buffer int) *net.Dialer {
+	d := &net.Dialer{Timeout: patience}
 	if buffer > 0 {
 		d.Control = func(_, _ string, c syscall.RawConn) error {
 			var opt error
@@ -44,21 +66,13 @@ func (g *rig) dialWith(buffer int) *client {
 			return errors.Join(err, opt)
 		}
 	}
-	conn, err := d.Dial("tcp", g.addr)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	c := &client{t: g.t, conn: conn.(*net.TCPConn), r: bufio.NewReaderSize(conn, 32<<10)}
-	g.t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		g.t.Fatal(err)
-	}
-	return c
+	return d
 }
 
 // send sends bytes as they are.
 func (c *client) send(raw string) {
 	c.t.Helper()
+	c.patient()
 	if _, err := c.conn.Write([]byte(raw)); err != nil {
 		c.t.Fatalf("send: %v", err)
 	}
@@ -85,6 +99,7 @@ func (c *client) get(target string, fields ...string) *response {
 // read reads one response; method is that of the request.
 func (c *client) read(method string) *response {
 	c.t.Helper()
+	c.patient()
 	r, err := readResponse(c.r, method)
 	if err != nil {
 		c.t.Fatalf("response to %s: %v", method, err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -226,6 +227,7 @@ func TestPeerResetFreesEverything(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		g := start(t, d, server.Config{})
 		g.pattern("big.bin", 9, 16<<20)
+		testenv.Hold(t, filepath.Join(g.root, "big.bin"))                   // what is fetched takes descriptors
 		g.once(http.MethodGet, "/big.bin", "Range: bytes=0-0").want(t, 206) // the file is in the cache
 		g.wantOpen(0)
 		before := len(testenv.FDs(t))

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -362,11 +361,9 @@ func TestHandlerResponses(t *testing.T) {
 // still holds is not given to the next request.
 func TestTimeoutHandler(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		release := make(chan struct{})
-		var late sync.WaitGroup
+		release, ended := make(chan struct{}), make(chan struct{})
 		slow := func(ctx *fasthttp.RequestCtx) {
-			late.Add(1)
-			defer late.Done()
+			defer close(ended)
 			<-release
 			for range 1000 {
 				ctx.Response.Header.Set("X-Late", "yes")
@@ -386,7 +383,7 @@ func TestTimeoutHandler(t *testing.T) {
 			r.want(t, 200, "GET /echo  []")
 			r.wantField(t, "X-Late", "")
 		}
-		late.Wait()
+		<-ended
 	})
 }
 

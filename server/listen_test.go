@@ -294,9 +294,8 @@ func TestProxyHeaderThenNothing(t *testing.T) {
 			c.conn.Close()
 		}
 		// After a request it is the idle time that counts, which is long here.
-		c := g.dial()
-		c.send(header)
-		c.get("/f.txt").want(t, 200, hello)
+		c, _ := g.promptly(header + request("GET", "/f.txt"))
+		c.read("GET").want(t, 200, hello)
 		g.wantOpen(1)
 		c.conn.Close()
 		g.wantOpen(0)

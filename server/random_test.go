@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/internal/testenv"
@@ -16,8 +15,7 @@ import (
 // Ten thousand ranges of every size, over many connections and loops at once:
 // each byte is the right one.
 func TestRandomRanges(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := testenv.Seed(t)
 	conns, each := 64, 157
 	if testing.Short() {
 		each = 16
@@ -60,6 +58,7 @@ func (c *client) randomRanges(rnd *rand.Rand, want testenv.Pattern, size int64, 
 			spans[i] = [2]int64{off, off + length}
 			raw += request("GET", "/big.bin", fmt.Sprintf("Range: bytes=%d-%d", off, off+length-1))
 		}
+		c.patient()
 		if _, err := c.conn.Write([]byte(raw)); err != nil {
 			c.t.Errorf("send: %v", err)
 			return

@@ -91,7 +91,7 @@ func setCongestion(ln *net.TCPListener, name string) error {
 		err = errors.Join(err, failed)
 	}
 	if err != nil {
-		ln.Close()
+		_ = ln.Close() // err tells more
 	}
 	return err
 }

@@ -194,7 +194,9 @@ func TestTinyBurst(t *testing.T) {
 func TestPausedClient(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		cfg := shaped(shape.Config{Connection: shape.Limit{Rate: 4 << 20, Burst: 8 << 10}})
-		cfg.Engine.SendTimeout = 4 * soon
+		// The client must read in time when it may, so this is longer than machines stand
+		// still; a pause is longer yet.
+		cfg.Engine.SendTimeout = 10 * soon
 		g := start(t, d, cfg)
 		const size = 4 << 20
 		p := g.pattern("big.bin", 5, size)
@@ -205,7 +207,7 @@ func TestPausedClient(t *testing.T) {
 		c := g.dial()
 		c.send(request("GET", "/big.bin"))
 		g.wantWaiting(1)
-		c.wantSilence(8 * soon)
+		c.wantSilence(15 * soon)
 
 		limits.RemoveClient(loopback)
 		if _, err := c.r.Peek(20_000); err != nil {
@@ -216,7 +218,7 @@ func TestPausedClient(t *testing.T) {
 		}
 		g.wantWaiting(1)
 		granted := g.report().Global.Granted
-		time.Sleep(8 * soon)
+		time.Sleep(15 * soon)
 		if now := g.report().Global.Granted; now != granted || now >= size {
 			t.Errorf("%d bytes were granted before the pause, %d after it, of %d", granted, now, size)
 		}

@@ -212,9 +212,16 @@ func TestTLSAnswersAsPlain(t *testing.T) {
 func TestTLSResume(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		g := start(t, d, withTLS(t, server.Config{}))
-		const size = 8 << 20
+		const size = changing
 		p := g.pattern("big.bin", 9, size)
-		c := g.mustTLS()
+		tcp, err := dialer(16<<10).Dial("tcp", g.srv.TLSAddrs()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := g.secure(tcp, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		c.send(request("GET", "/big.bin"))
 		head, err := readHead(c.r)
 		if err != nil {
@@ -330,35 +337,52 @@ func TestTLSConnections(t *testing.T) {
 }
 
 func TestTLSTimeouts(t *testing.T) {
-	g := start(t, engine.DriverFallback, withTLS(t, server.Config{Engine: engine.Config{
-		HeaderTimeout: 200 * time.Millisecond, IdleTimeout: 200 * time.Millisecond, SendTimeout: 200 * time.Millisecond,
-	}}))
-	g.write("f.txt", hello)
-	g.pattern("big.bin", 3, 64<<20)
-
-	silent, err := net.DialTimeout("tcp", g.srv.TLSAddrs()[0].String(), patience) // no handshake
-	if err != nil {
-		t.Fatal(err)
+	const short = 200 * time.Millisecond
+	// Each has a server of its own, in which nothing else times out.
+	begin := func(t *testing.T, set func(*engine.Config)) *rig {
+		cfg := timeouts()
+		set(&cfg.Engine)
+		return start(t, engine.DriverFallback, withTLS(t, cfg))
 	}
-	defer silent.Close()
-	g.wantOpenTLS(0)
-
-	c := g.mustTLS()
-	c.send("GET / HT")
-	c.read("GET").want(t, 408)
-	c.wantEnd()
-	c.tcp.Close()
-
-	c = g.mustTLS()
-	c.do("GET", "/f.txt").want(t, 200, hello)
-	c.wantEnd()
-
-	c = g.mustTLS()
-	c.send(request("GET", "/big.bin")) // and takes nothing
-	g.wantOpenTLS(0)
-	if n, err := io.Copy(io.Discard, c.r); err == nil || n >= 64<<20 {
-		t.Errorf("%d bytes, %v", n, err)
-	}
+	t.Run("header", func(t *testing.T) {
+		g := begin(t, func(c *engine.Config) { c.HeaderTimeout = short })
+		silent, err := net.DialTimeout("tcp", g.srv.TLSAddrs()[0].String(), patience) // no handshake
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		if !testenv.Eventually(patience, func() bool { s := g.srv.TLSStats(); return s.Failed == 1 && s.Open == 0 }) {
+			t.Errorf("no handshake: %+v", g.srv.TLSStats())
+		}
+		var c *tlsClient
+		if !testenv.Eventually(patience, func() bool { c, err = g.dialTLS(nil); return err == nil }) {
+			t.Fatal(err) // never once was a handshake done in time
+		}
+		c.send("GET / HT")
+		c.read("GET").want(t, 408)
+		c.wantEnd()
+		c.tcp.Close()
+		g.wantOpenTLS(0)
+	})
+	t.Run("idle", func(t *testing.T) {
+		g := begin(t, func(c *engine.Config) { c.IdleTimeout = short })
+		g.write("f.txt", hello)
+		c := g.mustTLS()
+		c.do("GET", "/f.txt").want(t, 200, hello)
+		c.wantEnd()
+		c.tcp.Close()
+		g.wantOpenTLS(0)
+	})
+	t.Run("send", func(t *testing.T) {
+		g := begin(t, func(c *engine.Config) { c.SendTimeout = short })
+		g.pattern("big.bin", 3, 64<<20)
+		c := g.mustTLS()
+		c.send(request("GET", "/big.bin")) // and takes nothing
+		g.wantOpenTLS(0)
+		if n, err := io.Copy(io.Discard, c.r); err == nil || n >= 64<<20 {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	})
 }
 
 func TestTLSConnectionsAreBounded(t *testing.T) {

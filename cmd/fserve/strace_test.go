@@ -39,7 +39,7 @@ func trace(t *testing.T, args ...string) map[string]int64 {
 		t.Skipf("strace cannot trace here: %v", err)
 	}
 	root, big, size := site(t)
-	warm(t, filepath.Join(root, "big.bin"))
+	testenv.Hold(t, filepath.Join(root, "big.bin"))
 	// -D: the server is our child and the tracer is not.
 	cmd := exec.Command(strace, append([]string{"-D", "-f", "-o", out, "-e", "trace=" + strings.Join(movers, ","),
 		binary, "--listen", "127.0.0.1:0", "--root", root}, args...)...)
@@ -137,17 +137,4 @@ func TestBytesTakeTheirWay(t *testing.T) {
 			})
 		}
 	})
-}
-
-// warm brings a file into the page cache.
-func warm(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := io.Copy(io.Discard, f); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/fserve/fserve/internal/testenv"
 )
@@ -56,6 +57,8 @@ func TestService(t *testing.T) {
 	if _, body := get("/healthz", ""); string(body) != "ok\n" {
 		t.Errorf("%q", body)
 	}
+	// A Send is counted when it has ended, the client may have its bytes before that.
+	testenv.Eventually(time.Minute, func() bool { return s.engine.SendStats().Sends >= 2 })
 	if n := s.engine.SendStats(); n.Sends != 2 {
 		t.Errorf("%+v", n)
 	}

@@ -90,9 +90,10 @@ func (r *rig) receive() bool {
 	return n > 0
 }
 
-// file returns a patterned file, as the engine lends it.
+// file returns a patterned file, as the engine lends it, that is in memory and stays there.
 func file(t testing.TB, p testenv.Pattern, size int64) (*os.File, *aio.File) {
 	t.Helper()
 	f := p.File(t, t.TempDir(), size)
+	testenv.Hold(t, f.Name())
 	return f, testenv.Borrow(t, f)
 }

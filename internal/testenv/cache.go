@@ -63,6 +63,9 @@ func Hold(t testing.TB, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if info.Size() == 0 {
+		return
+	}
 	p, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
 	if err != nil {
 		t.Fatal(err)

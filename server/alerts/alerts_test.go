@@ -141,8 +141,7 @@ func TestAlertsOutOfOrder(t *testing.T) {
 
 // Messages in any order and repeated at will leave what the last episode says.
 func TestAlertsShuffled(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testenv.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 500 {
 		var all []string

@@ -29,7 +29,7 @@ http {
 	default_type application/octet-stream;
 	access_log off;
 	server {
-		listen %[3]s default_server;
+		listen %[3]s default_server reuseport;
 		server_name one.example;
 		root %[4]s/one;
 	}

@@ -2,6 +2,7 @@ package difftest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/testenv"
 )
@@ -51,7 +54,7 @@ http {
 	gzip_static on;
 	gzip_vary on;
 	server {
-		listen %[3]s;
+		listen %[3]s reuseport;
 		root %[4]s;
 	}
 }
@@ -130,13 +133,22 @@ func findNginx(t *testing.T) string {
 	return ""
 }
 
-// freeAddr returns a loopback address that was free a moment ago.
+// freeAddr returns a loopback address on which only processes of this user can
+// listen, and by SO_REUSEPORT only: a socket holds it that does not listen.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
+		unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", addr.(*unix.SockaddrInet4).Port)
 }

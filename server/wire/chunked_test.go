@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/fserve/fserve/internal/testenv"
 )
 
 // chunkedBodies are bodies, what follows them left out. want is the data.
@@ -300,8 +302,7 @@ func FuzzChunked(f *testing.F) {
 }
 
 func TestRandomChunked(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testenv.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	parts := []string{"5\r\nhello\r\n", "1;a=b\r\n;\r\n", "0\r\n", "\r\n", "A: b\r\n", "0", "f", "\n", "\r", " ", ";", ":", "x", "\x00", "2\r\n\r\n\r\n"}
 	done := 0

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fserve/fserve/internal/testenv"
 )
 
 func addHeads(f *testing.F) {
@@ -184,8 +186,7 @@ func randomHead(rng *rand.Rand) []byte {
 // TestRandomHeads puts heads together from parts that matter, which reaches
 // combinations that mutation of bytes seldom does.
 func TestRandomHeads(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testenv.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	taken, complete := 0, 0
 	for range 30_000 {
