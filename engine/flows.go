@@ -24,7 +24,7 @@ const (
 	flowsBatch = 64
 
 	// maxTake bounds what is asked for at once, in bytes.
-	maxTake = 1 << 20
+	maxTake = 4 << 20
 
 	// minUnsent is what the kernel may hold of a shaped connection without
 	// having sent it, in bytes, if two grants are not more. The more there is,

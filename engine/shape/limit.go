@@ -140,7 +140,7 @@ func (l Limit) start() int64 {
 const (
 	minGrant  = 16 << 10
 	slowGrant = 24 << 10
-	maxGrant  = 1 << 20
+	maxGrant  = 4 << 20
 	tinyGrant = 1 << 10
 	slackPart = 50 // 1/50 s: how late a loop may be without losing of its rate
 	grantPart = 50 // a grant is 1/50 s of the rate,
