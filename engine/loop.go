@@ -29,7 +29,11 @@ const (
 	// maxExpired is how many connections are ended in one turn because their
 	// time is over. Each costs some 10 us: an answer, its end, and in the next
 	// turn what the peer makes of it.
-	maxExpired = 16
+	maxExpired = 2
+
+	// crowdedPart is how much sooner than usual deadlines are looked at while more
+	// connections are late than that: a burst of ends is a burst of new connections.
+	crowdedPart = 16
 )
 
 // Loop is one event loop: a driver, the connections that it serves, and the
@@ -49,6 +53,8 @@ type Loop struct {
 	held      []socket // listening sockets that are not accepted from yet: Config.Paused
 	now       int64    // monotonic ns at the beginning of the turn
 	sweepAt   int64
+	careAt    int64 // as often as sweepAt, unless many connections are late
+	crowded   bool  // more connections were late at once than is good
 	sweepSlab int   // the next slab of the sweep under way; past the last: none is
 	sweepSlot int   // and the next slot in it
 	sampleAt  int64 // when the throughput of responses is measured next
@@ -399,7 +405,14 @@ func (l *Loop) tick() {
 	}
 	if l.now >= l.sweepAt {
 		l.sweepAt = l.now + l.sweepEvery
+		if l.crowded {
+			l.sweepAt = l.now + l.sweepEvery/crowdedPart
+		}
+		l.crowded = false
 		l.sweepSlab, l.sweepSlot = 0, 0
+	}
+	if l.now >= l.careAt {
+		l.careAt = l.now + l.sweepEvery
 		l.Files.sweep()
 		l.sample()
 		l.forgetOverrides()
@@ -423,6 +436,7 @@ func (l *Loop) sweep() {
 				continue
 			}
 			if expired == maxExpired {
+				l.crowded = true
 				return
 			}
 			l.expire(c)
