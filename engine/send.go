@@ -23,10 +23,6 @@ import (
 var ErrNotForeign = errors.New("engine: made without Config.Foreign")
 
 const (
-	// guestTurn is what a Send moves before other goroutines get their turn, if the
-	// receiver is so fast that it never waits, in bytes: some 0.5 ms.
-	guestTurn = 4 << 20
-
 	// retryEvery is how often a socket is tried whose wait cannot be interrupted.
 	retryEvery = 5 * time.Millisecond
 )
@@ -107,12 +103,11 @@ type writeDeadline interface{ SetWriteDeadline(time.Time) error }
 type obstacle uint8
 
 const (
-	noObstacle  obstacle = iota // its turn is over
-	needsTokens                 //
-	needsDisk                   //
-	needsPeer                   // and the wait for that could not be interrupted
-	atEnd                       // of the file
-	broken                      // see sender.errno
+	noObstacle obstacle = iota // its turn is over, or its tokens are used
+	needsDisk                  //
+	needsPeer                  // and the wait for that could not be interrupted
+	atEnd                      // of the file
+	broken                     // see sender.errno
 )
 
 // sender is one Send under way. They are pooled: a Mover has pipes and its State
@@ -139,6 +134,7 @@ type sender struct {
 	why       obstacle
 	errno     syscall.Errno
 	unsent    int32 // bound for what the kernel holds, to be set; 0: none
+	cork      corking
 	out       Outcome
 	err       error
 }
@@ -244,6 +240,9 @@ var errNotRegular = errors.New("not a regular file")
 // closeFile ends what the Send holds of the file.
 func (s *sender) closeFile() {
 	s.mover.Reset(&s.move)
+	if s.cork.on { // a deadline has passed, or the connection is closed
+		_ = s.raw.Control(func(fd uintptr) { s.cork.release(int32(fd)) })
+	}
 	if s.read != nil {
 		s.read.abandoned.Store(true)
 		s.read = nil
@@ -294,7 +293,7 @@ func (s *sender) reason(err error) error {
 func (s *sender) overcome() error {
 	switch s.why {
 	case noObstacle:
-		if s.left > 0 {
+		if s.left > 0 && s.lane == nil {
 			runtime.Gosched()
 		}
 	case needsDisk:
@@ -319,16 +318,28 @@ func (s *sender) attemptFD(fd uintptr) bool {
 		s.unsent = 0
 	}
 	s.mover.Now = sys.Nanotime()
-	for budget := int64(guestTurn); budget > 0; {
-		n := s.left
-		if s.lane != nil {
-			if s.grant <= 0 {
-				s.why = needsTokens
-				return true
-			}
-			n = min(n, s.grant)
-		}
-		sent := s.move1(int32(fd), n)
+	turn := s.left
+	if s.lane != nil {
+		turn = min(turn, s.grant)
+	}
+	if turn >= corkAfter {
+		s.cork.ask(int32(fd))
+		s.cork.hold(int32(fd))
+	}
+	if s.lane == nil {
+		turn = s.cork.turn()
+	}
+	done := s.turn(int32(fd), turn)
+	if s.lane != nil || !done || s.why != noObstacle || s.left == 0 {
+		s.cork.release(int32(fd))
+	}
+	return done
+}
+
+// turn is attemptFD for up to so many bytes.
+func (s *sender) turn(sock int32, budget int64) bool {
+	for budget > 0 {
+		sent := s.move1(sock, min(s.left, budget))
 		budget -= sent.N
 		switch sent.Status {
 		case aio.OK:

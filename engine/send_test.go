@@ -576,3 +576,38 @@ func TestSendBesideLoops(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestSendLeavesNoCork checks that what is sent to a socket after a Send is not held
+// back, and that a cork of the owner stays.
+func TestSendLeavesNoCork(t *testing.T) {
+	for _, own := range []int{0, 1} {
+		e := guest(t, Config{})
+		c, peer := guestPair(t, e)
+		raw, err := c.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cork := func(f func(fd int) error) {
+			t.Helper()
+			if e := raw.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil || err != nil {
+				t.Fatal(e, err)
+			}
+		}
+		cork(func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_CORK, own) })
+		p := testenv.NewPattern(5)
+		const size = 4*corkAfter + 17
+		f := patternFile(t, p, size)
+		sent := make(chan error, 1)
+		go func() { _, err := e.Send(t.Context(), c, f, 0, size); sent <- err }()
+		if err := errors.Join(receive(p, peer, 0, size-(size%1024)*int64(own)), <-sent); err != nil {
+			t.Fatal(err)
+		}
+		cork(func(fd int) error {
+			got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_CORK)
+			if err == nil && got != own {
+				err = fmt.Errorf("the cork is %d, was %d", got, own)
+			}
+			return err
+		})
+	}
+}

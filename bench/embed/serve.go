@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
-	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/shape"
@@ -45,7 +45,7 @@ func serve(args []string) error {
 		}
 		ln = e.Listener(ln)
 	case *limit > 0:
-		handler = &limitedFiles{root: *root, bucket: bucket{rate: float64(*limit)}}
+		handler = newLimitedFiles(*root, *limit)
 	}
 	fmt.Println(ln.Addr())
 	return http.Serve(ln, handler)
@@ -58,12 +58,23 @@ func limits(client int64) *shape.Config {
 	return &shape.Config{Client: shape.Limit{Rate: shape.Rate(client)}}
 }
 
-// limitedFiles limits as is usual in Go: a reader around the file that waits for
-// tokens. All connections of the load are of one client, so there is one bucket.
+// limitedFiles limits as is usual in Go: http.ServeContent of a reader around the
+// file that waits, after each read of 32 KiB (the buffer of io.Copy), for tokens of a
+// rate.Limiter. All connections of the load are of one client, so there is one. Its
+// burst is 20 ms of the rate, as the engine has.
 type limitedFiles struct {
-	root   string
-	bucket bucket
+	root    string
+	limiter *rate.Limiter
 }
+
+// newLimitedFiles limits to so many bytes per second.
+func newLimitedFiles(root string, limit int64) *limitedFiles {
+	return &limitedFiles{root, rate.NewLimiter(rate.Limit(limit), max(copyBuffer, int(limit/50)))}
+}
+
+// copyBuffer is what net/http copies at a time, in bytes. The burst of a Limiter
+// must not be below what is waited for at once.
+const copyBuffer = 32 << 10
 
 func (l *limitedFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f, err := os.Open(filepath.Join(l.root, filepath.Clean(r.URL.Path)))
@@ -77,41 +88,21 @@ func (l *limitedFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "", http.StatusInternalServerError)
 		return
 	}
-	http.ServeContent(w, r, r.URL.Path, st.ModTime(), &limitedReader{f, &l.bucket})
+	http.ServeContent(w, r, r.URL.Path, st.ModTime(), &limitedReader{f, r, l.limiter})
 }
 
 type limitedReader struct {
 	io.ReadSeeker
-	bucket *bucket
+	request *http.Request
+	limiter *rate.Limiter
 }
 
 func (l *limitedReader) Read(p []byte) (int, error) {
 	n, err := l.ReadSeeker.Read(p)
-	l.bucket.wait(n)
-	return n, err
-}
-
-// bucket is a token bucket as of golang.org/x/time/rate: who takes too much
-// waits until it is paid.
-type bucket struct {
-	rate float64 // bytes per second
-
-	mu     sync.Mutex
-	tokens float64
-	last   time.Time
-}
-
-// burst is 20 ms of the rate, as the engine has.
-const burst = 0.02
-
-func (b *bucket) wait(n int) {
-	b.mu.Lock()
-	now := time.Now()
-	b.tokens = min(b.tokens+now.Sub(b.last).Seconds()*b.rate, burst*b.rate) - float64(n)
-	b.last = now
-	owed := -b.tokens / b.rate
-	b.mu.Unlock()
-	if owed > 0 {
-		time.Sleep(time.Duration(owed * float64(time.Second)))
+	if n > 0 {
+		if e := l.limiter.WaitN(l.request.Context(), n); e != nil {
+			return n, e
+		}
 	}
+	return n, err
 }
