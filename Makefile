@@ -98,9 +98,9 @@ fuzz:
 		$(GO) test $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x || exit 1; \
 	done
 
-# make adapt: adaptive bandwidth on real TCP in network namespaces, six minutes, as root.
+# make adapt: adaptive bandwidth on real TCP in network namespaces, 14 minutes, as root.
 adapt:
-	FSERVE_ADAPT_FIGURES=1 FSERVE_REQUIRE_NETNS=1 $(GO) test ./engine/adapt ./cmd/fserve -run 'TestFigure' -v -timeout 20m -p 1
+	FSERVE_ADAPT_FIGURES=1 FSERVE_REQUIRE_NETNS=1 $(GO) test ./engine/adapt ./cmd/fserve -run 'TestFigure' -v -timeout 30m -p 1
 
 # make systemd [SUITE=bookworm]: the units of deploy/systemd in a small Debian, two minutes, as root.
 systemd: build

@@ -36,6 +36,7 @@ func adaptPolicy(t testing.TB, low, high int64) *adapt.Policy {
 type kernel struct {
 	rate int64 // of a connection
 	lost int64 // one of so many segments; 0: none
+	mark bool  // every segment (ECN)
 	info map[*Conn]*sys.TCPInfo
 	at   map[*Conn]int64
 	max  int // asked in one turn
@@ -67,6 +68,9 @@ func (k *kernel) ask(c *Conn, info *sys.TCPInfo) syscall.Errno {
 		i.BytesSent += again
 		i.BytesRetrans += again
 		i.TotalRetrans += uint32(again / 1448)
+	}
+	if k.mark {
+		i.DeliveredCE += uint32(n / 1448)
 	}
 	i.BusyTime += uint64(dt / 1000)
 	i.DeliveryRate = uint64(k.rate)
@@ -234,6 +238,52 @@ func TestAdaptTellsOfTheBreaker(t *testing.T) {
 	}
 }
 
+// Three marked samples in a row cut to 0.3, and the very next grant is of the new rate: in
+// the time after it no more passes than that rate and what is granted at once.
+func TestAdaptCutsForMarksAtTheNextGrant(t *testing.T) {
+	const rate = 20 * mib
+	k := newKernel(rate)
+	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, 64*kib, rate)}, k, nil)
+	if _, _, err := s.e.adaptation.SteerClient("a", Steer{Target: rate}); err != nil {
+		t.Fatal(err)
+	}
+	c := s.begin(0, "a")
+	s.run(2*time.Second, true)
+	before := s.limit(0, "a")
+	k.mark = true
+	began := s.now
+	for s.client("a").Cuts[adapt.CauseECN] == 0 {
+		if s.run(time.Millisecond, true); s.now-began > int64(time.Second) {
+			t.Fatalf("not cut: %+v", s.client("a"))
+		}
+	}
+	if took := s.now - began; took < 2*fastPeriod || took > 4*fastPeriod {
+		t.Errorf("cut after %v, want three samples", time.Duration(took))
+	}
+	after := s.limit(0, "a")
+	if after != shape.Rate(s.client("a").Target) || after < before*28/100 || after > before*32/100 {
+		t.Errorf("%v -> %v", before, after)
+	}
+	sent := s.clientSent(0, "a")
+	s.run(90*time.Millisecond, true) // then comes the next sample
+	if got, most := s.clientSent(0, "a")-sent, int64(after)*(90+40)/1000; got > most || got == 0 {
+		t.Errorf("%d bytes within 90 ms, at most %d", got, most)
+	}
+	s.end(c)
+}
+
+// clientSent is what a client has been granted on a loop, in bytes.
+func (s *sampled) clientSent(loop int, name string) int64 {
+	var r shape.Report
+	s.loops[loop].flows.tree.Report(s.now, 10, &r)
+	for _, c := range r.Clients {
+		if c.Name == name {
+			return c.Granted
+		}
+	}
+	return 0
+}
+
 // Many short responses are measured too: what a connection did since the last sample
 // counts when it ends.
 func TestAdaptMeasuresShortResponses(t *testing.T) {
@@ -380,8 +430,7 @@ func TestSamplerIsSpread(t *testing.T) {
 // A client with more connections than are sampled in a turn is sampled in several,
 // each of its connections once in a period, whoever comes and goes meanwhile.
 func TestSamplerWithALargeClient(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testenv.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	k := newKernel(64 * kib)
 	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 500*mib)}, k, nil)

@@ -44,6 +44,13 @@ func paces(fd int) bool {
 	return err == nil && strings.HasPrefix(name, "bbr") // no TCP socket: nothing paces
 }
 
+// isLocal reports whether a TCP socket is bound to a loopback address.
+func isLocal(fd int) bool {
+	addr, err := boundAddr(fd)
+	tcp, ok := addr.(*net.TCPAddr)
+	return err == nil && ok && tcp.IP.IsLoopback()
+}
+
 // share returns how many bytes a transfer may send before others get their turn, and
 // how many one call is asked for. Fewer and larger calls are cheaper, except where
 // what they send is paced: then the timers cost more the more is queued.

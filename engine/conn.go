@@ -56,6 +56,7 @@ type Conn struct {
 	corked     bool // TCP_CORK is set
 	lowat      bool // the kernel keeps little unsent data
 	paced      bool // by its congestion control
+	local      bool // accepted at a loopback address
 	buffered   bool // the send buffer was enlarged, or the peer is slow
 	queued     bool // in the loop's run queue
 	unmeasured bool // it cannot be

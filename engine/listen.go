@@ -26,6 +26,7 @@ type listener struct {
 	stopped bool  // its stream ended for lack of descriptors
 	closing bool
 	paced   bool // its connections are, by their congestion control
+	local   bool // at a loopback address
 }
 
 func (ln *listener) resume(l *Loop) {
@@ -74,7 +75,7 @@ func (l *Loop) listen(s socket) error {
 		l.closeFD(int32(s.fd))
 		return errors.New("no slot for a listener")
 	}
-	ln := &listener{index: s.index, token: l.conns.token(slot), fd: s.fd, last: -1, paced: paces(s.fd)}
+	ln := &listener{index: s.index, token: l.conns.token(slot), fd: s.fd, last: -1, paced: paces(s.fd), local: isLocal(s.fd)}
 	if err := l.driver.Listen(ln.token, s.fd, s.shared); err != nil {
 		l.conns.put(slot)
 		l.closeFD(int32(s.fd))
@@ -131,7 +132,7 @@ func (l *Loop) accepted(e *aio.Event) {
 // openFrom begins to serve a connection that a listener has accepted.
 func (l *Loop) openFrom(ln *listener, fd int32) {
 	if c := l.open(fd, int32(ln.index)); c != nil {
-		c.paced = ln.paced
+		c.paced, c.local = ln.paced, ln.local
 	}
 }
 

@@ -189,7 +189,14 @@ func TestLogRotation(t *testing.T) {
 	if !testenv.Eventually(patience, func() bool { _, err := os.Stat(path); return err == nil }) {
 		t.Fatal("no new log")
 	}
-	get(2)
+	// The new file is there a moment before lines go to it.
+	if !testenv.Eventually(patience, func() bool {
+		get(2)
+		content, err := os.ReadFile(path)
+		return err == nil && len(content) > 0
+	}) {
+		t.Fatal("nothing is written to the new log")
+	}
 	wantLine(path, 2)
 	wantLine(path+".1", 1)
 }

@@ -64,12 +64,20 @@ func (c *Controller) Init(p *Policy) {
 // Target returns the rate that the client's bucket should have, in bytes per second.
 func (c *Controller) Target() int64 { return int64(math.Round(c.target)) }
 
+// maxPaced is the greatest target that is paced, in bytes per second: above 8 Gbit/s
+// a grant of 1 MiB takes less than a ms anyhow.
+const maxPaced = 1 << 30
+
 // PacingRate returns what SO_MAX_PACING_RATE of each of the client's n busy
-// connections should be, in bytes per second. It does not limit by itself:
-// together they may send a quarter more than the target, or half as much again if they
-// are several, so that one goes on while another waits. But a grant does not
-// leave as one burst, which a short queue at the bottleneck could not hold.
+// connections should be, in bytes per second; 0: they should not be paced. It does
+// not limit by itself: together they may send a quarter more than the target, or half
+// as much again if they are several, so that one goes on while another waits. But a
+// grant does not leave as one burst, which a short queue at the bottleneck could
+// not hold.
 func (c *Controller) PacingRate(n int) int64 {
+	if c.target > maxPaced {
+		return 0
+	}
 	return int64(min(c.target*1.25, c.target*1.5/float64(max(n, 1))))
 }
 

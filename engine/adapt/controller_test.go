@@ -80,6 +80,36 @@ func TestCutNotBelowTwoSegments(t *testing.T) {
 	}
 }
 
+// Where two segments in a round-trip are more than the target, it is cut nevertheless.
+func TestCutOnAShortPath(t *testing.T) {
+	f := settled(t)
+	f.rtt = 50 * time.Microsecond
+	f.pass(2 * time.Second)
+	before := f.c.Target()
+	f.marks = 5
+	f.pass(300 * time.Millisecond)
+	if got := f.c.Target(); !near(got, 0.3*float64(before), 0.06) {
+		t.Errorf("target %d, was %d: %+v", got, before, f.c.State().Counters)
+	}
+}
+
+// Connections are paced above their part of the target, but where a grant takes no
+// time.
+func TestPacingRate(t *testing.T) {
+	f := newFeed(t, Config{Min: 4_000_000, Max: 4 << 30, Start: 4_000_000})
+	for _, c := range []struct {
+		target, want int64
+		n            int
+	}{
+		{4_000_000, 5_000_000, 1}, {4_000_000, 3_000_000, 2}, {4_000_000, 600_000, 10}, {4_000_000, 5_000_000, 0},
+		{1 << 30, 1<<30 + 1<<28, 1}, {1<<30 + 1, 0, 1}, {2 << 30, 0, 3},
+	} {
+		if f.c.SetTarget(c.target); f.c.PacingRate(c.n) != c.want {
+			t.Errorf("target %d of %d connections: paced at %d, want %d", c.target, c.n, f.c.PacingRate(c.n), c.want)
+		}
+	}
+}
+
 func TestCutNotBelowFloor(t *testing.T) {
 	f := newFeed(t, Config{Min: 1_000_000, Max: 8_000_000, Start: 8_000_000})
 	f.loss = 0.5

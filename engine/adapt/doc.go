@@ -20,7 +20,8 @@
 //	PacingRate(n) to its connections, if they have changed …
 //
 // The bucket's grants should be paced: a grant of 20 ms that leaves at once overflows
-// a queue that holds less, however low the target is.
+// a queue that holds less, however low the target is. Connections within one machine
+// have none.
 //
 // # Two loops
 //

@@ -137,9 +137,12 @@ func (c *Controller) cut(cause Cause, factor float64, r *round) {
 	if cause == CauseLoss {
 		f.undo = undo{rate: c.target, bytes: r.retrans - r.spurious, until: c.clock + undoWithin}
 	}
+	// Two segments in a round-trip: with less, loss is found by time-out only. A grant is
+	// more than that, so round-trips of less than 10 ms count as that: in a data centre's
+	// of 50 us two segments are 58 MB/s, and nothing below would ever be cut.
 	least := 0.0
-	if c.srtt > 0 { // two segments in a round-trip: with less, loss is found by time-out only
-		least = 2 * segment / (float64(c.srtt) / 1e9)
+	if c.srtt > 0 {
+		least = 2 * segment / c.turnaround()
 	}
 	c.move(min(c.target, max(knee*factor, least)))
 	c.soft, c.knee, c.goal = c.target, knee, 0

@@ -281,10 +281,11 @@ func (c *Controller) nextStep() float64 {
 
 // additive is the least step up, in bytes per second: half a segment more in a
 // round-trip. In parts of the target alone, who has little would never catch up with
-// who has much (Chiu and Jain, 1989). Round-trips of less than 10 ms count as that.
-func (c *Controller) additive() float64 {
-	return segment / 2 / (float64(max(c.srtt, 10_000_000)) / 1e9)
-}
+// who has much (Chiu and Jain, 1989).
+func (c *Controller) additive() float64 { return segment / 2 / c.turnaround() }
+
+// turnaround is the smoothed round-trip time in seconds, at least 10 ms.
+func (c *Controller) turnaround() float64 { return float64(max(c.srtt, 10_000_000)) / 1e9 }
 
 // mayRaise returns Raised if the target may rise, or why it may not.
 func (c *Controller) mayRaise(sec *tally) Verdict {

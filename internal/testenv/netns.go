@@ -215,7 +215,7 @@ func (l *Line) filter() {
 		rules += `oifname "tocli" ` + share(l.loss) + " drop\n"
 	}
 	if l.marks > 0 {
-		rules += `oifname "tocli" ip ecn != not-ect ` + share(l.marks) + " ip ecn set ce\n"
+		rules += `oifname "tocli" ip ecn != not-ect ` + share(l.marks) + " ip ecn set ce\n" //nolint:misspell // nft calls it so
 	}
 	// The first two lines remove what was there, or nothing.
 	l.run(l.router, `table ip line
