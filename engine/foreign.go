@@ -56,7 +56,7 @@ func newForeign(e *Engine) *foreign {
 	case e.guestTree() < 0:
 		f.shut = true
 	default:
-		f.gate = newGate(e.shaper.Tree(e.guestTree()))
+		f.gate = newGate(e.shaper.Tree(e.guestTree()), e.shaper.Limits)
 	}
 	return f
 }
