@@ -46,7 +46,7 @@ func sysctl(name string, i int) int64 {
 // isFast reports whether a peer is that has taken so many bytes in so many ns.
 func isFast(moved, took int64) bool { return moved >= took/1000*fastRate/1e6 }
 
-// enlarge gives a connection a larger send buffer, once, if its peer is fast,
+// enlarge gives a paced connection a larger send buffer, once, if its peer is fast,
 // nothing limits it, and there is as much to come.
 func (l *Loop) enlarge(c *Conn, t *transfer) {
 	if c.buffered || c.lowat || !c.paced || t.left < fastAfter {

@@ -30,6 +30,9 @@ const (
 	// time is over. Each costs some 10 us: an answer, its end, and in the next
 	// turn what the peer makes of it.
 	maxExpired = 2
+	// expireEvery allows for more where turns take long: one in so many ns, so that a
+	// loop with much to do ends thousands a second, too.
+	expireEvery = 64_000
 
 	// crowdedPart is how much sooner than usual deadlines are looked at while more
 	// connections are late than that: a burst of ends is a burst of new connections.
@@ -52,6 +55,7 @@ type Loop struct {
 	listeners []*listener
 	held      []socket // listening sockets that are not accepted from yet: Config.Paused
 	now       int64    // monotonic ns at the beginning of the turn
+	took      int64    // ns, of the turn before this one if it did not wait
 	sweepAt   int64
 	careAt    int64 // as often as sweepAt, unless many connections are late
 	crowded   bool  // more connections were late at once than is good
@@ -155,11 +159,15 @@ func (l *Loop) over() bool { return l.closing.Load() || l.draining && l.conns.op
 // turn is one turn of the loop: wait once, handle what happened, send what is
 // ready to be sent.
 func (l *Loop) turn() error {
-	n, err := l.driver.Wait(l.events[:], l.timeout())
+	began, timeout := l.now, l.timeout()
+	n, err := l.driver.Wait(l.events[:], timeout)
 	if err != nil {
 		return fmt.Errorf("%s driver: %w", l.driver.Name(), err)
 	}
 	l.now = l.driver.Now()
+	if l.took = 0; timeout == 0 {
+		l.took = l.now - began
+	}
 	for i := range n {
 		l.handle(&l.events[i])
 	}
@@ -403,7 +411,7 @@ func (l *Loop) tick() {
 			ln.resume(l)
 		}
 	}
-	if l.now >= l.sweepAt {
+	if l.now >= l.sweepAt && !l.sweeping() { // or those behind many that are late would never be looked at
 		l.sweepAt = l.now + l.sweepEvery
 		if l.crowded {
 			l.sweepAt = l.now + l.sweepEvery/crowdedPart
@@ -429,13 +437,14 @@ func (l *Loop) sweeping() bool { return l.sweepSlab < len(l.conns.slabs) }
 // It stops after maxExpired that were due and goes on in the next turn, so that
 // others do not wait while a thousand connections are told that they are late.
 func (l *Loop) sweep() {
+	most := int(min(max(l.took/expireEvery, maxExpired), 32*maxExpired))
 	for expired := 0; l.sweeping(); l.sweepSlab, l.sweepSlot = l.sweepSlab+1, 0 {
 		for s := l.conns.slabs[l.sweepSlab]; l.sweepSlot < len(s); l.sweepSlot++ {
 			c := &s[l.sweepSlot]
 			if c.deadline == 0 || l.now < c.deadline {
 				continue
 			}
-			if expired == maxExpired {
+			if expired == most {
 				l.crowded = true
 				return
 			}

@@ -83,7 +83,7 @@ type getEventsArg struct {
 type timespec struct{ sec, nsec int64 }
 
 // enter submits and waits. The package's own wrapper lacks EXT_ARG and makes an
-// error value of every EINTR and ETIME. An enter that may block goes through
+// error value of every EINTR and ETIME. An enter that may block for long goes through
 // Syscall6, so that the runtime can use the processor meanwhile.
 func enter(fd int32, submit, wait uint32, flags uintptr, arg *getEventsArg, block bool) (int, syscall.Errno) {
 	var size uintptr

@@ -9,8 +9,8 @@ import (
 	"github.com/fserve/fserve/internal/sys"
 )
 
-// Wait implements aio.Driver: give buffers back, enter the kernel at most
-// once, drain one bounded batch.
+// Wait implements aio.Driver: give buffers back, enter the kernel (to
+// wait for long a second time, see aio.ShortWait), drain one bounded batch.
 func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 	d.stats.Waits++
 	d.buffers.giveBack()
