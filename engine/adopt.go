@@ -52,6 +52,9 @@ func (l *Loop) adopt(fd int32, a Adopted) {
 		return
 	}
 	c.adopted, c.paced = a, paces(int(fd))
+	if s, ok := a.(Socket); ok {
+		_ = s.Control(func(fd uintptr) { c.local = isLocal(int(fd)) }) // closed by now: it does not matter
+	}
 	c.SetRemoteAddr(a.Peer())
 }
 

@@ -5,7 +5,9 @@ func (l *Loop) input(c *Conn, data []byte) {
 	l.stats.BytesIn += uint64(len(data))
 	switch c.state {
 	case connLingering:
-		c.deadline = min(l.now+l.lingerTimeout, c.lingers)
+		if !l.draining {
+			c.deadline = min(l.now+l.lingerTimeout, c.lingers)
+		}
 	case connReading:
 		if len(c.in) == 0 {
 			l.serve(c, data, 0)
