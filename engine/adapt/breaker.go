@@ -24,19 +24,9 @@ type breaker struct {
 	most     float64 // that the target may be while it is open, bytes/s
 	sample   tally   // being filled
 	sampleAt int64   // it began then
-	quietAt  int64   // the last anomaly, the trip, or the freeze
+	quietAt  int64   // the last anomaly or sign of one, the trip, or the freeze
 	tripAt   int64   // the last trip
 	lastLoss float64 // of the last sample that counted
-}
-
-// anomaly tells whether the sample that ends now is one. ok is false if too
-// little was sent to tell.
-func (b *breaker) anomaly(cfg *Breaker) (bad, ok bool) {
-	if b.sample.segments < float32(cfg.MinSegments) {
-		return false, false
-	}
-	b.lastLoss = max(b.sample.lossPart(), 0)
-	return b.lastLoss >= cfg.Loss, true
 }
 
 // turn takes what a round saw and returns what changed, if anything did. Times
@@ -49,15 +39,32 @@ func (b *breaker) turn(cfg *Breaker, r *tally, target, floor float64, now int64)
 	}
 	b.sample.add(r)
 	if now-b.sampleAt >= int64(cfg.Sample) {
-		bad, ok := b.anomaly(cfg)
-		b.sample, b.sampleAt = tally{}, now
-		if ok {
-			if kind := b.judge(cfg, bad, target, floor, now); kind != None {
-				return kind
-			}
+		if kind := b.endSample(cfg, r, target, floor, now); kind != None {
+			return kind
 		}
 	}
 	return b.wait(cfg, now)
+}
+
+// endSample judges the sample if enough was sent in it to tell. If not it goes on,
+// unless it is empty: where so much is lost that TCP spends its time in retransmission
+// time-outs, no sample would ever have enough. r is its last round.
+func (b *breaker) endSample(cfg *Breaker, r *tally, target, floor float64, now int64) Kind {
+	loss := b.sample.lossPart()
+	bad := loss >= cfg.Loss
+	if b.sample.segments > 0 && b.sample.segments < float32(cfg.MinSegments) {
+		if bad && r.lost > 0 && b.stage != Frozen {
+			b.quietAt = now // no anomaly yet, but not quiet either
+		}
+		return None
+	}
+	empty := b.sample.segments == 0
+	b.sample, b.sampleAt = tally{}, now
+	if empty {
+		return None
+	}
+	b.lastLoss = max(loss, 0)
+	return b.judge(cfg, bad, target, floor, now)
 }
 
 // judge takes a sample.

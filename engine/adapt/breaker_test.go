@@ -69,12 +69,62 @@ func TestBreakerTolerates(t *testing.T) {
 	if k := f.takeEvents(); len(k) > 0 {
 		t.Errorf("four in a row: %v", k)
 	}
-	// A handful of segments says nothing.
+	// A handful of segments says nothing: five samples of 21 take half a second longer.
 	f = newFeed(t, Config{Min: 100_000, Max: 8_000_000, Breaker: Breaker{MinSegments: 21}})
-	f.rate, f.loss = 5*segment, 0.5 // one segment a round, twenty a sample
-	f.pass(time.Minute)
+	f.rate, f.loss = 5*segment, 0.5 // one segment a round, twenty in two seconds
+	f.pass(10400 * time.Millisecond)
 	if k := f.takeEvents(); len(k) > 0 {
-		t.Errorf("twenty segments a sample: %v", k)
+		t.Errorf("%d segments of 105: %v", 104, k)
+	}
+}
+
+// trickle lets time go by with one segment every so often, as TCP sends in
+// retransmission time-outs.
+func (f *feed) trickle(d, every time.Duration) {
+	rate := f.rate
+	f.rate = 10 * segment
+	for range int(d / every) {
+		f.idle(every - roundLength)
+		f.round()
+	}
+	f.rate = rate
+}
+
+// TestBreakerTripsOnATrickle: who loses so much that hardly anything is sent is judged
+// too, by samples that last until they have segments enough.
+func TestBreakerTripsOnATrickle(t *testing.T) {
+	f := lossy(t)
+	f.loss = 0.4
+	f.trickle(95*time.Second, time.Second)
+	if k := f.takeEvents(); len(k) > 0 {
+		t.Errorf("after 95 of 100 segments: %v", k)
+	}
+	f.trickle(10*time.Second, time.Second)
+	if k := f.takeEvents(); !slices.Equal(k, []Kind{Tripped}) {
+		t.Errorf("%v", k)
+	}
+	f = lossy(t)
+	f.loss = 0.1
+	f.trickle(10*time.Minute, time.Second)
+	if k := f.takeEvents(); len(k) > 0 {
+		t.Errorf("10 %% loss: %v", k)
+	}
+}
+
+// TestBreakerIsNotQuietOnATrickle: that too little is sent to judge by is no quiet
+// time while what is sent is lost, but it is when nothing is.
+func TestBreakerIsNotQuietOnATrickle(t *testing.T) {
+	f := lossy(t)
+	f.trip()
+	f.takeEvents()
+	f.loss = 1
+	f.trickle(3*time.Minute, 10*time.Second) // 18 segments
+	if k := f.takeEvents(); len(k) > 0 {
+		t.Fatalf("while all is lost: %v", k)
+	}
+	f.idle(2*time.Minute + time.Second)
+	if k := f.takeEvents(); !slices.Equal(k, []Kind{HalfOpened, Recovered}) {
+		t.Errorf("after two minutes of nothing: %v", k)
 	}
 }
 
@@ -196,10 +246,7 @@ func TestBreakerAndIdleness(t *testing.T) {
 	if f.stage() != Open {
 		t.Fatalf("an hour's jump made it %v", f.stage())
 	}
-	for range 1300 {
-		f.now += int64(roundLength)
-		f.c.Tick(Usage{}, f.now)
-	}
+	f.idle(130 * time.Second)
 	if f.stage() != Closed {
 		t.Errorf("idle for 130 s: %v", f.stage())
 	}

@@ -97,8 +97,8 @@ type Breaker struct {
 	Memory time.Duration // Default 30 min
 	Freeze time.Duration // Default 5 min
 
-	// MinSegments is the least number of segments that a sample judges by.
-	// Default 20: of fewer, three lost ones would be an anomaly.
+	// MinSegments is the least number of segments that a sample judges by; with
+	// fewer it lasts longer. Default 20: of fewer, three lost ones would be an anomaly.
 	MinSegments int
 }
 

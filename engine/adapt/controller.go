@@ -65,7 +65,7 @@ func (c *Controller) Init(p *Policy) {
 func (c *Controller) Target() int64 { return int64(math.Round(c.target)) }
 
 // maxPaced is the greatest target that is paced, in bytes per second: above 8 Gbit/s
-// a grant of 1 MiB takes less than a ms anyhow.
+// the largest grant, 4 MiB, takes less than 4 ms anyhow.
 const maxPaced = 1 << 30
 
 // PacingRate returns what SO_MAX_PACING_RATE of each of the client's n busy

@@ -67,8 +67,21 @@ func (f *feed) round() {
 		RTT: int64(f.rtt + f.queue), MinRTT: int64(f.rtt), MSS: segment, Rate: sent * 10,
 		AppLimited: !f.line, Reader: f.reader,
 	})
-	if e := f.c.Tick(Usage{Held: int64(f.held * float64(roundLength))}, f.now); e.Kind != None {
+	f.tick(f.held)
+}
+
+// tick ends a round of which connections waited for tokens for a part.
+func (f *feed) tick(held float64) {
+	if e := f.c.Tick(Usage{Held: int64(held * float64(roundLength))}, f.now); e.Kind != None {
 		f.events = append(f.events, e)
+	}
+}
+
+// idle lets time go by in which nothing is sent.
+func (f *feed) idle(d time.Duration) {
+	for range int(d / roundLength) {
+		f.now += int64(roundLength)
+		f.tick(0)
 	}
 }
 
