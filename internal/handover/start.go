@@ -74,8 +74,19 @@ func Start(path string, args []string, sockets Sockets) (*Successor, error) {
 // (sd_notify(3)). A manager learns at once when a child ends, but not when a
 // grandchild does: if a successor failed while its predecessor still sends, systemd
 // would restart the service only after WatchdogSec. The first process of a PID
-// namespace can have no siblings (clone(2)).
-func managed() bool { return os.Getenv("NOTIFY_SOCKET") != "" && os.Getpid() != 1 }
+// namespace can have no siblings (clone(2)), and a sibling can be waited for by its
+// pidfd only (Linux 5.3).
+func managed() bool {
+	if os.Getenv("NOTIFY_SOCKET") == "" || os.Getpid() == 1 {
+		return false
+	}
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}
 
 // wait waits for the end of a child, or of the sibling that pidfd is for.
 func (s *Successor) wait(pidfd int) {
