@@ -74,14 +74,27 @@ func (b *logBuffer) advance(n int) *logBlock {
 	if last := len(b.spare) - 1; last >= 0 && size == logBlockBytes {
 		b.cur = b.spare[last]
 		b.spare = b.spare[:last]
-	} else if b.held == 0 || b.held+size <= logBytes {
-		b.held += size
-		b.cur = &logBlock{mem: make([]byte, size)}
+	} else {
+		b.cur = b.grow(size)
 	}
 	if b.cur != nil {
 		b.queue = append(b.queue, b.cur)
 	}
 	return b.cur
+}
+
+// grow returns a new block, nil if all that may be held waits to be written. One for a
+// long line takes the place of blocks that are free.
+func (b *logBuffer) grow(size int) *logBlock {
+	for b.held+size > logBytes && len(b.spare) > 0 {
+		b.spare = slices.Delete(b.spare, 0, 1)
+		b.held -= logBlockBytes
+	}
+	if b.held > 0 && b.held+size > logBytes {
+		return nil
+	}
+	b.held += size
+	return &logBlock{mem: make([]byte, size)}
 }
 
 // pending returns lines that are to be written next, nil if there are none; all

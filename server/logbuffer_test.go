@@ -85,14 +85,19 @@ func TestLogBufferIsBounded(t *testing.T) {
 	}
 	close(w.open)
 	a.flush(true)
-	if !b.put(line) {
+	// Also for a line that none of the blocks, which are all free now, can hold.
+	long := strings.Repeat("z", 2*logBlockBytes) + "\n"
+	if !b.put(long) || !b.put(line) {
 		t.Error("no room after all was written")
 	}
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if w.n != (kept+1)*len(line) {
-		t.Errorf("%d bytes written, want %d", w.n, (kept+1)*len(line))
+	if b.held > logBytes {
+		t.Errorf("%d bytes held", b.held)
+	}
+	if w.n != (kept+1)*len(line)+len(long) {
+		t.Errorf("%d bytes written, want %d", w.n, (kept+1)*len(line)+len(long))
 	}
 }
 

@@ -66,16 +66,25 @@ func (s *Server) divide(all engine.Sockets) (forTLS, forEngine engine.Sockets) {
 	return forTLS, forEngine
 }
 
-// listenTLS returns the listener for an address: the first socket that was
-// inherited for it, or a new one. It takes what it uses from inherited.
+// listenTLS returns the listener for an address, with the congestion control of
+// engine.Config.Congestion. It takes what it uses from inherited.
 func listenTLS(addr, congestion string, inherited engine.Sockets) (net.Listener, error) {
+	ln, err := bindTLS(addr, inherited)
+	if err == nil {
+		err = setCongestion(ln, congestion)
+	}
+	return ln, err
+}
+
+// bindTLS returns the first socket that was inherited for an address, or a new one.
+func bindTLS(addr string, inherited engine.Sockets) (net.Listener, error) {
 	in, ok := inherited[addr]
 	if !ok || len(in.FDs) == 0 {
-		ln, err := net.Listen("tcp", addr)
-		if err != nil {
-			return nil, err
-		}
-		return ln, setCongestion(ln.(*net.TCPListener), congestion) // TLS listens to TCP alone
+		// A successor shares the socket, which with MPTCP could make the accept of
+		// this process wait: see sys.SetAcceptPatience.
+		var cfg net.ListenConfig
+		cfg.SetMultipathTCP(false)
+		return cfg.Listen(context.Background(), "tcp", addr)
 	}
 	delete(inherited, addr)
 	defer engine.Sockets{addr: in}.Close()
@@ -83,8 +92,12 @@ func listenTLS(addr, congestion string, inherited engine.Sockets) (net.Listener,
 }
 
 // setCongestion does engine.SetCongestion; on error it closes the listener.
-func setCongestion(ln *net.TCPListener, name string) error {
-	raw, err := ln.SyscallConn()
+func setCongestion(ln net.Listener, name string) error {
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
 	if err == nil {
 		var failed error
 		err = raw.Control(func(fd uintptr) { failed = engine.SetCongestion(int(fd), ln.Addr(), name) })

@@ -40,10 +40,11 @@ func (h *host) startAdmin(c *config.Admin) error {
 	if err != nil {
 		return &exitError{exitConfig, err}
 	}
+	h.admin = a // before the first request, which may be for a reload
 	if err := a.Start(); err != nil {
+		h.admin = nil
 		return &exitError{exitUnavailable, err}
 	}
-	h.admin = a
 	return nil
 }
 

@@ -207,7 +207,9 @@ func (a *Admin) Close(ctx context.Context) error {
 func listen(addr string) (net.Listener, error) {
 	path, unix := strings.CutPrefix(addr, engine.UnixPrefix)
 	if !unix {
-		return net.Listen("tcp", addr)
+		var cfg net.ListenConfig
+		cfg.SetMultipathTCP(false) // a successor shares it: see sys.SetAcceptPatience
+		return cfg.Listen(context.Background(), "tcp", addr)
 	}
 	l, err := net.Listen("unix", path)
 	if errors.Is(err, syscall.EADDRINUSE) && abandoned(path) {
