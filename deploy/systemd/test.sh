@@ -80,8 +80,10 @@ drop_in() {
 }
 
 boot() {
-	cgroup=$(findmnt -n -t cgroup2 -o TARGET | head -1)/$(basename "$work")
-	mkdir "$cgroup" || die "no cgroup v2"
+	local all
+	all=$(findmnt -n -t cgroup2 -o TARGET | head -1)
+	[ -n "$all" ] && mkdir "$all/$(basename "$work")" || die "no cgroup v2"
+	cgroup=$all/$(basename "$work")
 	# In a cgroup of its own, with v2 alone, and without the container's filter, which
 	# would forbid io_uring.
 	SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$cgroup" systemd-nspawn --quiet -D "$tree" --boot \

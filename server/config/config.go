@@ -89,7 +89,7 @@ type Config struct {
 	// name of one that the kernel has, like bbr or cubic. Auto is that of the system,
 	// except that at loopback addresses (behind a proxy on the same machine) reno
 	// takes the place of bbr, whose timers there cost several times what the
-	// transfer does. Default: auto.
+	// transfer does. Sockets keep it in an upgrade. Default: auto.
 	Congestion string `key:"congestion" flag:"congestion" help:"TCP congestion control: auto, system, or a name like bbr"`
 	// ZeroCopy is how the bytes of files reach the socket: auto, sendfile, splice or
 	// copy. Default: auto.
