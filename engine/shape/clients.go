@@ -100,7 +100,8 @@ func (t *Tree) retuneClient(c *client) {
 	t.reconsider(c)
 }
 
-// reconsider lets what is parked at a client find out anew.
+// reconsider lets what is parked at a client find out anew, and what waits above it
+// for a grant of the size that the client had.
 func (t *Tree) reconsider(c *client) {
 	for n := c.nodes; n != nil; n = n.sibling {
 		if n.engageAt >= 0 {
@@ -108,8 +109,10 @@ func (t *Tree) reconsider(c *client) {
 		} else {
 			n.setWeight(c.weight)
 		}
-		if n.state == parked {
-			t.unpark(&n.member)
+		for up := n; up != nil; up = up.parent {
+			if up.state == parked {
+				t.unpark(&up.member)
+			}
 		}
 	}
 }

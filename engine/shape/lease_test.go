@@ -97,6 +97,41 @@ func TestIdleLoopsShareIsUsed(t *testing.T) {
 	within(t, "the one that is left", float64(w.flows[0].total), 10*mib, 0.02)
 }
 
+// What was granted and not sent is kept for the loop's other connections. If that is not
+// enough for the next grant, it must not be missing for that of the other loop.
+func TestNobodyWaitsWithPartOfAGrant(t *testing.T) {
+	const rate = 512 << 10
+	grant := Limit{Rate: rate}.most()
+	for back := range grant { // of the first grant is not sent
+		if back%1000 > 0 {
+			continue
+		}
+		s, err := New(Config{Loops: 2, Client: Limit{Rate: rate}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		trees, now := []*Tree{s.Tree(0), s.Tree(1)}, sec
+		var first, second, other Flow
+		trees[0].Join(&first, nil, "a", now)
+		trees[0].Join(&second, nil, "a", now)
+		trees[1].Join(&other, nil, "a", now)
+		if n := trees[0].Take(&first, mib, now); n != grant {
+			t.Fatalf("%d of %d bytes", n, grant)
+		}
+		trees[0].Refund(&first, back, now)
+		trees[1].Take(&other, mib, now)
+		trees[0].Take(&second, mib, now)
+		for end := now + sec; now < end; now += ms {
+			for _, tree := range trees {
+				tree.Next(now)
+			}
+		}
+		if second.Granted() != grant || other.Granted() != grant {
+			t.Errorf("%d bytes back: %d and %d bytes in a second, want %d each", back, second.Granted(), other.Granted(), grant)
+		}
+	}
+}
+
 // A loop that stalls does not keep the others waiting either.
 func TestStalledLoop(t *testing.T) {
 	w := newWorld(t, Config{Loops: 2, Global: Limit{Rate: 10 * mib}})

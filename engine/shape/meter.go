@@ -65,8 +65,10 @@ func (m *meter) lease(t *Tree, n int64, c claim) (at int64, ok bool) {
 	var got int64
 	got, at, m.share = m.pool.lease(m.loop, m.spent(), c, t.now)
 	m.leased = max(m.bucket.tokens, 0) + got
+	if m.claims = got < c.need && !c.casual; m.claims {
+		m.leased = 0 // the pool has taken it back
+	}
 	m.bucket.tokens = m.leased
-	m.claims = got < c.need && !c.casual
 	m.keepLease(t)
 	return at, m.bucket.tokens >= n
 }
@@ -80,11 +82,9 @@ func (m *meter) keepLease(t *Tree) {
 
 // leaseEnds is called when the timer has run out.
 func (m *meter) leaseEnds(t *Tree) {
-	if m.claims {
-		m.keepLease(t) // what is here is for those who wait
-		return
+	if !m.claims { // else nothing is here
+		m.giveBack(t)
 	}
-	m.giveBack(t)
 }
 
 // spend takes n tokens, which are there.

@@ -153,7 +153,8 @@ func (p *pool) settle(i int, s spending, now int64) *tenant {
 }
 
 // lease gives tree i, which has spent so much of its last lease, what it
-// needs and a little more, or else nothing and the instant when to ask again.
+// needs and a little more, or else nothing and the instant when to ask again; then what
+// is left of the last lease is taken back, unless the claim is casual.
 // It returns also the bytes per second that the tree can count on.
 func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share int64) {
 	p.mu.Lock()
@@ -173,6 +174,8 @@ func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share
 		c.need = 0
 		return 0, never, share
 	}
+	// If two trees waited with a part of a grant each, neither might ever get the rest.
+	p.unlease(c)
 	few := max(c.need, p.wish(share)) // not a call for each grant
 	at = p.bucket.full(few)
 	if before > 0 { // they may give up
@@ -254,11 +257,17 @@ func (p *pool) giveBack(i int, spent spending, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.settle(i, spent, now)
+	p.unlease(c)
+	c.need = 0
+}
+
+// unlease takes back what is left of a tree's lease; what it needs is more by that.
+func (p *pool) unlease(c *tenant) {
 	rest := c.leased
 	p.out -= rest
 	p.bucket.tokens += rest
 	c.start -= rest << virtual / c.weightOr1()
-	c.leased, c.need = 0, 0
+	c.leased, c.need = 0, c.need+rest
 }
 
 // withdraw ends the claim of tree i.
