@@ -147,8 +147,8 @@ func TestFigureBreakerStages(t *testing.T) {
 	h.want(t, 2, alerts.Resolved)
 	a.awaitBreaker("closed", patience)
 	want := []string{"tripped", "half-opened", "recovered", "tripped", "half-opened", "recovered", "frozen", "thawed", "recovered"}
-	if got := a.stages(); !slices.Equal(got, want) {
-		t.Errorf("in the log: %q, want %q", got, want)
+	if !testenv.Eventually(patience, func() bool { return slices.Equal(a.stages(), want) }) {
+		t.Errorf("in the log: %q, want %q", a.stages(), want)
 	}
 }
 
