@@ -97,9 +97,9 @@ boot() {
 
 # install_service does what docs/operations.md tells.
 install_service() {
-	mkdir -p "$tree/root/deploy" && cp "$here"/* "$program" "$tree/root/deploy/"
+	mkdir -p "$tree/opt/deploy" && cp "$here"/* "$program" "$tree/opt/deploy/"
 	inside sh -ec '
-		cd /root/deploy
+		cd /opt/deploy
 		systemctl disable --now fserve.socket fserve.service || true # of a test before, in a tree that was kept
 		id fserve || useradd --system --no-create-home fserve
 		install -d /srv/downloads
@@ -190,8 +190,8 @@ revived() {
 }
 
 # download starts one of five seconds; downloaded waits for it and compares.
-download() { inside curl -sS --limit-rate 20M -o /root/got http://127.0.0.1/big & downloading=$!; sleep 1; }
-downloaded() { wait "$downloading" && inside cmp /root/got /srv/downloads/big; }
+download() { inside curl -sS --limit-rate 20M -o /opt/got http://127.0.0.1/big & downloading=$!; sleep 1; }
+downloaded() { wait "$downloading" && inside cmp /opt/got /srv/downloads/big; }
 
 upgrade() {
 	local before
