@@ -217,6 +217,10 @@ type Result struct {
 	P99       time.Duration
 	Max       time.Duration
 
+	// Modes Mixed and Trickle: the median of the p99 of slots of half a second at most. What
+	// stops the machine for some ms now and then is not in it.
+	SlotP99 time.Duration
+
 	// Mode Mixed: Bytes and Seconds are those of the downloads.
 	Completed int // downloads that came to their end
 

@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -25,6 +26,11 @@ type meter struct {
 	began    int64 // ns
 	clocks   clocks
 	idle     int64 // ns spent in polls that brought nothing
+
+	slot     *hdrhistogram.Histogram // of the slot under way
+	slotTime int64                   // how long a slot is, in ns
+	slotEnd  int64                   // ns
+	slots    []int64                 // p99 of those that have ended, in ns
 }
 
 // clocks are CPU times in seconds.
@@ -35,7 +41,11 @@ type clocks struct {
 }
 
 func newMeter(c *Config) *meter {
-	return &meter{pids: c.Pids, core: c.Core, spin: c.Spin, hist: hdrhistogram.New(1, int64(time.Minute), 3)}
+	histogram := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(time.Minute), 3) }
+	return &meter{
+		pids: c.Pids, core: c.Core, spin: c.Spin,
+		hist: histogram(), slot: histogram(), slotTime: int64(min(c.Measure/8, 500*time.Millisecond)),
+	}
 }
 
 // record notes one response. Latencies beyond the histogram's minute cannot
@@ -43,6 +53,28 @@ func newMeter(c *Config) *meter {
 func (m *meter) record(latency int64) {
 	m.requests++
 	_ = m.hist.RecordValue(latency)
+}
+
+// recordAt is record, and counts the response in its slot as well.
+func (m *meter) recordAt(now, latency int64) {
+	m.record(latency)
+	if now >= m.slotEnd {
+		if m.slotEnd > m.began {
+			m.slots = append(m.slots, m.slot.ValueAtQuantile(99))
+		}
+		m.slot.Reset()
+		m.slotEnd = now + m.slotTime
+	}
+	_ = m.slot.RecordValue(latency)
+}
+
+// slotP99 returns the median of the slots, of the one under way if none has ended.
+func (m *meter) slotP99() time.Duration {
+	if len(m.slots) == 0 {
+		return time.Duration(m.slot.ValueAtQuantile(99))
+	}
+	slices.Sort(m.slots)
+	return time.Duration(m.slots[len(m.slots)/2])
 }
 
 // turn notes the end of a turn that began at then and brought n events. It
@@ -59,6 +91,7 @@ func (m *meter) turn(then int64, n int) int64 {
 func (m *meter) start(now, bytes int64) (err error) {
 	m.hist.Reset()
 	m.requests, m.base, m.began, m.idle = 0, bytes, now, 0
+	m.slotEnd, m.slots = 0, m.slots[:0]
 	m.clocks, err = m.read()
 	return err
 }
@@ -87,6 +120,7 @@ func (m *meter) stop(now, bytes int64) (Result, error) {
 		P50:       time.Duration(m.hist.ValueAtQuantile(50)),
 		P99:       time.Duration(m.hist.ValueAtQuantile(99)),
 		Max:       time.Duration(m.hist.Max()),
+		SlotP99:   m.slotP99(),
 	}, nil
 }
 

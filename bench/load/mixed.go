@@ -202,7 +202,8 @@ func (x *mixed) response(i int) error {
 		return err
 	}
 	c.state = idle
-	x.m.record(sys.Nanotime() - c.start)
+	now := sys.Nanotime()
+	x.m.recordAt(now, now-c.start)
 	x.free = append(x.free, i)
 	return nil
 }

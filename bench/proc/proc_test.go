@@ -58,7 +58,7 @@ func TestParseCore(t *testing.T) {
 		want uint64
 		ok   bool
 	}{
-		{stat, 0, 63, true}, // guest time is part of user time
+		{stat, 0, 61, true}, // guest time is part of user time, nice time left out
 		{stat, 10, 5, true},
 		{stat, 1, 0, false},
 		{"cpu0 1 2 3\n", 0, 0, false},

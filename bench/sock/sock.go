@@ -123,18 +123,31 @@ func (p *Epoll) Add(fd int32, id int, events uint32) error {
 	return nil
 }
 
+// AddEpoll watches another instance: an event with id tells that it has events, again
+// and again until all are taken.
+func (p *Epoll) AddEpoll(q *Epoll, id int) error { return p.Add(int32(q.fd), id, unix.EPOLLIN) }
+
 // Wait returns the next batch of events, none after the timeout. A poll that
 // cannot block does not tell the scheduler.
 func (p *Epoll) Wait(timeout time.Duration) ([]unix.EpollEvent, error) {
+	return p.wait(timeout, len(p.events))
+}
+
+// Poll returns the events that are there, up to most.
+func (p *Epoll) Poll(most int) ([]unix.EpollEvent, error) {
+	return p.wait(0, min(most, len(p.events)))
+}
+
+func (p *Epoll) wait(timeout time.Duration, most int) ([]unix.EpollEvent, error) {
 	p.timeout = unix.NsecToTimespec(max(0, timeout.Nanoseconds()))
 	var n uintptr
 	var e syscall.Errno
 	if timeout > 0 {
 		n, _, e = syscall.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
-			uintptr(len(p.events)), uintptr(unsafe.Pointer(&p.timeout)), 0, 0)
+			uintptr(most), uintptr(unsafe.Pointer(&p.timeout)), 0, 0)
 	} else {
 		n, _, e = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
-			uintptr(len(p.events)), uintptr(unsafe.Pointer(&p.timeout)), 0, 0)
+			uintptr(most), uintptr(unsafe.Pointer(&p.timeout)), 0, 0)
 	}
 	if e == syscall.EINTR {
 		return nil, nil
