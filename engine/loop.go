@@ -34,6 +34,10 @@ const (
 	// loop with much to do ends thousands a second, too.
 	expireEvery = 64_000
 
+	// sweepPart is how many deadlines are looked at in one turn: some 10 µs of work,
+	// where those of 10,000 connections would be 150.
+	sweepPart = 1024
+
 	// crowdedPart is how much sooner than usual deadlines are looked at while more
 	// connections are late than that: a burst of ends is a burst of new connections.
 	crowdedPart = 16
@@ -434,13 +438,17 @@ func (l *Loop) sweeping() bool { return l.sweepSlab < len(l.conns.slabs) }
 // sweep looks at every connection's deadline. One pass over a flat array costs
 // less than keeping timers in order on every request.
 //
-// It stops after maxExpired that were due and goes on in the next turn, so that
-// others do not wait while a thousand connections are told that they are late.
+// It stops after sweepPart connections, and after maxExpired that were due, and goes
+// on in the next turn: others do not wait while all of many connections are looked
+// at, or a thousand are told that they are late.
 func (l *Loop) sweep() {
 	most := int(min(max(l.took/expireEvery, maxExpired), 32*maxExpired))
-	for expired := 0; l.sweeping(); l.sweepSlab, l.sweepSlot = l.sweepSlab+1, 0 {
+	for looked, expired := 0, 0; l.sweeping(); l.sweepSlab, l.sweepSlot = l.sweepSlab+1, 0 {
 		for s := l.conns.slabs[l.sweepSlab]; l.sweepSlot < len(s); l.sweepSlot++ {
 			c := &s[l.sweepSlot]
+			if looked++; looked > sweepPart {
+				return
+			}
 			if c.deadline == 0 || l.now < c.deadline {
 				continue
 			}

@@ -15,15 +15,21 @@ type closingDriver struct {
 func (d *closingDriver) Now() int64                { return 1 }
 func (d *closingDriver) Close(t aio.Token, _ bool) { d.closed[t] = true }
 
+// sweptLoop returns a loop with n connections that are never late.
+func sweptLoop(n int) (*Loop, *closingDriver) {
+	d := &closingDriver{closed: make(map[aio.Token]bool)}
+	l := newLoop(&Engine{cfg: Config{}.withDefaults()}, 0, d)
+	for range n {
+		slot, _ := l.conns.get(n)
+		*l.conns.at(slot) = Conn{loop: l, token: l.conns.token(slot)}
+	}
+	return l, d
+}
+
 // TestSweepReachesAll: where turns take long and connections in the first slots are
 // late in each of them, the one in the last slot is still ended soon.
 func TestSweepReachesAll(t *testing.T) {
-	d := &closingDriver{closed: make(map[aio.Token]bool)}
-	l := newLoop(&Engine{cfg: Config{}.withDefaults()}, 0, d)
-	for range slab {
-		slot, _ := l.conns.get(slab)
-		*l.conns.at(slot) = Conn{loop: l, token: l.conns.token(slot)}
-	}
+	l, d := sweptLoop(slab)
 	late := func(i int) *Conn {
 		c := &l.conns.slabs[0][i]
 		c.state, c.deadline = connLingering, l.now
@@ -39,5 +45,27 @@ func TestSweepReachesAll(t *testing.T) {
 		}
 		l.now += l.sweepEvery
 		l.tick()
+	}
+}
+
+// TestSweepInParts: a turn looks at some of many connections only, does not sleep
+// before all have had their turn, and the last one is found late as the first.
+func TestSweepInParts(t *testing.T) {
+	const parts = 5
+	l, d := sweptLoop(parts * sweepPart)
+	last := l.conns.at(parts*sweepPart - 1)
+	last.state, last.deadline = connLingering, l.now
+	l.now += l.sweepEvery
+	for turn := range parts {
+		l.tick()
+		if looked := l.sweepSlab*slab + l.sweepSlot; looked != (turn+1)*sweepPart && l.sweeping() {
+			t.Errorf("turn %d: %d connections looked at", turn, looked)
+		}
+		if turn < parts-1 && (l.timeout() != 0 || d.closed[last.token]) {
+			t.Errorf("turn %d: sleeps before the sweep is through", turn)
+		}
+	}
+	if !d.closed[last.token] {
+		t.Error("the last connection has not been ended")
 	}
 }
