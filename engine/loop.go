@@ -326,7 +326,10 @@ func (l *Loop) finish(c *Conn, unread int) {
 	switch {
 	case c.closeNext && c.linger && !c.ended:
 		l.startLinger(c)
-	case c.closeNext, (c.ended || l.draining && !l.retiring) && unread == 0:
+	case c.closeNext:
+		l.driver.CloseWrite(c.token) // with what is still held back, and before what close does about unread input
+		l.closeConn(c, false)
+	case (c.ended || l.draining && !l.retiring) && unread == 0:
 		l.closeConn(c, false)
 	default:
 		c.seen = false

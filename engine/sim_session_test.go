@@ -242,7 +242,7 @@ func (s *simSession) useHeadroom(resp *Response, f *File, p part) {
 
 func (s *simSession) Sent(c *Conn, o *Outcome) {
 	sc := s.conn(c)
-	s.checkSent(sc, o)
+	s.checkSent(c, sc, o)
 	sc.sending = false
 	s.ends[o.End]++
 	if s.m.limits != nil {

@@ -81,7 +81,8 @@ func (l *Loop) sendWhole(c *Conn, t *transfer, head []byte, body *Segment) {
 		c.corked = false
 		l.driver.Cork(c.token, false)
 	}
-	s := l.driver.Send(c.token, head, body.Mem, false)
+	// Where FIN is the next thing to be sent (see finish) the two are one packet.
+	s := l.driver.Send(c.token, head, body.Mem, c.closeNext)
 	if s.Status == aio.OK && s.N == int64(len(head)+len(body.Mem)) {
 		t.outcome.Bytes[s.Via] = s.N
 		t.grant = 0
@@ -182,7 +183,7 @@ func (l *Loop) pump(c *Conn) {
 			s.File = nil
 		}
 	}
-	if c.corked {
+	if c.corked && !c.closeNext { // or FIN lets go what is held back
 		l.driver.Push(c.token)
 	}
 	l.end(c, Complete)
