@@ -128,13 +128,10 @@ type Config struct {
 	// MaxBody is the size up to which files are sent by copying from memory,
 	// in bytes. Default 8 KiB.
 	MaxBody int64
-	// MaxCopy is the size up to which often requested files are kept in memory
-	// of the engine's own and sent from there without copying. Default 256 KiB.
-	MaxCopy int64
 	// BodyHeadroom is memory before each body, for a session's own use (see
 	// File.Headed), in bytes. Default 0.
 	BodyHeadroom int
-	// MaxBodyBytes bounds the memory of both, for each loop. Default 64 MiB.
+	// MaxBodyBytes bounds the memory of such bodies, for each loop. Default 64 MiB.
 	MaxBodyBytes int64
 }
 
@@ -151,7 +148,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxConns, 1_000_000)
 	setDefault(&c.MaxFiles, min(4096, max(16, descriptorLimit()/8/max(c.Loops, 1))))
 	setDefault(&c.MaxBody, 8<<10)
-	setDefault(&c.MaxCopy, 256<<10)
 	setDefault(&c.MaxBodyBytes, 64<<20)
 	return c
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"path"
@@ -29,10 +28,6 @@ const (
 	distrusted = math.MinInt64 / 2
 )
 
-// copyAfter is how often a file is looked up before a copy of it is made: one
-// that is asked for once is not worth it.
-const copyAfter = 3
-
 // File is an open regular file that a loop's cache and transfers share. It is
 // one version of the file: when the file changes, the cache opens it anew, and
 // transfers of the old version go on with theirs.
@@ -48,15 +43,12 @@ type File struct {
 	Mtime int64 // ns
 	dev   uint64
 	ino   uint64
-	copy  aio.File // the content in memory of our own (memfd), FD -1: none
-	tail  []byte   // the last bytes, if they were in memory when it was checked
-	room  []byte   // Config.BodyHeadroom bytes, then Body
+	room  []byte // Config.BodyHeadroom bytes, then Body
 
 	files   *Files
 	name    string
 	refs    int // transfers, and 1 for the cache
 	cached  bool
-	hits    uint32
 	young   bool  // changed less than settling ago when it was opened
 	used    bool  // since the clock's hand passed
 	turn    int64 // Loop.now when it was looked up last: it is not evicted in that turn
@@ -80,17 +72,6 @@ func (f *File) Headed(n int) []byte {
 // InUse reports whether a transfer holds the file.
 func (f *File) InUse() bool { return f.refs > 1 || f.refs == 1 && !f.cached }
 
-// private reports whether the content is in memory that only we can change.
-func (f *File) private() bool { return f.copy.FD >= 0 }
-
-// source is what the driver sends from.
-func (f *File) source() *aio.File {
-	if f.private() {
-		return &f.copy
-	}
-	return &f.File
-}
-
 func (f *File) release() {
 	f.refs--
 	if f.refs == 0 {
@@ -108,15 +89,6 @@ func (f *File) unchanged(d aio.Driver) bool {
 // under way (one write(2), a mapping) leave no trace in the time of modification.
 // It is opened and read once more.
 func (f *File) settled(wall int64) bool { return f.young && wall-f.Mtime >= settling }
-
-// tailFrom returns the bytes [off, off+n) if they are the end of the file and
-// the cache holds them, else nil.
-func (f *File) tailFrom(off, n int64) []byte {
-	if off+n != f.Size || n > int64(len(f.tail)) {
-		return nil
-	}
-	return f.tail[int64(len(f.tail))-n:]
-}
 
 func (f *File) same(st *unix.Stat_t) bool {
 	return f.Size == st.Size && f.Mtime == st.Mtim.Nano() && f.ino == st.Ino && f.dev == st.Dev
@@ -288,9 +260,7 @@ type Files struct {
 	max      int
 	maxBytes int64
 	maxBody  int64
-	maxCopy  int64
 	wall     func() int64 // Unix ns
-	scratch  []byte       // for copies; made at first use
 	headroom int
 	pinned   []*File // disposed, but a driver still reads
 	stats    *FileStats
@@ -307,7 +277,7 @@ func newFiles(l *Loop, cfg *Config) *Files {
 	return &Files{
 		loop: l, entries: make(map[string]*File), stats: &l.stats.Files,
 		max: cfg.MaxFiles, maxBytes: cfg.MaxBodyBytes, wall: func() int64 { return time.Now().UnixNano() },
-		maxBody: cfg.MaxBody, maxCopy: cfg.MaxCopy,
+		maxBody:  cfg.MaxBody,
 		headroom: cfg.BodyHeadroom,
 	}
 }
@@ -322,9 +292,6 @@ func (fs *Files) Get(name []byte) *File {
 	}
 	f.used, f.turn = true, fs.loop.now
 	fs.stats.Hits++
-	if f.hits++; f.hits == copyAfter {
-		fs.load(f)
-	}
 	return f
 }
 
@@ -385,7 +352,7 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 	}
 	fs.stats.Misses++
 	f := &File{
-		File: aio.File{FD: o.FD, Size: o.Stat.Size}, copy: aio.File{FD: -1},
+		File:  aio.File{FD: o.FD, Size: o.Stat.Size},
 		Mtime: o.Stat.Mtim.Nano(), dev: o.Stat.Dev, ino: o.Stat.Ino,
 		files: fs, name: key, checked: fs.loop.now, turn: fs.loop.now,
 	}
@@ -404,58 +371,6 @@ func (fs *Files) insert(f *File) {
 	fs.stats.Open++
 }
 
-// load keeps what makes sending a file cheap, if it is in memory: the body of a
-// small one, a copy of a middling one that is asked for again and again, the
-// tail of any other.
-func (fs *Files) load(f *File) {
-	switch {
-	case f.Size == 0:
-	case f.Size <= fs.maxBody:
-		fs.loadBody(f)
-	case f.Size <= fs.maxCopy && f.hits >= copyAfter:
-		fs.loadCopy(f)
-	default:
-		fs.loadTail(f)
-	}
-}
-
-// loadCopy copies a file to memory that nobody else can change. Sending from
-// there is zero-copy like any sendfile, and needs neither the question whether
-// it is resident nor the check at the end whether it has changed.
-func (fs *Files) loadCopy(f *File) {
-	if f.private() || !fs.makeRoom(f.Size) {
-		return
-	}
-	if int64(len(fs.scratch)) < f.Size {
-		fs.scratch = make([]byte, f.Size)
-	}
-	b := fs.scratch[:f.Size]
-	n, e := fs.loop.driver.ReadAt(&f.File, b, 0)
-	if e != 0 || n < len(b) || !f.unchanged(fs.loop.driver) {
-		return // not in memory, or it is being changed: the next check tries again
-	}
-	fd, err := fs.loop.memoryFile(b)
-	if err != nil {
-		return // no descriptor to spare: the file itself will do
-	}
-	f.copy = aio.File{FD: fd, Size: f.Size, ResidentUntil: math.MaxInt64}
-	fs.bytes += f.Size
-	fs.stats.Bytes = fs.bytes
-}
-
-// memoryFile returns a file in memory that holds p (memfd_create(2)).
-func memoryFile(p []byte) (int32, error) {
-	fd, err := unix.MemfdCreate("fserve", unix.MFD_CLOEXEC)
-	if err != nil {
-		return -1, err
-	}
-	if n, err := unix.Write(fd, p); err != nil || n < len(p) {
-		unix.Close(fd)
-		return -1, errors.Join(err, io.ErrShortWrite)
-	}
-	return int32(fd), nil
-}
-
 // makeRoom lets go of bodies until there is room for n bytes, and reports
 // whether there is.
 func (fs *Files) makeRoom(n int64) bool {
@@ -467,19 +382,9 @@ func (fs *Files) makeRoom(n int64) bool {
 	return true
 }
 
-func (fs *Files) loadTail(f *File) {
-	if f.tail != nil {
-		return
-	}
-	tail := make([]byte, min(tailBytes, f.Size))
-	n, e := fs.loop.driver.ReadAt(&f.File, tail, f.Size-int64(len(tail)))
-	if e == 0 && n == len(tail) && f.unchanged(fs.loop.driver) {
-		f.tail = tail
-	}
-}
-
-func (fs *Files) loadBody(f *File) {
-	if f.Body != nil || !fs.makeRoom(f.Size) {
+// load keeps the body of a small file if it is in memory.
+func (fs *Files) load(f *File) {
+	if f.Size == 0 || f.Size > fs.maxBody || f.Body != nil || !fs.makeRoom(f.Size) {
 		return
 	}
 	room := make([]byte, int64(fs.headroom)+f.Size)
@@ -532,7 +437,7 @@ func (fs *Files) drop(f *File) {
 func (fs *Files) forget(f *File) {
 	f.cached = false
 	delete(fs.entries, f.name)
-	if f.Body != nil || f.private() {
+	if f.Body != nil {
 		fs.bytes -= f.Size
 		fs.stats.Bytes = fs.bytes
 	}
@@ -540,7 +445,7 @@ func (fs *Files) forget(f *File) {
 
 // dispose closes a file that nobody holds, once the driver does not read it.
 func (fs *Files) dispose(f *File) {
-	if f.Pins > 0 || f.copy.Pins > 0 {
+	if f.Pins > 0 {
 		fs.pinned = append(fs.pinned, f)
 		return
 	}
@@ -548,10 +453,7 @@ func (fs *Files) dispose(f *File) {
 	if f.Reader > 0 {
 		fs.loop.closeFD(f.Reader)
 	}
-	if f.private() {
-		fs.loop.closeFD(f.copy.FD)
-	}
-	f.FD, f.copy.FD = -1, -1
+	f.FD = -1
 	fs.stats.Open--
 }
 
@@ -572,7 +474,7 @@ func (fs *Files) close() {
 		fs.drop(fs.clock[len(fs.clock)-1])
 	}
 	for _, f := range fs.pinned {
-		f.Pins, f.copy.Pins = 0, 0
+		f.Pins = 0
 	}
 	fs.sweep()
 }

@@ -72,7 +72,7 @@ func (c *cacheTest) check() {
 	c.Helper()
 	var n int64
 	for _, f := range c.fs.clock {
-		if f.Body != nil || f.private() {
+		if f.Body != nil {
 			n += f.Size
 		}
 		if !f.cached || c.fs.entries[f.name] != f {
@@ -157,7 +157,7 @@ func TestFilesSeeChanges(t *testing.T) {
 // opened, or nothing is kept.
 func TestFilesChangedWhileOpened(t *testing.T) {
 	eachDriver(t, func(t *testing.T, kind DriverKind) {
-		for _, size := range []int{10, 50_000, 500_000} { // a body, a copy, a tail
+		for _, size := range []int{10, 50_000} { // with a body and without
 			c := newCacheTest(t, kind, Config{})
 			path := filepath.Join(c.dir, "f")
 			c.write("f", string(bytes.Repeat([]byte("o"), size)))
@@ -171,10 +171,7 @@ func TestFilesChangedWhileOpened(t *testing.T) {
 			if e != 0 {
 				t.Fatal(e)
 			}
-			for range copyAfter {
-				c.open("f")
-			}
-			if f.Body != nil || f.tail != nil || f.private() {
+			if f.Body != nil {
 				t.Errorf("%d bytes: the new content is taken for that of the old file", size)
 			}
 			c.turn(2 * time.Second)
@@ -251,17 +248,15 @@ func TestFilesOfOneTurn(t *testing.T) {
 }
 
 func TestFilesBoundBytes(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{MaxBodyBytes: 100_000, MaxBody: 20_000, MaxCopy: 60_000})
+	c := newCacheTest(t, DriverFallback, Config{MaxBodyBytes: 100_000, MaxBody: 60_000})
 	for round := range 3 {
 		for i := range 20 {
 			name := fmt.Sprint(i)
 			if round == 0 {
 				c.write(name, string(make([]byte, 1000+7000*(i%8))))
 			}
-			for range copyAfter + 1 {
-				c.open(name)
-				c.check()
-			}
+			c.open(name)
+			c.check()
 		}
 	}
 	if c.fs.bytes == 0 || c.fs.stats.Evicted == 0 {
@@ -282,57 +277,6 @@ func TestFilesTooLargeToKeep(t *testing.T) {
 		t.Error("another file had to go in vain")
 	}
 	c.check()
-}
-
-// TestFilesCopy: a file that is asked for again and again is sent from memory
-// that nobody else can change.
-func TestFilesCopy(t *testing.T) {
-	eachDriver(t, func(t *testing.T, kind DriverKind) {
-		c := newCacheTest(t, kind, Config{})
-		want := testenv.NewPattern(1).Bytes(0, 100_000)
-		c.write("f", string(want))
-		f := c.open("f")
-		for range copyAfter {
-			c.open("f")
-		}
-		if !f.private() || f.source() != &f.copy {
-			t.Fatal("no copy was made")
-		}
-		if err := os.WriteFile(filepath.Join(c.dir, "f"), []byte("other"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		got := make([]byte, len(want))
-		if n, err := unix.Pread(int(f.copy.FD), got, 0); err != nil || n != len(want) || !bytes.Equal(got, want) {
-			t.Errorf("the copy holds %d bytes, error %v, equal %v", n, err, bytes.Equal(got, want))
-		}
-		c.check()
-		c.turn(2 * time.Second)
-		fds := []int32{f.FD, f.copy.FD}
-		if g := c.open("f"); string(g.Body) != "other" {
-			t.Errorf("after the change the body is %q", g.Body)
-		}
-		if f.FD != -1 || f.copy.FD != -1 {
-			t.Errorf("descriptors %v of the old version stay open", fds)
-		}
-		c.check()
-	})
-}
-
-func TestFilesTail(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{})
-	want := testenv.NewPattern(2).Bytes(0, 50_000)
-	c.write("f", string(want))
-	f := c.open("f")
-	for _, x := range []struct{ off, n int64 }{{49_999, 1}, {50_000 - tailBytes, tailBytes}, {49_500, 500}} {
-		if got := f.tailFrom(x.off, x.n); !bytes.Equal(got, want[x.off:x.off+x.n]) {
-			t.Errorf("tail of %d bytes from %d: %d bytes", x.n, x.off, len(got))
-		}
-	}
-	for _, x := range []struct{ off, n int64 }{{49_998, 1}, {0, 1}, {50_000 - tailBytes - 1, tailBytes + 1}} {
-		if f.tailFrom(x.off, x.n) != nil {
-			t.Errorf("%d bytes from %d are not at the end, or too many", x.n, x.off)
-		}
-	}
 }
 
 // TestFilesPinned: a file that a driver still reads is closed when it does not

@@ -88,7 +88,6 @@ type Loop struct {
 
 	// System calls on descriptors for the simulation to replace.
 	closeFD     func(fd int32)
-	memoryFile  func(p []byte) (fd int32, err error)
 	limitUnsent func(fd, bytes int32)
 	sendBuffer  func(fd int32, bytes int)
 	askTCP      func(*Conn, *sys.TCPInfo) syscall.Errno
@@ -117,7 +116,7 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 		idleTimeout: int64(cfg.IdleTimeout), headerTimeout: int64(cfg.HeaderTimeout),
 		sendTimeout: int64(cfg.SendTimeout), lingerTimeout: int64(cfg.LingerTimeout),
 		turnBudget: cfg.TurnBudget, maxConns: cfg.MaxConns,
-		closeFD: func(fd int32) { sys.Close(fd) }, memoryFile: memoryFile,
+		closeFD:     func(fd int32) { sys.Close(fd) },
 		limitUnsent: func(fd, n int32) { _ = sys.SetNotsentLowat(fd, n) }, // a Unix socket has none
 		sendBuffer:  func(fd int32, n int) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n) },
 		askTCP:      askTCP, paceTCP: paceTCP,

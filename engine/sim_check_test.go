@@ -46,13 +46,6 @@ func (s *simSession) checkFile(f *File) {
 		s.m.bad("file %q changed %v ago", f.name, time.Duration(s.loop.now-at))
 	}
 	s.checkContent(f, "body", f.Body, 0)
-	s.checkContent(f, "tail", f.tail, f.Size-int64(len(f.tail)))
-	if f.private() {
-		s.private++
-		var p [100]byte
-		n, _ := s.loop.driver.ReadAt(&f.copy, p[:], f.Size/2)
-		s.checkContent(f, "copy", p[:n], f.Size/2)
-	}
 }
 
 // checkContent checks that p is what this version of the file has at off.

@@ -118,7 +118,6 @@ func (y *tally) add(m *simulation) {
 		y.counts["changes of limits"] += uint64(s.retuned)
 	}
 	y.counts["responses from the headroom"] += uint64(m.session.headed)
-	y.counts["lookups of copies"] += uint64(m.session.private)
 	for _, c := range m.clients {
 		y.clients[c.peer.Result().End]++
 		y.count("patient clients", m.calm && c.patient)

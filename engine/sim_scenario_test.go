@@ -69,7 +69,6 @@ func (m *simulation) configure() {
 		MaxFiles:      1 + r.IntN(4),
 		MaxBody:       1 << (8 + r.IntN(6)),
 		BodyHeadroom:  r.IntN(2) * r.IntN(1000),
-		MaxCopy:       1 << (8 + r.IntN(12)),
 		MaxBodyBytes:  1 << (9 + r.IntN(12)),
 	}
 }

@@ -22,7 +22,6 @@ type simSession struct {
 	inRespond     bool
 	closed        int
 	headed        int    // responses that were sent from the headroom of a body
-	private       int    // lookups of files of which there is a copy
 	onClosed      func() // nil: none
 }
 

@@ -118,7 +118,7 @@ func (m *simulation) run() error {
 	}
 	l := newLoop(e, 0, m.driver)
 	m.loop, m.session.loop = l, l
-	l.session, l.closeFD, l.memoryFile = m.session, m.w.CloseFD, m.memoryFile
+	l.session, l.closeFD = m.session, m.w.CloseFD
 	l.limitUnsent = func(_, _ int32) {}
 	l.paceTCP = func(*Conn, int64) {}
 	if m.adapt != nil {
@@ -215,14 +215,6 @@ func (m *simulation) open(name string) Opened {
 	return Opened{FD: fd, Stat: unix.Stat_t{
 		Mode: unix.S_IFREG, Dev: 1, Ino: uint64(len(n.files)), Size: v.Size, Mtim: unix.NsecToTimespec(v.MtimeNs),
 	}}
-}
-
-func (m *simulation) memoryFile(p []byte) (int32, error) {
-	fd, e := m.w.MemoryFile(p)
-	if e != 0 {
-		return -1, e
-	}
-	return fd, nil
 }
 
 // version returns the version that f is.

@@ -14,9 +14,9 @@ const (
 	pacedTurn  = 512 << 10
 	pacedChunk = 256 << 10
 
-	// tailBytes of a file are read into memory before it is checked that the
-	// file is still the same, and sent after it: a body of mixed versions
-	// never gets its last bytes.
+	// tailBytes of a file are read into memory, if they cannot be taken into a pipe,
+	// before it is checked that the file is still the same, and sent after it: a
+	// body of mixed versions never gets its last bytes.
 	tailBytes = 1 << 10
 )
 
@@ -31,6 +31,8 @@ type transfer struct {
 	done    bool  // outcome is final; the session is yet to be told
 	told    bool  // the session was told; files wait for the driver
 	small   bool  // all of it may be gathered into memory
+	corks   bool  // it is sent in more pieces than its head and a range that can be taken
+	taken   bool  // what is left of the last file segment is in a pipe
 	left    int64 // bytes that are to be sent
 	grant   int64 // bytes that may be sent before the tree is asked again
 	whose   whose // what the response is counted by
@@ -127,7 +129,8 @@ func (t *transfer) hold(r *Response) {
 		if s.File != nil {
 			s.File.hold()
 		}
-		if !s.inMemory() && !s.File.private() {
+		if !s.inMemory() {
+			t.corks = t.lastSeg >= 0 || s.N > aio.TakeMax
 			t.lastSeg = len(t.segs)
 		}
 		t.segs = append(t.segs, s)
@@ -147,9 +150,9 @@ func (l *Loop) pump(c *Conn) {
 	if t.small && l.gather(c, t) {
 		return
 	}
-	if cork := t.lastSeg >= 0; cork != c.corked {
-		c.corked = cork
-		l.driver.Cork(c.token, cork)
+	if t.corks != c.corked {
+		c.corked = t.corks
+		l.driver.Cork(c.token, t.corks)
 	}
 	budget, chunk := l.share(c)
 	for i := range t.segs {
@@ -193,7 +196,7 @@ func (l *Loop) pump(c *Conn) {
 // one that is checked before the last bytes of the response.
 func (t *transfer) alone(i int) bool {
 	s := &t.segs[i]
-	return i < t.lastSeg && !s.inMemory() && s.File != t.segs[t.lastSeg].File && !s.File.private()
+	return i < t.lastSeg && !s.inMemory() && s.File != t.segs[t.lastSeg].File
 }
 
 func (s *Segment) left() int64 {
@@ -205,6 +208,11 @@ func (s *Segment) left() int64 {
 
 // attempt makes one attempt for segment i, for at most as many bytes, and
 // shortens the segment by it. Memory goes at once: it is bounded by who made it.
+//
+// The end of the last file segment, or all of a short one, is taken first, then the
+// file is checked, then what was taken is sent, in the same turn: a body of mixed
+// versions is never complete. Where it cannot be taken, sendTail does the same by
+// copying.
 func (l *Loop) attempt(c *Conn, t *transfer, i int, most int64) aio.Sent {
 	s := &t.segs[i]
 	more := i+1 < len(t.segs)
@@ -218,13 +226,19 @@ func (l *Loop) attempt(c *Conn, t *transfer, i int, most int64) aio.Sent {
 		return sent
 	}
 	n := min(s.N, most)
-	if i == t.lastSeg {
-		if s.N <= tailBytes {
-			return l.sendTail(c, s, n, more)
+	switch {
+	case i != t.lastSeg:
+	case t.taken, n == s.N && n <= aio.TakeMax && l.driver.Take(c.token, &s.File.File, s.Off, n):
+		t.taken = true
+		if !s.File.unchanged(l.driver) { // again after a wait: it may have been long
+			return aio.Sent{Status: aio.EOF}
 		}
+	case s.N <= tailBytes:
+		return l.sendTail(c, s, n, more)
+	default:
 		n, more = min(n, s.N-tailBytes), true
 	}
-	sent := l.driver.SendFile(c.token, s.File.source(), s.Off, n, more)
+	sent := l.driver.SendFile(c.token, &s.File.File, s.Off, n, more)
 	s.Off += sent.N
 	s.N -= sent.N
 	return sent
@@ -238,12 +252,9 @@ func (l *Loop) sendTail(c *Conn, s *Segment, n int64, more bool) aio.Sent {
 		n = s.N // whatever is left of the turn's budget
 	}
 	more = more || n < s.N
-	tail := s.File.tailFrom(s.Off, n)
-	if tail == nil {
-		tail = l.tail[:n]
-		if n, e := l.driver.ReadAt(&s.File.File, tail, s.Off); e != 0 || n < len(tail) {
-			tail = nil // not in memory, or this file system cannot tell
-		}
+	tail := l.tail[:n]
+	if n, e := l.driver.ReadAt(&s.File.File, tail, s.Off); e != 0 || n < len(tail) {
+		tail = nil // not in memory, or this file system cannot tell
 	}
 	if !s.File.unchanged(l.driver) {
 		return aio.Sent{Status: aio.EOF}

@@ -48,6 +48,20 @@ func (d *Driver) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio
 	return sl.answered(s)
 }
 
+// Take takes a range of a file into a pipe.
+func (d *Driver) Take(t aio.Token, f *aio.File, off, n int64) bool {
+	sl, e := d.idle(t)
+	if e != 0 {
+		return false
+	}
+	epoch := sl.move.Epoch
+	taken := d.mover.Take(&sl.move, f, off, n)
+	if sl.move.Epoch != epoch {
+		sl.abandon()
+	}
+	return taken
+}
+
 // idle returns the slot of a token if an attempt may be made on it now.
 func (d *Driver) idle(t aio.Token) (*slot, syscall.Errno) {
 	sl := d.lookup(t)

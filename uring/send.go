@@ -94,6 +94,12 @@ func (d *Driver) Push(t aio.Token) {
 	}
 }
 
+// Take implements aio.Driver.
+func (d *Driver) Take(t aio.Token, f *aio.File, off, n int64) bool {
+	s, e := d.unblocked(t)
+	return e == 0 && d.mover.Take(&s.move, f, off, n)
+}
+
 // ReadAt implements aio.Driver.
 func (d *Driver) ReadAt(f *aio.File, p []byte, off int64) (int, syscall.Errno) {
 	return d.mover.ReadAt(f, p, off)

@@ -248,6 +248,9 @@ type Stats struct {
 	_           [0]func()        // not comparable: take differences field by field
 }
 
+// TakeMax bounds what Driver.Take takes, in bytes.
+const TakeMax = 256 << 10
+
 // Driver is one event loop's way to the kernel. Contracts are in the package
 // comment and at the methods; package aiotest checks them.
 type Driver interface {
@@ -289,6 +292,14 @@ type Driver interface {
 	// the next SendFile of the slot must therefore continue at off+N or the
 	// bytes are dropped and fetched again, which is correct but slow.
 	SendFile(t Token, f *File, off, n int64, more bool) Sent
+
+	// Take moves n bytes of f from off into a pipe of the slot's, if all of them are
+	// in memory, the slot is not blocked, and a pipe that holds them can be spared,
+	// and reports whether it did. TakeMax bounds n. The next SendFile of the slot, if
+	// it goes on at off, sends what was taken: the pages of the file as it was then,
+	// even if it is cut or replaced since. So who looks at the file in between knows
+	// which version is sent. Only who writes into these very pages still changes them.
+	Take(t Token, f *File, off, n int64) bool
 
 	// ReadAt reads into p what is in memory already (preadv2 with
 	// RWF_NOWAIT). EAGAIN: not in memory. A kernel or file system that

@@ -3,6 +3,7 @@ package mover
 import (
 	"fmt"
 	"math"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -218,6 +219,60 @@ func TestFileSaysAgain(t *testing.T) {
 				t.Errorf("%v, want %v", s.Err, syscall.EIO)
 			}
 		})
+	}
+}
+
+// TestTakeBounds takes for many slots at once: each holds two descriptors and as many
+// pages as were taken, so there is a bound.
+func TestTakeBounds(t *testing.T) {
+	_, f := file(t, testenv.NewPattern(10), 100_000)
+	r := newUnixRig(t, aio.Config{})
+	slots := make([]State, maxTaken+10)
+	taken := 0
+	for i := range slots {
+		if r.Take(&slots[i], f, 0, 1000) {
+			taken++
+		}
+	}
+	if taken != maxTaken {
+		t.Errorf("%d slots have taken, want %d", taken, maxTaken)
+	}
+	r.Reset(&slots[0])
+	if last := &slots[len(slots)-1]; !r.Take(last, f, 50_000, 50_000) || last.next != 50_000 {
+		t.Error("nothing is taken where a pipe has come free")
+	}
+	for i := range slots {
+		r.Reset(&slots[i])
+	}
+}
+
+// TestTakeSmallPipe takes where the kernel gives small pipes only, as it does to users
+// that have many already: what does not fit stays where it is.
+func TestTakeSmallPipe(t *testing.T) {
+	p := testenv.NewPattern(11)
+	_, f := file(t, p, 100_000)
+	r := newUnixRig(t, aio.Config{})
+	q, err := r.pipes.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.FcntlInt(uintptr(q.w), unix.F_SETPIPE_SZ, os.Getpagesize()); err != nil {
+		t.Fatal(err)
+	}
+	q.size = int32(os.Getpagesize())
+	r.pipes.put(q)
+	if r.Take(&r.st, f, 1, pageSize) || r.pipes.idle != 1 {
+		t.Errorf("more is taken than fits; %d pipes idle", r.pipes.idle)
+	}
+	if !r.Take(&r.st, f, 1, pageSize-1) {
+		t.Error("what fits is not taken")
+	}
+	if s, _ := r.send(f, 1, pageSize-1, aio.OK); s.N != pageSize-1 || s.Via != aio.ViaSplice {
+		t.Errorf("%d bytes by %v", s.N, s.Via)
+	}
+	r.receive()
+	if err := p.Check(r.got, 1); err != nil {
+		t.Error(err)
 	}
 }
 

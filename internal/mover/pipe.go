@@ -12,14 +12,18 @@ const (
 	// the kernel rounds the 260 KiB up to 128 slots of a page each. Without
 	// privilege a user may hold 64 MiB of pipes (pipe-user-pages-soft), after
 	// which new ones get less; any size works.
-	pipeBytes = 260 << 10
+	pipeBytes = aio.TakeMax + 4<<10
 	// maxIdlePipes bounds the pool.
 	maxIdlePipes = 64
+	// maxTaken bounds the pipes by which Take may keep a loop's slow receivers waiting:
+	// each is two descriptors.
+	maxTaken = 64
 )
 
 // pipe is a kernel pipe and the number of bytes in it.
 type pipe struct {
 	r, w int32
+	size int32 // bytes, if each of its pages is full
 	held int64
 	next *pipe
 }
@@ -38,12 +42,12 @@ func (p *pipePool) get() (*pipe, error) {
 		p.idle--
 		return q, nil
 	}
-	r, w, _, err := sys.Pipe(pipeBytes)
+	r, w, size, err := sys.Pipe(pipeBytes)
 	if err != nil {
 		return nil, err
 	}
 	p.stats.PipesOpen++
-	return &pipe{r: r, w: w}, nil
+	return &pipe{r: r, w: w, size: int32(size)}, nil
 }
 
 func (p *pipePool) put(q *pipe) {
@@ -102,4 +106,57 @@ func (m *Mover) pour(sock int32, st *State, n int64, more bool) aio.Sent {
 		st.pipe = nil
 	}
 	return s
+}
+
+// Take answers as aio.Driver's Take does. In modes other than Auto and Splice, and of
+// files that refuse it, nothing is taken.
+func (m *Mover) Take(st *State, f *aio.File, off, n int64) bool {
+	refused := m.mode != aio.Auto && m.mode != aio.Splice || f.Refused&(1<<aio.ViaSplice) != 0
+	if refused || n <= 0 || n > aio.TakeMax || off < 0 || off > f.Size-n || !m.mayTake(st) || !m.isThere(st, f, off, n) {
+		return false
+	}
+	q, err := m.pipes.get()
+	if err != nil {
+		return false
+	}
+	if pageUp(off+n)-pageDown(off) > int64(q.size) { // a page that is begun takes a whole one's place
+		m.pipes.put(q)
+		return false
+	}
+	got, e := sys.SpliceFromFile(q.w, f.FD, off, int(n))
+	q.held = int64(got)
+	if q.held < n {
+		m.pipes.put(q)
+		if aio.Classify(e) == aio.Unsupported {
+			f.Refused |= 1 << aio.ViaSplice
+			m.stats.StepsDown[aio.ViaSplice]++
+		}
+		return false
+	}
+	if st.file != f || st.next != off {
+		m.Reset(st)
+		st.file, st.next = f, off
+	}
+	st.pipe = q
+	return true
+}
+
+// mayTake reports whether the slot has no pipe yet and there is one to spare.
+func (m *Mover) mayTake(st *State) bool {
+	return st.pipe == nil && (m.pipes.idle > 0 || m.stats.PipesOpen < maxTaken)
+}
+
+// isThere reports whether [off, off+n) of f, which the file has, is in memory.
+func (m *Mover) isThere(st *State, f *aio.File, off, n int64) bool {
+	if st.file == f && st.resident.holds(off) && off+n <= st.resident.End || m.isHot(f) {
+		return true
+	}
+	for end := off + n; off < end; {
+		hot := m.hotUntil(f, off)
+		if hot <= off {
+			return m.isResident(f, off, end-off)
+		}
+		off = hot
+	}
+	return true
 }

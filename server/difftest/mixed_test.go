@@ -32,12 +32,12 @@ const (
 //     one (which it was for a moment; its tag is weak, or of an empty file), or a response
 //     that is cut off. Never a mix.
 //   - A file that is overwritten in place gives a body that looks whole only if its
-//     size and time were the same when it was opened and when all but the last
-//     KiB was with the kernel. Pages that wait in the socket are the file's own:
+//     size and time were the same when it was opened and when the last of its pages
+//     went to the kernel. Pages that wait in the socket are the file's own:
 //     what is overwritten after that check, while the client has not yet read
 //     them, shows, and no server that sends without copying can know. Files of up to
 //     8 KiB are copied: of them there is never a mix under a strong tag.
-//   - A strong tag belongs to one version, of which it gives every byte.
+//   - But for that a strong tag belongs to one version, of which it gives every byte.
 //   - A tag gives 304 no longer than a second after its version is gone.
 func TestNoMixedVersions(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
@@ -225,8 +225,9 @@ func (c *downloader) check(f *versioned, p *response, sent time.Time) error {
 	return c.accept(f, v, tag, sent)
 }
 
-// checkOverwritten judges a body of a file that is overwritten in place. The
-// last KiB was held back: it is of the version that was sent.
+// checkOverwritten judges a body of a file that is overwritten in place. A strong tag
+// says which version it was when it was opened: no byte is older, and one is newer
+// only if it was overwritten on its way.
 func (c *downloader) checkOverwritten(f *versioned, p *response, sent time.Time) error {
 	tag := p.get("ETag")
 	begun := f.lastBegun() // after the last byte was read
@@ -237,19 +238,19 @@ func (c *downloader) checkOverwritten(f *versioned, p *response, sent time.Time)
 		f.count(&f.partial) // it was opened while it was overwritten
 		return nil
 	}
-	v, ok := f.versionOfTail(p.body, begun)
-	if !ok {
-		return fmt.Errorf("the last KiB with the strong tag %s is of no version", tag)
+	v, err := f.versionOf(tag)
+	if err != nil {
+		return err
 	}
 	head, _, err := f.match(p.body)
 	if err == nil && head == v {
 		return c.accept(f, v, tag, sent)
 	}
-	if f.size <= 8<<10 || begun <= v {
+	if f.size <= 8<<10 || begun <= v || head < v {
 		return fmt.Errorf("a mix of versions %d and %d, when %d was the last to be begun: %w", head, v, begun, err)
 	}
-	f.count(&f.unsure) // it was overwritten between the check and the client
-	return f.tagged(tag, v)
+	f.count(&f.unsure)
+	return f.stale(p.body, v)
 }
 
 // accept notes a body that is one version exactly.

@@ -1,10 +1,13 @@
 package difftest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -84,19 +87,29 @@ func (f *versioned) match(b []byte) (v int, whole bool, err error) {
 	return v, int64(len(b)) == f.length(v), testenv.NewPattern(n).Check(b[stamp:], stamp)
 }
 
-// tail is what fserve holds back until it has looked at the file again, in bytes.
-const tail = 1 << 10
+// versionOf returns the version whose time of modification a strong tag names.
+func (f *versioned) versionOf(tag string) (int, error) {
+	mtime, _, ok := strings.Cut(strings.Trim(tag, `"`), "-")
+	ns, err := strconv.ParseInt(mtime, 16, 64)
+	if v := ns - settled.UnixNano(); ok && err == nil && v >= 0 && v <= int64(f.lastBegun()) {
+		return int(v), nil
+	}
+	return 0, fmt.Errorf("the strong tag %s is of no version", tag)
+}
 
-// versionOfTail returns the version whose last bytes b ends with, of those
-// that have been begun.
-func (f *versioned) versionOfTail(b []byte, begun int) (int, bool) {
-	off := f.size - tail
-	for v := begun; v >= 0; v-- {
-		if testenv.NewPattern(uint64(v)).Check(b[off:], off) == nil {
-			return v, true
+// stale reports whether a page of b begins with bytes of a version before v.
+func (f *versioned) stale(b []byte, v int) error {
+	const page = 4 << 10
+	var p [16]byte
+	for off := page; off < len(b)-len(p); off += page { // the first one says its version itself
+		for old := range v {
+			testenv.NewPattern(uint64(old)).Fill(p[:], int64(off))
+			if bytes.Equal(p[:], b[off:off+len(p)]) {
+				return fmt.Errorf("bytes from %d on are of version %d, which was over before %d", off, old, v)
+			}
 		}
 	}
-	return 0, false
+	return nil
 }
 
 // piece is how much is written at once, in bytes: a version takes many writes,

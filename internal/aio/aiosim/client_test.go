@@ -174,32 +174,43 @@ func TestOnData(t *testing.T) {
 	r.end()
 }
 
-// TestMemoryFile: a copy stays what it is, whatever becomes of the memory.
-func TestMemoryFile(t *testing.T) {
-	r := newRig(t, Config{})
-	p := []byte("0123456789")
-	fd, e := r.w.MemoryFile(p)
-	if e != 0 {
-		t.Fatal(e)
+// TestTake: what was taken is sent, whatever becomes of the file.
+func TestTake(t *testing.T) {
+	for _, change := range []struct {
+		name string
+		do   func(f *File)
+	}{
+		{"nothing", func(*File) {}}, {"modified", (*File).Modify}, {"cut", func(f *File) { f.Truncate(3) }},
+		{"evicted", (*File).Evict},
+	} {
+		t.Run(change.name, func(t *testing.T) {
+			r := newRig(t, Config{})
+			f := r.w.AddFile("f", 1000)
+			c, tok := r.connect(ClientConfig{})
+			was := f.Version().Content
+			want := make([]byte, 400)
+			was.Fill(want, 300)
+			c.Expect(Bytes(want))
+			file := r.openFile("f")
+			if r.d.Take(tok, file, 900, 101) {
+				t.Error("more is taken than there is")
+			}
+			if !r.d.Take(tok, file, 300, 400) || r.d.Take(tok, file, 300, 400) {
+				t.Fatal("taken not at all, or twice")
+			}
+			change.do(f)
+			wantSent(t, r.d.SendFile(tok, file, 300, 400, false), 400, aio.OK)
+			r.run()
+			if c.Result().Responses != 1 || r.d.Stats().Bytes[aio.ViaSplice] != 400 {
+				t.Errorf("the client received %+v", c.Result())
+			}
+			if f.Evict(); r.d.Take(tok, file, 300, 1) {
+				t.Error("what is cold is taken")
+			}
+			r.w.CloseFile(file.FD)
+			r.end()
+		})
 	}
-	p[4] = 'x'
-	c, tok := r.connect(ClientConfig{})
-	c.Expect(Bytes([]byte("3456")))
-	f := &aio.File{FD: fd}
-	if st, e := r.d.Stat(f); e != 0 || st.Size != 10 {
-		t.Errorf("size %d, error %v", st.Size, e)
-	}
-	var q [20]byte
-	if n, e := r.d.ReadAt(f, q[:], 5); e != 0 || string(q[:n]) != "56789" {
-		t.Errorf("read %q, error %v", q[:n], e)
-	}
-	wantSent(t, r.d.SendFile(tok, f, 3, 4, false), 4, aio.OK)
-	r.run()
-	if c.Result().Responses != 1 {
-		t.Errorf("the client received %+v", c.Result())
-	}
-	r.w.CloseFile(fd)
-	r.end()
 }
 
 // TestResetWhileReading: nothing is received after a client's own reset.

@@ -25,6 +25,7 @@ type Faults struct {
 	StepDown     float64 // a way of sending is refused for a file
 	ReadAgain    float64 // ReadAt answers EAGAIN
 	ReadShort    float64 // ReadAt answers fewer bytes than it could
+	NoPipe       float64 // Take takes nothing, although it could
 	Pin          float64 // an operation names a file for up to 20 ms after an attempt on it
 	// UnreadReset: the kernel resets, instead of ending in order, a
 	// connection that is closed while received bytes are unread or still
@@ -42,7 +43,7 @@ type Faults struct {
 	FileError    float64 // EIO from SendFile and ReadAt
 	StatError    float64 // EIO or ESTALE from Stat
 	StatTouch    float64 // the file's mtime changes before Stat looks
-	FileOpen     float64 // World.OpenFile or MemoryFile fails
+	FileOpen     float64 // World.OpenFile fails
 	DriverError  float64 // NewDriver fails
 	WaitError    float64 // Wait fails, which is the end of the driver
 }
@@ -52,7 +53,7 @@ func (f *Faults) freedoms() []*float64 {
 	return []*float64{
 		&f.ShortSend, &f.FalseBlock, &f.DiskBlock, &f.SplitReceive, &f.SplitRead, &f.Reorder,
 		&f.SmallBatch, &f.Spurious, &f.Lag, &f.LateReady, &f.LateClosed, &f.LatePause, &f.StepDown,
-		&f.ReadAgain, &f.ReadShort, &f.Pin,
+		&f.ReadAgain, &f.ReadShort, &f.NoPipe, &f.Pin,
 	}
 }
 

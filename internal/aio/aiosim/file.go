@@ -3,7 +3,6 @@ package aiosim
 import (
 	"encoding/binary"
 	"fmt"
-	"syscall"
 
 	"github.com/fserve/fserve/internal/aio"
 )
@@ -53,7 +52,6 @@ type File struct {
 	versions []Version
 	cold     []extent // not in memory
 	bad      []extent // cannot be read
-	literal  []byte   // what MemoryFile was given
 }
 
 // extent is the range [from, to) of a file.
@@ -73,28 +71,8 @@ func (w *World) AddFile(name string, size int64) *File {
 	return f
 }
 
-// MemoryFile opens a nameless file that holds a copy of p, as memfd_create(2)
-// and write(2) do; the caller owns the descriptor and ends it with CloseFile.
-// It counts as a fallible call.
-func (w *World) MemoryFile(p []byte) (int32, syscall.Errno) {
-	if w.fails(kMemoryFile, w.cfg.Faults.FileOpen) {
-		return -1, w.pick(syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM)
-	}
-	if w.full() {
-		return -1, syscall.EMFILE
-	}
-	f := &File{w: w, name: "(memory)", literal: append([]byte(nil), p...)}
-	f.versions = []Version{{Size: int64(len(p)), MtimeNs: w.now}}
-	n := w.newFD(descriptor{file: f})
-	w.note(kMemoryFile, 0, int64(n), int64(len(p)), 0, 0)
-	return n, 0
-}
-
 // chunk returns n bytes from off of what the file is now.
 func (f *File) chunk(off, n int64) chunk {
-	if f.literal != nil {
-		return chunk{mem: f.literal[off : off+n], n: n}
-	}
 	return chunk{content: f.Version().Content, off: off, n: n, isFile: true}
 }
 

@@ -135,6 +135,9 @@ func (d *driver) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio
 		return badAttempt()
 	}
 	via := d.via(f)
+	if a := s.ahead; a.n > 0 && a.fd == f.FD && a.off == off {
+		via = aio.ViaSplice
+	}
 	r := d.tryFile(s, f, file, off, n, via)
 	r.Via = via
 	d.putFile(s, f, file, off, r.N, via)
@@ -313,6 +316,39 @@ func (d *driver) putFile(s *slot, f *aio.File, file *File, off, n int64, via aio
 		return
 	}
 	s.conn.put(file.chunk(off, n))
+}
+
+// Take takes a range of which all is in memory, or says that no pipe is to be had.
+func (d *driver) Take(t aio.Token, f *aio.File, off, n int64) bool {
+	d.enter(kTake)
+	defer d.exit()
+	s := d.attempt(kTake, t)
+	if s == nil {
+		return false
+	}
+	file := d.fileOf(kTake, f, off, n)
+	if file == nil || n > aio.TakeMax {
+		d.w.violate("take of %d bytes", n)
+		return false
+	}
+	taken := d.takeAll(s, f, file, off, n)
+	d.stats.Enters++
+	var k int64
+	if taken {
+		k = n
+	}
+	d.w.note(kTake, t, int64(f.FD), off, n, k)
+	return taken
+}
+
+func (d *driver) takeAll(s *slot, f *aio.File, file *File, off, n int64) bool {
+	splices := d.cfg.Mode == aio.Auto || d.cfg.Mode == aio.Splice
+	there := off+n <= file.Size() && clear(file.bad, off, n) == n && clear(file.cold, off, n) == n
+	if !splices || f.Refused&(1<<aio.ViaSplice) != 0 || s.ahead.n > 0 || n == 0 || !there || d.w.roll(d.w.cfg.Faults.NoPipe) {
+		return false
+	}
+	d.setAhead(s, ahead{fd: f.FD, off: off, n: n, chunk: file.chunk(off, n)})
+	return true
 }
 
 func (d *driver) ReadAt(f *aio.File, p []byte, off int64) (int, syscall.Errno) {

@@ -21,6 +21,7 @@ const (
 	kResume
 	kSend
 	kSendFile
+	kTake
 	kReadAt
 	kStat
 	kCork
@@ -37,7 +38,6 @@ const (
 	kReady
 	kClosed
 	kOpenFile
-	kMemoryFile
 	kCloseFD
 	kConnect
 	kWrite
@@ -71,6 +71,7 @@ var kinds = [numKind]struct {
 	kResume:     {"resume", "", 0},
 	kSend:       {"send", "len=%d -> n=%d status=%d via=%d", 4},
 	kSendFile:   {"sendfile", "off=%d len=%d -> n=%d status=%d", 4},
+	kTake:       {"take", "fd=%d off=%d len=%d -> %d", 4},
 	kReadAt:     {"readat", "fd=%d off=%d len=%d -> n=%d", 4},
 	kStat:       {"stat", "fd=%d -> size=%d mtime=%d", 3},
 	kCork:       {"cork", "on=%d", 1},
@@ -87,7 +88,6 @@ var kinds = [numKind]struct {
 	kReady:      {"* ready", "", 0},
 	kClosed:     {"* closed", "", 0},
 	kOpenFile:   {"open-file", "fd=%d", 1},
-	kMemoryFile: {"memory-file", "fd=%d size=%d", 2},
 	kCloseFD:    {"close-fd", "fd=%d", 1},
 	kConnect:    {"  client connects", "client=%d", 1},
 	kWrite:      {"  client writes", "client=%d n=%d", 2},

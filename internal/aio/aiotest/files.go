@@ -35,6 +35,8 @@ var fileCases = []testCase{
 	{name: "closed while blocked", fs: true, run: fileClosed},
 	{name: "destroyed while blocked", run: fileDestroyed},
 	{name: "to a Unix socket", run: fileUnix},
+	{name: "taken before it changes", fs: true, run: fileTaken},
+	{name: "taken in vain", fs: true, run: fileTakenInVain},
 	{name: "read and stat", fs: true, run: fileReadAt},
 	{name: "without allocations", run: fileAllocs},
 }
@@ -394,6 +396,71 @@ func fileUnix(h *harness) {
 	c.peer.Close()
 	h.until("ready and end", func() bool { return c.blocked == aio.OK && c.ended })
 	h.closeAll(c)
+	h.checkBytes()
+}
+
+// fileTaken takes ranges, then writes other content into the file after it was cut,
+// as most programs do that write a file anew: what was taken is what is sent, all of
+// it even where the socket takes little at a time.
+func fileTaken(h *harness) {
+	const size = 1<<20 + 7
+	p, q := testenv.NewPattern(31), testenv.NewPattern(32)
+	c := h.open(smallBuffers)
+	for _, x := range []struct{ off, n int64 }{
+		{0, 1}, {0, aio.TakeMax}, {1, aio.TakeMax}, {4095, aio.TakeMax}, {700_000, 100_000}, {size - 5, 5},
+	} {
+		file := p.File(h, h.dir, size)
+		f := h.borrow(file)
+		if got := h.d.Take(c.tok, f, x.off, x.n); got != h.takes {
+			h.Fatalf("%d bytes from %d: taken: %v, want %v", x.n, x.off, got, h.takes)
+		}
+		want := p
+		if err := os.WriteFile(file.Name(), q.Bytes(0, size), 0o600); err != nil {
+			h.Fatal(err)
+		}
+		if !h.takes {
+			want = q
+		}
+		h.deliverAll(c.transfer(f, want, x.off, x.n))
+	}
+	h.checkBytes()
+}
+
+// fileTakenInVain takes what there is not, while the slot is blocked, twice, and what
+// is never sent. It harms nothing that follows.
+func fileTakenInVain(h *harness) {
+	const size = 1 << 20
+	p := testenv.NewPattern(33)
+	f := h.borrow(p.File(h, h.dir, size))
+	c := h.open(smallBuffers)
+	refused := func(what string, tok aio.Token, off, n int64) {
+		h.Helper()
+		if h.d.Take(tok, f, off, n) {
+			h.Errorf("%s: taken", what)
+		}
+	}
+	refused("beyond the end", c.tok, size-10, 11)
+	refused("after the end", c.tok, size, 1)
+	refused("nothing", c.tok, 0, 0)
+	refused("negative length", c.tok, 0, -1)
+	refused("negative offset", c.tok, -1, 1)
+	refused("overflow", c.tok, math.MaxInt64, 1)
+	refused("too much", c.tok, 0, aio.TakeMax+1)
+	refused("another generation", aio.MakeToken(c.tok.Slot(), c.tok.Gen()+1), 0, 1)
+	if h.d.Take(c.tok, f, 1000, 5000) {
+		refused("twice", c.tok, 1000, 5000)
+	}
+	h.deliverAll(c.transfer(f, p, 300_000, 100_000)) // elsewhere
+	if h.d.Take(c.tok, f, 1000, 5000) != h.takes {
+		h.Errorf("what was dropped is in the way")
+	}
+	h.deliverAll(c.transfer(f, p, 1000, 200_000)) // more than was taken
+	off := int64(0)
+	c.jam(func() { off = c.fillFile(f, p, off, size) })
+	refused("while blocked", c.tok, off, 1)
+	h.until("ready", func() bool { return c.blocked == aio.OK }, c.read)
+	h.deliverAll(c.transfer(f, p, off, size-off))
+	h.d.Take(c.tok, f, 0, 1000) // and is closed with it
 	h.checkBytes()
 }
 

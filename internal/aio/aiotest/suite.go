@@ -61,7 +61,7 @@ func runFiles(t *testing.T, newDriver NewDriver, mode aio.Mode, via aio.Via) {
 	start := func(t *testing.T, c testCase, dir string) {
 		c.cfg.Mode = mode
 		h := newHarness(t, newDriver, c.cfg)
-		h.dir, h.via = dir, via
+		h.dir, h.via, h.takes = dir, via, mode == aio.Auto || mode == aio.Splice
 		c.run(h)
 	}
 	for _, c := range slices.Concat(fileCases, coldCases) {
