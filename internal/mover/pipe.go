@@ -14,7 +14,7 @@ const (
 	// which new ones get less; any size works.
 	pipeBytes = aio.TakeMax + 4<<10
 	// maxIdlePipes bounds the pool.
-	maxIdlePipes = 64
+	maxIdlePipes = 16
 	// maxTaken bounds the pipes by which Take may keep a loop's slow receivers waiting:
 	// each is two descriptors.
 	maxTaken = 64
