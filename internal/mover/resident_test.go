@@ -180,6 +180,21 @@ func TestUncounted(t *testing.T) {
 	}
 }
 
+// TestBelieveLonger: a window that is in use and found in memory again and again is
+// asked about less and less often, one that rested as often as at first.
+func TestBelieveLonger(t *testing.T) {
+	const ms = int64(1e6)
+	now, until := int64(12345*ms), int64(0)
+	for i, c := range []struct{ later, want int64 }{ // ms after the window was believed last
+		{0, 100}, {0, 200}, {150, 400}, {399, 800}, {1, 800}, {799, 800}, {801, 100}, {99, 200},
+	} {
+		now = max(now, until+c.later*ms)
+		if until = believeLonger(now, until); until/ms-now/ms > c.want || until/ms-now/ms < c.want-1 {
+			t.Errorf("time %d: believed for %d ms, want %d", i, until/ms-now/ms, c.want)
+		}
+	}
+}
+
 // TestRemember checks the range that a file is believed to have in memory.
 func TestRemember(t *testing.T) {
 	var m Mover
