@@ -96,9 +96,7 @@ func (b *breaker) good(target float64) {
 }
 
 func (b *breaker) trip(cfg *Breaker, floor float64, now int64) Kind {
-	if b.trips > 0 && now-b.tripAt > int64(cfg.Memory) {
-		b.trips = 0
-	}
+	b.forget(cfg, now)
 	b.trips++
 	b.row, b.tripAt, b.quietAt = 0, now, now
 	if b.trips >= cfg.Trips {
@@ -109,10 +107,20 @@ func (b *breaker) trip(cfg *Breaker, floor float64, now int64) Kind {
 	return Tripped
 }
 
+// forget forgets trips that were too long ago to count: until then the client is not
+// forgotten either, see Controller.Quiet.
+func (b *breaker) forget(cfg *Breaker, now int64) {
+	if b.trips > 0 && now-b.tripAt > int64(cfg.Memory) {
+		b.trips = 0
+	}
+}
+
 // wait moves on after quiet time. Half of it is spent open, half of it half-open.
 func (b *breaker) wait(cfg *Breaker, now int64) Kind {
 	quiet := now - b.quietAt
 	switch {
+	case b.stage == Closed:
+		b.forget(cfg, now)
 	case b.stage == Open && quiet >= int64(cfg.Quiet)/2:
 		b.stage = HalfOpen
 		return HalfOpened

@@ -142,6 +142,22 @@ func TestBreakerHolds(t *testing.T) {
 	}
 }
 
+// TestBreakerQuietsDown: a client that tripped once may be forgotten when that is so long
+// ago that it does not count any more, and not before.
+func TestBreakerQuietsDown(t *testing.T) {
+	f := lossy(t)
+	f.trip()
+	memory := f.c.p.cfg.Breaker.Memory
+	f.idle(memory - time.Minute)
+	if f.stage() != Closed || f.c.Quiet() {
+		t.Errorf("%v, quiet: %v a minute too early", f.stage(), f.c.Quiet())
+	}
+	f.idle(time.Minute + time.Second)
+	if !f.c.Quiet() || f.c.State().Trips != 0 {
+		t.Errorf("quiet: %v after %v, %d trips", f.c.Quiet(), memory, f.c.State().Trips)
+	}
+}
+
 func TestBreakerCloses(t *testing.T) {
 	f := lossy(t)
 	f.trip()
