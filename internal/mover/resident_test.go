@@ -184,7 +184,7 @@ func TestUncounted(t *testing.T) {
 // asked about less and less often, one that rested as often as at first.
 func TestBelieveLonger(t *testing.T) {
 	const ms = int64(1e6)
-	now, until := int64(12345*ms), int64(0)
+	now, until := 12345*ms, int64(0)
 	for i, c := range []struct{ later, want int64 }{ // ms after the window was believed last
 		{0, 100}, {0, 200}, {150, 400}, {399, 800}, {1, 800}, {799, 800}, {801, 100}, {99, 200},
 	} {
