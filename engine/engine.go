@@ -268,9 +268,13 @@ func (e *Engine) chooseDriver() error {
 // goroutines when all loops keep theirs.
 const spareProcessors = 4
 
+// pipesFor returns how many pipes a loop may fill for slow receivers: all loops
+// together a sixteenth of the descriptors, since clients to come need some, too.
+func pipesFor(descriptors, loops int) int { return min(max(descriptors/32/loops, 1), 64) }
+
 func (e *Engine) newDriver() (aio.Driver, error) {
 	spare := runtime.GOMAXPROCS(0) - e.cfg.Loops
-	cfg := aio.Config{Mode: e.cfg.ZeroCopy, HoldProcessor: spare >= spareProcessors}
+	cfg := aio.Config{Mode: e.cfg.ZeroCopy, HoldProcessor: spare >= spareProcessors, Pipes: pipesFor(descriptorLimit(), e.cfg.Loops)}
 	if e.driver == "uring" {
 		return uring.New(cfg)
 	}

@@ -203,7 +203,7 @@ func (l *Loop) take(c *Conn, t *transfer) bool {
 	t.waiting = true
 	l.stats.Waiting++
 	c.deadline = 0
-	if c.corked {
+	if c.corked || t.more { // nothing follows at once
 		l.driver.Push(c.token)
 	}
 	return false

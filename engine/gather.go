@@ -39,7 +39,8 @@ func (l *Loop) gather(c *Conn, t *transfer) bool {
 		c.corked = false
 		l.driver.Cork(c.token, false)
 	}
-	s := l.driver.Send(c.token, p, nil, false)
+	s := l.driver.Send(c.token, p, nil, c.closeNext)
+	t.said(c.closeNext, s.N)
 	t.consume(s.N)
 	switch {
 	case !l.account(c, t, s):

@@ -325,10 +325,7 @@ func (l *Loop) finish(c *Conn, unread int) {
 	switch {
 	case c.closeNext && c.linger && !c.ended:
 		l.startLinger(c)
-	case c.closeNext:
-		l.driver.CloseWrite(c.token) // with what is still held back, and before what close does about unread input
-		l.closeConn(c, false)
-	case (c.ended || l.draining && !l.retiring) && unread == 0:
+	case c.closeNext, (c.ended || l.draining && !l.retiring) && unread == 0:
 		l.closeConn(c, false)
 	default:
 		c.seen = false
@@ -380,6 +377,10 @@ func (l *Loop) closeConn(c *Conn, reset bool) {
 			l.end(c, Aborted)
 		}
 		reset = reset || c.out.outcome.End != Complete
+	}
+	if c.closeNext && !reset && c.state != connLingering {
+		// With what is held back of the response: close alone drops it if input is unread.
+		l.driver.CloseWrite(c.token)
 	}
 	l.endTap(c)
 	c.state = connClosing

@@ -144,6 +144,8 @@ func (m *simulation) checkTurn() {
 		}
 		what := stuck(c)
 		switch {
+		case c.state == connSending && c.out.waiting && !c.out.done && c.Data.(*simConn).client.peer.Held() > 0:
+			what = "bytes are held back while tokens are waited for"
 		case c.state == connSending && c.deadline == 0 && !c.out.waiting && m.driver.status[c.token] == aio.BlockedSocket:
 			what = "nothing ends the wait for the peer"
 		case (c.state == connReading || c.state == connLingering) && m.driver.eof[c.token]:

@@ -31,7 +31,8 @@ type transfer struct {
 	done    bool  // outcome is final; the session is yet to be told
 	told    bool  // the session was told; files wait for the driver
 	small   bool  // all of it may be gathered into memory
-	corks   bool  // it is sent in more pieces than its head and a range that can be taken
+	corks   bool  // it is sent in more pieces than its head and a range that was taken
+	more    bool  // the kernel was told, with the last bytes, that more follows at once
 	taken   bool  // what is left of the last file segment is in a pipe
 	left    int64 // bytes that are to be sent
 	grant   int64 // bytes that may be sent before the tree is asked again
@@ -85,6 +86,7 @@ func (l *Loop) sendWhole(c *Conn, t *transfer, head []byte, body *Segment) {
 	}
 	// Where FIN is the next thing to be sent (see finish) the two are one packet.
 	s := l.driver.Send(c.token, head, body.Mem, c.closeNext)
+	t.more = c.closeNext
 	if s.Status == aio.OK && s.N == int64(len(head)+len(body.Mem)) {
 		t.outcome.Bytes[s.Via] = s.N
 		t.grant = 0
@@ -215,13 +217,14 @@ func (s *Segment) left() int64 {
 // copying.
 func (l *Loop) attempt(c *Conn, t *transfer, i int, most int64) aio.Sent {
 	s := &t.segs[i]
-	more := i+1 < len(t.segs)
+	more := i+1 < len(t.segs) || c.closeNext
 	if s.inMemory() {
 		mem := s.Mem
 		if c.flow != nil && most < int64(len(mem)) {
 			mem, more = mem[:most], false
 		}
 		sent := l.driver.Send(c.token, mem, nil, more)
+		t.said(more, sent.N)
 		s.Mem = s.Mem[min(sent.N, int64(len(s.Mem))):]
 		return sent
 	}
@@ -237,15 +240,27 @@ func (l *Loop) attempt(c *Conn, t *transfer, i int, most int64) aio.Sent {
 		return l.sendTail(c, s, n, more)
 	default:
 		n, more = min(n, s.N-tailBytes), true
+		if !c.corked {
+			t.corks, c.corked = true, true
+			l.driver.Cork(c.token, true)
+		}
 	}
 	sent := l.driver.SendFile(c.token, &s.File.File, s.Off, n, more)
+	t.said(more, sent.N)
 	s.Off += sent.N
 	s.N -= sent.N
 	return sent
 }
 
+// said notes what the kernel was told with n bytes that it took.
+func (t *transfer) said(more bool, n int64) {
+	if n > 0 {
+		t.more = more
+	}
+}
+
 // sendTail sends n of the last bytes of the last file segment: all, unless a
-// limit allows for less. They are read first, then the file is checked, then
+// limit allows for less, for which nothing was taken. They are read first, then the file is checked, then
 // they are sent: if it has changed, the peer never gets them.
 func (l *Loop) sendTail(c *Conn, s *Segment, n int64, more bool) aio.Sent {
 	if c.flow == nil {
@@ -265,6 +280,7 @@ func (l *Loop) sendTail(c *Conn, s *Segment, n int64, more bool) aio.Sent {
 	} else {
 		sent = l.driver.SendFile(c.token, &s.File.File, s.Off, n, more)
 	}
+	c.out.said(more, sent.N)
 	s.Off += sent.N
 	s.N -= sent.N
 	return sent
@@ -288,8 +304,8 @@ func (l *Loop) account(c *Conn, t *transfer, s aio.Sent) bool {
 	switch s.Status {
 	case aio.BlockedSocket:
 		t.blocked = true
-		if c.corked && c.lowat {
-			// What cork holds back counts as unsent. With a segment as large as
+		if (c.corked || t.more) && c.lowat {
+			// What is held back counts as unsent. With a segment as large as
 			// loopback's it alone is more than a socket that is writable may have:
 			// nothing would come until cork gives up, after 200 ms.
 			l.driver.Push(c.token)

@@ -367,6 +367,10 @@ type Config struct {
 	// memory, in bytes. Default: 2 MiB.
 	ColdChunk int64
 
+	// Pipes bounds the pipes, of two descriptors each, by which Take may wait for
+	// room in sockets. Default: 64.
+	Pipes int
+
 	// HoldProcessor lets Wait keep the runtime's processor (a P, one of
 	// GOMAXPROCS) while it waits for up to ShortWait. It suits a program that has
 	// processors to spare for its other goroutines.
@@ -394,6 +398,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.RecvBufferSize == 0 {
 		c.RecvBufferSize = 4 << 10
+	}
+	if c.Pipes == 0 {
+		c.Pipes = 64
 	}
 	if c.ColdWorkers == 0 {
 		c.ColdWorkers = 16

@@ -40,11 +40,13 @@ type Mover struct {
 	// when it is asked for the time.
 	Now int64
 
-	mode      aio.Mode
-	coldChunk int64 // whole pages
-	stats     *aio.Stats
-	pipes     pipePool
-	scratch   []byte // copying way; made at first use
+	mode       aio.Mode
+	coldChunk  int64 // whole pages
+	stats      *aio.Stats
+	pipes      pipePool
+	maxTaken   uint64 // pipes
+	smallUntil int64  // ns: until when none is made for Take
+	scratch    []byte // copying way; made at first use
 }
 
 // State is what a Mover remembers about one slot between attempts. The zero
@@ -79,7 +81,7 @@ func (r Range) holds(off int64) bool { return off >= r.Off && off < r.End }
 func New(cfg aio.Config, stats *aio.Stats) *Mover {
 	cfg = cfg.WithDefaults()
 	chunk := max(pageUp(cfg.ColdChunk), pageSize)
-	return &Mover{mode: cfg.Mode, coldChunk: chunk, stats: stats, pipes: pipePool{stats: stats}}
+	return &Mover{mode: cfg.Mode, coldChunk: chunk, stats: stats, pipes: pipePool{stats: stats}, maxTaken: uint64(cfg.Pipes)}
 }
 
 // Close frees the pooled pipes. States must have been Reset before.

@@ -3,7 +3,6 @@ package mover
 import (
 	"fmt"
 	"math"
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -226,16 +225,16 @@ func TestFileSaysAgain(t *testing.T) {
 // pages as were taken, so there is a bound.
 func TestTakeBounds(t *testing.T) {
 	_, f := file(t, testenv.NewPattern(10), 100_000)
-	r := newUnixRig(t, aio.Config{})
-	slots := make([]State, maxTaken+10)
-	taken := 0
+	r := newUnixRig(t, aio.Config{Pipes: 10})
+	slots := make([]State, r.maxTaken+10)
+	taken := uint64(0)
 	for i := range slots {
 		if r.Take(&slots[i], f, 0, 1000) {
 			taken++
 		}
 	}
-	if taken != maxTaken {
-		t.Errorf("%d slots have taken, want %d", taken, maxTaken)
+	if taken != r.maxTaken {
+		t.Errorf("%d slots have taken, want %d", taken, r.maxTaken)
 	}
 	r.Reset(&slots[0])
 	if last := &slots[len(slots)-1]; !r.Take(last, f, 50_000, 50_000) || last.next != 50_000 {
@@ -247,23 +246,25 @@ func TestTakeBounds(t *testing.T) {
 }
 
 // TestTakeSmallPipe takes where the kernel gives small pipes only, as it does to users
-// that have many already: what does not fit stays where it is.
+// that have many already: what fits is taken, and where it does not the pipe makes room
+// for others.
 func TestTakeSmallPipe(t *testing.T) {
 	p := testenv.NewPattern(11)
 	_, f := file(t, p, 100_000)
 	r := newUnixRig(t, aio.Config{})
-	q, err := r.pipes.get()
-	if err != nil {
-		t.Fatal(err)
+	pipe := func(size int64) *pipe {
+		q, err := r.pipes.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.FcntlInt(uintptr(q.w), unix.F_SETPIPE_SZ, int(size)); err != nil {
+			t.Fatal(err)
+		}
+		q.size = int32(size)
+		return q
 	}
-	if _, err := unix.FcntlInt(uintptr(q.w), unix.F_SETPIPE_SZ, os.Getpagesize()); err != nil {
-		t.Fatal(err)
-	}
-	q.size = int32(os.Getpagesize())
-	r.pipes.put(q)
-	if r.Take(&r.st, f, 1, pageSize) || r.pipes.idle != 1 {
-		t.Errorf("more is taken than fits; %d pipes idle", r.pipes.idle)
-	}
+	large, small, small2 := pipe(128*pageSize), pipe(pageSize), pipe(pageSize)
+	r.pipes.put(small2)
 	if !r.Take(&r.st, f, 1, pageSize-1) {
 		t.Error("what fits is not taken")
 	}
@@ -274,6 +275,18 @@ func TestTakeSmallPipe(t *testing.T) {
 	if err := p.Check(r.got, 1); err != nil {
 		t.Error(err)
 	}
+	r.pipes.put(large)
+	r.pipes.put(small)
+	if r.Take(&r.st, f, 1, pageSize) || r.pipes.idle != 2 {
+		t.Errorf("more is taken than fits; %d pipes idle", r.pipes.idle)
+	}
+	for range 2 {
+		if r.Take(&r.st, f, 1, 10*pageSize) {
+			r.Reset(&r.st)
+			return
+		}
+	}
+	t.Error("the small pipes are in the way of the large one")
 }
 
 // TestPipePool checks that empty pipes are kept up to the bound, and that dirty

@@ -15,9 +15,8 @@ const (
 	pipeBytes = aio.TakeMax + 4<<10
 	// maxIdlePipes bounds the pool.
 	maxIdlePipes = 16
-	// maxTaken bounds the pipes by which Take may keep a loop's slow receivers waiting:
-	// each is two descriptors.
-	maxTaken = 64
+	// smallPause is how long none is made for Take after one came out small, in ns.
+	smallPause = int64(1e9)
 )
 
 // pipe is a kernel pipe and the number of bytes in it.
@@ -120,7 +119,8 @@ func (m *Mover) Take(st *State, f *aio.File, off, n int64) bool {
 		return false
 	}
 	if pageUp(off+n)-pageDown(off) > int64(q.size) { // a page that is begun takes a whole one's place
-		m.pipes.put(q)
+		m.pipes.destroy(q) // or it would be the next one again
+		m.smallUntil = m.Now + smallPause
 		return false
 	}
 	got, e := sys.SpliceFromFile(q.w, f.FD, off, int(n))
@@ -143,7 +143,7 @@ func (m *Mover) Take(st *State, f *aio.File, off, n int64) bool {
 
 // mayTake reports whether the slot has no pipe yet and there is one to spare.
 func (m *Mover) mayTake(st *State) bool {
-	return st.pipe == nil && (m.pipes.idle > 0 || m.stats.PipesOpen < maxTaken)
+	return st.pipe == nil && (m.pipes.idle > 0 || m.stats.PipesOpen < m.maxTaken && m.Now >= m.smallUntil)
 }
 
 // isThere reports whether [off, off+n) of f, which the file has, is in memory.
