@@ -84,7 +84,7 @@ func (l *Loop) sendWhole(c *Conn, t *transfer, head []byte, body *Segment) {
 		c.corked = false
 		l.driver.Cork(c.token, false)
 	}
-	// Where FIN is the next thing to be sent (see finish) the two are one packet.
+	// Where FIN is the next thing to be sent (see closeConn) the two are one packet.
 	s := l.driver.Send(c.token, head, body.Mem, c.closeNext)
 	t.more = c.closeNext
 	if s.Status == aio.OK && s.N == int64(len(head)+len(body.Mem)) {
@@ -260,8 +260,8 @@ func (t *transfer) said(more bool, n int64) {
 }
 
 // sendTail sends n of the last bytes of the last file segment: all, unless a
-// limit allows for less, for which nothing was taken. They are read first, then the file is checked, then
-// they are sent: if it has changed, the peer never gets them.
+// limit allows for less. They are read first, then the file is checked, then they
+// are sent: if it has changed, the peer never gets them.
 func (l *Loop) sendTail(c *Conn, s *Segment, n int64, more bool) aio.Sent {
 	if c.flow == nil {
 		n = s.N // whatever is left of the turn's budget
