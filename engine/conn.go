@@ -2,7 +2,6 @@ package engine
 
 import (
 	"net/netip"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -143,17 +142,6 @@ func addrOf(sa unix.Sockaddr) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
 	}
 	return netip.AddrPort{}
-}
-
-// failure tells from the error of a send whether the peer is gone or the file
-// cannot be read.
-func failure(e syscall.Errno) End {
-	switch e {
-	case syscall.EPIPE, syscall.ECONNRESET, syscall.ETIMEDOUT, syscall.ENOTCONN, syscall.ECONNABORTED,
-		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EBADF:
-		return PeerGone
-	}
-	return FileFailed
 }
 
 // slab is how many connections are allocated together.

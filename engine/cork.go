@@ -3,6 +3,7 @@ package engine
 import (
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -40,7 +41,7 @@ func (c *corking) ask(sock int32) {
 	}
 	v, err := unix.GetsockoptInt(int(sock), unix.IPPROTO_TCP, unix.TCP_CORK)
 	c.asked, c.may = true, err == nil && v == 0
-	c.paced = paces(int(sock))
+	c.paced = listen.Paces(int(sock))
 }
 
 // turn returns what is moved at a time.

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/sys"
 )
@@ -57,9 +59,9 @@ type Loop struct {
 	serving *Conn // whose input is being handed to the session
 
 	listeners []*listener
-	held      []socket // listening sockets that are not accepted from yet: Config.Paused
-	now       int64    // monotonic ns at the beginning of the turn
-	took      int64    // ns, of the turn before this one if it did not wait
+	held      []listen.Socket // listening sockets that are not accepted from yet: Config.Paused
+	now       int64           // monotonic ns at the beginning of the turn
+	took      int64           // ns, of the turn before this one if it did not wait
 	sweepAt   int64
 	careAt    int64 // as often as sweepAt, unless many connections are late
 	crowded   bool  // more connections were late at once than is good
@@ -138,7 +140,7 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 func (l *Loop) Index() int { return l.index }
 
 // Addr returns the address of the i-th listener, as in Config.Listeners.
-func (l *Loop) Addr(i int) net.Addr { return l.engine.addrs[i] }
+func (l *Loop) Addr(i int) net.Addr { return l.engine.listening.Addrs()[i] }
 
 // Now returns the monotonic time of this turn of the loop, in nanoseconds.
 func (l *Loop) Now() int64 { return l.now }
@@ -255,7 +257,7 @@ func (l *Loop) unblocked(c *Conn, e *aio.Event) {
 	}
 	c.out.blocked = false
 	if e.Err != 0 {
-		l.end(c, failure(e.Err))
+		l.end(c, outcome.OfErrno(e.Err))
 	}
 	c.deadline = l.now + l.sendTimeout
 	l.wake(c) // not now: it might get its turn twice

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/mover"
 	"github.com/fserve/fserve/internal/sys"
@@ -202,7 +203,7 @@ func endOf(err error) End {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return TimedOut
 	case errors.As(err, &e):
-		return failure(e)
+		return outcome.OfErrno(e)
 	}
 	return Aborted
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/aio/aiosim"
 )
@@ -126,7 +127,7 @@ func (m *simulation) run() error {
 	}
 	l.sendBuffer = func(int32, int) {}
 	l.Files.wall = m.w.Now
-	if l.listen(socket{fd: int(m.ln.FD)}) == nil {
+	if l.listen(listen.Socket{FD: int(m.ln.FD)}) == nil {
 		m.serve()
 	}
 	for _, t := range m.tasks { // a loop waits for its tasks before it ends

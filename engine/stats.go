@@ -1,9 +1,12 @@
 package engine
 
-import "github.com/fserve/fserve/internal/aio"
+import (
+	"github.com/fserve/fserve/engine/outcome"
+	"github.com/fserve/fserve/internal/aio"
+)
 
 // numEnds is the number of values of End.
-const numEnds = Aborted + 1
+const numEnds = outcome.NumEnds
 
 // LoopStats are a loop's counters since its start.
 type LoopStats struct {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio"
 )
 
@@ -201,6 +202,16 @@ func (t *transfer) alone(i int) bool {
 	return i < t.lastSeg && !s.inMemory() && s.File != t.segs[t.lastSeg].File
 }
 
+// share returns how many bytes a transfer may send before others get their turn, and
+// how many one call is asked for. Fewer and larger calls are cheaper, except where
+// what they send is paced: then the timers cost more the more is queued.
+func (l *Loop) share(c *Conn) (budget, chunk int64) {
+	if c.paced {
+		return min(l.turnBudget, pacedTurn), pacedChunk
+	}
+	return l.turnBudget, chunkBytes
+}
+
 func (s *Segment) left() int64 {
 	if s.inMemory() {
 		return int64(len(s.Mem))
@@ -317,7 +328,7 @@ func (l *Loop) account(c *Conn, t *transfer, s aio.Sent) bool {
 	case aio.EOF:
 		l.end(c, FileChanged)
 	default:
-		l.end(c, failure(s.Err))
+		l.end(c, outcome.OfErrno(s.Err))
 	}
 	return false
 }

@@ -1,8 +1,7 @@
-package engine
+package listen
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -20,24 +19,22 @@ type socketFile struct {
 	dev, ino uint64
 }
 
-// bindUnix opens one listening socket and appends a duplicate of it to each
-// loop's descriptors: Unix sockets know no SO_REUSEPORT (before Linux 6.3 it was
-// accepted and did nothing).
-func (e *Engine) bindUnix(index int, path string, rows [][]socket) error {
-	fail := func(err error) error { return fmt.Errorf("listener %s%s: %w", UnixPrefix, path, err) }
-	fd, file, err := listenUnix(path, e.cfg.UnixMode)
+// bindUnix opens one listening socket and gives each loop it or a duplicate: Unix
+// sockets know no SO_REUSEPORT (before Linux 6.3 it was accepted and did nothing).
+func (s *Set) bindUnix(index int, path string) error {
+	fd, file, err := listenUnix(path, s.cfg.UnixMode)
 	if err != nil {
-		return fail(err)
+		return err
 	}
-	e.sockets = append(e.sockets, file)
-	e.addrs = append(e.addrs, &net.UnixAddr{Name: path, Net: "unix"})
-	for j := range rows {
-		if j > 0 {
-			if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
-				return fail(err)
+	s.files = append(s.files, file)
+	s.addrs = append(s.addrs, &net.UnixAddr{Name: path, Net: "unix"})
+	for row := range s.rows {
+		if row > 0 {
+			if fd, err = duplicate(fd); err != nil {
+				return err
 			}
 		}
-		rows[j] = append(rows[j], socket{fd, index, len(rows) > 1})
+		s.add(row, Socket{fd, index, len(s.rows) > 1})
 	}
 	return nil
 }
@@ -74,7 +71,7 @@ func listenUnix(path string, mode fs.FileMode) (fd int, file socketFile, err err
 	if file, err = statSocket(path); err != nil {
 		return fd, file, err
 	}
-	return fd, file, unix.Listen(fd, backlog)
+	return fd, file, unix.Listen(fd, Backlog)
 }
 
 // removeStale removes a socket file that a process has left behind: nobody
@@ -106,16 +103,23 @@ func statSocket(path string) (socketFile, error) {
 	return socketFile{path, st.Dev, st.Ino}, nil
 }
 
-// removeSockets removes the files of the Unix listeners, those of a successor
-// excepted. It does so once, when the engine begins to end.
-func (e *Engine) removeSockets() {
-	e.mu.Lock()
-	files := e.sockets
-	e.sockets = nil
-	e.mu.Unlock()
-	for _, f := range files {
+// RemoveFiles removes the files of the Unix sockets, those of a successor excepted.
+// It does so once, when the loops begin to end.
+func (s *Set) RemoveFiles() {
+	for _, f := range s.takeFiles() {
 		if now, err := statSocket(f.path); err == nil && now == f {
 			_ = os.Remove(f.path) // in a directory that is no longer ours, perhaps
 		}
 	}
+}
+
+// LeaveFiles leaves the files of the Unix sockets to a successor.
+func (s *Set) LeaveFiles() { s.takeFiles() }
+
+func (s *Set) takeFiles() []socketFile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	files := s.files
+	s.files = nil
+	return files
 }

@@ -1,4 +1,4 @@
-package engine
+package listen
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/sys"
 )
 
 // Inherited is a listener that another process has bound: systemd (socket
@@ -21,7 +23,7 @@ type Inherited struct {
 	Keep bool
 }
 
-// Sockets are inherited listeners by their address in Config.Listeners.
+// Sockets are inherited listeners by their address in Config.Addrs.
 type Sockets map[string]Inherited
 
 // Close closes all descriptors.
@@ -31,52 +33,54 @@ func (s Sockets) Close() {
 	}
 }
 
-// socket is a listening socket on its way to a loop.
-type socket struct {
-	fd     int
-	index  int  // of its address in Config.Listeners
-	shared bool // other loops have duplicates of it
-}
-
 // inherit gives the sockets of an address to the loops. If there are more of
 // them than loops, loops get several, since closing one would reset whoever waits
 // in its queue. If there are fewer, further ones join the SO_REUSEPORT group, or
 // where they cannot, loops share.
-func (e *Engine) inherit(index int, in Inherited, rows [][]socket) error {
+func (s *Set) inherit(index int, in Inherited) error {
 	fds, err := distinct(in.FDs)
 	if err != nil {
 		closeFDs(fds)
 		return err
 	}
 	for i, fd := range fds {
-		rows[i%len(rows)] = append(rows[i%len(rows)], socket{fd, index, false})
+		s.add(i%len(s.rows), Socket{fd, index, false})
 	}
 	bound, err := boundAddr(fds[0])
 	if err != nil {
 		return err
 	}
-	e.addrs = append(e.addrs, bound)
-	e.kept[index] = in.Keep
+	s.addrs = append(s.addrs, bound)
+	s.kept = append(s.kept, in.Keep)
 	if u, ok := bound.(*net.UnixAddr); ok && !in.Keep {
 		if file, err := statSocket(u.Name); err == nil { // removed by somebody: nothing to remove
-			e.sockets = append(e.sockets, file)
+			s.files = append(s.files, file)
 		}
 	}
 	for _, fd := range fds {
-		if err := SetCongestion(fd, bound, e.cfg.Congestion); err != nil {
+		if err := SetCongestion(fd, bound, s.cfg.Congestion); err != nil {
 			return err
 		}
 	}
-	for i := len(fds); i < len(rows); i++ {
-		fd, shared, err := another(fds[i%len(fds)])
-		if err != nil {
+	for i := len(fds); i < len(s.rows); i++ {
+		if err := s.beside(i, i%len(fds), fds[i%len(fds)]); err != nil {
 			return err
 		}
-		rows[i] = append(rows[i], socket{fd, index, shared})
-		if shared {
-			first := rows[i%len(fds)]
-			first[len(first)-1].shared = true
-		}
+	}
+	return nil
+}
+
+// beside gives a row one more socket like fd, which is the last of the row like.
+func (s *Set) beside(row, like, fd int) error {
+	n, shared, err := another(fd)
+	if err != nil {
+		return err
+	}
+	first := s.rows[like]
+	index := first[len(first)-1].Index
+	s.add(row, Socket{n, index, shared})
+	if shared {
+		first[len(first)-1].Shared = true
 	}
 	return nil
 }
@@ -154,17 +158,17 @@ func boundAddr(fd int) (net.Addr, error) {
 // be in a group, so those that systemd has bound as root remain alone.
 func another(fd int) (n int, shared bool, err error) {
 	if group, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT); err == nil && group != 0 {
-		if n, err := join(fd); err == nil {
+		if n, err := joinGroup(fd); err == nil {
 			return n, false, nil
 		}
 	}
-	n, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	return n, true, os.NewSyscallError("dup", err)
+	n, err = duplicate(fd)
+	return n, true, err
 }
 
-// join binds a socket to the address of a TCP socket with SO_REUSEPORT. It fails
+// joinGroup binds a socket to the address of a TCP socket with SO_REUSEPORT. It fails
 // on Unix sockets, which know no such groups.
-func join(fd int) (n int, err error) {
+func joinGroup(fd int) (n int, err error) {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
 		return -1, err
@@ -198,7 +202,7 @@ func join(fd int) (n int, err error) {
 		err = unix.Bind(n, sa)
 	}
 	if err == nil {
-		err = unix.Listen(n, backlog)
+		err = unix.Listen(n, Backlog)
 	}
 	if err != nil {
 		unix.Close(n)
@@ -213,32 +217,30 @@ func closeFDs(fds []int) {
 	}
 }
 
-// Sockets returns duplicates of the listening sockets by their address in
-// Config.Listeners, for the Config.Inherit of a successor. They are the caller's,
-// and closed on exec. While they are open nothing that waits in the queues is
-// lost, whatever becomes of this engine.
-func (e *Engine) Sockets() (Sockets, error) {
-	out := make(Sockets)
-	var errs []error
-	e.Ask(func(l *Loop) {
-		for _, ln := range l.listeners {
-			if ln.closing {
-				continue
-			}
-			fd, err := unix.FcntlInt(uintptr(ln.fd), unix.F_DUPFD_CLOEXEC, 0)
-			if err != nil {
-				errs = append(errs, os.NewSyscallError("dup", err))
-				return
-			}
-			addr := e.cfg.Listeners[ln.index]
-			one := out[addr]
-			one.FDs, one.Keep = append(one.FDs, fd), e.kept[ln.index]
-			out[addr] = one
-		}
-	})
-	if err := errors.Join(errs...); err != nil {
-		out.Close()
+// duplicate returns a duplicate of a descriptor that is closed on exec.
+func duplicate(fd int) (int, error) {
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	return n, os.NewSyscallError("dup", err)
+}
+
+// FromFD returns a listener for a duplicate of a listening stream socket that
+// this process shares with others.
+func FromFD(fd int) (net.Listener, error) {
+	dup, err := duplicate(fd)
+	if err != nil {
 		return nil, err
 	}
-	return out, nil
+	// os.File makes the description blocking for a moment, in which another
+	// process may be about to accept.
+	if err := sys.SetAcceptPatience(int32(dup)); err != nil {
+		unix.Close(dup)
+		return nil, fmt.Errorf("inherited socket: %w", err)
+	}
+	f := os.NewFile(uintptr(dup), "inherited socket")
+	defer f.Close()
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("inherited socket: %w", err)
+	}
+	return ln, nil
 }

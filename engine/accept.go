@@ -1,21 +1,11 @@
 package engine
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"net"
-	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/internal/aio"
-	"github.com/fserve/fserve/internal/sys"
 )
-
-// backlog is the queue of connections that wait to be accepted; the kernel
-// bounds it by net.core.somaxconn.
-const backlog = 4096
 
 // listener is one listening socket of one loop.
 type listener struct {
@@ -36,49 +26,17 @@ func (ln *listener) resume(l *Loop) {
 	}
 }
 
-// bind opens a TCP listener with SO_REUSEPORT, so that every loop has its own
-// and the kernel spreads connections over them. TCP_NODELAY is inherited by the
-// connections (Linux), which saves a system call for each.
-func bind(addr string) (fd int, bound net.Addr, err error) {
-	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var opt error
-		err := c.Control(func(fd uintptr) {
-			opt = errors.Join(
-				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
-				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
-		})
-		return errors.Join(err, opt)
-	}}
-	// Go asks for MPTCP by default. Its listeners do not heed SO_RCVTIMEO, on which
-	// sharing them with a successor depends: see sys.SetAcceptPatience.
-	cfg.SetMultipathTCP(false)
-	ln, err := cfg.Listen(context.Background(), "tcp", addr)
-	if err != nil {
-		return -1, nil, err
-	}
-	defer ln.Close()
-	// A duplicate of our own: Go's listener belongs to its poller.
-	if fd, err = sys.Dup(ln.(*net.TCPListener)); err != nil {
-		return -1, nil, fmt.Errorf("listener %s: %w", addr, err)
-	}
-	if err := unix.Listen(fd, backlog); err != nil {
-		unix.Close(fd)
-		return -1, nil, fmt.Errorf("listener %s: %w", addr, err)
-	}
-	return fd, ln.Addr(), nil
-}
-
 // listen gives a listening socket to the loop, which owns it from here on.
-func (l *Loop) listen(s socket) error {
+func (l *Loop) listen(s listen.Socket) error {
 	slot, ok := l.conns.get(1 << 31)
 	if !ok {
-		l.closeFD(int32(s.fd))
+		l.closeFD(int32(s.FD))
 		return errors.New("no slot for a listener")
 	}
-	ln := &listener{index: s.index, token: l.conns.token(slot), fd: s.fd, last: -1, paced: paces(s.fd), local: isLocal(s.fd)}
-	if err := l.driver.Listen(ln.token, s.fd, s.shared); err != nil {
+	ln := &listener{index: s.Index, token: l.conns.token(slot), fd: s.FD, last: -1, paced: listen.Paces(s.FD), local: listen.IsLocal(s.FD)}
+	if err := l.driver.Listen(ln.token, s.FD, s.Shared); err != nil {
 		l.conns.put(slot)
-		l.closeFD(int32(s.fd))
+		l.closeFD(int32(s.FD))
 		return err
 	}
 	l.listeners = append(l.listeners, ln)
@@ -175,7 +133,7 @@ func (l *Loop) drainBy(idle func(*Conn)) {
 	}
 	l.draining = true
 	l.acceptAt = 0 // what rests now will not be resumed
-	closeSockets(l.held)
+	listen.CloseAll(l.held)
 	l.held = nil
 	for _, ln := range l.listeners {
 		if !ln.closing {

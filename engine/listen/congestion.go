@@ -1,4 +1,4 @@
-package engine
+package listen
 
 import (
 	"fmt"
@@ -17,15 +17,18 @@ const CongestionSystem = "system"
 const unpaced = "reno"
 
 // SetCongestion gives a listening TCP socket, and with it the connections that it will
-// accept, the congestion control that Config.Congestion names. Other sockets it leaves
-// alone.
+// accept, the congestion control of a name: of an algorithm that the kernel has,
+// CongestionSystem, or "". The last is that of the system, except that at loopback
+// addresses Reno takes the place of one that paces (BBR): between processes of one machine
+// there is no network to spare, and the timers cost up to four times what the transfer
+// does. Sockets of other kinds are left alone.
 func SetCongestion(fd int, addr net.Addr, name string) error {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || name == CongestionSystem {
 		return nil
 	}
 	if name == "" {
-		if !tcp.IP.IsLoopback() || !paces(fd) {
+		if !tcp.IP.IsLoopback() || !Paces(fd) {
 			return nil
 		}
 		name = unpaced
@@ -37,26 +40,16 @@ func SetCongestion(fd int, addr net.Addr, name string) error {
 	return nil
 }
 
-// paces reports whether a socket's congestion control sends by a timer of its own,
+// Paces reports whether a socket's congestion control sends by a timer of its own,
 // unless the queue of the interface does it (fq): BBR, in all its versions.
-func paces(fd int) bool {
+func Paces(fd int) bool {
 	name, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
 	return err == nil && strings.HasPrefix(name, "bbr") // no TCP socket: nothing paces
 }
 
-// isLocal reports whether a TCP socket is bound to a loopback address.
-func isLocal(fd int) bool {
+// IsLocal reports whether a TCP socket is bound to a loopback address.
+func IsLocal(fd int) bool {
 	addr, err := boundAddr(fd)
 	tcp, ok := addr.(*net.TCPAddr)
 	return err == nil && ok && tcp.IP.IsLoopback()
-}
-
-// share returns how many bytes a transfer may send before others get their turn, and
-// how many one call is asked for. Fewer and larger calls are cheaper, except where
-// what they send is paced: then the timers cost more the more is queued.
-func (l *Loop) share(c *Conn) (budget, chunk int64) {
-	if c.paced {
-		return min(l.turnBudget, pacedTurn), pacedChunk
-	}
-	return l.turnBudget, chunkBytes
 }
