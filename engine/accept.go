@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/internal/aio"
 )
 
@@ -74,8 +75,8 @@ func (l *Loop) accepted(e *aio.Event) {
 	}
 	if e.Err != 0 {
 		l.stats.AcceptErrors++
-		if outOfDescriptors(e.Err) {
-			l.Files.spare() // a client is worth more than a file that may be asked for
+		if openfile.OutOfDescriptors(e.Err) {
+			l.Files.Spare() // a client is worth more than a file that may be asked for
 		}
 		ln.stopped = true
 		if l.acceptAt == 0 {

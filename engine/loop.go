@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/sys"
@@ -90,6 +91,7 @@ type Loop struct {
 
 	// System calls on descriptors for the simulation to replace.
 	closeFD     func(fd int32)
+	wall        func() int64 // Unix ns
 	limitUnsent func(fd, bytes int32)
 	sendBuffer  func(fd int32, bytes int)
 	askTCP      func(*Conn, *sys.TCPInfo) syscall.Errno
@@ -119,6 +121,7 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 		sendTimeout: int64(cfg.SendTimeout), lingerTimeout: int64(cfg.LingerTimeout),
 		turnBudget: cfg.TurnBudget, maxConns: cfg.MaxConns,
 		closeFD:     func(fd int32) { sys.Close(fd) },
+		wall:        func() int64 { return time.Now().UnixNano() },
 		limitUnsent: func(fd, n int32) { _ = sys.SetNotsentLowat(fd, n) }, // a Unix socket has none
 		sendBuffer:  func(fd int32, n int) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n) },
 		askTCP:      askTCP, paceTCP: paceTCP,
@@ -131,8 +134,12 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 	l.posts.idle = sync.NewCond(&l.posts.mu)
 	shortest := min(cfg.IdleTimeout, cfg.HeaderTimeout, cfg.SendTimeout, cfg.LingerTimeout)
 	l.sweepEvery = int64(min(max(shortest/8, 10*time.Millisecond), time.Second))
-	l.Files = newFiles(l, cfg)
 	l.now = d.Now()
+	l.Files = openfile.NewFiles(openfile.Config{
+		Max: cfg.MaxFiles, MaxBody: cfg.MaxBody, MaxBytes: cfg.MaxBodyBytes, Headroom: cfg.BodyHeadroom,
+		Driver: d, CloseFD: func(fd int32) { l.closeFD(fd) }, Wall: func() int64 { return l.wall() }, Stats: &l.stats.Files,
+	})
+	l.Files.Turn(l.now)
 	return l
 }
 
@@ -170,6 +177,7 @@ func (l *Loop) turn() error {
 		return fmt.Errorf("%s driver: %w", l.driver.Name(), err)
 	}
 	l.now = l.driver.Now()
+	l.Files.Turn(l.now)
 	if l.took = 0; timeout == 0 {
 		l.took = l.now - began
 	}
@@ -189,7 +197,7 @@ func (l *Loop) timeout() time.Duration {
 		return 0
 	}
 	next := int64(-1)
-	if l.conns.open > len(l.listeners) || l.Files.mustSweep() {
+	if l.conns.open > len(l.listeners) || l.Files.MustSweep() {
 		next = l.sweepAt
 	}
 	if l.acceptAt != 0 && (next < 0 || l.acceptAt < next) {
@@ -430,7 +438,7 @@ func (l *Loop) tick() {
 	}
 	if l.now >= l.careAt {
 		l.careAt = l.now + l.sweepEvery
-		l.Files.sweep()
+		l.Files.Sweep()
 		l.sample()
 		l.forgetOverrides()
 	}
@@ -561,7 +569,7 @@ func (l *Loop) destroy() error {
 			}
 		}
 	}
-	l.Files.close()
+	l.Files.Close()
 	l.keepStats()
 	close(l.gone)
 	return err

@@ -381,7 +381,7 @@ func (s *sender) move1(sock int32, n int64) aio.Sent {
 	s.grant -= sent.N
 	if !fetch.Empty() {
 		if e := s.fetch(fetch); e != nil {
-			return aio.Sent{Status: aio.Failed, Via: sent.Via, Err: errnoOf(e)}
+			return aio.Sent{Status: aio.Failed, Via: sent.Via, Err: sys.ErrnoOf(e)}
 		}
 	}
 	return sent

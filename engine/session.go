@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/engine/shape"
 )
@@ -52,6 +53,25 @@ const (
 	ViaSplice   = outcome.ViaSplice
 	ViaCopy     = outcome.ViaCopy
 )
+
+// What a session knows of files: see package openfile.
+type (
+	File      = openfile.File
+	Files     = openfile.Files
+	FileStats = openfile.Stats
+	Opened    = openfile.Opened
+	Root      = openfile.Root
+	Symlinks  = openfile.Symlinks
+)
+
+const (
+	SymlinksInside = openfile.SymlinksInside
+	SymlinksFollow = openfile.SymlinksFollow
+	SymlinksDeny   = openfile.SymlinksDeny
+)
+
+// OpenRoot opens a directory.
+func OpenRoot(dir string, links Symlinks) (*Root, error) { return openfile.OpenRoot(dir, links) }
 
 // Inherited, Sockets: see package listen.
 type (

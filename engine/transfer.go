@@ -110,7 +110,7 @@ func (t *transfer) keepRest(head []byte, body *Segment, n int64) {
 	}
 	if n < int64(len(body.Mem)) {
 		if body.File != nil {
-			body.File.hold()
+			body.File.Hold()
 		}
 		t.segs = append(t.segs, Segment{Mem: body.Mem[n:], File: body.File})
 	}
@@ -130,7 +130,7 @@ func (t *transfer) hold(r *Response) {
 			continue
 		}
 		if s.File != nil {
-			s.File.hold()
+			s.File.Hold()
 		}
 		if !s.inMemory() {
 			t.corks = t.lastSeg >= 0 || s.N > aio.TakeMax
@@ -181,11 +181,11 @@ func (l *Loop) pump(c *Conn) {
 			}
 		}
 		if s.File != nil {
-			if t.alone(i) && !s.File.unchanged(l.driver) {
+			if t.alone(i) && !s.File.Unchanged(l.driver) {
 				l.end(c, FileChanged)
 				return
 			}
-			s.File.release()
+			s.File.Release()
 			s.File = nil
 		}
 	}
@@ -242,9 +242,9 @@ func (l *Loop) attempt(c *Conn, t *transfer, i int, most int64) aio.Sent {
 	n := min(s.N, most)
 	switch {
 	case i != t.lastSeg:
-	case t.taken, n == s.N && n <= aio.TakeMax && l.driver.Take(c.token, &s.File.File, s.Off, n):
+	case t.taken, n == s.N && n <= aio.TakeMax && l.driver.Take(c.token, s.File.Lent(), s.Off, n):
 		t.taken = true
-		if !s.File.unchanged(l.driver) { // again after a wait: it may have been long
+		if !s.File.Unchanged(l.driver) { // again after a wait: it may have been long
 			return aio.Sent{Status: aio.EOF}
 		}
 	case s.N <= tailBytes:
@@ -256,7 +256,7 @@ func (l *Loop) attempt(c *Conn, t *transfer, i int, most int64) aio.Sent {
 			l.driver.Cork(c.token, true)
 		}
 	}
-	sent := l.driver.SendFile(c.token, &s.File.File, s.Off, n, more)
+	sent := l.driver.SendFile(c.token, s.File.Lent(), s.Off, n, more)
 	t.said(more, sent.N)
 	s.Off += sent.N
 	s.N -= sent.N
@@ -279,17 +279,17 @@ func (l *Loop) sendTail(c *Conn, s *Segment, n int64, more bool) aio.Sent {
 	}
 	more = more || n < s.N
 	tail := l.tail[:n]
-	if n, e := l.driver.ReadAt(&s.File.File, tail, s.Off); e != 0 || n < len(tail) {
+	if n, e := l.driver.ReadAt(s.File.Lent(), tail, s.Off); e != 0 || n < len(tail) {
 		tail = nil // not in memory, or this file system cannot tell
 	}
-	if !s.File.unchanged(l.driver) {
+	if !s.File.Unchanged(l.driver) {
 		return aio.Sent{Status: aio.EOF}
 	}
 	var sent aio.Sent
 	if tail != nil {
 		sent = l.driver.Send(c.token, tail, nil, more)
 	} else {
-		sent = l.driver.SendFile(c.token, &s.File.File, s.Off, n, more)
+		sent = l.driver.SendFile(c.token, s.File.Lent(), s.Off, n, more)
 	}
 	c.out.said(more, sent.N)
 	s.Off += sent.N
@@ -353,7 +353,7 @@ func (l *Loop) end(c *Conn, why End) {
 func (t *transfer) distrustFiles() {
 	for i := range t.segs {
 		if f := t.segs[i].File; f != nil {
-			f.checked = distrusted
+			f.Distrust()
 		}
 	}
 }
@@ -373,7 +373,7 @@ func (l *Loop) freeTransfer(t *transfer) {
 	l.stats.Sending--
 	for i := range t.segs {
 		if f := t.segs[i].File; f != nil {
-			f.release()
+			f.Release()
 		}
 	}
 	clear(t.segs)

@@ -1,4 +1,4 @@
-package engine
+package openfile
 
 import (
 	"strings"
@@ -7,14 +7,14 @@ import (
 
 // What is pruned is closed, unless a transfer holds it; the rest stays as it was.
 func TestFilesPrune(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{})
+	c := newCacheTest(t, onFallback, Config{})
 	for _, name := range []string{"a1", "a2", "b1", "b2"} {
 		c.write(name, name)
 	}
 	held, kept := c.open("a1"), c.open("b1")
 	c.open("a2")
 	c.open("b2")
-	held.hold()
+	held.Hold()
 	kept.Data = "old"
 	seen := 0
 	c.fs.Prune(func(key string, f *File) bool {
@@ -28,12 +28,12 @@ func TestFilesPrune(t *testing.T) {
 	if s := c.fs.stats; s.Open != 3 || s.Bytes != 4 || len(c.fs.clock) != 2 || len(c.fs.entries) != 2 {
 		t.Errorf("%+v, %d in the clock, %d entries", *s, len(c.fs.clock), len(c.fs.entries))
 	}
-	if string(held.Body) != "a1" || held.FD < 0 {
+	if string(held.Body) != "a1" || held.lent.FD < 0 {
 		t.Error("a file that is being sent was closed")
 	}
-	held.release()
-	if c.fs.stats.Open != 2 || held.FD >= 0 {
-		t.Errorf("%d open, descriptor %d", c.fs.stats.Open, held.FD)
+	held.Release()
+	if c.fs.stats.Open != 2 || held.lent.FD >= 0 {
+		t.Errorf("%d open, descriptor %d", c.fs.stats.Open, held.lent.FD)
 	}
 	if f := c.open("b1"); f != kept {
 		t.Error("a file that was kept is another one")
@@ -44,7 +44,7 @@ func TestFilesPrune(t *testing.T) {
 }
 
 func TestFilesHeadroom(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{BodyHeadroom: 4})
+	c := newCacheTest(t, onFallback, Config{Headroom: 4})
 	c.write("f", "content")
 	f := c.open("f")
 	if f.Headed(4) == nil || f.Headed(5) != nil {

@@ -1,29 +1,49 @@
-package engine
+package openfile
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/fallback"
+	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/testenv"
+	"github.com/fserve/fserve/uring"
 )
 
-// cacheTest is a cache over a directory, on a loop whose time stands still.
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// eachDriver runs a test on every driver that there is here.
+func eachDriver(t *testing.T, test func(*testing.T, makeDriver)) {
+	t.Run("fallback", func(t *testing.T) { test(t, onFallback) })
+	t.Run("uring", func(t *testing.T) {
+		testenv.NeedUring(t)
+		test(t, func() (aio.Driver, error) { return uring.New(aio.Config{}) })
+	})
+}
+
+type makeDriver func() (aio.Driver, error)
+
+func onFallback() (aio.Driver, error) { return fallback.New(aio.Config{}) }
+
+// cacheTest is a cache over a directory, whose time stands still.
 type cacheTest struct {
 	*testing.T
-	l    *Loop
+	now  int64
 	fs   *Files
 	root *Root
 	dir  string
 }
 
-func newCacheTest(t *testing.T, kind DriverKind, cfg Config) *cacheTest {
+func newCacheTest(t *testing.T, driver makeDriver, cfg Config) *cacheTest {
 	t.Helper()
 	dir := t.TempDir()
 	root, err := OpenRoot(dir, SymlinksInside)
@@ -31,8 +51,35 @@ func newCacheTest(t *testing.T, kind DriverKind, cfg Config) *cacheTest {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { root.Close() })
-	l := stillLoop(t, kind, cfg)
-	return &cacheTest{T: t, l: l, fs: l.Files, root: root, dir: dir}
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
+	d, err := driver()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Max, cfg.MaxBody, cfg.MaxBytes = cmp.Or(cfg.Max, 4096), cmp.Or(cfg.MaxBody, 8<<10), cmp.Or(cfg.MaxBytes, 64<<20)
+	cfg.Driver, cfg.Stats = d, new(Stats)
+	cfg.CloseFD = func(fd int32) { unix.Close(int(fd)) }
+	cfg.Wall = func() int64 { return time.Now().UnixNano() }
+	c := &cacheTest{T: t, now: d.Now(), fs: NewFiles(cfg), root: root, dir: dir}
+	c.fs.Turn(c.now)
+	t.Cleanup(func() {
+		if err := d.Destroy(); err != nil {
+			t.Errorf("destroy: %v", err)
+		}
+		c.fs.Close()
+		if s := c.fs.stats; s.Open != 0 || s.Bytes != 0 {
+			t.Errorf("the cache is not empty: %+v", *s)
+		}
+	})
+	return c
+}
+
+func writeFile(t *testing.T, path string, p []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, p, 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // write makes a file and reads it into the page cache.
@@ -42,7 +89,10 @@ func (c *cacheTest) write(name, content string) {
 }
 
 // turn is a turn of the loop that begins d after the last one.
-func (c *cacheTest) turn(d time.Duration) { c.l.now += int64(d) }
+func (c *cacheTest) turn(d time.Duration) {
+	c.now += int64(d)
+	c.fs.Turn(c.now)
+}
 
 // open looks a file up as a session does, in a turn of its own.
 func (c *cacheTest) open(name string) *File {
@@ -75,8 +125,8 @@ func (c *cacheTest) check() {
 		if f.Body != nil {
 			n += f.Size
 		}
-		if !f.cached || c.fs.entries[f.name] != f {
-			c.Errorf("file %s is in the clock and not in the cache", f.name)
+		if !f.cached || c.fs.entries[f.key] != f {
+			c.Errorf("file %s is in the clock and not in the cache", f.key)
 		}
 	}
 	if n != c.fs.bytes || n != c.fs.stats.Bytes || n > c.fs.maxBytes {
@@ -110,7 +160,7 @@ func TestFilesSeeChanges(t *testing.T) {
 		{"removed", func(c *cacheTest, path string) error { return os.Remove(path) }, ""},
 	} {
 		t.Run(change.name, func(t *testing.T) {
-			eachDriver(t, func(t *testing.T, kind DriverKind) {
+			eachDriver(t, func(t *testing.T, kind makeDriver) {
 				c := newCacheTest(t, kind, Config{})
 				path := filepath.Join(c.dir, "f")
 				c.write("f", "old")
@@ -119,7 +169,7 @@ func TestFilesSeeChanges(t *testing.T) {
 					t.Fatal(err)
 				}
 				old := c.open("f")
-				old.hold()
+				old.Hold()
 				if err := change.do(c, path); err != nil {
 					t.Fatal(err)
 				}
@@ -139,12 +189,12 @@ func TestFilesSeeChanges(t *testing.T) {
 				} else if e != 0 || f == old || string(f.Body) != change.want {
 					t.Fatalf("after the change: error %v, the old file %v, body %q", e, f == old, f.Body)
 				}
-				if string(old.Body) != "old" || !isOpen(old.FD) || old.cached {
-					t.Errorf("the version that is being sent: %q, open %v, cached %v", old.Body, isOpen(old.FD), old.cached)
+				if string(old.Body) != "old" || !isOpen(old.lent.FD) || old.cached {
+					t.Errorf("the version that is being sent: %q, open %v, cached %v", old.Body, isOpen(old.lent.FD), old.cached)
 				}
-				fd := old.FD
-				old.release()
-				if old.FD != -1 || isOpen(fd) && f == nil {
+				fd := old.lent.FD
+				old.Release()
+				if old.lent.FD != -1 || isOpen(fd) && f == nil {
 					t.Error("the old version stays open")
 				}
 				c.check()
@@ -156,7 +206,7 @@ func TestFilesSeeChanges(t *testing.T) {
 // TestFilesChangedWhileOpened: what is kept of a file is of the version that was
 // opened, or nothing is kept.
 func TestFilesChangedWhileOpened(t *testing.T) {
-	eachDriver(t, func(t *testing.T, kind DriverKind) {
+	eachDriver(t, func(t *testing.T, kind makeDriver) {
 		for _, size := range []int{10, 50_000} { // with a body and without
 			c := newCacheTest(t, kind, Config{})
 			path := filepath.Join(c.dir, "f")
@@ -184,7 +234,7 @@ func TestFilesChangedWhileOpened(t *testing.T) {
 }
 
 func TestFilesUnchangedStays(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{})
+	c := newCacheTest(t, onFallback, Config{})
 	c.write("f", "content")
 	f := c.open("f")
 	fds := len(testenv.FDs(t))
@@ -204,7 +254,7 @@ func TestFilesUnchangedStays(t *testing.T) {
 
 func TestFilesBoundEntries(t *testing.T) {
 	const most = 8
-	c := newCacheTest(t, DriverFallback, Config{MaxFiles: most})
+	c := newCacheTest(t, onFallback, Config{Max: most})
 	c.write("often", "x")
 	often := c.open("often")
 	for i := range 100 {
@@ -224,7 +274,7 @@ func TestFilesBoundEntries(t *testing.T) {
 // TestFilesOfOneTurn: what a session has just looked up is not evicted by what
 // it looks up next; the bound holds again from the next turn on.
 func TestFilesOfOneTurn(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{MaxFiles: 2, MaxBodyBytes: 10})
+	c := newCacheTest(t, onFallback, Config{Max: 2, MaxBytes: 10})
 	c.turn(1)
 	var fs []*File
 	for i := range 5 {
@@ -237,8 +287,8 @@ func TestFilesOfOneTurn(t *testing.T) {
 		fs = append(fs, f)
 	}
 	for _, f := range fs {
-		if !f.cached || !isOpen(f.FD) {
-			t.Errorf("file %s was evicted in the turn in which it was looked up", f.name)
+		if !f.cached || !isOpen(f.lent.FD) {
+			t.Errorf("file %s was evicted in the turn in which it was looked up", f.key)
 		}
 	}
 	c.open("0")
@@ -248,7 +298,7 @@ func TestFilesOfOneTurn(t *testing.T) {
 }
 
 func TestFilesBoundBytes(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{MaxBodyBytes: 100_000, MaxBody: 60_000})
+	c := newCacheTest(t, onFallback, Config{MaxBytes: 100_000, MaxBody: 60_000})
 	for round := range 3 {
 		for i := range 20 {
 			name := fmt.Sprint(i)
@@ -266,7 +316,7 @@ func TestFilesBoundBytes(t *testing.T) {
 
 // TestFilesTooLargeToKeep: a body that can never fit drives nobody out.
 func TestFilesTooLargeToKeep(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{MaxBodyBytes: 1000, MaxBody: 5000})
+	c := newCacheTest(t, onFallback, Config{MaxBytes: 1000, MaxBody: 5000})
 	c.write("small", "s")
 	small := c.open("small")
 	c.write("large", string(make([]byte, 2000)))
@@ -282,19 +332,19 @@ func TestFilesTooLargeToKeep(t *testing.T) {
 // TestFilesPinned: a file that a driver still reads is closed when it does not
 // any more.
 func TestFilesPinned(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{})
+	c := newCacheTest(t, onFallback, Config{})
 	c.write("f", "content")
 	f := c.open("f")
-	fd := f.FD
-	f.Pins = 1
+	fd := f.lent.FD
+	f.lent.Pins = 1
 	c.fs.drop(f)
-	c.fs.sweep()
-	if f.FD != fd || !isOpen(fd) || !c.fs.mustSweep() {
+	c.fs.Sweep()
+	if f.lent.FD != fd || !isOpen(fd) || !c.fs.MustSweep() {
 		t.Error("a pinned file was closed")
 	}
-	f.Pins = 0
-	c.fs.sweep()
-	if f.FD != -1 || isOpen(fd) || c.fs.mustSweep() {
+	f.lent.Pins = 0
+	c.fs.Sweep()
+	if f.lent.FD != -1 || isOpen(fd) || c.fs.MustSweep() {
 		t.Error("a file stays open although nobody reads it")
 	}
 }
@@ -302,34 +352,34 @@ func TestFilesPinned(t *testing.T) {
 // TestFilesOutOfDescriptors: a file that is not in use makes room for another,
 // and one that is in use does not.
 func TestFilesOutOfDescriptors(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{})
+	c := newCacheTest(t, onFallback, Config{})
 	for _, name := range []string{"used", "idle", "new", "newer"} {
 		c.write(name, name)
 	}
 	testenv.LimitFDs(t, 20)
-	c.open("used").hold()
+	c.open("used").Hold()
 	used := c.fs.entries["used"]
 	idle := c.open("idle")
 	restore := testenv.ExhaustFDs(t)
 	c.turn(1)
 	f, e := c.fs.Open(c.root, "new", "new")
 	c.turn(1)
-	f.hold()
+	f.Hold()
 	_, e2 := c.fs.Open(c.root, "newer", "newer")
 	restore()
-	if e != 0 || string(f.Body) != "new" || idle.FD != -1 {
-		t.Errorf("open without descriptors: %v; the idle file has descriptor %d", e, idle.FD)
+	if e != 0 || string(f.Body) != "new" || idle.lent.FD != -1 {
+		t.Errorf("open without descriptors: %v; the idle file has descriptor %d", e, idle.lent.FD)
 	}
-	if e2 != syscall.EMFILE || !isOpen(used.FD) {
+	if e2 != syscall.EMFILE || !isOpen(used.lent.FD) {
 		t.Errorf("open with every file in use: %v", e2)
 	}
-	f.release()
-	used.release()
+	f.Release()
+	used.Release()
 	c.check()
 }
 
 func TestFilesRefused(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{})
+	c := newCacheTest(t, onFallback, Config{})
 	for _, o := range []struct {
 		opened Opened
 		want   syscall.Errno

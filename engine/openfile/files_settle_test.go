@@ -1,4 +1,4 @@
-package engine
+package openfile
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 // was read may have left no trace in its time, so the file is read once more
 // when it has come of age, and not again after that.
 func TestFilesReadAgainWhenSettled(t *testing.T) {
-	c := newCacheTest(t, DriverFallback, Config{})
+	c := newCacheTest(t, onFallback, Config{})
 	wall := time.Now().UnixNano()
 	c.fs.wall = func() int64 { return wall }
 	c.write("f", "old")
