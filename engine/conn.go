@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
 )
@@ -39,27 +40,26 @@ type Conn struct {
 	peer     netip.AddrPort
 	adopted  Adopted     // nil: accepted by a listener
 	flow     *shape.Flow // nil: not in the tree of limits
-	tap      *tap        // nil: it is not measured
-	fd       int32       // the driver's to close
-	unsent   int32       // bytes that the kernel may keep unsent, if lowat is set
+	tap      measure.Tap
+	fd       int32 // the driver's to close
+	unsent   int32 // bytes that the kernel may keep unsent, if lowat is set
 	listener int32
 
-	state      connState
-	named      bool // peer was set by SetRemoteAddr
-	preface    bool // what was consumed last was no part of a request
-	seen       bool // in holds bytes that the session has seen and found too few
-	paused     bool // the driver was told to Pause
-	ended      bool // the peer has sent its FIN
-	closeNext  bool // close once the response is sent
-	linger     bool // and drop the peer's input before that
-	corked     bool // TCP_CORK is set
-	lowat      bool // the kernel keeps little unsent data
-	paced      bool // by its congestion control
-	local      bool // accepted at a loopback address
-	buffered   bool // the send buffer was enlarged, or the peer is slow
-	queued     bool // in the loop's run queue
-	unmeasured bool // it cannot be
-	requests   uint32
+	state     connState
+	named     bool // peer was set by SetRemoteAddr
+	preface   bool // what was consumed last was no part of a request
+	seen      bool // in holds bytes that the session has seen and found too few
+	paused    bool // the driver was told to Pause
+	ended     bool // the peer has sent its FIN
+	closeNext bool // close once the response is sent
+	linger    bool // and drop the peer's input before that
+	corked    bool // TCP_CORK is set
+	lowat     bool // the kernel keeps little unsent data
+	paced     bool // by its congestion control
+	local     bool // accepted at a loopback address
+	buffered  bool // the send buffer was enlarged, or the peer is slow
+	queued    bool // in the loop's run queue
+	requests  uint32
 }
 
 // Loop returns the connection's loop.

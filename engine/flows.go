@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 )
 
@@ -46,7 +47,7 @@ func (e *Engine) openShaper() (err error) {
 	cfg := *e.cfg.Limits
 	cfg.Loops, cfg.Changed = max(e.cfg.Loops, e.guestTree()+1), e.wakeLoops
 	if e.cfg.Adapt != nil {
-		e.adaptation = newAdaptation(*e.cfg.Adapt, e.cfg.OnAdapt)
+		e.adaptation = measure.New(*e.cfg.Adapt, e.cfg.OnAdapt)
 	}
 	e.shaper, err = shape.New(cfg)
 	return err
@@ -153,7 +154,7 @@ func (l *Loop) identify(c *Conn, t *transfer, r *Response) {
 	t.whose.class = r.Class
 	t.whose.client = append(t.whose.client[:0], r.Client...)
 	own := r.Limit != shape.Limit{}
-	if !own && !l.engine.shaper.Active() && !l.adapts() {
+	if !own && !l.engine.shaper.Active() && !l.sampler.On() {
 		l.leaveFlow(c) // what it remembers of an earlier response counts no more
 		return
 	}
@@ -182,7 +183,7 @@ func (l *Loop) join(c *Conn, t *transfer) {
 		client = l.flows.client
 	}
 	l.flows.tree.JoinBytes(c.flow, t.whose.class, client, l.now)
-	l.measure(c, client, t.whose.class)
+	l.sampler.Measure(&c.tap, (*line)(c), client, t.whose.class, l.now)
 }
 
 // takeWhole takes tokens for a response in memory and reports whether there

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio"
@@ -78,7 +79,7 @@ type Loop struct {
 
 	runq, running []*Conn
 	flows         flows
-	sampler       sampler
+	sampler       measure.Sampler
 	buffers       inputPool
 	gathered      []byte // a response of small parts; made at first use
 	freeTransfers *transfer
@@ -129,7 +130,7 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 	if e.shaper != nil {
 		l.flows.tree = e.shaper.Tree(index)
 	}
-	l.openSampler(e.adaptation)
+	l.sampler.Init(e.adaptation, l.flows.tree)
 	l.gone = make(chan struct{})
 	l.posts.idle = sync.NewCond(&l.posts.mu)
 	shortest := min(cfg.IdleTimeout, cfg.HeaderTimeout, cfg.SendTimeout, cfg.LingerTimeout)
@@ -208,7 +209,7 @@ func (l *Loop) timeout() time.Duration {
 			next = due
 		}
 	}
-	if due := l.sampler.next; due != never && (next < 0 || due < next) {
+	if due := l.sampler.Due(); due != measure.Never && (next < 0 || due < next) {
 		next = due
 	}
 	if next < 0 {
@@ -392,7 +393,7 @@ func (l *Loop) closeConn(c *Conn, reset bool) {
 		// With what is held back of the response: close alone drops it if input is unread.
 		l.driver.CloseWrite(c.token)
 	}
-	l.endTap(c)
+	l.sampler.End(&c.tap, false, l.now)
 	c.state = connClosing
 	c.deadline = 0
 	l.buffers.put(&c.in)
@@ -410,8 +411,7 @@ func (l *Loop) closed(c *Conn) {
 		l.freeTransfer(t)
 	}
 	l.session.Closed(c)
-	c.state = connClosing // the descriptor may be another's by now
-	l.endTap(c)
+	l.sampler.End(&c.tap, true, l.now) // the descriptor may be another's by now
 	l.leaveFlow(c)
 	slot := c.token.Slot()
 	*c = Conn{queued: c.queued} // the run queue may still name it
@@ -421,7 +421,7 @@ func (l *Loop) closed(c *Conn) {
 
 // tick does what is due by time.
 func (l *Loop) tick() {
-	l.runSampler()
+	l.sampler.Run(l.now)
 	if l.acceptAt != 0 && l.now >= l.acceptAt {
 		l.acceptAt = 0
 		for _, ln := range l.listeners {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/engine/shape"
@@ -72,6 +73,27 @@ const (
 
 // OpenRoot opens a directory.
 func OpenRoot(dir string, links Symlinks) (*Root, error) { return openfile.OpenRoot(dir, links) }
+
+// What finds rates: see package measure.
+type (
+	Adaptation  = measure.Adaptation
+	AdaptConfig = measure.Config
+	AdaptEvent  = measure.Event
+	AdaptReport = measure.Report
+	AdaptState  = measure.State
+	Steer       = measure.Steer
+)
+
+// AdaptSampleEvery is what adapt.Config.SampleEvery must be for the engine's pace.
+const AdaptSampleEvery = measure.SampleEvery
+
+var (
+	ErrNotAdapted = measure.ErrNotAdapted
+	ErrCrowded    = measure.ErrCrowded
+)
+
+// Adaptation returns what finds the rates of clients; nil: the engine was made without.
+func (e *Engine) Adaptation() *Adaptation { return e.adaptation }
 
 // Inherited, Sockets: see package listen.
 type (

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -159,9 +158,6 @@ func (r *Root) walk(name string, flags int) (int, error) {
 		dir, owned, name = fd, true, rest
 	}
 }
-
-// Clean reports whether name is a relative path that Open takes.
-func Clean(name string) bool { return filepath.IsLocal(name) && path.Clean(name) == name }
 
 // OpenDir opens a directory below the root for reading: "." is the root itself.
 // It may wait for the disk. The caller owns the file.

@@ -245,14 +245,3 @@ func TestRootCachedOnly(t *testing.T) {
 	}
 	unix.Close(int(o.FD))
 }
-
-func TestClean(t *testing.T) {
-	for name, want := range map[string]bool{
-		"a": true, "a/b": true, "a.b/..c": true,
-		"": false, "/a": false, "a/": false, "./a": false, "a//b": false, "a/../b": false, "..": false, "../a": false,
-	} {
-		if got := Clean(name); got != want {
-			t.Errorf("Clean(%q) is %v", name, got)
-		}
-	}
-}

@@ -1,4 +1,10 @@
-package engine
+// Package measure finds rates: it asks the kernel about connections while they send,
+// brings what it hears to a controller for each client and path class (package adapt),
+// and applies the rates that these find to the tree of limits (package shape) and to the
+// pacing of the sockets.
+//
+// An Adaptation is one for all loops; each loop has a Sampler.
+package measure
 
 import (
 	"cmp"
@@ -12,9 +18,9 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 )
 
-// AdaptConfig says whose rates are found by what the kernel measures. The zero
+// Config says whose rates are found by what the kernel measures. The zero
 // value finds none.
-type AdaptConfig struct {
+type Config struct {
 	// Client finds the rate of each client over all its connections. nil: it
 	// is not done.
 	Client *adapt.Policy
@@ -22,10 +28,10 @@ type AdaptConfig struct {
 	Paths map[string]*adapt.Policy
 }
 
-func (c *AdaptConfig) on() bool { return c.Client != nil || len(c.Paths) > 0 }
+func (c *Config) on() bool { return c.Client != nil || len(c.Paths) > 0 }
 
-// AdaptEvent is something that adaptation wants an operator to know.
-type AdaptEvent struct {
+// Event is something that adaptation wants an operator to know.
+type Event struct {
 	Level shape.Level // LevelClient or LevelPath
 	Name  string      // of the client, or the prefix
 	adapt.Event
@@ -33,56 +39,55 @@ type AdaptEvent struct {
 
 const (
 	// fastPeriod is the time between two samples of a busy connection, slowPeriod
-	// with more than manyTaps of them: TCP_INFO costs about a microsecond.
+	// with more than manyMeters of them: TCP_INFO costs about a microsecond.
 	fastPeriod = int64(100 * time.Millisecond)
 	slowPeriod = int64(250 * time.Millisecond)
-	manyTaps   = 4000
+	manyMeters = 4000
 
-	// maxAdapted bounds the clients whose controllers are kept, a KiB each.
-	maxAdapted = 100_000
-	// adaptMemory is how long what was learned of a client that is away is kept.
-	adaptMemory = int64(10 * time.Minute)
-	// adaptProbes bounds the search for a client that can be forgotten.
-	adaptProbes = 16
+	// maxClients bounds the clients whose controllers are kept, a KiB each.
+	maxClients = 100_000
+	// memory is how long what was learned of a client that is away is kept.
+	memory = int64(10 * time.Minute)
+	// forgetProbes bounds the search for a client that can be forgotten.
+	forgetProbes = 16
 )
 
-// AdaptSampleEvery is what adapt.Config.SampleEvery must be for the engine's
+// SampleEvery is what adapt.Config.SampleEvery must be for the engine's
 // pace: a little less than the time between two samples, so that none of
 // them falls into the round before by coming a few ms early.
-const AdaptSampleEvery = time.Duration(fastPeriod) * 9 / 10
+const SampleEvery = time.Duration(fastPeriod) * 9 / 10
 
 // Adaptation finds rates: it owns the controllers of clients and path classes. The
 // loops bring samples and take targets. Its methods are safe for concurrent use.
 type Adaptation struct {
-	event  func(AdaptEvent) // nil: nobody wants to know
+	event  func(Event) // nil: nobody wants to know
 	on     atomic.Bool
 	period atomic.Int64 // ns
 	taps   atomic.Int64 // connections that are sampled
 
-	cfg atomic.Pointer[AdaptConfig]
+	cfg atomic.Pointer[Config]
 
 	mu      sync.Mutex // before that of a node
-	clients map[shape.ClientID]*adaptNode
-	paths   map[string]*adaptNode
+	clients map[shape.ClientID]*node
+	paths   map[string]*node
 	gone    adapt.Counters // of those that were forgotten
 	crowded uint64
 }
 
-func newAdaptation(cfg AdaptConfig, event func(AdaptEvent)) *Adaptation {
-	a := &Adaptation{event: event, clients: make(map[shape.ClientID]*adaptNode), paths: make(map[string]*adaptNode)}
+// New returns an Adaptation by a Config. event is told what an operator should know;
+// it is called on the loops and must not block. nil: nobody is.
+func New(cfg Config, event func(Event)) *Adaptation {
+	a := &Adaptation{event: event, clients: make(map[shape.ClientID]*node), paths: make(map[string]*node)}
 	a.period.Store(fastPeriod)
 	a.cfg.Store(&cfg)
 	a.on.Store(cfg.on())
 	return a
 }
 
-// Adaptation returns what finds the rates of clients; nil: the engine was made without.
-func (e *Engine) Adaptation() *Adaptation { return e.adaptation }
-
 // Configure replaces the policies while responses are under way. What was learned
 // is kept; bounds that were set for one client stay. Loops notice at their next
 // samples.
-func (a *Adaptation) Configure(cfg AdaptConfig) {
+func (a *Adaptation) Configure(cfg Config) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.cfg.Store(&cfg)
@@ -142,24 +147,24 @@ func (a *Adaptation) SteerPath(prefix string, s Steer) (was, is adapt.State, err
 }
 
 // client returns the node of a client; nil: there is no room for it. The caller holds mu.
-func (a *Adaptation) client(id shape.ClientID, now int64) *adaptNode {
+func (a *Adaptation) client(id shape.ClientID, now int64) *node {
 	if n := a.clients[id]; n != nil {
 		return n
 	}
-	if len(a.clients) >= maxAdapted && !a.forget(now, 0) {
+	if len(a.clients) >= maxClients && !a.forget(now, 0) {
 		a.crowded++
 		return nil
 	}
-	n := newAdaptNode(a, shape.LevelClient, string(id), a.cfg.Load().Client)
+	n := newNode(a, shape.LevelClient, string(id), a.cfg.Load().Client)
 	a.clients[id] = n
 	return n
 }
 
 // path returns the node of a path class; nil: it is not adapted. The caller holds mu.
-func (a *Adaptation) path(prefix string) *adaptNode {
+func (a *Adaptation) path(prefix string) *node {
 	n := a.paths[prefix]
 	if n == nil && a.cfg.Load().Paths[prefix] != nil {
-		n = newAdaptNode(a, shape.LevelPath, prefix, a.cfg.Load().Paths[prefix])
+		n = newNode(a, shape.LevelPath, prefix, a.cfg.Load().Paths[prefix])
 		a.paths[prefix] = n
 	}
 	return n
@@ -175,7 +180,7 @@ func (a *Adaptation) forget(now, away int64) (some bool) {
 			delete(a.clients, id)
 			some = true
 		}
-		if probes++; probes == adaptProbes {
+		if probes++; probes == forgetProbes {
 			break
 		}
 	}
@@ -183,7 +188,7 @@ func (a *Adaptation) forget(now, away int64) (some bool) {
 }
 
 // enterClient counts a loop that serves a client and returns its node.
-func (a *Adaptation) enterClient(id shape.ClientID, now int64) *adaptNode {
+func (a *Adaptation) enterClient(id shape.ClientID, now int64) *node {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := a.client(id, now)
@@ -194,7 +199,7 @@ func (a *Adaptation) enterClient(id shape.ClientID, now int64) *adaptNode {
 }
 
 // enterPath is enterClient for a path class.
-func (a *Adaptation) enterPath(prefix string, now int64) *adaptNode {
+func (a *Adaptation) enterPath(prefix string, now int64) *node {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := a.path(prefix)
@@ -208,7 +213,7 @@ func (a *Adaptation) enterPath(prefix string, now int64) *adaptNode {
 func (a *Adaptation) count(d int64) {
 	n := a.taps.Add(d)
 	period := fastPeriod
-	if n > manyTaps {
+	if n > manyMeters {
 		period = slowPeriod
 	}
 	if a.period.Load() != period {
@@ -216,19 +221,19 @@ func (a *Adaptation) count(d int64) {
 	}
 }
 
-// AdaptState is what is known of a client or a path class.
-type AdaptState struct {
+// State is what is known of a client or a path class.
+type State struct {
 	Name    string
 	Conns   int  // connections that were sampled last
 	Steered bool // has bounds of its own
 	adapt.State
 }
 
-// AdaptReport is what adaptation is doing.
-type AdaptReport struct {
-	Clients []AdaptState // the busiest first, those in trouble before them
-	Paths   []AdaptState // by prefix
-	Known   int          // clients
+// Report is what adaptation is doing.
+type Report struct {
+	Clients []State // the busiest first, those in trouble before them
+	Paths   []State // by prefix
+	Known   int     // clients
 
 	Stages  [adapt.NumStages]int // clients by the stage of their breaker
 	Total   adapt.Counters       // of all clients and path classes, also forgotten ones
@@ -239,13 +244,13 @@ type AdaptReport struct {
 
 // Report returns what adaptation is doing, of clients those that are steered or in trouble and at
 // most busiest others.
-func (a *Adaptation) Report(busiest int) AdaptReport {
+func (a *Adaptation) Report(busiest int) Report {
 	a.mu.Lock()
-	r := AdaptReport{
+	r := Report{
 		Known: len(a.clients), Total: a.gone, Crowded: a.crowded,
 		Taps: int(a.taps.Load()), Period: time.Duration(a.period.Load()),
 	}
-	nodes := make([]*adaptNode, 0, len(a.clients)+len(a.paths))
+	nodes := make([]*node, 0, len(a.clients)+len(a.paths))
 	for _, n := range a.clients {
 		nodes = append(nodes, n)
 	}
@@ -263,8 +268,8 @@ func (a *Adaptation) Report(busiest int) AdaptReport {
 		r.Stages[s.Stage]++
 		r.Clients = append(r.Clients, s)
 	}
-	slices.SortFunc(r.Paths, func(a, b AdaptState) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(r.Clients, func(a, b AdaptState) int {
+	slices.SortFunc(r.Paths, func(a, b State) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(r.Clients, func(a, b State) int {
 		return cmp.Or(cmp.Compare(b.urgency(), a.urgency()), cmp.Compare(b.Used, a.Used), cmp.Compare(a.Name, b.Name))
 	})
 	urgent := 0
@@ -275,7 +280,7 @@ func (a *Adaptation) Report(busiest int) AdaptReport {
 	return r
 }
 
-func (s *AdaptState) urgency() int {
+func (s *State) urgency() int {
 	switch {
 	case s.Stage != adapt.Closed:
 		return 2
@@ -286,7 +291,7 @@ func (s *AdaptState) urgency() int {
 }
 
 // Client returns the state of one client; ok is false if it is not known.
-func (a *Adaptation) Client(id shape.ClientID) (s AdaptState, ok bool) {
+func (a *Adaptation) Client(id shape.ClientID) (s State, ok bool) {
 	a.mu.Lock()
 	n := a.clients[id]
 	a.mu.Unlock()

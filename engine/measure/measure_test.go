@@ -1,4 +1,4 @@
-package engine
+package measure
 
 import (
 	"fmt"
@@ -24,7 +24,7 @@ const (
 
 func adaptPolicy(t testing.TB, low, high int64) *adapt.Policy {
 	t.Helper()
-	p, err := adapt.NewPolicy(adapt.Config{Min: low, Max: high, SampleEvery: AdaptSampleEvery})
+	p, err := adapt.NewPolicy(adapt.Config{Min: low, Max: high, SampleEvery: SampleEvery})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,8 +37,8 @@ type kernel struct {
 	rate int64 // of a connection
 	lost int64 // one of so many segments; 0: none
 	mark bool  // every segment (ECN)
-	info map[*Conn]*sys.TCPInfo
-	at   map[*Conn]int64
+	info map[*line]*sys.TCPInfo
+	at   map[*line]int64
 	max  int // asked in one turn
 	now  int
 	fail syscall.Errno
@@ -46,10 +46,10 @@ type kernel struct {
 }
 
 func newKernel(rate int64) *kernel {
-	return &kernel{rate: rate, info: make(map[*Conn]*sys.TCPInfo), at: make(map[*Conn]int64)}
+	return &kernel{rate: rate, info: make(map[*line]*sys.TCPInfo), at: make(map[*line]int64)}
 }
 
-func (k *kernel) ask(c *Conn, info *sys.TCPInfo) syscall.Errno {
+func (k *kernel) ask(c *line, info *sys.TCPInfo) syscall.Errno {
 	k.now++
 	k.max = max(k.max, k.now)
 	i := k.info[c]
@@ -57,8 +57,8 @@ func (k *kernel) ask(c *Conn, info *sys.TCPInfo) syscall.Errno {
 		i = &sys.TCPInfo{RTT: 20_000, MinRTT: 20_000, SndMSS: 1448}
 		k.info[c], k.at[c] = i, c.opened
 	}
-	dt := c.loop.now - k.at[c]
-	k.at[c] = c.loop.now
+	dt := c.loop.s.now - k.at[c]
+	k.at[c] = c.loop.s.now
 	n := uint64(k.rate * dt / 1e9)
 	i.BytesAcked += n
 	i.BytesSent += n
@@ -79,52 +79,76 @@ func (k *kernel) ask(c *Conn, info *sys.TCPInfo) syscall.Errno {
 	return k.fail
 }
 
-// sampled is some loops of one engine on an injected clock, without sockets: their
-// connections are what a kernel says.
-type sampled struct {
-	t     testing.TB
-	e     *Engine
-	loops []*Loop
-	k     *kernel
-	now   int64
-	conns []*Conn
+// line is a connection as one loop has it.
+type line struct {
+	loop    *loop
+	tap     Tap
+	flow    shape.Flow
+	opened  int64
+	sending bool
+	fd      int32 // a real socket; 0: what the kernel of the test says
 }
 
-func newSampled(t testing.TB, loops int, cfg AdaptConfig, k *kernel, event func(AdaptEvent)) *sampled {
+func (c *line) TCPInfo(info *sys.TCPInfo) syscall.Errno {
+	if c.fd > 0 {
+		return sys.GetTCPInfo(c.fd, info)
+	}
+	return c.loop.s.k.ask(c, info)
+}
+func (c *line) Pace(int64)    {}
+func (c *line) Sending() bool { return c.sending }
+
+// loop is what a loop has of the measurement.
+type loop struct {
+	Sampler
+	s    *sampled
+	tree *shape.Tree
+}
+
+// sampled is some loops on an injected clock, without sockets: their connections are
+// what a kernel says.
+type sampled struct {
+	t      testing.TB
+	a      *Adaptation
+	shaper *shape.Shaper
+	loops  []*loop
+	k      *kernel
+	now    int64
+	lines  []*line
+}
+
+func newSampled(t testing.TB, loops int, cfg Config, k *kernel, event func(Event)) *sampled {
 	t.Helper()
-	s := &sampled{t: t, k: k, now: int64(time.Hour)}
-	s.e = &Engine{cfg: Config{Loops: loops, Limits: &shape.Config{}, Adapt: &cfg, OnAdapt: event}}
-	s.e.foreign = newForeign(s.e)
-	if err := s.e.openShaper(); err != nil {
+	shaper, err := shape.New(shape.Config{Loops: loops})
+	if err != nil {
 		t.Fatal(err)
 	}
+	s := &sampled{t: t, k: k, now: int64(time.Hour), a: New(cfg, event), shaper: shaper}
 	for i := range loops {
-		l := &Loop{engine: s.e, index: i, now: s.now, askTCP: k.ask, paceTCP: func(*Conn, int64) {}}
-		l.flows.tree = s.e.shaper.Tree(i)
-		l.openSampler(s.e.adaptation)
+		l := &loop{s: s, tree: shaper.Tree(i)}
+		l.Init(s.a, l.tree)
 		s.loops = append(s.loops, l)
 	}
 	return s
 }
 
 // begin begins a response for a client on a loop.
-func (s *sampled) begin(loop int, client string) *Conn {
-	l := s.loops[loop]
-	c := &Conn{loop: l, state: connSending, requests: 1, opened: s.now, out: &transfer{lastSeg: -1}}
-	c.out.whose.client = []byte(client)
-	c.out.whose.class = s.e.shaper.Class([]byte("/a/f"))
-	l.join(c, c.out)
-	s.conns = append(s.conns, c)
+func (s *sampled) begin(i int, client string) *line {
+	l := s.loops[i]
+	c := &line{loop: l, sending: true, opened: s.now}
+	class := s.shaper.Class([]byte("/a/f"))
+	l.tree.Join(&c.flow, class, shape.ClientID(client), s.now)
+	l.Measure(&c.tap, c, []byte(client), class, s.now)
+	s.lines = append(s.lines, c)
 	return c
 }
 
 // end ends a response and its connection.
-func (s *sampled) end(c *Conn) {
-	l := c.loop
-	l.flows.tree.Rest(c.flow, l.now)
-	l.endTap(c)
-	c.state = connClosing
-	l.leaveFlow(c)
+func (s *sampled) end(c *line) {
+	c.loop.tree.Rest(&c.flow, s.now)
+	c.loop.End(&c.tap, false, s.now)
+	c.sending = false
+	c.loop.tree.Leave(&c.flow, s.now)
 }
 
 // run lets the loops turn every ms. Connections that are sending wait for tokens, or not.
@@ -132,9 +156,8 @@ func (s *sampled) run(d time.Duration, waiting bool) {
 	for end := s.now + int64(d); s.now < end; {
 		s.now += int64(time.Millisecond)
 		for _, l := range s.loops {
-			l.now = s.now
 			s.k.now = 0
-			l.runSampler()
+			l.Run(s.now)
 			if waiting {
 				s.want(l)
 			}
@@ -143,19 +166,19 @@ func (s *sampled) run(d time.Duration, waiting bool) {
 }
 
 // want lets each connection of a loop ask for more at all times.
-func (s *sampled) want(l *Loop) {
-	for f := l.flows.tree.Next(l.now); f != nil; f = l.flows.tree.Next(l.now) {
+func (s *sampled) want(l *loop) {
+	for f := l.tree.Next(s.now); f != nil; f = l.tree.Next(s.now) {
 	}
-	for _, c := range s.conns {
-		if c.loop == l && c.flow != nil && !c.flow.Waiting() {
-			l.flows.tree.Take(c.flow, 1<<20, l.now)
+	for _, c := range s.lines {
+		if c.loop == l && c.sending && !c.flow.Waiting() {
+			l.tree.Take(&c.flow, 1<<20, s.now)
 		}
 	}
 }
 
-func (s *sampled) client(name string) AdaptState {
+func (s *sampled) client(name string) State {
 	s.t.Helper()
-	st, ok := s.e.adaptation.Client(shape.ClientID(name))
+	st, ok := s.a.Client(shape.ClientID(name))
 	if !ok {
 		s.t.Fatalf("%s is not known", name)
 	}
@@ -165,7 +188,7 @@ func (s *sampled) client(name string) AdaptState {
 // limit is the rate of a client in the tree of a loop.
 func (s *sampled) limit(loop int, name string) shape.Rate {
 	var r shape.Report
-	s.loops[loop].flows.tree.Report(s.now, 10, &r)
+	s.loops[loop].tree.Report(s.now, 10, &r)
 	for _, c := range r.Clients {
 		if c.Name == name {
 			return c.Limit
@@ -179,7 +202,7 @@ func (s *sampled) limit(loop int, name string) shape.Rate {
 func TestAdaptRaisesAndApplies(t *testing.T) {
 	for _, loops := range []int{1, 2} {
 		t.Run(fmt.Sprint(loops), func(t *testing.T) {
-			s := newSampled(t, loops, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(mib), nil)
+			s := newSampled(t, loops, Config{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(mib), nil)
 			for i := range loops {
 				s.begin(i, "a")
 				if got := s.limit(i, "a"); got != mib {
@@ -203,9 +226,9 @@ func TestAdaptRaisesAndApplies(t *testing.T) {
 // Loss cuts, and a loss that lasts trips the breaker, whose events are told; three trips
 // freeze the client at the floor.
 func TestAdaptTellsOfTheBreaker(t *testing.T) {
-	var events []AdaptEvent
+	var events []Event
 	k := newKernel(4 * mib)
-	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, 128*kib, 50*mib)}, k, func(e AdaptEvent) { events = append(events, e) })
+	s := newSampled(t, 1, Config{Client: adaptPolicy(t, 128*kib, 50*mib)}, k, func(e Event) { events = append(events, e) })
 	c := s.begin(0, "a")
 	s.run(3*time.Second, true)
 	for range 400 { // it trips again where it has only just been tried again
@@ -231,7 +254,7 @@ func TestAdaptTellsOfTheBreaker(t *testing.T) {
 	if got := s.limit(0, "a"); got != 128*kib {
 		t.Errorf("after coming back: %v", got)
 	}
-	s.end(s.conns[1])
+	s.end(s.lines[1])
 	s.run(6*time.Minute, false)
 	if events[len(events)-1].Kind == adapt.Froze {
 		t.Errorf("not thawed after six minutes: %+v", s.client("a"))
@@ -243,8 +266,8 @@ func TestAdaptTellsOfTheBreaker(t *testing.T) {
 func TestAdaptCutsForMarksAtTheNextGrant(t *testing.T) {
 	const rate = 20 * mib
 	k := newKernel(rate)
-	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, 64*kib, rate)}, k, nil)
-	if _, _, err := s.e.adaptation.SteerClient("a", Steer{Target: rate}); err != nil {
+	s := newSampled(t, 1, Config{Client: adaptPolicy(t, 64*kib, rate)}, k, nil)
+	if _, _, err := s.a.SteerClient("a", Steer{Target: rate}); err != nil {
 		t.Fatal(err)
 	}
 	c := s.begin(0, "a")
@@ -275,7 +298,7 @@ func TestAdaptCutsForMarksAtTheNextGrant(t *testing.T) {
 // clientSent is what a client has been granted on a loop, in bytes.
 func (s *sampled) clientSent(loop int, name string) int64 {
 	var r shape.Report
-	s.loops[loop].flows.tree.Report(s.now, 10, &r)
+	s.loops[loop].tree.Report(s.now, 10, &r)
 	for _, c := range r.Clients {
 		if c.Name == name {
 			return c.Granted
@@ -287,7 +310,7 @@ func (s *sampled) clientSent(loop int, name string) int64 {
 // Many short responses are measured too: what a connection did since the last sample
 // counts when it ends.
 func TestAdaptMeasuresShortResponses(t *testing.T) {
-	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, 512*kib, 50*mib)}, newKernel(8*mib), nil)
+	s := newSampled(t, 1, Config{Client: adaptPolicy(t, 512*kib, 50*mib)}, newKernel(8*mib), nil)
 	for range 100 {
 		c := s.begin(0, "a")
 		s.run(30*time.Millisecond, true)
@@ -302,11 +325,11 @@ func TestAdaptMeasuresShortResponses(t *testing.T) {
 // one of a kernel that tells too little.
 func TestAdaptLeavesTheUnmeasuredAlone(t *testing.T) {
 	for _, k := range []*kernel{{fail: syscall.EOPNOTSUPP}, {less: sys.TCPBytesAcked}, {fail: syscall.ENOSYS}} {
-		k.rate, k.info, k.at = mib, make(map[*Conn]*sys.TCPInfo), make(map[*Conn]int64)
-		s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, k, nil)
+		k.rate, k.info, k.at = mib, make(map[*line]*sys.TCPInfo), make(map[*line]int64)
+		s := newSampled(t, 1, Config{Client: adaptPolicy(t, mib, 50*mib)}, k, nil)
 		c := s.begin(0, "a")
 		s.run(time.Second, false)
-		if st := &s.loops[0].stats; !c.unmeasured || c.tap != nil || st.Sampled != 1 || st.Unsampled != 1 {
+		if st := s.loops[0].Counts(); !c.tap.dead || c.tap.On() || st.Sampled != 1 || st.Unsampled != 1 {
 			t.Errorf("%v: asked %d times, %d in vain", k.fail, st.Sampled, st.Unsampled)
 		}
 		if got := s.limit(0, "a"); got != shape.Unlimited {
@@ -317,22 +340,22 @@ func TestAdaptLeavesTheUnmeasuredAlone(t *testing.T) {
 
 // A path class is adapted as a whole.
 func TestAdaptPath(t *testing.T) {
-	cfg := AdaptConfig{Paths: map[string]*adapt.Policy{"/a/": adaptPolicy(t, mib, 50*mib)}}
+	cfg := Config{Paths: map[string]*adapt.Policy{"/a/": adaptPolicy(t, mib, 50*mib)}}
 	s := newSampled(t, 2, cfg, newKernel(mib/2), nil)
-	if _, _, err := s.e.shaper.SetPath("/a/", shape.Limit{}); err != nil {
+	if _, _, err := s.shaper.SetPath("/a/", shape.Limit{}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 4 {
 		s.begin(i%2, fmt.Sprint("c", i))
 	}
 	s.run(3*time.Second, true)
-	r := s.e.adaptation.Report(10)
+	r := s.a.Report(10)
 	if len(r.Paths) != 1 || r.Paths[0].Name != "/a/" || r.Paths[0].Target <= mib || r.Paths[0].Conns != 4 || r.Known != 0 {
 		t.Errorf("%+v", r)
 	}
 	for i := range 2 {
 		var rep shape.Report
-		s.loops[i].flows.tree.Report(s.now, 0, &rep)
+		s.loops[i].tree.Report(s.now, 0, &rep)
 		for _, c := range rep.Classes {
 			if c.Name == "/a/" && int64(c.Limit) != r.Paths[0].Target {
 				t.Errorf("loop %d: %v", i, c.Limit)
@@ -343,26 +366,26 @@ func TestAdaptPath(t *testing.T) {
 
 // What is switched off holds nobody, and what is switched on holds those who are there.
 func TestAdaptConfigure(t *testing.T) {
-	on := AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}
+	on := Config{Client: adaptPolicy(t, mib, 50*mib)}
 	s := newSampled(t, 1, on, newKernel(8*mib), nil)
 	s.begin(0, "a")
 	s.run(time.Second, true)
-	s.e.adaptation.Configure(AdaptConfig{})
+	s.a.Configure(Config{})
 	s.run(300*time.Millisecond, false)
 	if got := s.limit(0, "a"); got != shape.Unlimited {
 		t.Errorf("switched off: %v", got)
 	}
-	s.e.adaptation.Configure(AdaptConfig{Client: adaptPolicy(t, mib, 2*mib)})
+	s.a.Configure(Config{Client: adaptPolicy(t, mib, 2*mib)})
 	s.run(2*time.Second, true)
 	if got := s.limit(0, "a"); got < mib || got > 2*mib {
 		t.Errorf("switched on: %v", got)
 	}
 	for _, st := range []Steer{{Floor: 10 * mib}, {Ceiling: kib}, {Floor: 3, Ceiling: 2}, {Ceiling: 1 << 60}} {
-		if _, _, err := s.e.adaptation.SteerClient("a", st); err == nil {
+		if _, _, err := s.a.SteerClient("a", st); err == nil {
 			t.Errorf("%+v was taken", st)
 		}
 	}
-	was, is, err := s.e.adaptation.SteerClient("a", Steer{Floor: 100 * kib, Ceiling: 200 * kib})
+	was, is, err := s.a.SteerClient("a", Steer{Floor: 100 * kib, Ceiling: 200 * kib})
 	if err != nil || was.Max != 2*mib || is.Target != 200*kib {
 		t.Errorf("%v: %+v, %+v", err, was, is)
 	}
@@ -370,11 +393,11 @@ func TestAdaptConfigure(t *testing.T) {
 	if got := s.limit(0, "a"); got != 200*kib {
 		t.Errorf("steered: %v", got)
 	}
-	s.e.adaptation.Configure(on)
+	s.a.Configure(on)
 	if st := s.client("a"); st.Max != 200*kib {
 		t.Errorf("its own bounds are lost: %+v", st)
 	}
-	if _, _, err := s.e.adaptation.SteerPath("/none/", Steer{Target: mib}); err == nil {
+	if _, _, err := s.a.SteerPath("/none/", Steer{Target: mib}); err == nil {
 		t.Error("a path class that is not adapted was steered")
 	}
 }
@@ -382,8 +405,8 @@ func TestAdaptConfigure(t *testing.T) {
 // The operator's limit of a client holds beside: the lower of both counts, and who waits
 // for it is not taken to want a higher target.
 func TestAdaptBesideALimit(t *testing.T) {
-	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(256*kib), nil)
-	if _, _, err := s.e.shaper.SetClient("a", shape.Limit{Rate: 256 * kib}, 0); err != nil {
+	s := newSampled(t, 1, Config{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(256*kib), nil)
+	if _, _, err := s.shaper.SetClient("a", shape.Limit{Rate: 256 * kib}, 0); err != nil {
 		t.Fatal(err)
 	}
 	s.begin(0, "a")
@@ -394,7 +417,7 @@ func TestAdaptBesideALimit(t *testing.T) {
 	if st := s.client("a"); st.Target > mib {
 		t.Errorf("the target has drifted: %+v", st)
 	}
-	s.e.shaper.RemoveClient("a")
+	s.shaper.RemoveClient("a")
 	s.run(10*time.Millisecond, true)
 	if got := s.limit(0, "a"); got != mib {
 		t.Errorf("in force: %v", got)
@@ -405,25 +428,25 @@ func TestAdaptBesideALimit(t *testing.T) {
 // is over nothing is left and nothing is due.
 func TestSamplerIsSpread(t *testing.T) {
 	k := newKernel(mib)
-	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, k, nil)
+	s := newSampled(t, 1, Config{Client: adaptPolicy(t, mib, 50*mib)}, k, nil)
 	const conns, clients = 10_000, 2000
 	for i := range conns {
 		s.begin(0, fmt.Sprint("c", i%clients))
 	}
 	l := s.loops[0]
-	before := l.stats.Sampled
+	before := l.Counts().Sampled
 	k.max = 0
 	s.run(2*time.Second, false)
-	each := float64(l.stats.Sampled-before) / conns / 2
+	each := float64(l.Counts().Sampled-before) / conns / 2
 	if each < 3.5 || each > 10.5 || k.max > maxSamples {
 		t.Errorf("each is sampled %.1f times a second, at most %d a turn", each, k.max)
 	}
-	for _, c := range s.conns {
+	for _, c := range s.lines {
 		s.end(c)
 	}
 	s.run(10*time.Second, false)
-	if len(l.sampler.groups) != 0 || s.e.adaptation.taps.Load() != 0 || l.sampler.next != never {
-		t.Errorf("left: %d groups, %d connections, due %d", len(l.sampler.groups), s.e.adaptation.taps.Load(), l.sampler.next)
+	if len(l.groups) != 0 || s.a.taps.Load() != 0 || l.next != Never {
+		t.Errorf("left: %d groups, %d connections, due %d", len(l.groups), s.a.taps.Load(), l.next)
 	}
 }
 
@@ -433,8 +456,8 @@ func TestSamplerWithALargeClient(t *testing.T) {
 	seed := testenv.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	k := newKernel(64 * kib)
-	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 500*mib)}, k, nil)
-	open := make([]*Conn, 0, 1000)
+	s := newSampled(t, 1, Config{Client: adaptPolicy(t, mib, 500*mib)}, k, nil)
+	open := make([]*line, 0, 1000)
 	for range 500 {
 		open = append(open, s.begin(0, "a"))
 	}
@@ -461,7 +484,7 @@ func TestSamplerWithALargeClient(t *testing.T) {
 // A loop that does not come to bring its part does not hold up the others.
 func TestAdaptWithALoopThatHangs(t *testing.T) {
 	k := newKernel(mib)
-	s := newSampled(t, 2, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, k, nil)
+	s := newSampled(t, 2, Config{Client: adaptPolicy(t, mib, 50*mib)}, k, nil)
 	s.begin(0, "a")
 	s.begin(1, "a")
 	s.run(time.Second, true)
@@ -478,7 +501,7 @@ func TestAdaptWithALoopThatHangs(t *testing.T) {
 
 // A clock that jumps changes no target.
 func TestAdaptClockJump(t *testing.T) {
-	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(mib), nil)
+	s := newSampled(t, 1, Config{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(mib), nil)
 	s.begin(0, "a")
 	s.run(2*time.Second, true)
 	was := s.client("a").Target
@@ -493,12 +516,12 @@ func TestAdaptClockJump(t *testing.T) {
 // What is asked for in each turn costs nothing to speak of, and sampling allocates
 // nothing.
 func TestSamplerDoesNotAllocate(t *testing.T) {
-	s := newSampled(t, 1, AdaptConfig{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(mib), nil)
+	s := newSampled(t, 1, Config{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(mib), nil)
 	for i := range 50 {
 		s.begin(0, fmt.Sprint("c", i))
 	}
 	s.run(time.Second, true)
-	if raceEnabled {
+	if testenv.Race {
 		t.Skip("the race detector allocates")
 	}
 	runtime.GC()
@@ -518,27 +541,24 @@ func threadTime() int64 {
 // sampled at once, on a real socket.
 func BenchmarkSampler(b *testing.B) {
 	k := newKernel(mib)
-	s := newSampled(b, 1, AdaptConfig{Client: adaptPolicy(b, mib, 50*mib)}, k, nil)
+	s := newSampled(b, 1, Config{Client: adaptPolicy(b, mib, 50*mib)}, k, nil)
 	fd, _ := testenv.Pair(b, testenv.SockOptions{})
 	defer syscall.Close(fd)
 	l := s.loops[0]
 	for i := range 10_000 {
-		conn := s.begin(0, fmt.Sprint("c", i))
-		conn.fd = int32(fd)
+		s.begin(0, fmt.Sprint("c", i)).fd = int32(fd)
 	}
-	l.askTCP = askTCP
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var took []int64 // of the thread's time: neighbours do not count
 	for b.Loop() {
-		s.now = max(s.now+int64(time.Millisecond), l.sampler.next)
-		l.now = s.now
+		s.now = max(s.now+int64(time.Millisecond), l.next)
 		begin := threadTime()
-		l.runSampler()
+		l.Run(s.now)
 		took = append(took, threadTime()-begin)
 	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)-1])/1e3, "µs-worst")
 	b.ReportMetric(float64(took[len(took)*999/1000])/1e3, "µs-p99.9")
-	b.ReportMetric(float64(l.stats.Sampled)/float64(len(took)), "samples/turn")
+	b.ReportMetric(float64(l.Counts().Sampled)/float64(len(took)), "samples/turn")
 }

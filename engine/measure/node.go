@@ -1,4 +1,4 @@
-package engine
+package measure
 
 import (
 	"sync"
@@ -7,12 +7,12 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 )
 
-// adaptNode is a client, or a path class, whose rate is found: its controller, and
+// node is a client, or a path class, whose rate is found: its controller, and
 // what the loops that serve it have brought for the round under way.
 //
 // The loops sample a client at the same instants of a common grid. The last of
 // them ends the round; if one does not come, the next instant does.
-type adaptNode struct {
+type node struct {
 	owner *Adaptation
 	level shape.Level
 	name  string
@@ -38,15 +38,15 @@ type foundRate struct {
 	pace int64 // for each connection, bytes/s; 0: not paced
 }
 
-func newAdaptNode(a *Adaptation, level shape.Level, name string, p *adapt.Policy) *adaptNode {
-	n := &adaptNode{owner: a, level: level, name: name}
+func newNode(a *Adaptation, level shape.Level, name string, p *adapt.Policy) *node {
+	n := &node{owner: a, level: level, name: name}
 	n.ctl.Init(p)
 	n.publish()
 	return n
 }
 
 // publish makes the controller's target known. The caller holds mu, or is alone.
-func (n *adaptNode) publish() {
+func (n *node) publish() {
 	r := foundRate{rate: shape.Rate(n.ctl.Target()), seq: n.rate.seq, pace: n.ctl.PacingRate(n.lastConns)}
 	if n.off {
 		r.rate, r.pace = shape.Unlimited, 0
@@ -58,7 +58,7 @@ func (n *adaptNode) publish() {
 }
 
 // setPolicy replaces the policy; nil: nothing holds the node any more.
-func (n *adaptNode) setPolicy(p *adapt.Policy) {
+func (n *node) setPolicy(p *adapt.Policy) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.off = p == nil
@@ -68,7 +68,7 @@ func (n *adaptNode) setPolicy(p *adapt.Policy) {
 	n.publish()
 }
 
-func (n *adaptNode) steer(s Steer) (was, is adapt.State, err error) {
+func (n *node) steer(s Steer) (was, is adapt.State, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	was = n.ctl.State()
@@ -97,7 +97,7 @@ func (n *adaptNode) steer(s Steer) (was, is adapt.State, err error) {
 
 // enter counts a loop that begins to serve the node. Who comes back after a
 // while begins a new round: what is measured is not of the time away.
-func (n *adaptNode) enter(now int64) {
+func (n *node) enter(now int64) {
 	n.mu.Lock()
 	if n.members++; n.members > 1 {
 		n.mu.Unlock()
@@ -112,7 +112,7 @@ func (n *adaptNode) enter(now int64) {
 
 // leave is the opposite of enter. It reports whether time must go on for the node
 // while nobody serves it; see tickAway.
-func (n *adaptNode) leave(now int64) (restless bool) {
+func (n *node) leave(now int64) (restless bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.members--
@@ -122,7 +122,7 @@ func (n *adaptNode) leave(now int64) (restless bool) {
 
 // tickAway lets time go on for a node that nobody serves, until the breaker is
 // quiet. It reports false when that is so, or somebody serves it.
-func (n *adaptNode) tickAway(now int64) (again bool) {
+func (n *node) tickAway(now int64) (again bool) {
 	n.mu.Lock()
 	if n.members > 0 {
 		n.mu.Unlock()
@@ -138,14 +138,14 @@ func (n *adaptNode) tickAway(now int64) (again bool) {
 
 // forgettable reports whether the node has been away for so long and nothing that
 // holds it would be forgotten.
-func (n *adaptNode) forgettable(now, away int64) bool {
+func (n *node) forgettable(now, away int64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.members == 0 && !n.steered && n.ctl.Quiet() && now-n.awaySince >= away
 }
 
 // observe brings what has happened on some connections up to a slot.
-func (n *adaptNode) observe(deltas []adapt.Delta, slot, now int64) {
+func (n *node) observe(deltas []adapt.Delta, slot, now int64) {
 	if n == nil || len(deltas) == 0 {
 		return
 	}
@@ -160,7 +160,7 @@ func (n *adaptNode) observe(deltas []adapt.Delta, slot, now int64) {
 
 // begin ends the round before the slot if somebody who was waited for did not
 // come. The caller holds mu.
-func (n *adaptNode) begin(slot, now int64) (late adapt.Event) {
+func (n *node) begin(slot, now int64) (late adapt.Event) {
 	if n.posted > 0 && slot > n.slot {
 		late = n.tick(now)
 	}
@@ -170,7 +170,7 @@ func (n *adaptNode) begin(slot, now int64) (late adapt.Event) {
 
 // finish says that a loop has brought all that it had for a slot, and how long
 // the node's own tokens were waited for on it. It returns the rate to apply.
-func (n *adaptNode) finish(slot, held int64, conns int, now int64) foundRate {
+func (n *node) finish(slot, held int64, conns int, now int64) foundRate {
 	n.mu.Lock()
 	late := n.begin(slot, now)
 	n.posted++
@@ -188,14 +188,14 @@ func (n *adaptNode) finish(slot, held int64, conns int, now int64) foundRate {
 }
 
 // found returns the rate in force.
-func (n *adaptNode) found() foundRate {
+func (n *node) found() foundRate {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.rate
 }
 
 // tick ends the round. The caller holds mu.
-func (n *adaptNode) tick(now int64) adapt.Event {
+func (n *node) tick(now int64) adapt.Event {
 	event := n.ctl.Tick(adapt.Usage{Held: n.held}, now)
 	n.lastConns = n.conns
 	n.posted, n.held, n.conns = 0, 0, 0
@@ -203,14 +203,14 @@ func (n *adaptNode) tick(now int64) adapt.Event {
 	return event
 }
 
-func (n *adaptNode) tell(e adapt.Event) {
+func (n *node) tell(e adapt.Event) {
 	if e.Kind != adapt.None && n.owner.event != nil {
-		n.owner.event(AdaptEvent{n.level, n.name, e})
+		n.owner.event(Event{n.level, n.name, e})
 	}
 }
 
-func (n *adaptNode) report() AdaptState {
+func (n *node) report() State {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return AdaptState{n.name, n.lastConns, n.steered, n.ctl.State()}
+	return State{n.name, n.lastConns, n.steered, n.ctl.State()}
 }
