@@ -20,9 +20,6 @@ type Adopted interface {
 	Ending(reset bool)
 }
 
-// ErrEnded is returned when the engine takes no connections any more.
-var ErrEnded = errors.New("engine: it is shutting down")
-
 var errNoLoops = errors.New("engine: it has no loops")
 
 // Adopt gives a connected stream socket to one of the loops, which serves it

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/measure"
+	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
 )
@@ -80,7 +81,7 @@ func (c *Conn) Requests() uint32 { return c.requests }
 func (c *Conn) RemoteAddr() netip.AddrPort {
 	if !c.peer.IsValid() && !c.named && c.state != connClosing {
 		if sa, err := unix.Getpeername(int(c.fd)); err == nil {
-			c.peer = addrOf(sa)
+			c.peer = peer.Of(sa)
 		}
 	}
 	return c.peer
@@ -132,16 +133,6 @@ func (c *Conn) Interim(p []byte) {
 	if c.corked { // by the response before
 		c.loop.driver.Push(c.token)
 	}
-}
-
-func addrOf(sa unix.Sockaddr) netip.AddrPort {
-	switch a := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
-	}
-	return netip.AddrPort{}
 }
 
 // slab is how many connections are allocated together.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/guest"
 	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/fallback"
@@ -64,9 +65,9 @@ type Config struct {
 	// Loops is the number of event loops. Default: GOMAXPROCS, 0 without NewSession.
 	Loops int
 
-	// Foreign makes room in the Limits for Listener and Send beside the loops. An
+	// Guests makes room in the Limits for Listener and Send beside the loops. An
 	// engine without loops or without limits needs no such room.
-	Foreign bool
+	Guests bool
 
 	// Pin binds each loop's thread to a core of those the process may use.
 	Pin bool
@@ -201,7 +202,7 @@ type Engine struct {
 	driver     string
 	why        string
 
-	foreign *foreign
+	guests *guest.Guests
 
 	surveying sync.Mutex
 	surveys   []*shape.Survey // by loop: memory that LimitsReport uses again
@@ -226,7 +227,7 @@ func New(cfg Config) (_ *Engine, err error) {
 	if err := e.openShaper(); err != nil {
 		return nil, err
 	}
-	e.foreign = newForeign(e)
+	e.guests = guest.New(guest.Config{ZeroCopy: e.cfg.ZeroCopy, Shaper: e.shaper, Tree: e.guestTree()})
 	if err := e.chooseDriver(); err != nil {
 		return nil, err
 	}
@@ -301,7 +302,7 @@ func (e *Engine) start() error {
 	}
 	go func() {
 		running.Wait()
-		<-e.foreign.over
+		<-e.guests.Over()
 		close(e.done)
 	}()
 	var errs []error
@@ -354,7 +355,7 @@ func (e *Engine) fail(err error) {
 	e.errs = append(e.errs, err)
 	e.mu.Unlock()
 	e.each(func(l *Loop) { l.stop() }) // one loop's listener cannot be left to the others
-	e.foreign.close()
+	e.guests.Close()
 }
 
 // each calls f for every loop that has started.
@@ -400,7 +401,7 @@ func (e *Engine) Shutdown(ctx context.Context) error { return e.end(ctx, (*Loop)
 func (e *Engine) end(ctx context.Context, drain func(*Loop)) error {
 	e.listening.RemoveFiles()
 	e.each(func(l *Loop) { l.post(drain) })
-	e.foreign.drain()
+	e.guests.Drain()
 	select {
 	case <-e.done:
 		return e.Err()
@@ -413,7 +414,7 @@ func (e *Engine) end(ctx context.Context, drain func(*Loop)) error {
 func (e *Engine) Close() error {
 	e.listening.RemoveFiles()
 	e.each(func(l *Loop) { l.stop() })
-	e.foreign.close()
+	e.guests.Close()
 	<-e.done
 	return e.Err()
 }

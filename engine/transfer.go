@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/mover"
 )
 
 const (
@@ -200,6 +201,22 @@ func (l *Loop) pump(c *Conn) {
 func (t *transfer) alone(i int) bool {
 	s := &t.segs[i]
 	return i < t.lastSeg && !s.inMemory() && s.File != t.segs[t.lastSeg].File
+}
+
+// enlarge gives a paced connection a larger send buffer, once, if its peer is fast,
+// nothing limits it, and there is as much to come.
+func (l *Loop) enlarge(c *Conn, t *transfer) {
+	if c.buffered || c.lowat || !c.paced || t.left < mover.FastAfter {
+		return
+	}
+	moved := t.outcome.Total()
+	if moved < mover.FastAfter {
+		return
+	}
+	c.buffered = true // or found slow
+	if mover.IsFast(moved, l.now-t.outcome.Start) && mover.MayBuffer() {
+		l.sendBuffer(c.fd, mover.FastBuffer)
+	}
 }
 
 // share returns how many bytes a transfer may send before others get their turn, and

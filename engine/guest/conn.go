@@ -1,4 +1,4 @@
-package engine
+package guest
 
 import (
 	"context"
@@ -11,66 +11,56 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/engine/outcome"
 )
 
-// Listener returns a listener whose connections send through the engine: files
-// that are copied to them (io.Copy, http.ServeContent, a body stream of fasthttp)
-// without passing through user memory and without a thread that waits for the
-// disk, and everything by the engine's limits.
-//
-// Nothing else changes: the connections belong to whoever accepts them, and
-// deadlines, CloseWrite, SyscallConn and half-closed peers work as they do without. What is
-// written by SyscallConn is not limited. TLS goes around it
-// (tls.NewListener(e.Listener(ln), cfg)); its bytes are limited like others.
-//
-// When the engine is closed connections with limits fail with ErrEnded; without,
-// they go on by themselves. Shut the server down first.
-func (e *Engine) Listener(ln net.Listener) net.Listener {
-	return &guestListener{Listener: ln, foreign: e.foreign}
-}
+// Listener returns a listener whose connections send through the engine; see
+// engine.Engine.Listener.
+func (g *Guests) Listener(ln net.Listener) net.Listener { return &listener{Listener: ln, guests: g} }
 
-type guestListener struct {
+type listener struct {
 	net.Listener
-	foreign *foreign
+	guests *Guests
 }
 
 // Accept implements net.Listener.
-func (l *guestListener) Accept() (net.Conn, error) {
-	if l.foreign.shut {
-		return nil, ErrNotForeign
+func (l *listener) Accept() (net.Conn, error) {
+	if l.guests.shut {
+		return nil, ErrNoGuests
 	}
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	g := &guestConn{Conn: c, foreign: l.foreign}
+	g := &Conn{Conn: c, guests: l.guests}
 	if sc, ok := c.(syscall.Conn); ok {
 		g.raw, _ = sc.SyscallConn() // fails if it is closed already
 	}
-	l.foreign.adopt(g)
+	l.guests.adopt(g)
 	return g, nil
 }
 
-func (f *foreign) adopt(c *guestConn) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.conns[c] = struct{}{}
-	if f.closed {
+func (g *Guests) adopt(c *Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.conns[c] = struct{}{}
+	if g.closed {
 		c.interrupt()
 	}
 }
 
-func (f *foreign) disown(c *guestConn) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.conns, c)
+func (g *Guests) disown(c *Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.conns, c)
 }
 
-// guestConn is a connection of a Listener.
-type guestConn struct {
+// Conn is a connection of a Listener.
+type Conn struct {
 	net.Conn
-	foreign *foreign
-	raw     syscall.RawConn // nil: it has no descriptor
+	guests *Guests
+	raw    syscall.RawConn // nil: it has no descriptor
 
 	naming naming
 
@@ -90,39 +80,39 @@ type guestConn struct {
 }
 
 // NetConn returns the connection that the listener underneath has accepted.
-func (c *guestConn) NetConn() net.Conn { return c.Conn }
+func (c *Conn) NetConn() net.Conn { return c.Conn }
 
 // Read implements net.Conn.
-func (c *guestConn) Read(p []byte) (int, error) {
+func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 && c.foreign.gate != nil {
+	if n > 0 && c.guests.gate != nil {
 		c.naming.received()
 	}
 	return n, err
 }
 
 // Write implements net.Conn.
-func (c *guestConn) Write(p []byte) (int, error) {
+func (c *Conn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if c.foreign.gate == nil {
+	if c.guests.gate == nil {
 		return c.Conn.Write(p)
 	}
-	if err := c.foreign.enter(); err != nil {
+	if err := c.guests.enter(); err != nil {
 		return 0, c.fault("write", err)
 	}
-	defer c.foreign.leave()
+	defer c.guests.leave()
 	return c.writeLimited(p)
 }
 
 // writeLimited writes p as the limits allow.
-func (c *guestConn) writeLimited(p []byte) (done int, err error) {
-	gate := c.foreign.gate
+func (c *Conn) writeLimited(p []byte) (done int, err error) {
+	gate := c.guests.gate
 	l := c.join(c.naming.forWrite(len(p)))
 	var grant int64
 	for done < len(p) && err == nil {
 		if grant = gate.take(l, int64(len(p)-done)); grant == 0 {
-			if grant, err = c.foreign.await(context.Background(), c, event{tokens: l.ready}); err != nil {
+			if grant, err = c.guests.await(context.Background(), c, event{tokens: l.ready}); err != nil {
 				err = c.fault("write", err)
 				break
 			}
@@ -133,15 +123,15 @@ func (c *guestConn) writeLimited(p []byte) (done int, err error) {
 		grant -= int64(n)
 	}
 	gate.rest(l, grant)
-	c.foreign.wrote(int64(done))
-	if err != nil && c.foreign.isCut() {
+	c.guests.wrote(int64(done))
+	if err != nil && c.guests.isCut() {
 		err = c.fault("write", ErrEnded)
 	}
 	return done, err
 }
 
 // join begins a response, or a part of one.
-func (c *guestConn) join(flow Flow) *lane {
+func (c *Conn) join(flow Flow) *lane {
 	if c.lane == nil {
 		c.lane = newLane()
 		c.client = clientOf(c.Conn)
@@ -149,22 +139,22 @@ func (c *guestConn) join(flow Flow) *lane {
 	if flow.Client == "" {
 		flow.Client = c.client
 	}
-	c.foreign.join(c.lane, flow)
+	c.guests.join(c.lane, flow)
 	return c.lane
 }
 
 // fault returns an error as those of package net are.
-func (c *guestConn) fault(op string, err error) error {
+func (c *Conn) fault(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
 // ReadFrom implements io.ReaderFrom. Of a file, or a LimitedReader of one, the
 // bytes do not pass through user memory.
-func (c *guestConn) ReadFrom(src io.Reader) (int64, error) {
+func (c *Conn) ReadFrom(src io.Reader) (int64, error) {
 	if n, handled, err := c.readFile(src); handled {
 		return n, err
 	}
-	if r, ok := c.Conn.(io.ReaderFrom); ok && c.foreign.gate == nil {
+	if r, ok := c.Conn.(io.ReaderFrom); ok && c.guests.gate == nil {
 		return r.ReadFrom(src)
 	}
 	return io.Copy(struct{ io.Writer }{c}, src)
@@ -172,7 +162,7 @@ func (c *guestConn) ReadFrom(src io.Reader) (int64, error) {
 
 // readFile sends what is left of the file in src from its offset on, which it
 // moves as a read would.
-func (c *guestConn) readFile(src io.Reader) (n int64, handled bool, err error) {
+func (c *Conn) readFile(src io.Reader) (n int64, handled bool, err error) {
 	limit, file := int64(-1), src
 	limited, ok := src.(*io.LimitedReader)
 	if ok {
@@ -191,7 +181,7 @@ func (c *guestConn) readFile(src io.Reader) (n int64, handled bool, err error) {
 		return 0, false, nil
 	}
 	out, err := c.sendFrom(context.Background(), raw, c.naming.forWrite(afterNaming+1), off, limit)
-	if errors.Is(err, ErrEnded) && c.foreign.gate == nil && out.Total() == 0 {
+	if errors.Is(err, ErrEnded) && c.guests.gate == nil && out.Total() == 0 {
 		return 0, false, nil // by itself, then
 	}
 	n = out.Total()
@@ -235,15 +225,15 @@ func atOffset(raw syscall.RawConn, off *int64) (ok bool) {
 }
 
 // send is Engine.Send to a connection of a Listener.
-func (c *guestConn) send(ctx context.Context, file *os.File, off, n int64) (Outcome, error) {
+func (c *Conn) send(ctx context.Context, file *os.File, off, n int64) (outcome.Outcome, error) {
 	if c.raw == nil {
-		return Outcome{End: Aborted}, errors.ErrUnsupported
+		return outcome.Outcome{End: outcome.Aborted}, errors.ErrUnsupported
 	}
 	raw, err := file.SyscallConn()
 	if err != nil {
-		return Outcome{End: Aborted}, err
+		return outcome.Outcome{End: outcome.Aborted}, err
 	}
-	stop := c.foreign.interruptible(ctx, c.Conn)
+	stop := c.guests.interruptible(ctx, c.Conn)
 	flow, named := flowFrom(ctx)
 	if !named {
 		flow = c.naming.forWrite(afterNaming + 1)
@@ -257,10 +247,10 @@ func (c *guestConn) send(ctx context.Context, file *os.File, off, n int64) (Outc
 }
 
 // sendFrom sends a file.
-func (c *guestConn) sendFrom(ctx context.Context, file syscall.RawConn, flow Flow, off, n int64) (Outcome, error) {
-	f := c.foreign
+func (c *Conn) sendFrom(ctx context.Context, file syscall.RawConn, flow Flow, off, n int64) (outcome.Outcome, error) {
+	f := c.guests
 	if err := f.enter(); err != nil {
-		return Outcome{End: Aborted}, err
+		return outcome.Outcome{End: outcome.Aborted}, err
 	}
 	defer f.leave()
 	c.writing.Lock()
@@ -275,17 +265,17 @@ func (c *guestConn) sendFrom(ctx context.Context, file syscall.RawConn, flow Flo
 
 // SyscallConn implements syscall.Conn. What it returns is not what the library's
 // own copying looks for, which would pass the engine by.
-func (c *guestConn) SyscallConn() (syscall.RawConn, error) {
+func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if c.raw == nil {
 		return nil, errors.ErrUnsupported
 	}
-	return guestRaw{c.raw}, nil
+	return rawConn{c.raw}, nil
 }
 
-type guestRaw struct{ syscall.RawConn }
+type rawConn struct{ syscall.RawConn }
 
 // CloseWrite ends the sending half, if the connection underneath has one.
-func (c *guestConn) CloseWrite() error {
+func (c *Conn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()
 	}
@@ -293,7 +283,7 @@ func (c *guestConn) CloseWrite() error {
 }
 
 // CloseRead ends the receiving half, if the connection underneath has one.
-func (c *guestConn) CloseRead() error {
+func (c *Conn) CloseRead() error {
 	if r, ok := c.Conn.(interface{ CloseRead() error }); ok {
 		return r.CloseRead()
 	}
@@ -301,7 +291,7 @@ func (c *guestConn) CloseRead() error {
 }
 
 // Close implements net.Conn. Whoever writes gets net.ErrClosed.
-func (c *guestConn) Close() error {
+func (c *Conn) Close() error {
 	c.mu.Lock()
 	first := !c.closed
 	c.closed = true
@@ -309,13 +299,13 @@ func (c *guestConn) Close() error {
 	c.mu.Unlock()
 	err := c.Conn.Close()
 	if first {
-		c.foreign.disown(c)
+		c.guests.disown(c)
 	}
 	return err
 }
 
 // SetDeadline implements net.Conn.
-func (c *guestConn) SetDeadline(t time.Time) error {
+func (c *Conn) SetDeadline(t time.Time) error {
 	if err := c.SetReadDeadline(t); err != nil {
 		return err
 	}
@@ -324,29 +314,29 @@ func (c *guestConn) SetDeadline(t time.Time) error {
 
 // SetWriteDeadline implements net.Conn. It holds also while limits make a write
 // wait.
-func (c *guestConn) SetWriteDeadline(t time.Time) error {
+func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writeBy = t
 	c.changed()
-	if c.foreign.isCut() && c.foreign.gate != nil {
+	if c.guests.isCut() && c.guests.gate != nil {
 		return nil // it has passed for good
 	}
 	return c.Conn.SetWriteDeadline(t)
 }
 
 // restoreDeadline sets the deadline again that an interruption has replaced.
-func (c *guestConn) restoreDeadline() {
+func (c *Conn) restoreDeadline() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_ = c.Conn.SetWriteDeadline(c.writeBy) // what is closed needs none
 }
 
 // interrupt ends the waits of those who write. The engine has ended.
-func (c *guestConn) interrupt() { _ = c.Conn.SetWriteDeadline(past) }
+func (c *Conn) interrupt() { _ = c.Conn.SetWriteDeadline(past) }
 
 // changed wakes who waits. The caller holds mu.
-func (c *guestConn) changed() {
+func (c *Conn) changed() {
 	if c.poke != nil {
 		close(c.poke)
 		c.poke = nil
@@ -355,7 +345,7 @@ func (c *guestConn) changed() {
 
 // waiting returns what tells of a change and of the end of the write deadline,
 // for somebody who is going to wait. A nil connection has neither.
-func (c *guestConn) waiting() (poke <-chan struct{}, e expiry, err error) {
+func (c *Conn) waiting() (poke <-chan struct{}, e expiry, err error) {
 	if c == nil {
 		return nil, expiry{}, nil
 	}

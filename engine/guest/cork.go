@@ -1,4 +1,4 @@
-package engine
+package guest
 
 import (
 	"golang.org/x/sys/unix"

@@ -1,9 +1,10 @@
-package engine
+package guest
 
 import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/fserve/fserve/internal/mover"
 	"github.com/fserve/fserve/internal/testenv"
@@ -14,7 +15,7 @@ import (
 func TestColdReads(t *testing.T) {
 	testenv.LeakCheck(t)
 	for _, drains := range []bool{true, false} {
-		f := patternFile(t, testenv.NewPattern(40), 1<<20)
+		f := testenv.NewPattern(40).File(t, t.TempDir(), 1<<20)
 		source, err := openCold(testenv.Borrow(t, f))
 		if err != nil {
 			t.Fatal(err)
@@ -41,7 +42,7 @@ func TestColdReads(t *testing.T) {
 				t.Errorf("read %d: %v", i, r.err)
 			}
 		}
-		if !testenv.Eventually(patience, func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.workers == 0 }) {
+		if !testenv.Eventually(30*time.Second, func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.workers == 0 }) {
 			t.Error("workers are left")
 		}
 		if n := source.refs.Load(); n != 1 {

@@ -1,4 +1,4 @@
-package engine
+package guest
 
 import (
 	"math"
@@ -133,7 +133,7 @@ func (g *gate) join(l *lane, class *shape.Class, client string, limit shape.Limi
 func (g *gate) take(l *lane, want int64) int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := g.tree.Take(&l.flow, min(want, maxTake), g.now())
+	n := g.tree.Take(&l.flow, want, g.now())
 	if n == 0 {
 		g.settle()
 	}

@@ -1,10 +1,9 @@
-package engine
+package guest
 
 import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"sync"
 
 	"github.com/fserve/fserve/engine/shape"
@@ -37,7 +36,7 @@ type (
 // http.Server.ConnContext is set to. c may be a TLS connection over one of a Listener.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	for {
-		if g, ok := c.(*guestConn); ok {
+		if g, ok := c.(*Conn); ok {
 			return context.WithValue(ctx, connKey{}, g)
 		}
 		under, ok := c.(interface{ NetConn() net.Conn })
@@ -52,7 +51,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 // by, from the next byte on. If ctx can end, as that of an http.Request, it holds
 // until then; else until the next request is read.
 func SetFlow(ctx context.Context, f Flow) error {
-	c, ok := ctx.Value(connKey{}).(*guestConn)
+	c, ok := ctx.Value(connKey{}).(*Conn)
 	if !ok {
 		return ErrNoConn
 	}
@@ -119,16 +118,4 @@ func (n *naming) received() {
 	case n.ctx.Err() != nil, n.ctx.Done() == nil && n.wrote:
 		n.clear()
 	}
-}
-
-// addrOfNet returns the address in a, the zero value if there is none: a Unix
-// socket has none.
-func addrOfNet(a net.Addr) netip.Addr {
-	switch a := a.(type) {
-	case *net.TCPAddr:
-		return a.AddrPort().Addr()
-	case interface{ AddrPort() netip.AddrPort }:
-		return a.AddrPort().Addr()
-	}
-	return netip.Addr{}
 }

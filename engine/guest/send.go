@@ -1,4 +1,4 @@
-package engine
+package guest
 
 import (
 	"context"
@@ -14,48 +14,27 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/outcome"
+	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/mover"
 	"github.com/fserve/fserve/internal/sys"
 )
-
-// ErrNotForeign is returned by Send, and by Accept of a Listener, if the engine has
-// limits and loops of its own and was made without Config.Foreign.
-var ErrNotForeign = errors.New("engine: made without Config.Foreign")
 
 const (
 	// retryEvery is how often a socket is tried whose wait cannot be interrupted.
 	retryEvery = 5 * time.Millisecond
 )
 
-// Send sends n bytes of file from off to conn, a connected stream socket, and
-// returns when they are with the kernel. With n < 0 it sends the file to its end.
-// The file's own offset is neither used nor changed.
-//
-// The bytes go by sendfile(2) or splice(2), by the limits of the engine (see
-// WithFlow), and no thread waits for the disk or for the peer meanwhile. Any
-// goroutine may call it; one at a time for each connection, since bytes of others
-// would come between.
-//
-// Send returns an error if, and only if, fewer than n bytes were sent; the Outcome
-// tells how many and by which ways. A peer that has got a part of a body must not
-// take it for the whole: close the connection. The errors are io.ErrUnexpectedEOF
-// if the file is shorter, net.ErrClosed or os.ErrClosed if the connection or the
-// file was closed meanwhile, os.ErrDeadlineExceeded after conn's write deadline, ErrEnded if the
-// engine was closed, and what ctx says if it has ended.
-//
-// Send never uses a descriptor that was closed: it keeps the runtime's hold on
-// both while it does. If ctx ends while the socket is waited for, Send sets conn's
-// write deadline to the past and leaves it there.
-func (e *Engine) Send(ctx context.Context, conn syscall.Conn, file *os.File, off, n int64) (Outcome, error) {
-	out, err := Outcome{End: Aborted}, ctx.Err()
-	switch g, ok := conn.(*guestConn); {
+// Send sends n bytes of a file to a connection; see engine.Engine.Send.
+func (g *Guests) Send(ctx context.Context, conn syscall.Conn, file *os.File, off, n int64) (outcome.Outcome, error) {
+	out, err := outcome.Outcome{End: outcome.Aborted}, ctx.Err()
+	switch c, ok := conn.(*Conn); {
 	case err != nil:
 		err = context.Cause(ctx)
 	case ok:
-		out, err = g.send(ctx, file, off, n)
+		out, err = c.send(ctx, file, off, n)
 	default:
-		out, err = e.foreign.send(ctx, conn, file, off, n)
+		out, err = g.send(ctx, conn, file, off, n)
 	}
 	if err != nil {
 		err = fmt.Errorf("engine: send: %w", err)
@@ -64,37 +43,37 @@ func (e *Engine) Send(ctx context.Context, conn syscall.Conn, file *os.File, off
 }
 
 // send is Send to a connection that is not of a Listener.
-func (f *foreign) send(ctx context.Context, conn syscall.Conn, file *os.File, off, n int64) (Outcome, error) {
-	if err := f.enter(); err != nil {
-		return Outcome{End: Aborted}, err
+func (g *Guests) send(ctx context.Context, conn syscall.Conn, file *os.File, off, n int64) (outcome.Outcome, error) {
+	if err := g.enter(); err != nil {
+		return outcome.Outcome{End: outcome.Aborted}, err
 	}
-	defer f.leave()
+	defer g.leave()
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return Outcome{End: Aborted}, err
+		return outcome.Outcome{End: outcome.Aborted}, err
 	}
 	source, err := file.SyscallConn()
 	if err != nil {
-		return Outcome{End: Aborted}, err
+		return outcome.Outcome{End: outcome.Aborted}, err
 	}
-	s := f.sender()
+	s := g.sender()
 	s.ctx, s.raw, s.off, s.left = ctx, raw, off, n
 	s.deadline, _ = conn.(writeDeadline)
-	if f.gate != nil {
+	if g.gate != nil {
 		s.lane = newLane()
 		flow, _ := flowFrom(ctx)
 		if flow.Client == "" {
 			flow.Client = clientOf(conn)
 		}
-		f.join(s.lane, flow)
+		g.join(s.lane, flow)
 	}
-	defer f.interruptible(ctx, s.deadline)()
+	defer g.interruptible(ctx, s.deadline)()
 	return s.finish(s.hold(source))
 }
 
 // join begins a response in the tree.
-func (f *foreign) join(l *lane, flow Flow) {
-	f.gate.join(l, f.engine.shaper.Class([]byte(flow.Path)), flow.Client, flow.Limit)
+func (g *Guests) join(l *lane, flow Flow) {
+	g.gate.join(l, g.shaper.Class([]byte(flow.Path)), flow.Client, flow.Limit)
 }
 
 // writeDeadline is what a connection has whose writers can be woken.
@@ -114,7 +93,7 @@ const (
 // sender is one Send under way. They are pooled: a Mover has pipes and its State
 // outlives attempts.
 type sender struct {
-	foreign *foreign
+	guests  *Guests
 	mover   *mover.Mover
 	stats   aio.Stats
 	attempt func(fd uintptr) bool // attemptFD
@@ -123,7 +102,7 @@ type sender struct {
 	ctx      context.Context
 	raw      syscall.RawConn
 	deadline writeDeadline // nil: the wait for the socket cannot be interrupted
-	guest    *guestConn    // conn, if it is of a Listener
+	guest    *Conn         // conn, if it is of a Listener
 	lane     *lane         // nil: not shaped
 
 	off, left int64
@@ -136,20 +115,20 @@ type sender struct {
 	errno     syscall.Errno
 	unsent    int32 // bound for what the kernel holds, to be set; 0: none
 	cork      corking
-	out       Outcome
+	out       outcome.Outcome
 	err       error
 }
 
 // interruptible makes the end of ctx and of the engine wake who waits for the
 // socket of d (nil: that cannot be). The function that it returns ends that.
-func (f *foreign) interruptible(ctx context.Context, d writeDeadline) (stop func()) {
+func (g *Guests) interruptible(ctx context.Context, d writeDeadline) (stop func()) {
 	if d == nil {
 		return func() {}
 	}
 	w := &wait{d}
-	f.watch(w)
+	g.watch(w)
 	if ctx.Done() == nil {
-		return func() { f.unwatch(w) }
+		return func() { g.unwatch(w) }
 	}
 	fired := make(chan struct{})
 	unhook := context.AfterFunc(ctx, func() {
@@ -157,7 +136,7 @@ func (f *foreign) interruptible(ctx context.Context, d writeDeadline) (stop func
 		close(fired)
 	})
 	return func() {
-		f.unwatch(w)
+		g.unwatch(w)
 		if !unhook() {
 			<-fired // so that it does not happen later
 		}
@@ -172,7 +151,7 @@ func (w *wait) interrupt() { _ = w.deadline.SetWriteDeadline(past) } // what is 
 
 // hold runs s while the file cannot be closed.
 func (s *sender) hold(file syscall.RawConn) error {
-	s.out = Outcome{Start: sys.Nanotime()}
+	s.out = outcome.Outcome{Start: sys.Nanotime()}
 	if file.Control(s.run) != nil {
 		return os.ErrClosed // that is all that can be wrong with it
 	}
@@ -180,32 +159,32 @@ func (s *sender) hold(file syscall.RawConn) error {
 }
 
 // finish ends the use of s and returns how it went.
-func (s *sender) finish(err error) (Outcome, error) {
+func (s *sender) finish(err error) (outcome.Outcome, error) {
 	if s.lane != nil {
-		s.out.Held = s.foreign.gate.rest(s.lane, s.grant)
+		s.out.Held = s.guests.gate.rest(s.lane, s.grant)
 	}
 	s.out.Duration = sys.Nanotime() - s.out.Start
 	s.out.End = endOf(err)
-	out, f := s.out, s.foreign
-	*s = sender{foreign: f, mover: s.mover, stats: s.stats, attempt: s.attempt, run: s.run, move: mover.State{Epoch: s.move.Epoch}}
+	out, f := s.out, s.guests
+	*s = sender{guests: f, mover: s.mover, stats: s.stats, attempt: s.attempt, run: s.run, move: mover.State{Epoch: s.move.Epoch}}
 	f.done(s, err != nil)
 	return out, err
 }
 
 // endOf classifies the error of a Send.
-func endOf(err error) End {
+func endOf(err error) outcome.End {
 	var e syscall.Errno
 	switch {
 	case err == nil:
-		return Complete
+		return outcome.Complete
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return FileChanged
+		return outcome.FileChanged
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return TimedOut
+		return outcome.TimedOut
 	case errors.As(err, &e):
 		return outcome.OfErrno(e)
 	}
-	return Aborted
+	return outcome.Aborted
 }
 
 // runFD sends from the descriptor of a file, which stays open meanwhile.
@@ -224,7 +203,7 @@ func (s *sender) open(fd int32) error {
 	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return errNotRegular
+		return ErrNotRegular
 	case s.off < 0:
 		return os.NewSyscallError("offset", syscall.EINVAL)
 	case s.left < 0:
@@ -236,7 +215,8 @@ func (s *sender) open(fd int32) error {
 	return nil
 }
 
-var errNotRegular = errors.New("not a regular file")
+// ErrNotRegular is returned by Send for what is no regular file.
+var ErrNotRegular = errors.New("not a regular file")
 
 // closeFile ends what the Send holds of the file.
 func (s *sender) closeFile() {
@@ -284,7 +264,7 @@ func (s *sender) reason(err error) error {
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}
-	if s.foreign.isCut() {
+	if s.guests.isCut() {
 		return ErrEnded
 	}
 	return err
@@ -300,7 +280,7 @@ func (s *sender) overcome() error {
 	case needsDisk:
 		return s.awaitDisk()
 	case needsPeer:
-		_, err := s.foreign.await(s.ctx, s.guest, event{timer: time.After(retryEvery)})
+		_, err := s.guests.await(s.ctx, s.guest, event{timer: time.After(retryEvery)})
 		return err
 	case atEnd:
 		return io.ErrUnexpectedEOF
@@ -366,8 +346,8 @@ func (s *sender) turn(sock int32, budget int64) bool {
 // move1 makes one attempt for n bytes, and starts the fetch that it asks for.
 func (s *sender) move1(sock int32, n int64) aio.Sent {
 	_ = s.fetched(false) // a read-ahead that failed is met by the attempt that gets there
-	if s.guest != nil && s.left > fastAfter {
-		s.guest.speed(s, sock)
+	if s.guest != nil && s.left > mover.FastAfter {
+		s.guest.enlarge(s, sock)
 	}
 	sent, fetch := s.mover.Send(sock, &s.move, &s.file, s.off, n, n < s.left)
 	if sent.N > 0 {
@@ -398,16 +378,30 @@ func (s *sender) blocked() bool {
 	return false
 }
 
+// enlarge gives the connection a larger send buffer, once, if its peer is fast and
+// nothing has limited it.
+func (c *Conn) enlarge(s *sender, sock int32) {
+	moved := s.out.Total()
+	if c.buffered || c.lowat || moved < mover.FastAfter {
+		return
+	}
+	c.buffered = true // or found slow
+	if !mover.IsFast(moved, s.mover.Now-s.out.Start) || !mover.MayBuffer() {
+		return
+	}
+	_ = unix.SetsockoptInt(int(sock), unix.SOL_SOCKET, unix.SO_SNDBUF, mover.FastBuffer) // as it was, then
+}
+
 // take takes tokens, and waits for them if need be.
 func (s *sender) take() error {
-	if s.grant = s.foreign.gate.take(s.lane, s.left); s.grant > 0 {
+	if s.grant = s.guests.gate.take(s.lane, s.left); s.grant > 0 {
 		return nil
 	}
-	n, err := s.foreign.await(s.ctx, s.guest, event{tokens: s.lane.ready})
+	n, err := s.guests.await(s.ctx, s.guest, event{tokens: s.lane.ready})
 	s.grant = n
 	if s.guest != nil && !s.guest.lowat {
 		s.guest.lowat = true
-		s.unsent = int32(max(2*n, minUnsent))
+		s.unsent = int32(max(2*n, mover.MinUnsent))
 	}
 	return err
 }
@@ -422,8 +416,8 @@ func (s *sender) fetch(r mover.Range) error {
 		s.source = source
 		_ = sys.Fadvise(s.file.FD, unix.FADV_RANDOM) // only advice
 	}
-	s.foreign.enterRead()
-	s.read = s.foreign.cold.submit(s.source, r)
+	s.guests.enterRead()
+	s.read = s.guests.cold.submit(s.source, r)
 	return nil
 }
 
@@ -452,7 +446,7 @@ func (s *sender) fetched(awaited bool) error {
 // awaitDisk waits for the fetch under way.
 func (s *sender) awaitDisk() error {
 	s.giveBack()
-	if _, err := s.foreign.await(s.ctx, s.guest, event{done: s.read.done}); err != nil {
+	if _, err := s.guests.await(s.ctx, s.guest, event{done: s.read.done}); err != nil {
 		return err
 	}
 	return s.fetched(true)
@@ -461,7 +455,7 @@ func (s *sender) awaitDisk() error {
 // giveBack returns tokens that cannot be used now: others are not to wait for them.
 func (s *sender) giveBack() {
 	if s.lane != nil && s.grant > 0 {
-		s.foreign.gate.refund(s.lane, s.grant)
+		s.guests.gate.refund(s.lane, s.grant)
 		s.grant = 0
 	}
 }
@@ -475,7 +469,7 @@ type event struct {
 
 // await waits for an event, or for what ends that: ctx, the engine, and of a
 // connection of Listener (else nil) its write deadline and its end.
-func (f *foreign) await(ctx context.Context, c *guestConn, ev event) (tokens int64, err error) {
+func (g *Guests) await(ctx context.Context, c *Conn, ev event) (tokens int64, err error) {
 	for {
 		poke, expiry, err := c.waiting()
 		if err != nil {
@@ -487,7 +481,7 @@ func (f *foreign) await(ctx context.Context, c *guestConn, ev event) (tokens int
 		case <-ev.timer:
 		case <-ctx.Done():
 			err = context.Cause(ctx)
-		case <-f.cut:
+		case <-g.cut:
 			err = ErrEnded
 		case <-poke: // the deadline is another, or the connection is closed
 			expiry.stop()
@@ -522,5 +516,5 @@ func clientOf(conn any) string {
 	if !ok {
 		return ""
 	}
-	return string(AppendClient(nil, addrOfNet(c.RemoteAddr())))
+	return string(peer.AppendClient(nil, peer.OfNet(c.RemoteAddr())))
 }
