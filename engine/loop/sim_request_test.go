@@ -1,4 +1,4 @@
-package engine
+package loop
 
 import (
 	"fmt"
@@ -34,6 +34,7 @@ type simRequest struct {
 	last    bool // the connection closes after it
 	linger  bool
 	leave   bool // the session closes the connection when it is told the end
+	source  bool // what follows the head is a Source, which takes its time
 }
 
 const (

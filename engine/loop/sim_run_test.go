@@ -1,4 +1,4 @@
-package engine
+package loop
 
 import (
 	"os"
@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/aio/aiosim"
 	"github.com/fserve/fserve/internal/testenv"
@@ -89,7 +90,7 @@ func replay(t *testing.T, s string) {
 // tally adds up what happened, to show that everything did.
 type tally struct {
 	mu      sync.Mutex
-	ends    [numEnds]int
+	ends    [outcome.NumEnds]int
 	via     [aio.NumVia]int64
 	clients [aiosim.Refused + 1]int
 	counts  map[string]uint64
@@ -119,6 +120,7 @@ func (y *tally) add(m *simulation) {
 		y.counts["changes of limits"] += uint64(s.retuned)
 	}
 	y.counts["responses from the headroom"] += uint64(m.session.headed)
+	y.counts["bodies that come later"] += uint64(m.session.later)
 	for _, c := range m.clients {
 		y.clients[c.peer.Result().End]++
 		y.count("patient clients", m.calm && c.patient)
@@ -153,7 +155,7 @@ func (y *tally) count(what string, yes bool) {
 func (y *tally) check(t *testing.T) {
 	for e, n := range y.ends {
 		if n == 0 {
-			t.Errorf("no response ended with %v", End(e))
+			t.Errorf("no response ended with %v", outcome.End(e))
 		}
 	}
 	for v, n := range y.via {

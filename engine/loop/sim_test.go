@@ -1,6 +1,7 @@
-package engine
+package loop
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/aio/aiosim"
 )
@@ -51,9 +53,22 @@ func emptySimulation(cfg aiosim.Config) *simulation {
 		files: make(map[string]*simName), byAddr: make(map[netip.Addr]*simClient),
 		memory: make([]byte, 40_000),
 	}
-	m.session = &simSession{m: m, all: make(map[*File]bool)}
+	m.session = &simSession{m: m, all: make(map[*openfile.File]bool)}
 	aiosim.Content(cfg.Seed).Fill(m.memory, 0)
 	return m
+}
+
+// withDefaults fills in what package engine does.
+func (c Config) withDefaults() Config {
+	def := func(d *time.Duration, v time.Duration) { *d = cmp.Or(*d, v) }
+	def(&c.HeaderTimeout, 10*time.Second)
+	def(&c.IdleTimeout, 60*time.Second)
+	def(&c.SendTimeout, 30*time.Second)
+	def(&c.LingerTimeout, 2*time.Second)
+	c.TurnBudget, c.MaxConns = cmp.Or(c.TurnBudget, 1<<20), cmp.Or(c.MaxConns, 1_000_000)
+	f := &c.Files
+	f.Max, f.MaxBody, f.MaxBytes = cmp.Or(f.Max, 4096), cmp.Or(f.MaxBody, 8<<10), cmp.Or(f.MaxBytes, 64<<20)
+	return c
 }
 
 // simName is a name in the file system and all files that it has stood for.
@@ -110,24 +125,25 @@ func (m *simulation) run() error {
 		return m.verdict()
 	}
 	m.driver = &watched{Driver: d, eof: make(map[aio.Token]bool), status: make(map[aio.Token]aio.Status)}
-	e := &Engine{cfg: m.cfg.withDefaults()}
+	cfg := m.cfg.withDefaults()
+	cfg.Driver, cfg.Expire = m.driver, true
 	if m.limits != nil {
-		e.shaper = m.limits.shaper
+		cfg.Shaper = m.limits.shaper
 	}
 	if m.adapt != nil {
-		e.adaptation = m.adapt.a
+		cfg.Adaptation = m.adapt.a
 	}
-	l := newLoop(e, 0, m.driver)
+	l := newLoop(cfg)
 	m.loop, m.session.loop = l, l
-	l.session, l.closeFD = m.session, m.w.CloseFD
-	l.limitUnsent = func(_, _ int32) {}
-	l.paceTCP = func(*Conn, int64) {}
+	l.session, l.kernel.closeFD = m.session, m.w.CloseFD
+	l.kernel.limitUnsent = func(_, _ int32) {}
+	l.kernel.pace = func(*Conn, int64) {}
 	if m.adapt != nil {
-		l.askTCP = m.adapt.ask
+		l.kernel.tcpInfo = m.adapt.ask
 	}
-	l.sendBuffer = func(int32, int) {}
-	l.wall = m.w.Now
-	if l.listen(listen.Socket{FD: int(m.ln.FD)}) == nil {
+	l.kernel.sendBuffer = func(int32, int) {}
+	l.kernel.wall = m.w.Now
+	if l.acceptor.listen(listen.Socket{FD: int(m.ln.FD)}) == nil {
 		m.serve()
 	}
 	for _, t := range m.tasks { // a loop waits for its tasks before it ends
@@ -206,20 +222,20 @@ func (n *simName) current() *aiosim.File { return n.files[len(n.files)-1] }
 
 // open is what Root.Open is outside of the simulation. Inodes are numbered from
 // 1 in the order in which the name stood for them.
-func (m *simulation) open(name string) Opened {
+func (m *simulation) open(name string) openfile.Opened {
 	fd, e := m.w.OpenFile(name)
 	if e != 0 {
-		return Opened{FD: -1, Err: e}
+		return openfile.Opened{FD: -1, Err: e}
 	}
 	n := m.files[name]
 	v := n.current().Version()
-	return Opened{FD: fd, Stat: unix.Stat_t{
+	return openfile.Opened{FD: fd, Stat: unix.Stat_t{
 		Mode: unix.S_IFREG, Dev: 1, Ino: uint64(len(n.files)), Size: v.Size, Mtim: unix.NsecToTimespec(v.MtimeNs),
 	}}
 }
 
 // version returns the version that f is.
-func (m *simulation) version(f *File) aiosim.Version {
+func (m *simulation) version(f *openfile.File) aiosim.Version {
 	for _, v := range m.files[f.Key()].files[f.Ino-1].Versions() {
 		if v.MtimeNs == f.Mtime && v.Size == f.Size {
 			return v
@@ -231,7 +247,7 @@ func (m *simulation) version(f *File) aiosim.Version {
 
 // gone returns when the version of f ceased to be what its name stands for;
 // ok is false if it still is.
-func (m *simulation) gone(f *File) (at int64, ok bool) {
+func (m *simulation) gone(f *openfile.File) (at int64, ok bool) {
 	n := m.files[f.Key()]
 	versions := n.files[f.Ino-1].Versions()
 	for i, v := range versions {
@@ -244,8 +260,8 @@ func (m *simulation) gone(f *File) (at int64, ok bool) {
 }
 
 // drain and stop are what Shutdown and Close do to each loop.
-func (m *simulation) drain() { m.loop.post((*Loop).drain) }
-func (m *simulation) stop()  { m.loop.stop() }
+func (m *simulation) drain() { m.loop.post(func(l *Loop) { (&Runner{l}).Drain() }) }
+func (m *simulation) stop()  { (&Runner{m.loop}).Stop() }
 
 // errnoOfLookup is what a lookup in the simulation may answer.
 func errnoOfLookup(e syscall.Errno) bool {

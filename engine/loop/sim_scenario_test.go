@@ -1,10 +1,11 @@
-package engine
+package loop
 
 import (
 	"bytes"
 	"math/rand/v2"
 	"time"
 
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/aio/aiosim"
 )
@@ -66,10 +67,12 @@ func (m *simulation) configure() {
 		HeaderTimeout: 5 * time.Second, IdleTimeout: 6 * time.Second, SendTimeout: 4 * time.Second,
 		LingerTimeout: time.Second,
 		TurnBudget:    1 << (9 + r.IntN(9)),
-		MaxFiles:      1 + r.IntN(4),
-		MaxBody:       1 << (8 + r.IntN(6)),
-		BodyHeadroom:  r.IntN(2) * r.IntN(1000),
-		MaxBodyBytes:  1 << (9 + r.IntN(12)),
+		Files: openfile.Config{
+			Max:      1 + r.IntN(4),
+			MaxBody:  1 << (8 + r.IntN(6)),
+			Headroom: r.IntN(2) * r.IntN(1000),
+			MaxBytes: 1 << (9 + r.IntN(12)),
+		},
 	}
 }
 
@@ -190,6 +193,7 @@ func (m *simulation) addRanges(r *simRequest, n int) {
 func (m *simulation) vary(r *simRequest) {
 	r.interim = m.rnd.IntN(10) == 0
 	r.padding = m.rnd.IntN(2) * m.rnd.IntN(800)
+	r.source = m.rnd.IntN(4) == 0
 	if r.kind != kindEcho && m.rnd.IntN(5) == 0 {
 		r.late = 1 + m.soon()/2
 		r.cold = len(r.names) == 1
@@ -232,7 +236,7 @@ func (m *simulation) addClient() {
 	for _, r := range requests {
 		expects += r.expects()
 	}
-	e := m.ending(expects)
+	e := m.lastSteps(expects)
 	cfg.Script = append(script, e.steps...)
 	connect := m.dial
 	if m.rnd.IntN(5) == 0 {
@@ -293,40 +297,40 @@ func (m *simulation) pieces4(wire []byte, pause time.Duration) []aiosim.Step {
 	return append(script, aiosim.Write(wire))
 }
 
-// ending is the last steps of a script.
-type ending struct {
+// lastSteps is the last steps of a script.
+type lastSteps struct {
 	steps   []aiosim.Step
 	patient bool // the client reads everything in time
 	floods  bool // it sends a line that is too long
 }
 
-// ending draws the last steps of a script that expects n answers.
-func (m *simulation) ending(n int) ending {
+// lastSteps draws the last steps of a script that expects n answers.
+func (m *simulation) lastSteps(n int) lastSteps {
 	at := aiosim.Await(1 + m.rnd.Int64N(20_000))
 	steps := func(s ...aiosim.Step) []aiosim.Step { return s }
 	switch m.rnd.IntN(13) {
 	case 0:
-		return ending{steps: steps(at, aiosim.Reset())}
+		return lastSteps{steps: steps(at, aiosim.Reset())}
 	case 1:
-		return ending{steps: steps(at, aiosim.StopReading())}
+		return lastSteps{steps: steps(at, aiosim.StopReading())}
 	case 2:
-		return ending{steps: steps(at, aiosim.Close())}
+		return lastSteps{steps: steps(at, aiosim.Close())}
 	case 3:
-		return ending{steps: steps(aiosim.CloseWrite()), patient: true}
+		return lastSteps{steps: steps(aiosim.CloseWrite()), patient: true}
 	case 4: // half a request, and half a connection
-		return ending{steps: steps(aiosim.Write([]byte("12")), aiosim.CloseWrite()), patient: true}
+		return lastSteps{steps: steps(aiosim.Write([]byte("12")), aiosim.CloseWrite()), patient: true}
 	case 5: // half a request, and nothing more
-		return ending{steps: steps(aiosim.Write([]byte("12"))), patient: true}
+		return lastSteps{steps: steps(aiosim.Write([]byte("12"))), patient: true}
 	case 6: // idle until it is thrown out
-		return ending{patient: true}
+		return lastSteps{patient: true}
 	case 7:
-		return ending{steps: steps(aiosim.Write(flood)), patient: true, floods: true}
+		return lastSteps{steps: steps(aiosim.Write(flood)), patient: true, floods: true}
 	case 8: // a pause that the engine waits for
-		return ending{steps: steps(aiosim.StopReading(), aiosim.Sleep(time.Second), aiosim.StartReading(),
+		return lastSteps{steps: steps(aiosim.StopReading(), aiosim.Sleep(time.Second), aiosim.StartReading(),
 			aiosim.AwaitResponses(n), aiosim.Close()), patient: true}
 	case 9: // and one that is too long
-		return ending{steps: steps(aiosim.StopReading(), aiosim.Sleep(9*time.Second), aiosim.StartReading(),
+		return lastSteps{steps: steps(aiosim.StopReading(), aiosim.Sleep(9*time.Second), aiosim.StartReading(),
 			aiosim.AwaitResponses(n), aiosim.Close())}
 	}
-	return ending{steps: steps(aiosim.AwaitResponses(n), aiosim.Close()), patient: true}
+	return lastSteps{steps: steps(aiosim.AwaitResponses(n), aiosim.Close()), patient: true}
 }

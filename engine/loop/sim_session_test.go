@@ -1,4 +1,4 @@
-package engine
+package loop
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio"
 )
 
@@ -15,13 +17,15 @@ type simSession struct {
 	loop *Loop
 	head []byte
 	segs []Segment
-	all  map[*File]bool // every file that the cache returned
+	all  map[*openfile.File]bool // every file that the cache returned
 
 	sent, interim [aio.NumVia]int64 // bytes
-	ends          [numEnds]int
+	ends          [outcome.NumEnds]int
 	inRespond     bool
 	closed        int
 	headed        int    // responses that were sent from the headroom of a body
+	later         int    // times that a Source had nothing yet
+	sources       int    // that are not closed
 	onClosed      func() // nil: none
 }
 
@@ -140,7 +144,7 @@ func (s *simSession) sendInterim(c *Conn) {
 
 // answer finds the files of a request and responds.
 func (s *simSession) answer(c *Conn, sc *simConn, r *simRequest) {
-	var fs []*File
+	var fs []*openfile.File
 	for _, name := range r.names {
 		f, e := s.lookup(name)
 		if e != 0 {
@@ -152,7 +156,7 @@ func (s *simSession) answer(c *Conn, sc *simConn, r *simRequest) {
 	s.finish(c, sc, r, fs, 0)
 }
 
-func (s *simSession) lookup(name string) (*File, syscall.Errno) {
+func (s *simSession) lookup(name string) (*openfile.File, syscall.Errno) {
 	f := s.loop.Files.Get([]byte(name))
 	if f == nil {
 		var e syscall.Errno
@@ -164,7 +168,7 @@ func (s *simSession) lookup(name string) (*File, syscall.Errno) {
 }
 
 // finish responds, with files that were just looked up.
-func (s *simSession) finish(c *Conn, sc *simConn, r *simRequest, fs []*File, e syscall.Errno) {
+func (s *simSession) finish(c *Conn, sc *simConn, r *simRequest, fs []*openfile.File, e syscall.Errno) {
 	switch {
 	case r.kind == kindClose:
 		c.Close()
@@ -187,7 +191,7 @@ func (s *simSession) finish(c *Conn, sc *simConn, r *simRequest, fs []*File, e s
 
 // respond sends parts as one response and spoils the memory that the engine
 // may not use any more.
-func (s *simSession) respond(c *Conn, sc *simConn, parts []part, fs []*File) {
+func (s *simSession) respond(c *Conn, sc *simConn, parts []part, fs []*openfile.File) {
 	s.head = append(s.head[:0], parts[0].text...)
 	s.segs = s.segs[:0]
 	want := int64(len(s.head))
@@ -196,7 +200,12 @@ func (s *simSession) respond(c *Conn, sc *simConn, parts []part, fs []*File) {
 		s.segs = append(s.segs, segmentOf(p, fs))
 	}
 	resp := Response{Head: s.head, Body: s.segs}
-	if len(fs) == 1 && len(parts) == 2 {
+	var source *simSource
+	if sc.req != nil && sc.req.source && len(parts) > 1 {
+		source = s.newSource(c)
+		resp.Body, resp.Source = nil, source
+	}
+	if len(fs) == 1 && len(parts) == 2 && source == nil {
 		s.useHeadroom(&resp, fs[0], parts[1])
 	}
 	if s.m.limits != nil {
@@ -216,7 +225,7 @@ func (s *simSession) respond(c *Conn, sc *simConn, parts []part, fs []*File) {
 	clear(s.segs)
 }
 
-func segmentOf(p part, fs []*File) Segment {
+func segmentOf(p part, fs []*openfile.File) Segment {
 	if p.n == 0 {
 		return Segment{Mem: p.text}
 	}
@@ -229,7 +238,7 @@ func segmentOf(p part, fs []*File) Segment {
 
 // useHeadroom puts the head in front of a whole body that is in memory, if
 // nobody else sends from there.
-func (s *simSession) useHeadroom(resp *Response, f *File, p part) {
+func (s *simSession) useHeadroom(resp *Response, f *openfile.File, p part) {
 	room := f.Headed(len(resp.Head))
 	if room == nil || p.n != f.Size || f.InUse() {
 		return
@@ -239,7 +248,7 @@ func (s *simSession) useHeadroom(resp *Response, f *File, p part) {
 	resp.Head, resp.Body[0].Mem = nil, room
 }
 
-func (s *simSession) Sent(c *Conn, o *Outcome) {
+func (s *simSession) Sent(c *Conn, o *outcome.Outcome) {
 	sc := s.conn(c)
 	s.checkSent(c, sc, o)
 	sc.sending = false
@@ -250,7 +259,7 @@ func (s *simSession) Sent(c *Conn, o *Outcome) {
 	for i, n := range o.Bytes {
 		s.sent[i] += n
 	}
-	if o.End == Complete {
+	if o.End == outcome.Complete {
 		sc.complete++
 	} else {
 		sc.cut = true

@@ -1,4 +1,4 @@
-package engine
+package loop
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/aio/aiosim"
 )
@@ -40,7 +42,7 @@ const believed = int64(time.Second)
 
 // checkFile checks a file that the cache has returned: it must be open and not
 // older than a second.
-func (s *simSession) checkFile(f *File) {
+func (s *simSession) checkFile(f *openfile.File) {
 	s.all[f] = true
 	if f.Lent().FD < 0 {
 		s.m.bad("file %q is closed while it is in use", f.Key())
@@ -52,7 +54,7 @@ func (s *simSession) checkFile(f *File) {
 }
 
 // checkContent checks that p is what this version of the file has at off.
-func (s *simSession) checkContent(f *File, what string, p []byte, off int64) {
+func (s *simSession) checkContent(f *openfile.File, what string, p []byte, off int64) {
 	if len(p) == 0 {
 		return
 	}
@@ -84,22 +86,22 @@ func (m *simulation) checkError(r *simRequest, e syscall.Errno) {
 	}
 }
 
-func (s *simSession) checkSent(c *Conn, sc *simConn, o *Outcome) {
+func (s *simSession) checkSent(c *Conn, sc *simConn, o *outcome.Outcome) {
 	m := s.m
 	switch {
 	case s.inRespond:
 		m.bad("Sent is called before Respond has returned")
 	case !sc.sending:
 		m.bad("Sent is called without a response, or twice")
-	case o.Total() > sc.want, o.End == Complete && o.Total() != sc.want:
+	case o.Total() > sc.want, o.End == outcome.Complete && o.Total() != sc.want:
 		m.bad("%d of %d bytes are sent: %v", o.Total(), sc.want, o.End)
 	case o.First < 0 || o.First > o.Duration:
 		m.bad("the first bytes of a response took %d of %d ns", o.First, o.Duration)
 	case o.Duration < 0 || o.Start+o.Duration > s.loop.now:
 		m.bad("a response took %d ns from %d on, now it is %d", o.Duration, o.Start, s.loop.now)
-	case o.End == Complete && sc.client.peer.Held() > 0 && !c.Closing(): // or FIN lets go of them
+	case o.End == outcome.Complete && sc.client.peer.Held() > 0 && !c.Closing(): // or FIN lets go of them
 		m.bad("%d bytes of a whole response are held back", sc.client.peer.Held())
-	case m.calm && o.End == FileFailed, m.calm && o.End == FileChanged:
+	case m.calm && o.End == outcome.FileFailed, m.calm && o.End == outcome.FileChanged:
 		m.bad("a response ends with %v although nothing is wrong", o.End)
 	}
 }
@@ -107,11 +109,11 @@ func (s *simSession) checkSent(c *Conn, sc *simConn, o *Outcome) {
 // checkTimeout checks that a request had its time, and not much more.
 func (s *simSession) checkTimeout(c *Conn, sc *simConn) {
 	now, l := s.loop.now, s.loop
-	latest := sc.since + max(l.headerTimeout, l.idleTimeout) + l.sweepEvery + lateness
+	latest := sc.since + int64(max(l.cfg.HeaderTimeout, l.cfg.IdleTimeout)) + l.sweeper.every + lateness
 	switch {
 	case c.state != connReading || sc.sending:
 		s.m.bad("a request times out in state %d", c.state)
-	case now < sc.client.start+l.headerTimeout, c.requests > 0 && now < sc.since+l.headerTimeout:
+	case now < sc.client.start+int64(l.cfg.HeaderTimeout), c.requests > 0 && now < sc.since+int64(l.cfg.HeaderTimeout):
 		s.m.bad("a request times out after %d ns", now-max(sc.since, sc.client.start))
 	case sc.since > 0 && now > latest:
 		s.m.bad("a request times out %v too late", time.Duration(now-latest))
@@ -133,23 +135,24 @@ func (s *simSession) checkClosed(c *Conn, sc *simConn) {
 // checkTurn checks that no connection is left in a state that nothing ends.
 func (m *simulation) checkTurn() {
 	l := m.loop
-	inQueue := make(map[*Conn]bool, len(l.runq))
-	for _, c := range l.runq {
-		if inQueue[c] {
-			m.bad("a connection is in the run queue twice")
+	inQueue := make(map[*Stream]bool, len(l.runq))
+	for _, s := range l.runq {
+		if inQueue[s] || !s.queued {
+			m.bad("a stream is in the run queue twice, or does not know it")
 		}
-		inQueue[c] = true
+		inQueue[s] = true
 	}
 	for slot := range min(len(l.conns.gens), len(m.clients)+2) {
 		c := l.conns.at(uint32(slot))
-		if c.queued != inQueue[c] {
-			m.bad("slot %d: queued is %v, which is wrong", slot, c.queued)
+		s := c.stream
+		if s != nil && (s.queued != inQueue[s] || s.conn != c) {
+			m.bad("slot %d: queued is %v, which is wrong", slot, s.queued)
 		}
 		what := stuck(c)
 		switch {
-		case c.state == connSending && c.out.waiting && !c.out.done && c.Data.(*simConn).client.peer.Held() > 0:
-			what = "bytes are held back while tokens are waited for"
-		case c.state == connSending && c.deadline == 0 && !c.out.waiting && m.driver.status[c.token] == aio.BlockedSocket:
+		case c.state == connSending && (s.phase == awaitingTokens || s.phase == awaitingBody) && c.Data.(*simConn).client.peer.Held() > 0:
+			what = "bytes are held back while tokens, or the body, are waited for"
+		case c.state == connSending && c.deadline == 0 && s.phase != awaitingTokens && s.phase != awaitingBody && m.driver.status[c.token] == aio.BlockedSocket:
 			what = "nothing ends the wait for the peer"
 		case (c.state == connReading || c.state == connLingering) && m.driver.eof[c.token]:
 			what = "the peer has ended its stream"
@@ -164,12 +167,13 @@ func (m *simulation) checkTurn() {
 
 // stuck returns what is wrong with a connection between two turns.
 func stuck(c *Conn) string {
+	s := c.stream
 	switch {
-	case c.state != connSending && c.state != connClosing && c.out != nil:
+	case c.state != connSending && c.state != connClosing && c.stream != nil:
 		return "a response is left"
-	case c.state != connReading && c.state != connSending && c.state != connSuspended && c.in != nil:
+	case c.state != connReading && c.state != connSending && c.state != connSuspended && c.in.buf != nil:
 		return "input is left"
-	case len(c.in) == 0 && c.in != nil:
+	case len(c.in.buf) == 0 && c.in.buf != nil:
 		return "a buffer is held for nothing"
 	case (c.state == connReading || c.state == connLingering) == (c.deadline == 0) && c.state != connSending:
 		return "a deadline is missing or left"
@@ -177,18 +181,20 @@ func stuck(c *Conn) string {
 	switch c.state {
 	case connReading:
 		switch {
-		case len(c.in) > 0 && !c.seen:
+		case len(c.in.buf) > 0 && !c.in.seen:
 			return "the session has not seen the input"
-		case c.paused:
+		case c.in.paused:
 			return "nothing resumes the input"
 		}
 	case connSending:
 		switch {
-		case !c.queued && (c.out.done || !c.out.blocked && !c.out.waiting):
+		case !s.queued && (s.phase == ended || s.phase == sending):
 			return "nothing goes on with the response"
-		case c.out.waiting && !c.flow.Waiting():
+		case s.phase == awaitingBody && s.body.(*simSource).waits == 0:
+			return "nothing tells that the body goes on"
+		case s.phase == awaitingTokens && !s.flow.Waiting():
 			return "the tree of limits does not know that it waits"
-		case c.deadline == 0 && !c.out.blocked && !c.out.waiting:
+		case c.deadline == 0 && s.phase == sending:
 			return "a response without a deadline"
 		}
 	case connSuspended:
@@ -202,11 +208,11 @@ func stuck(c *Conn) string {
 // checkEnd checks that the loop, which was destroyed, holds nothing.
 func (m *simulation) checkEnd() {
 	l := m.loop
-	if got, want := l.conns.open, len(l.listeners); got != want {
+	if got, want := l.conns.open, len(l.acceptor.listeners); got != want {
 		m.bad("%d slots are in use, %d by listeners", got, want)
 	}
 	for slot := range l.conns.gens {
-		if c := l.conns.at(uint32(slot)); c.state != connFree || c.in != nil || c.out != nil || c.deadline != 0 || c.Data != nil {
+		if c := l.conns.at(uint32(slot)); c.state != connFree || c.in.buf != nil || c.stream != nil || c.deadline != 0 || c.Data != nil {
 			m.bad("slot %d is not free: %+v", slot, *c)
 		}
 	}
@@ -218,6 +224,9 @@ func (m *simulation) checkEnd() {
 		if a := c.adopted; a != nil && a.given != (a.ended == 1) {
 			m.bad("client %d, adopted: %v, was told its end %d times", i, a.given, a.ended)
 		}
+	}
+	if n := m.session.sources; n != 0 {
+		m.bad("%d sources are not closed", n)
 	}
 	for _, t := range m.tasks {
 		if t.sc.tasks != 0 {
@@ -254,16 +263,16 @@ func (m *simulation) checkFiles() {
 
 // checkPools finds what was given back twice, or not clean.
 func (m *simulation) checkPools() {
-	seen := make(map[*transfer]bool)
-	for t := m.loop.freeTransfers; t != nil && !seen[t]; t = t.next {
-		seen[t] = true
-		for _, s := range t.segs[:cap(t.segs)] {
-			if s.File != nil || s.Mem != nil {
-				m.bad("a free transfer refers to %+v", s)
+	seen := make(map[*Stream]bool)
+	for s := m.loop.streams.free; s != nil && !seen[s]; s = s.next {
+		seen[s] = true
+		for _, g := range s.parts.list[:cap(s.parts.list)] {
+			if g.File != nil || g.Mem != nil {
+				m.bad("a free stream refers to %+v", g)
 			}
 		}
-		if t.next != nil && seen[t.next] {
-			m.bad("a transfer was freed twice")
+		if s.conn != nil || s.flow != nil || s.at.File != nil || s.next != nil && seen[s.next] {
+			m.bad("a stream was freed twice, or holds something")
 		}
 	}
 	buffers := make(map[*byte]bool)

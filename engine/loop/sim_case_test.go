@@ -1,9 +1,10 @@
-package engine
+package loop
 
 import (
 	"testing"
 	"time"
 
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio/aiosim"
 )
 
@@ -203,7 +204,7 @@ func TestDrain(t *testing.T) {
 // being sent from there.
 func TestHeadroomInUse(t *testing.T) {
 	m := calmCase(aiosim.Config{})
-	m.cfg.BodyHeadroom = 1000
+	m.cfg.Files.Headroom = 1000
 	m.add("small", 2000)
 	for i := range 3 {
 		r := &simRequest{kind: kindRange, names: []string{"small"}, ranges: [][2]int64{{0, 2000}}, padding: 500}
@@ -249,9 +250,9 @@ func TestEveryFileIsChecked(t *testing.T) {
 		m.w.At(100*time.Millisecond, m.files[name].current().Modify)
 		m.w.WhenDone(m.drain)
 		m.mustRun(t)
-		want, responses := Complete, 1
+		want, responses := outcome.Complete, 1
 		if name != "h" {
-			want, responses = FileChanged, 0
+			want, responses = outcome.FileChanged, 0
 		}
 		if res := c.peer.Result(); m.session.ends[want] != 1 || res.Responses != responses {
 			t.Errorf("file %s changes: ends %v, the client saw %+v", name, m.session.ends, res)

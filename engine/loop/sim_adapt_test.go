@@ -1,4 +1,4 @@
-package engine
+package loop
 
 import (
 	"syscall"
@@ -28,7 +28,7 @@ func (m *simulation) adaptRates() {
 	s := &simAdapt{m: m, info: make(map[*Conn]*sys.TCPInfo), low: 1e12}
 	draw := func() *adapt.Policy {
 		low := 2000 + m.rnd.Int64N(50_000)
-		p, err := adapt.NewPolicy(adapt.Config{Min: low, Max: low + m.rnd.Int64N(1e7), SampleEvery: AdaptSampleEvery})
+		p, err := adapt.NewPolicy(adapt.Config{Min: low, Max: low + m.rnd.Int64N(1e7), SampleEvery: measure.SampleEvery})
 		if err != nil {
 			m.bad("policy: %v", err)
 			return nil
@@ -37,7 +37,7 @@ func (m *simulation) adaptRates() {
 		s.low, s.high = min(s.low, c.Min), max(s.high, c.Max)
 		return p
 	}
-	cfg := func() (c AdaptConfig) {
+	cfg := func() (c measure.Config) {
 		if m.rnd.IntN(4) > 0 {
 			c.Client = draw()
 		}
@@ -46,7 +46,7 @@ func (m *simulation) adaptRates() {
 		}
 		return c
 	}
-	s.a = measure.New(cfg(), func(e AdaptEvent) {
+	s.a = measure.New(cfg(), func(e measure.Event) {
 		if e.Kind == adapt.None || e.Level != shape.LevelClient && e.Level != shape.LevelPath {
 			m.bad("event %+v", e)
 		}
@@ -56,7 +56,7 @@ func (m *simulation) adaptRates() {
 		m.w.At(m.soon(), func() { s.a.Configure(cfg()) })
 	}
 	m.w.At(m.soon(), func() {
-		_, _, _ = s.a.SteerClient(shape.ClientID(simNames[0]), Steer{Target: 1 + m.rnd.Int64N(1e9)})
+		_, _, _ = s.a.SteerClient(shape.ClientID(simNames[0]), measure.Steer{Target: 1 + m.rnd.Int64N(1e9)})
 	})
 }
 
@@ -97,7 +97,7 @@ func (s *simAdapt) ask(c *Conn, info *sys.TCPInfo) syscall.Errno {
 // turn checks the rates after a turn of the loop.
 func (s *simAdapt) turn() {
 	r := s.a.Report(100)
-	for _, list := range [][]AdaptState{r.Clients, r.Paths} {
+	for _, list := range [][]measure.State{r.Clients, r.Paths} {
 		for i := range list {
 			if t := list[i].Target; t < s.low || t > s.high {
 				s.m.bad("target %d of %s is not from %d to %d", t, list[i].Name, s.low, s.high)

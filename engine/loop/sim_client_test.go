@@ -1,4 +1,4 @@
-package engine
+package loop
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/internal/aio/aiosim"
 )
 
@@ -128,7 +129,7 @@ type simTask struct {
 	c      *Conn
 	sc     *simConn
 	req    *simRequest
-	opened Opened
+	opened openfile.Opened
 	ran    bool
 	told   bool // the loop was told of its end
 }
@@ -168,7 +169,7 @@ func (t *simTask) Run() {
 
 func (t *simTask) Done(*Loop) {
 	t.sc.tasks--
-	var f *File
+	var f *openfile.File
 	var e syscall.Errno
 	if t.req.cold { // the descriptor is the cache's, whatever became of the connection
 		f, e = t.m.loop.Files.Add(t.req.names[0], t.opened)
@@ -176,7 +177,7 @@ func (t *simTask) Done(*Loop) {
 	switch {
 	case t.sc.closed:
 	case t.req.cold:
-		t.m.session.finish(t.c, t.sc, t.req, []*File{f}, e)
+		t.m.session.finish(t.c, t.sc, t.req, []*openfile.File{f}, e)
 	default:
 		t.m.session.answer(t.c, t.sc, t.req)
 	}

@@ -1,9 +1,11 @@
-package engine
+package loop
 
 import (
 	"math"
 	"time"
 
+	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
 )
@@ -162,7 +164,7 @@ func (n *shadow) retune(rate shape.Rate) {
 }
 
 // label says whose a response with these files is.
-func (s *simLimits) label(sc *simConn, resp *Response, files []*File) {
+func (s *simLimits) label(sc *simConn, resp *Response, files []*openfile.File) {
 	sc.client.label = simNames[sc.client.start/1000%int64(len(simNames))]
 	resp.Client = []byte(sc.client.label)
 	path := "/"
@@ -213,17 +215,17 @@ func (s *simLimits) addUp() {
 	l := s.m.loop
 	for slot := range min(len(l.conns.gens), len(s.m.clients)+2) {
 		c := l.conns.at(uint32(slot))
-		if c.out == nil || c.out.told {
+		if c.stream == nil || c.stream.phase == told {
 			continue
 		}
 		for _, n := range s.of(c) {
-			n.now += c.out.outcome.Total() + max(c.out.grant, 0)
+			n.now += c.stream.outcome.Total() + max(c.stream.grant, 0)
 		}
 	}
 }
 
 // ended counts a response that is over.
-func (s *simLimits) ended(c *Conn, o *Outcome) {
+func (s *simLimits) ended(c *Conn, o *outcome.Outcome) {
 	for _, n := range s.of(c) {
 		n.ended += o.Total()
 	}

@@ -1,4 +1,4 @@
-package engine
+package loop
 
 import (
 	"testing"
@@ -18,7 +18,7 @@ func (d *closingDriver) Close(t aio.Token, _ bool) { d.closed[t] = true }
 // sweptLoop returns a loop with n connections that are never late.
 func sweptLoop(n int) (*Loop, *closingDriver) {
 	d := &closingDriver{closed: make(map[aio.Token]bool)}
-	l := newLoop(&Engine{cfg: Config{}.withDefaults()}, 0, d)
+	l := newLoop(Config{Driver: d}.withDefaults())
 	for range n {
 		slot, _ := l.conns.get(n)
 		*l.conns.at(slot) = Conn{loop: l, token: l.conns.token(slot)}
@@ -43,7 +43,7 @@ func TestSweepReachesAll(t *testing.T) {
 		for i := range 2 * maxExpired {
 			late(i)
 		}
-		l.now += l.sweepEvery
+		l.now += l.sweeper.every
 		l.tick()
 	}
 }
@@ -55,10 +55,10 @@ func TestSweepInParts(t *testing.T) {
 	l, d := sweptLoop(parts * sweepPart)
 	last := l.conns.at(parts*sweepPart - 1)
 	last.state, last.deadline = connLingering, l.now
-	l.now += l.sweepEvery
+	l.now += l.sweeper.every
 	for turn := range parts {
 		l.tick()
-		if looked := l.sweepSlab*slab + l.sweepSlot; looked != (turn+1)*sweepPart && l.sweeping() {
+		if looked := l.sweeper.slab*slab + l.sweeper.slot; looked != (turn+1)*sweepPart && l.sweeper.busy() {
 			t.Errorf("turn %d: %d connections looked at", turn, looked)
 		}
 		if turn < parts-1 && (l.timeout() != 0 || d.closed[last.token]) {
