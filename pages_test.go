@@ -91,8 +91,8 @@ func blocks(t *testing.T, language string) (list []string) {
 	return list
 }
 
-// run runs the go command in the module.
-func run(t *testing.T, args ...string) {
+// goCommand runs the go command in the module.
+func goCommand(t *testing.T, args ...string) {
 	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
 		t.Errorf("go %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -120,7 +120,7 @@ func TestReadmePrograms(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		run(t, "vet", file)
+		goCommand(t, "vet", file)
 	}
 }
 
@@ -140,5 +140,5 @@ func TestReadmeConfiguration(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "run", "./cmd/fserve", "check", "--config", file)
+	goCommand(t, "run", "./cmd/fserve", "check", "--config", file)
 }
