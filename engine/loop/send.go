@@ -8,7 +8,7 @@ import (
 
 const (
 	// chunkBytes is what one attempt asks for. Larger calls make the others
-	// wait longer and move bytes no faster; see docs/decisions.
+	// wait longer and move bytes no faster; see docs/decisions/call-size.md.
 	chunkBytes = 1 << 20
 
 	// pacedTurn and pacedChunk are the turn and the attempt of a connection that
