@@ -166,7 +166,7 @@ func (e *Engine) openLoop(i, core int) (*loop.Runner, error) {
 		return nil, fmt.Errorf("loop %d: %w", i, err)
 	}
 	r := loop.NewRunner(e.loopConfig(i, d))
-	r.Hold(sockets)
+	r.Own(sockets)
 	if !e.cfg.Paused {
 		if err := r.Accept(); err != nil {
 			return nil, errors.Join(err, r.Close())

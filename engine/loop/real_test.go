@@ -89,7 +89,7 @@ func startLoop(t *testing.T, driver makeDriver, congestion string, session Sessi
 			return
 		}
 		r := NewRunner(Config{Driver: d, Addrs: set.Addrs(), NewSession: func(*Loop) Session { return session }}.withDefaults())
-		r.Hold(set.Row(0))
+		r.Own(set.Row(0))
 		if err = r.Accept(); err == nil {
 			started <- r
 			err = r.Run()

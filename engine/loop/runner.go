@@ -49,12 +49,12 @@ func (r *Runner) Run() error {
 	return nil
 }
 
-// Hold gives listening sockets to the loop, which owns them from here on and
+// Own gives listening sockets to the loop, which owns them from here on and
 // accepts nothing before Accept.
-func (r *Runner) Hold(sockets []listen.Socket) { r.loop.acceptor.held = sockets }
+func (r *Runner) Own(sockets []listen.Socket) { r.loop.acceptor.paused = sockets }
 
-// Accept begins to accept at the sockets that are held.
-func (r *Runner) Accept() error { return r.loop.acceptor.acceptHeld() }
+// Accept begins to accept at them.
+func (r *Runner) Accept() error { return r.loop.acceptor.start() }
 
 // Listening returns the sockets that are accepted from. They stay the loop's.
 func (r *Runner) Listening() []listen.Socket { return r.loop.acceptor.sockets() }
