@@ -50,9 +50,9 @@ type Driver struct {
 	nextBuf int    // buffers below this one were given out since Wait began
 
 	mover    *mover.Mover
-	fetcher  *fetcher
-	fetching int      // fetches under way
-	fetched  []*fetch // empty but in collect
+	pool     *mover.Pool
+	fetching int // fetches under way
+	finished finished
 
 	wakeFD int32
 	woken  atomic.Bool // a wake-up is on its way; spares the system call
@@ -69,7 +69,7 @@ func New(cfg aio.Config) (*Driver, error) {
 	d := &Driver{cfg: cfg, epfd: -1, wakeFD: -1, events: make([]unix.EpollEvent, maxEvents)}
 	d.mover = mover.New(cfg, &d.stats)
 	d.mover.Edge = true
-	d.fetcher = newFetcher(cfg.ColdWorkers, d.Wake)
+	d.pool = mover.NewPool(cfg.ColdWorkers)
 	if err := d.setUp(); err != nil {
 		_ = d.free() // what went wrong is in err
 		return nil, err
@@ -205,7 +205,6 @@ func (d *Driver) shut(t aio.Token, sl *slot, reset bool) {
 		// level-triggered event would come back for ever.
 		_ = d.control(unix.EPOLL_CTL_DEL, t, sl.fd, 0)
 	}
-	sl.abandon()
 	d.mover.Reset(&sl.move)
 	_ = sys.Close(sl.fd) // Linux releases the descriptor whatever it answers
 	sl.fd = -1
@@ -237,7 +236,8 @@ func (d *Driver) Destroy() error {
 
 // free undoes setUp, however far that came.
 func (d *Driver) free() error {
-	for _, j := range d.fetcher.stop() {
+	d.pool.Stop()
+	for _, j := range d.finished.take() {
 		j.file.Pins--
 	}
 	d.mover.Close()

@@ -37,11 +37,7 @@ func (d *Driver) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio
 	if e != 0 {
 		return aio.Sent{Status: aio.Failed, Err: e}
 	}
-	epoch := sl.move.Epoch
 	s, fetch := d.mover.Send(sl.fd, &sl.move, f, off, n, more)
-	if sl.move.Epoch != epoch {
-		sl.abandon()
-	}
 	if !fetch.Empty() {
 		d.fetch(t, sl, f, fetch)
 	}
@@ -51,15 +47,7 @@ func (d *Driver) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio
 // Take takes a range of a file into a pipe.
 func (d *Driver) Take(t aio.Token, f *aio.File, off, n int64) bool {
 	sl, e := d.idle(t)
-	if e != 0 {
-		return false
-	}
-	epoch := sl.move.Epoch
-	taken := d.mover.Take(&sl.move, f, off, n)
-	if sl.move.Epoch != epoch {
-		sl.abandon()
-	}
-	return taken
+	return e == 0 && d.mover.Take(&sl.move, f, off, n)
 }
 
 // idle returns the slot of a token if an attempt may be made on it now.

@@ -33,7 +33,6 @@ type slot struct {
 	flags flags
 	err   uint16 // of a failed send or of Accept: delivered in place of an end
 	fault uint16 // of the disk: delivered with Ready
-	fetch *fetch // under way for move
 	move  mover.State
 }
 
