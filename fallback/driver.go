@@ -259,9 +259,6 @@ func (d *Driver) free() error {
 	return nil
 }
 
-// count records an error by class.
-func (d *Driver) count(e syscall.Errno) { d.stats.Errors[aio.Classify(e)]++ }
-
 // Stat returns the file's size and modification time.
 func (d *Driver) Stat(f *aio.File) (aio.FileStat, syscall.Errno) {
 	size, mtime, e := sys.Fstat(f.FD)

@@ -24,11 +24,11 @@ func (d *Driver) receive(t aio.Token, sl *slot, ev *aio.Event) (int, verdict) {
 	n, e := sys.Recv(sl.fd, buf)
 	switch {
 	case e == syscall.EAGAIN:
-		d.count(e)
+		d.stats.CountError(e)
 		sl.flags &^= readable
 		return 0, done
 	case e != 0:
-		d.count(e)
+		d.stats.CountError(e)
 		sl.flags |= ended
 		*ev = aio.Event{Token: t, Op: aio.Received, Err: e}
 		return 1, done
@@ -64,9 +64,9 @@ func (d *Driver) accept(t aio.Token, sl *slot, ev []aio.Event) (int, verdict) {
 		case e == syscall.EAGAIN:
 			return n, done
 		case ofConnection(e):
-			d.count(e)
+			d.stats.CountError(e)
 		default:
-			d.count(e)
+			d.stats.CountError(e)
 			d.stopAccepting(t, sl)
 			ev[n] = aio.Event{Token: t, Op: aio.Accepted, Err: e, FD: -1}
 			return n + 1, done

@@ -25,7 +25,7 @@ func (d *Driver) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
 	case e == syscall.EAGAIN, e == 0 && n < total:
 		s.Status = aio.BlockedSocket
 	case e != 0:
-		d.count(e)
+		d.stats.CountError(e)
 		s.Status, s.Err = aio.Failed, e
 	}
 	return sl.answered(s)

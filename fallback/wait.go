@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -55,62 +54,31 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 // with any error.
 func (d *Driver) poll(limit int, timeout time.Duration) (int, syscall.Errno) {
 	d.stats.Enters++
+	ev := d.events[:limit]
 	if timeout == 0 {
-		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(d.epfd),
-			uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit), 0, 0, 0)
-		return counted(n, e)
+		return sys.EpollPwait(d.epfd, ev, 0, false)
 	}
 	if !d.noPwait2 {
-		n, e := d.pwait2(limit, timeout)
+		n, e := d.pwait2(ev, timeout)
 		if e != syscall.ENOSYS && e != syscall.EPERM {
 			return n, e
 		}
 		d.noPwait2 = true // Linux before 5.11, or a sandbox that does not know the call
 	}
-	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(d.epfd),
-		uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit), uintptr(millis(timeout)), 0, 0)
-	return counted(n, e)
+	return sys.EpollPwait(d.epfd, ev, millis(timeout), true)
 }
 
 // pwait2 waits with the time-out as it is, at first for a short time in which the
 // processor is kept.
-func (d *Driver) pwait2(limit int, timeout time.Duration) (int, syscall.Errno) {
-	var ts unix.Timespec
-	if d.cfg.HoldProcessor {
-		short := aio.ShortWait
-		if timeout > 0 {
-			short = min(short, timeout)
-		}
-		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(d.epfd),
-			uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit),
-			uintptr(unsafe.Pointer(waitTimeout(short, &ts))), 0, 0)
-		if n, e := counted(n, e); n > 0 || e != 0 && e != syscall.EINTR || short == timeout {
+func (d *Driver) pwait2(ev []unix.EpollEvent, timeout time.Duration) (int, syscall.Errno) {
+	short, rest := aio.SplitWait(timeout, d.cfg.HoldProcessor)
+	if short > 0 {
+		n, e := sys.EpollPwait2(d.epfd, ev, short, false)
+		if n > 0 || e != 0 && e != syscall.EINTR || rest == 0 {
 			return n, e
 		}
-		if timeout > 0 {
-			timeout -= short
-		}
 	}
-	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(d.epfd),
-		uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit),
-		uintptr(unsafe.Pointer(waitTimeout(timeout, &ts))), 0, 0)
-	return counted(n, e)
-}
-
-func counted(n uintptr, e syscall.Errno) (int, syscall.Errno) {
-	if e != 0 {
-		return 0, e
-	}
-	return int(n), 0
-}
-
-// waitTimeout puts a time-out into ts for epoll_pwait2; nil is for ever.
-func waitTimeout(timeout time.Duration, ts *unix.Timespec) *unix.Timespec {
-	if timeout < 0 {
-		return nil
-	}
-	*ts = unix.NsecToTimespec(int64(timeout))
-	return ts
+	return sys.EpollPwait2(d.epfd, ev, rest, true)
 }
 
 // millis rounds a time-out up to milliseconds, so that Wait never returns early.

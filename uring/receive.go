@@ -46,7 +46,7 @@ func (d *Driver) received(t aio.Token, s *slot, res int32, flags uint32, ev *aio
 		d.settle(t, s)
 		return false
 	case e != 0:
-		d.stats.Errors[aio.Classify(e)]++
+		d.stats.CountError(e)
 	default:
 		// A send that failed has taken the error from the socket, which then
 		// reads like an orderly end; it was none.

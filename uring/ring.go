@@ -181,21 +181,15 @@ func (r *ring) wait(timeout time.Duration) syscall.Errno {
 	if timeout == 0 {
 		return r.enter(0, enterGetEvents, nil, false)
 	}
-	if r.hold {
-		short := aio.ShortWait
-		if timeout > 0 {
-			short = min(short, timeout)
-		}
+	short, rest := aio.SplitWait(timeout, r.hold)
+	if short > 0 {
 		e := r.waitFor(short, false)
 		// An enter that has submitted something says neither ETIME nor EINTR.
-		if e != 0 && e != syscall.ETIME && e != syscall.EINTR || r.pending() > 0 || short == timeout {
+		if e != 0 && e != syscall.ETIME && e != syscall.EINTR || r.pending() > 0 || rest == 0 {
 			return e
 		}
-		if timeout > 0 {
-			timeout -= short
-		}
 	}
-	return r.waitFor(timeout, true)
+	return r.waitFor(rest, true)
 }
 
 // waitFor waits once; block says that the processor may be taken meanwhile.

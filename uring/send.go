@@ -26,7 +26,7 @@ func (d *Driver) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
 		d.blockOnSocket(t, s)
 		return aio.Sent{N: int64(n), Status: aio.BlockedSocket}
 	}
-	d.stats.Errors[aio.Classify(e)]++
+	d.stats.CountError(e)
 	s.failed(e)
 	return aio.Sent{Status: aio.Failed, Err: e}
 }

@@ -195,7 +195,7 @@ func (d *Driver) accepted(t aio.Token, s *slot, res int32, ev *aio.Event) bool {
 		d.settle(t, s)
 		return false
 	default:
-		d.stats.Errors[aio.Classify(e)]++
+		d.stats.CountError(e)
 		s.flags &^= wantStream
 		*ev = aio.Event{Token: t, Op: aio.Accepted, Err: e, FD: -1}
 		return true

@@ -43,7 +43,7 @@ func (d *Driver) enter(timeout time.Duration) error {
 	case syscall.EBUSY, syscall.EAGAIN:
 		// The completion queue overflowed, or memory is short: what is queued
 		// stays queued, draining completions makes room.
-		d.stats.Errors[aio.Wait]++
+		d.stats.CountError(e)
 	default:
 		return fmt.Errorf("io_uring_enter: %w", e)
 	}

@@ -193,7 +193,7 @@ func (m *Mover) outcome(via aio.Via, n int64, got int, e syscall.Errno) aio.Sent
 		s.Status = aio.BlockedSocket
 	case e != 0:
 		s.Status, s.Err = aio.Failed, e
-		m.stats.Errors[aio.Classify(e)]++
+		m.stats.CountError(e)
 	case got == 0:
 		s.Status = aio.EOF
 	}
