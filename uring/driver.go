@@ -12,36 +12,12 @@ import (
 	"syscall"
 	"unsafe"
 
-	iouring "github.com/iceber/iouring-go/syscall"
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/mover"
 	"github.com/fserve/fserve/internal/sys"
 )
-
-// The operations in use. They stand in bits 56-63 of an SQE's user data, over
-// the slot's token (or the fetch's number).
-const (
-	opIgnore = iota // a cancel, whose own outcome nobody waits for
-	opAccept
-	opRecv
-	opPoll
-	opFetch
-	opWake
-	opPart  // of a fetch: completes only if it fails, and is not waited for
-	opShift = 56
-)
-
-var opcodes = []uint8{
-	iouring.IORING_OP_ACCEPT,
-	iouring.IORING_OP_RECV,
-	iouring.IORING_OP_POLL_ADD,
-	iouring.IORING_OP_ASYNC_CANCEL,
-	iouring.IORING_OP_READ,
-	iouring.IORING_OP_FADVISE,
-	iouring.IORING_OP_SPLICE,
-}
 
 // Driver implements aio.Driver. See there for the contract.
 type Driver struct {
@@ -131,7 +107,7 @@ func newDriver(cfg aio.Config) (_ *Driver, err error) {
 	if err = d.ring.register(registerIOWQWorkers, unsafe.Pointer(&workers), 2); err != nil {
 		return nil, fmt.Errorf("bound io_uring workers: %w", err)
 	}
-	if err = d.ring.enable(opcodes); err != nil {
+	if err = d.ring.enable(); err != nil {
 		return nil, err
 	}
 	if d.wakeBuf, err = sys.MmapAnon(wakeBytes); err != nil {
@@ -218,14 +194,14 @@ func (d *Driver) slot(t aio.Token) *slot {
 	return s
 }
 
-// prepare queues an operation that will complete with op and t.
-func (d *Driver) prepare(op uint64, t aio.Token, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
+// prepare queues an operation that will complete as name says.
+func (d *Driver) prepare(name userData, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
 	e := d.ring.next()
 	if e == nil {
 		return nil
 	}
 	e.PrepOperation(code, fd, addr, n, off)
-	e.SetUserData(op<<opShift | uint64(t))
+	e.SetUserData(uint64(name))
 	d.stats.Submissions++
 	d.inflight++
 	return e

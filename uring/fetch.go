@@ -124,7 +124,7 @@ func (d *Driver) fetch(t aio.Token, s *slot, f *aio.File, r mover.Range) bool {
 	if op.pipe != nil {
 		piece, each = op.pipe.bytes, 2
 	}
-	if !d.roomFor(each*int((r.End-r.Off+piece-1)/piece) + 1) {
+	if !d.ring.roomFor(each*int((r.End-r.Off+piece-1)/piece) + 1) {
 		d.fetches.giveBack(op.pipe)
 		return false
 	}
@@ -139,12 +139,6 @@ func (d *Driver) fetch(t aio.Token, s *slot, f *aio.File, r mover.Range) bool {
 	return true
 }
 
-// roomFor reports whether the ring takes n more operations: a chain must not be
-// torn.
-func (d *Driver) roomFor(n int) bool {
-	return d.ring.room() >= n || d.ring.submit() == 0 && d.ring.room() >= n
-}
-
 // drainRange queues the splices of a fetch. Only the last one is told of when
 // it succeeds.
 func (d *Driver) drainRange(i uint32, reader int32, p *fetchPipe, r mover.Range) {
@@ -156,7 +150,7 @@ func (d *Driver) drainRange(i uint32, reader int32, p *fetchPipe, r mover.Range)
 			d.toNull(d.part(i, iouring.IORING_OP_SPLICE, mover.Null(), none, n, none), p)
 			continue
 		}
-		last := d.prepare(opFetch, aio.Token(i), iouring.IORING_OP_SPLICE, mover.Null(), none, n, none)
+		last := d.prepare(opFetch.ofFetch(i), iouring.IORING_OP_SPLICE, mover.Null(), none, n, none)
 		d.toNull(last, p)
 		last.SetFlags(sqeAsync)
 	}
@@ -175,7 +169,7 @@ func (d *Driver) adviseRange(i uint32, f *aio.File, r mover.Range, piece int64) 
 		d.part(i, iouring.IORING_OP_FADVISE, f.FD, 0, uint32(min(r.End-off, piece)), uint64(off)).
 			SetOpFlags(unix.FADV_WILLNEED)
 	}
-	last := d.prepare(opFetch, aio.Token(i), iouring.IORING_OP_READ, f.FD,
+	last := d.prepare(opFetch.ofFetch(i), iouring.IORING_OP_READ, f.FD,
 		uint64(uintptr(unsafe.Pointer(&d.fetches.drop[0]))), 1, uint64(r.End-1))
 	last.SetFlags(sqeAsync)
 }
@@ -186,7 +180,7 @@ func (d *Driver) part(i uint32, code uint8, fd int32, addr uint64, n uint32, off
 	e := d.ring.next()
 	e.PrepOperation(code, fd, addr, n, off)
 	e.SetFlags(sqeAsync | sqeHardlink | sqeSkipSuccess)
-	e.SetUserData(opPart<<opShift | uint64(i))
+	e.SetUserData(uint64(opPart.ofFetch(i)))
 	d.stats.Submissions++
 	return e
 }

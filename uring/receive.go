@@ -10,7 +10,7 @@ import (
 
 // armReceive queues the receive operation: recvMultishot, or 0 for a single one.
 func (d *Driver) armReceive(t aio.Token, s *slot, kind uint16) bool {
-	e := d.prepare(opRecv, t, iouring.IORING_OP_RECV, s.fd, 0, 0, 0)
+	e := d.prepare(opRecv.of(t), iouring.IORING_OP_RECV, s.fd, 0, 0, 0)
 	if e == nil {
 		return false
 	}
@@ -85,7 +85,7 @@ func (d *Driver) starve(t aio.Token, s *slot) {
 // runs receives that were armed earlier, so those that wait have precedence.
 func (d *Driver) feed() {
 	// What is completed and not yet drained may hold a buffer each.
-	room := d.buffers.count() - int(d.ring.pending())
+	room := d.buffers.count() - int(d.ring.cq.pending())
 	for ; room > 0 && d.starving.n > 0; room-- {
 		t := d.starving.pop()
 		s := d.slot(t)

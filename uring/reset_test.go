@@ -73,7 +73,7 @@ func TestLostResetIsFound(t *testing.T) {
 // complete has the driver believe that its receive has delivered a byte.
 func complete(t *testing.T, d *Driver, tok aio.Token, ev *aio.Event) {
 	t.Helper()
-	if !d.complete(opRecv<<opShift|uint64(tok), 1, cqeMore, ev) || ev.Op != aio.Received {
+	if !d.complete(opRecv.of(tok), 1, cqeMore, ev) || ev.Op != aio.Received {
 		t.Fatalf("no bytes, but %v", ev.Op)
 	}
 }

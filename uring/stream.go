@@ -114,7 +114,7 @@ func (d *Driver) armStream(t aio.Token, s *slot) bool {
 	if !s.is(isListener) {
 		return d.armReceive(t, s, recvMultishot)
 	}
-	e := d.prepare(opAccept, t, iouring.IORING_OP_ACCEPT, s.fd, 0, 0, 0)
+	e := d.prepare(opAccept.of(t), iouring.IORING_OP_ACCEPT, s.fd, 0, 0, 0)
 	if e == nil {
 		return false
 	}
@@ -131,7 +131,7 @@ func (d *Driver) armStream(t aio.Token, s *slot) bool {
 }
 
 func (d *Driver) armPoll(t aio.Token, s *slot) bool {
-	e := d.prepare(opPoll, t, iouring.IORING_OP_POLL_ADD, s.fd, 0, 0, 0)
+	e := d.prepare(opPoll.of(t), iouring.IORING_OP_POLL_ADD, s.fd, 0, 0, 0)
 	if e == nil {
 		return false
 	}
@@ -143,11 +143,11 @@ func (d *Driver) armPoll(t aio.Token, s *slot) bool {
 
 // cancelStream queues the end of the accept or receive.
 func (d *Driver) cancelStream(t aio.Token, s *slot) bool {
-	op := uint64(opRecv)
+	stream := opRecv
 	if s.is(isListener) {
-		op = opAccept
+		stream = opAccept
 	}
-	return d.cancel(op, t, s, cancelling)
+	return d.cancel(stream, t, s, cancelling)
 }
 
 // cancelAll queues the end of everything that names the slot's descriptor.
@@ -164,8 +164,8 @@ func (d *Driver) cancelAll(t aio.Token, s *slot) bool {
 
 // cancel queues the end of one operation, which is found by its user data: a
 // cancellation by descriptor would look at every operation of the ring.
-func (d *Driver) cancel(op uint64, t aio.Token, s *slot, f slotFlags) bool {
-	if d.prepare(opIgnore, 0, iouring.IORING_OP_ASYNC_CANCEL, -1, op<<opShift|uint64(t), 0, 0) == nil {
+func (d *Driver) cancel(target op, t aio.Token, s *slot, f slotFlags) bool {
+	if d.prepare(opCancel.of(0), iouring.IORING_OP_ASYNC_CANCEL, -1, uint64(target.of(t)), 0, 0) == nil {
 		return false
 	}
 	s.flags |= f
@@ -173,7 +173,7 @@ func (d *Driver) cancel(op uint64, t aio.Token, s *slot, f slotFlags) bool {
 }
 
 func (d *Driver) armWake() bool {
-	return d.prepare(opWake, 0, iouring.IORING_OP_READ, d.wakeFD,
+	return d.prepare(opWake.of(0), iouring.IORING_OP_READ, d.wakeFD,
 		uint64(uintptr(unsafe.Pointer(&d.wakeBuf[0]))), wakeBytes, 0) != nil
 }
 

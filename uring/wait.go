@@ -21,11 +21,11 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 	if n == len(ev) {
 		return n, nil
 	}
-	if n > 0 || d.ring.pending() > 0 || len(d.unsettled) > 0 || d.starving.n > 0 {
+	if n > 0 || d.ring.cq.pending() > 0 || len(d.unsettled) > 0 || d.starving.n > 0 {
 		timeout = 0
 	}
 	// Completions that already fill the batch are served first.
-	if int(d.ring.pending()) < len(ev)-n {
+	if int(d.ring.cq.pending()) < len(ev)-n {
 		if err := d.enter(timeout); err != nil {
 			return n, err
 		}
@@ -35,7 +35,7 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 
 func (d *Driver) enter(timeout time.Duration) error {
 	d.stats.Enters++
-	if d.ring.overflowed() {
+	if d.ring.sq.overflowed() {
 		d.stats.Overflows++ // entering with GETEVENTS moves them to the queue
 	}
 	switch e := d.ring.wait(timeout); e {
@@ -53,30 +53,29 @@ func (d *Driver) enter(timeout time.Duration) error {
 // drain turns completions into events until ev is full.
 func (d *Driver) drain(ev []aio.Event) int {
 	n := 0
-	for n < len(ev) && d.ring.pending() > 0 && len(d.buffers.lent) < cap(d.buffers.lent) {
-		c := d.ring.take()
+	for n < len(ev) && d.ring.cq.pending() > 0 && len(d.buffers.lent) < cap(d.buffers.lent) {
+		c := d.ring.cq.take()
 		d.stats.Completions++
-		if d.complete(c.UserData(), c.Result(), c.Flags(), &ev[n]) {
+		if d.complete(userData(c.UserData()), c.Result(), c.Flags(), &ev[n]) {
 			n++
 		}
 	}
-	d.ring.release()
+	d.ring.cq.release()
 	return n
 }
 
 // complete handles one completion and reports whether it made an event.
-func (d *Driver) complete(data uint64, res int32, flags uint32, ev *aio.Event) bool {
-	op, t := data>>opShift, aio.Token(data)&aio.TokenMask
-	if op == opPart {
-		d.partFailed(uint32(t), res)
+func (d *Driver) complete(name userData, res int32, flags uint32, ev *aio.Event) bool {
+	if name.op() == opPart {
+		d.partFailed(name.fetch(), res)
 		return false
 	}
 	more := flags&cqeMore != 0
 	if !more {
 		d.inflight--
 	}
-	switch op {
-	case opIgnore:
+	switch name.op() {
+	case opCancel:
 		return false
 	case opWake:
 		if !d.stopping {
@@ -84,16 +83,17 @@ func (d *Driver) complete(data uint64, res int32, flags uint32, ev *aio.Event) b
 		}
 		return false
 	case opFetch:
-		return d.fetched(uint32(t), res, ev)
+		return d.fetched(name.fetch(), res, ev)
 	}
 	// The slot is still the token's: it is freed only after its last completion.
+	t := name.token()
 	s := &d.slots[t.Slot()]
 	if !more {
 		s.ops--
-		s.flags &^= streamOf[op]
+		s.flags &^= streamOf[name.op()]
 	}
 	made := false
-	switch op {
+	switch name.op() {
 	case opAccept:
 		made = d.accepted(t, s, res, ev)
 	case opRecv:
