@@ -209,32 +209,6 @@ func TestFairness(t *testing.T) {
 	}
 }
 
-func TestQueue(t *testing.T) {
-	var q queue
-	q.grow(4)
-	for i := range uint32(3) {
-		q.push(i)
-	}
-	q.pop()
-	q.pop()
-	for i := range uint32(3) {
-		q.push(3 + i) // around the end
-	}
-	q.grow(8)
-	for i := range uint32(4) {
-		q.push(6 + i)
-	}
-	for want := uint32(2); want < 10; want++ {
-		if got := q.front(); got != want {
-			t.Fatalf("front is %d, want %d", got, want)
-		}
-		q.pop()
-	}
-	if q.n != 0 {
-		t.Errorf("%d left", q.n)
-	}
-}
-
 // holdUp keeps the only goroutine of the driver's fetches busy until the function
 // that it returns is called.
 func (r *rig) holdUp(t *testing.T) (free func()) {
@@ -269,7 +243,7 @@ func TestCloseDuringFetch(t *testing.T) {
 		if s := r.SendFile(r.tok, f, 0, 1000, false); s.Status != aio.BlockedDisk {
 			t.Fatalf("status %d, %v, want blocked on the disk", s.Status, s.Err)
 		}
-		epoch := r.lookup(r.tok).move.Epoch
+		epoch := r.Get(r.tok).Move.Epoch
 		r.Close(r.tok, false)
 		if ev := r.next(t); ev.Op != aio.Closed {
 			t.Fatalf("%v event", ev.Op)
@@ -282,7 +256,7 @@ func TestCloseDuringFetch(t *testing.T) {
 		if err := r.Open(r.tok, fd); err != nil {
 			t.Fatal(err)
 		}
-		if r.lookup(r.tok).move.Epoch == epoch {
+		if r.Get(r.tok).Move.Epoch == epoch {
 			t.Error("the slot's next use has the epoch of the fetch")
 		}
 	}

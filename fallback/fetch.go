@@ -4,16 +4,14 @@ import (
 	"sync"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/driver"
 	"github.com/fserve/fserve/internal/mover"
 )
 
-// fetch is a range of a file on its way into the page cache, for the slot of
-// token while its epoch lasts. The file is pinned meanwhile.
+// fetch is a range of a file on its way into the page cache, and for whom.
 type fetch struct {
 	mover.Fetch
-	token aio.Token
-	epoch uint32
-	file  *aio.File
+	of driver.Fetch
 }
 
 // finished holds the fetches that have ended until the loop takes them.
@@ -23,10 +21,10 @@ type finished struct {
 }
 
 // add may be called from any goroutine.
-func (l *finished) add(j *fetch) {
+func (l *finished) add(f *fetch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.fetches = append(l.fetches, j)
+	l.fetches = append(l.fetches, f)
 }
 
 func (l *finished) take() []*fetch {
@@ -37,39 +35,26 @@ func (l *finished) take() []*fetch {
 	return all
 }
 
-// fetch has a range of a file brought in for a slot. The file is pinned until
-// that has ended, whatever becomes of the slot.
-func (d *Driver) fetch(t aio.Token, sl *slot, f *aio.File, r mover.Range) {
-	j := &fetch{token: t, epoch: sl.move.Epoch, file: f}
-	j.Source, j.Range = mover.SourceOf(f), r
-	j.Done = func() {
-		d.finished.add(j)
+// fetch has a range of a file brought in for a slot.
+func (d *Driver) fetch(t aio.Token, s *slot, file *aio.File, r mover.Range) bool {
+	f := &fetch{of: d.BeginFetch(t, s, file)}
+	f.Source, f.Range = mover.SourceOf(file), r
+	f.Done = func() {
+		d.finished.add(f)
 		d.Wake()
 	}
-	f.Pins++
 	d.fetching++
-	d.stats.ColdReads++
-	d.pool.Submit(&sl.move, &j.Fetch)
+	d.pool.Submit(&s.Move, &f.Fetch)
+	return true
 }
 
 // collect takes the fetches that have ended.
 func (d *Driver) collect() {
-	for _, j := range d.finished.take() {
+	for _, f := range d.finished.take() {
 		d.fetching--
-		j.file.Pins--
-		if sl := d.lookup(j.token); sl != nil && sl.move.Epoch == j.epoch {
-			d.fetched(sl, j)
+		if s, fault := d.EndFetch(f.of, f.Err); s != nil {
+			s.Own.fault = uint16(fault)
+			d.enqueue(f.of.Token, s)
 		}
 	}
-}
-
-// fetched records the end of a slot's fetch.
-func (d *Driver) fetched(sl *slot, j *fetch) {
-	fault := d.mover.Fetched(&sl.move, j.Err)
-	if sl.flags&waitDisk == 0 {
-		return // read-ahead; if it failed, the attempt that gets there will too
-	}
-	sl.flags = sl.flags&^waitDisk | ready
-	sl.fault = uint16(fault)
-	d.enqueue(j.token.Slot())
 }

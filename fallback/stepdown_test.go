@@ -188,7 +188,7 @@ func TestResidencyUnknown(t *testing.T) {
 			if !f.Foreign {
 				t.Error("the file is not marked as foreign")
 			}
-			r.mover.Now += c.later
+			r.Mover.Now += c.later
 			cold := r.Stats().ColdReads
 			least := uint64(chunks)
 			if len(c.deny) == 1 {

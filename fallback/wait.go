@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/driver"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -23,9 +24,9 @@ const (
 // Wait takes what epoll has, waiting only if nothing is queued, and serves the
 // queue.
 func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
-	d.stats.Waits++
+	d.Counters.Waits++
 	d.nextBuf = 0
-	if d.queue.n > 0 {
+	if d.queue.Len() > 0 {
 		timeout = 0
 	}
 	var deadline int64
@@ -53,7 +54,7 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 // poll calls epoll_wait in the form that suits the time-out. The count is 0
 // with any error.
 func (d *Driver) poll(limit int, timeout time.Duration) (int, syscall.Errno) {
-	d.stats.Enters++
+	d.Counters.Enters++
 	ev := d.events[:limit]
 	if timeout == 0 {
 		return sys.EpollPwait(d.epfd, ev, 0, false)
@@ -91,7 +92,7 @@ func millis(timeout time.Duration) int {
 
 // noteAll records what events of epoll say and reports whether one was a wake-up.
 func (d *Driver) noteAll(events []unix.EpollEvent) (woken bool) {
-	d.stats.Completions += uint64(len(events))
+	d.Counters.Completions += uint64(len(events))
 	for i := range events {
 		if events[i].Fd == wakeSlot {
 			d.noteWake()
@@ -108,58 +109,58 @@ func (d *Driver) noteAll(events []unix.EpollEvent) (woken bool) {
 
 // note records what an event says about its slot.
 func (d *Driver) note(ev *unix.EpollEvent) {
-	i := uint32(ev.Fd)
 	// A descriptor that was duplicated elsewhere goes on reporting after Close.
-	sl := d.lookup(aio.MakeToken(i, uint32(ev.Pad)))
-	if sl == nil {
+	t := aio.MakeToken(uint32(ev.Fd), uint32(ev.Pad))
+	s := d.Get(t)
+	if s == nil {
 		return
 	}
-	if sl.flags&listener != 0 {
-		d.enqueue(i)
+	if s.Own.is(isListener) {
+		d.enqueue(t, s)
 		return
 	}
 	const gone = unix.EPOLLHUP | unix.EPOLLERR
 	if ev.Events&(unix.EPOLLRDHUP|gone) != 0 {
-		sl.flags |= hungUp
+		s.Own.flags |= hungUp
 	}
 	if ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|gone) != 0 {
-		sl.flags |= readable
-		if sl.flags&(paused|ended) == 0 {
-			d.enqueue(i)
+		s.Own.flags |= readable
+		if s.Own.receives() {
+			d.enqueue(t, s)
 		}
 	}
-	if ev.Events&(unix.EPOLLOUT|gone) != 0 && sl.flags&waitSocket != 0 {
-		sl.flags = sl.flags&^waitSocket | ready
-		d.enqueue(i)
+	if ev.Events&(unix.EPOLLOUT|gone) != 0 && s.Wait == driver.ForRoom {
+		s.Wait = driver.ForDelivery
+		d.enqueue(t, s)
 	}
 }
 
-// noteWake resets the wake-up. The eventfd is drained first: a Wake in between
-// finds the flag set and does nothing, and this Wait returns anyway. The other
-// way round its signal would be lost while the flag stays set.
+// Wake makes the current or next Wait return. It may be called by any goroutine.
+func (d *Driver) Wake() { d.waker.Wake() }
+
+// noteWake reads the wake-up away.
 func (d *Driver) noteWake() {
-	sys.EventfdDrain(d.wakeFD)
-	d.woken.Swap(false)
+	sys.EventfdDrain(d.waker.FD)
+	d.waker.Seen()
 }
 
 // serveAll serves each slot of the queue at most once, in order, while there is
 // room for events and there are buffers to receive into.
 func (d *Driver) serveAll(ev []aio.Event) int {
 	n := 0
-	for left := d.queue.n; left > 0 && n < len(ev); left-- {
-		i := d.queue.front()
-		sl := &d.slots[i]
-		k, v := d.serve(i, sl, ev[n:])
+	for left := d.queue.Len(); left > 0 && n < len(ev); left-- {
+		t := d.queue.Front()
+		s := d.At(t)
+		k, v := d.serve(t, s, ev[n:])
 		n += k
 		switch v {
 		case stall:
 			return n
 		case done:
-			d.queue.pop()
-			sl.flags &^= queued
+			d.queue.Pop()
+			s.Own.flags &^= queued
 		case again:
-			d.queue.pop()
-			d.queue.push(i)
+			d.queue.Push(d.queue.Pop())
 		}
 	}
 	return n
@@ -167,29 +168,27 @@ func (d *Driver) serveAll(ev []aio.Event) int {
 
 // serve delivers what a slot has, into at least one free event. It returns how
 // many events it filled.
-func (d *Driver) serve(i uint32, sl *slot, ev []aio.Event) (int, verdict) {
-	t := aio.MakeToken(i, sl.gen)
+func (d *Driver) serve(t aio.Token, s *slot, ev []aio.Event) (int, verdict) {
 	switch {
-	case sl.flags&closing != 0:
-		// serveAll takes the flag away: the slot is free. The epoch goes on.
-		*sl = slot{flags: queued, move: sl.move}
+	case s.IsClosing():
+		d.Free(s)
 		ev[0] = aio.Event{Token: t, Op: aio.Closed}
 		return 1, done
-	case sl.flags&listener != 0:
-		return d.accept(t, sl, ev)
+	case s.Own.is(isListener):
+		return d.accept(t, s, ev)
 	}
 	n := 0
-	if sl.flags&ready != 0 {
-		sl.flags &^= ready
-		ev[0] = aio.Event{Token: t, Op: aio.Ready, Err: take(&sl.fault)}
+	if s.Wait == driver.ForDelivery {
+		s.Wait = driver.ForNothing
+		ev[0] = aio.Event{Token: t, Op: aio.Ready, Err: s.Own.takeFault()}
 		n = 1
 	}
-	if sl.flags&(readable|paused|ended) != readable {
+	if !s.Own.receives() {
 		return n, done
 	}
 	if n == len(ev) {
 		return n, stall
 	}
-	k, v := d.receive(t, sl, &ev[n])
+	k, v := d.receive(t, s, &ev[n])
 	return n + k, v
 }
