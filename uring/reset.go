@@ -39,10 +39,10 @@ const (
 // finds nothing to cancel.
 func (d *Driver) verify(s *slot) {
 	if d.verifying == verifyFirst {
-		s.flags &^= unverified
+		s.Own.flags &^= unverified
 	}
-	if sys.HungUp(s.fd) {
-		s.flags |= stale
+	if sys.HungUp(s.FD) {
+		s.Own.flags |= stale
 	}
 }
 

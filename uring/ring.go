@@ -27,7 +27,7 @@ type ring struct {
 	fd   int32
 	sq   submissions
 	cq   completions
-	hold bool // aio.Config.HoldProcessor
+	hold bool // the processor, for the first part of a wait
 
 	queues  []byte // mapping of sq and cq, but for the entries of sq
 	entries []byte // mapping of the entries of sq
@@ -47,8 +47,8 @@ var ways = [...]uint32{
 var knownWay atomic.Int32
 
 // newRing makes a ring that is still disabled: enable lets it run, restricted
-// to the operations in use.
-func newRing() (*ring, error) {
+// to the operations in use. hold is aio.Config.HoldProcessor.
+func newRing(hold bool) (*ring, error) {
 	var err error
 	for i := knownWay.Load(); int(i) < len(ways); i++ {
 		p := iouring.IOURingParams{
@@ -59,7 +59,7 @@ func newRing() (*ring, error) {
 		var fd int
 		if fd, err = iouring.IOURingSetup(sqEntries, &p); err == nil {
 			knownWay.Store(i)
-			return mapRing(int32(fd), &p)
+			return mapRing(int32(fd), &p, hold)
 		}
 		if !errors.Is(err, syscall.EINVAL) {
 			break
@@ -69,8 +69,8 @@ func newRing() (*ring, error) {
 }
 
 // mapRing maps the queues of fd and takes fd over.
-func mapRing(fd int32, p *iouring.IOURingParams) (_ *ring, err error) {
-	r := &ring{fd: fd}
+func mapRing(fd int32, p *iouring.IOURingParams, hold bool) (_ *ring, err error) {
+	r := &ring{fd: fd, hold: hold}
 	defer func() {
 		if err != nil {
 			_ = r.close()
@@ -128,6 +128,16 @@ func (r *ring) enable() error {
 	}
 	if err := r.register(registerEnable, nil, 0); err != nil {
 		return fmt.Errorf("enable io_uring: %w", err)
+	}
+	return nil
+}
+
+// boundWorkers bounds the kernel threads that wait for files. The default is the
+// process limit: thousands.
+func (r *ring) boundWorkers(n int) error {
+	workers := [2]uint32{uint32(n), 1} // for files and for the rest
+	if err := r.register(registerIOWQWorkers, unsafe.Pointer(&workers), 2); err != nil {
+		return fmt.Errorf("bound io_uring workers: %w", err)
 	}
 	return nil
 }

@@ -6,22 +6,22 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/internal/aio"
-	"github.com/fserve/fserve/internal/sys"
 )
 
 // Wait implements aio.Driver: give buffers back, enter the kernel (to
 // wait for long a second time, see aio.ShortWait), drain one bounded batch.
 func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
-	d.stats.Waits++
+	d.Counters.Waits++
 	d.buffers.giveBack()
 	d.feed()
-	d.settleAll()
+	d.armAll()
+	wakes := d.armWake()
 	n := copy(ev, d.ready)
 	d.ready = d.ready[:copy(d.ready, d.ready[n:])]
 	if n == len(ev) {
 		return n, nil
 	}
-	if n > 0 || d.ring.cq.pending() > 0 || len(d.unsettled) > 0 || d.starving.n > 0 {
+	if n > 0 || d.ring.cq.pending() > 0 || d.unarmed.Len() > 0 || d.starving.Len() > 0 || !wakes {
 		timeout = 0
 	}
 	// Completions that already fill the batch are served first.
@@ -34,29 +34,30 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 }
 
 func (d *Driver) enter(timeout time.Duration) error {
-	d.stats.Enters++
+	d.Counters.Enters++
 	if d.ring.sq.overflowed() {
-		d.stats.Overflows++ // entering with GETEVENTS moves them to the queue
+		d.Counters.Overflows++ // entering with GETEVENTS moves them to the queue
 	}
 	switch e := d.ring.wait(timeout); e {
 	case 0, syscall.ETIME, syscall.EINTR:
 	case syscall.EBUSY, syscall.EAGAIN:
 		// The completion queue overflowed, or memory is short: what is queued
 		// stays queued, draining completions makes room.
-		d.stats.CountError(e)
+		d.Counters.CountError(e)
 	default:
 		return fmt.Errorf("io_uring_enter: %w", e)
 	}
 	return nil
 }
 
-// drain turns completions into events until ev is full.
+// drain turns completions into events until ev is full, or until all buffers are
+// lent: then it is time to give them back.
 func (d *Driver) drain(ev []aio.Event) int {
 	n := 0
 	for n < len(ev) && d.ring.cq.pending() > 0 && len(d.buffers.lent) < cap(d.buffers.lent) {
 		c := d.ring.cq.take()
-		d.stats.Completions++
-		if d.complete(userData(c.UserData()), c.Result(), c.Flags(), &ev[n]) {
+		d.Counters.Completions++
+		if d.complete(completion{userData(c.UserData()), c.Result(), c.Flags()}, &ev[n]) {
 			n++
 		}
 	}
@@ -64,67 +65,62 @@ func (d *Driver) drain(ev []aio.Event) int {
 	return n
 }
 
+// completion is what the kernel says of an operation.
+type completion struct {
+	name  userData
+	res   int32
+	flags uint32
+}
+
+// more reports whether the operation goes on and will complete again.
+func (c completion) more() bool { return c.flags&cqeMore != 0 }
+
+// errno returns the error of the result.
+func (c completion) errno() syscall.Errno { return syscall.Errno(max(0, -c.res)) }
+
 // complete handles one completion and reports whether it made an event.
-func (d *Driver) complete(name userData, res int32, flags uint32, ev *aio.Event) bool {
-	if name.op() == opPart {
-		d.partFailed(name.fetch(), res)
+func (d *Driver) complete(c completion, ev *aio.Event) bool {
+	if c.name.op() == opPart {
+		d.partFailed(c)
 		return false
 	}
-	more := flags&cqeMore != 0
-	if !more {
+	if !c.more() {
 		d.inflight--
 	}
-	switch name.op() {
+	switch c.name.op() {
 	case opCancel:
 		return false
 	case opWake:
-		if !d.stopping {
-			d.armWake()
-		}
+		d.woken()
 		return false
 	case opFetch:
-		return d.fetched(name.fetch(), res, ev)
+		return d.fetched(c, ev)
 	}
-	// The slot is still the token's: it is freed only after its last completion.
-	t := name.token()
-	s := &d.slots[t.Slot()]
-	if !more {
-		s.ops--
-		s.flags &^= streamOf[name.op()]
+	return d.completeSlot(c, ev)
+}
+
+// completeSlot handles a completion that names a slot. That is still the token's:
+// it is freed only after its last completion.
+func (d *Driver) completeSlot(c completion, ev *aio.Event) (made bool) {
+	t := c.name.token()
+	s := d.At(t)
+	p := &s.Own.stream
+	if c.name.op() == opPoll {
+		p = &s.Own.poll
 	}
-	made := false
-	switch name.op() {
+	if !c.more() {
+		*p = idle
+	}
+	switch c.name.op() {
 	case opAccept:
-		made = d.accepted(t, s, res, ev)
+		made = d.accepted(t, s, c, ev)
 	case opRecv:
-		made = d.received(t, s, res, flags, ev)
+		made = d.received(t, s, c, ev)
 	case opPoll:
 		made = d.polled(t, s, ev)
 	}
-	if s.is(closing) && s.ops == 0 {
-		d.finishClose(t, s)
+	if s.IsClosing() && s.Own.isQuiet() {
+		d.closeFD(t, s)
 	}
 	return made
 }
-
-// streamOf is which flags end with the last completion of an operation.
-var streamOf = [...]slotFlags{
-	opAccept: streaming | cancelling,
-	opRecv:   streaming | cancelling,
-	opPoll:   polling | pollCancelling,
-	opWake:   0,
-}
-
-// polled handles the completion of a wait for room in the socket. An error of
-// the socket shows in the attempt that follows.
-func (d *Driver) polled(t aio.Token, s *slot, ev *aio.Event) bool {
-	if s.is(closing) || !s.is(blockedSocket) {
-		return false
-	}
-	s.flags &^= blockedSocket
-	*ev = aio.Event{Token: t, Op: aio.Ready}
-	return true
-}
-
-// Wake implements aio.Driver.
-func (d *Driver) Wake() { sys.EventfdSignal(d.wakeFD) }
