@@ -27,8 +27,6 @@ import (
 const (
 	// maxEvents bounds the events taken from epoll in one turn (6 KiB of memory).
 	maxEvents = 512
-	// acceptBatch bounds the connections taken from one listener in one turn.
-	acceptBatch = 64
 	// wakeSlot marks the events of the eventfd; no slot has this number.
 	wakeSlot = -1
 )
@@ -63,7 +61,7 @@ func New(cfg aio.Config) (*Driver, error) {
 	d.Init(cfg, driver.Waits[state]{Fetch: d.fetch}) // for room it waits all the time: the edge comes
 	d.Mover.Edge = true
 	if err := d.setUp(); err != nil {
-		_ = d.free() // what went wrong is in err
+		_ = d.tearDown() // what went wrong is in err
 		return nil, err
 	}
 	return d, nil
@@ -91,21 +89,7 @@ func (d *Driver) setUp() error {
 // Name returns "fallback".
 func (d *Driver) Name() string { return "fallback" }
 
-// Open takes over a connected socket and starts to receive from it.
-func (d *Driver) Open(t aio.Token, fd int) error {
-	return d.register(t, fd, 0, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
-}
-
-// Listen takes over a listening socket and starts to accept from it. All that share
-// it are woken for each connection, and the first one gets it.
-func (d *Driver) Listen(t aio.Token, fd int, _ bool) error {
-	if err := driver.PrepareListener(fd, false); err != nil {
-		return err
-	}
-	// Level-triggered: a turn accepts a bounded number, the rest is reported again.
-	return d.register(t, fd, isListener, unix.EPOLLIN)
-}
-
+// register makes t's slot own fd and has epoll tell of its events.
 func (d *Driver) register(t aio.Token, fd int, kind flags, events uint32) error {
 	s, err := d.Adopt(t, fd)
 	if err != nil {
@@ -132,25 +116,6 @@ func (d *Driver) control(op int, t aio.Token, fd int32, events uint32) syscall.E
 		return err.(syscall.Errno) //nolint:errorlint // EpollCtl returns an Errno as it is
 	}
 	return 0
-}
-
-// Pause stops receiving; what the kernel holds stays there.
-func (d *Driver) Pause(t aio.Token) {
-	if s := d.Get(t); s != nil {
-		s.Own.flags |= paused
-	}
-}
-
-// Resume goes on receiving.
-func (d *Driver) Resume(t aio.Token) {
-	s := d.Get(t)
-	if s == nil || !s.Own.is(paused) {
-		return
-	}
-	s.Own.flags &^= paused
-	if s.Own.receives() {
-		d.enqueue(t, s)
-	}
 }
 
 // Close closes the descriptor at once. A fetch of the slot ends in its own time.
@@ -184,13 +149,13 @@ func (d *Driver) Destroy() error {
 		d.Shut(t)
 		d.closeFD(t, s)
 	}
-	return d.free()
+	return d.tearDown()
 }
 
-// free undoes setUp, however far that came.
-func (d *Driver) free() error {
+// tearDown undoes setUp, however far that came.
+func (d *Driver) tearDown() error {
 	d.pool.Stop()
-	for _, f := range d.finished.take() {
+	for _, f := range d.finished.popAll() {
 		f.of.Unpin()
 	}
 	d.Mover.Close()

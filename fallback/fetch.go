@@ -27,7 +27,7 @@ func (l *finished) add(f *fetch) {
 	l.fetches = append(l.fetches, f)
 }
 
-func (l *finished) take() []*fetch {
+func (l *finished) popAll() []*fetch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := l.fetches
@@ -50,7 +50,7 @@ func (d *Driver) fetch(t aio.Token, s *slot, file *aio.File, r mover.Range) bool
 
 // collect takes the fetches that have ended.
 func (d *Driver) collect() {
-	for _, f := range d.finished.take() {
+	for _, f := range d.finished.popAll() {
 		d.fetching--
 		if s, fault := d.EndFetch(f.of, f.Err); s != nil {
 			s.Own.fault = uint16(fault)

@@ -29,13 +29,14 @@ const (
 	ended                        // the stream of Received events is over
 )
 
-func (f flags) is(all flags) bool { return f&all == all }
+// is reports whether one of the flags is set.
+func (f flags) is(any flags) bool { return f&any != 0 }
 
 // receives reports whether there is something to receive, and it may be.
 func (f flags) receives() bool { return f&(readable|paused|ended) == readable }
 
-// takeFault returns the fault to deliver and forgets it.
-func (s *state) takeFault() syscall.Errno {
+// popFault returns the fault to deliver and forgets it.
+func (s *state) popFault() syscall.Errno {
 	e := syscall.Errno(s.fault)
 	s.fault = 0
 	return e

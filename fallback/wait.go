@@ -180,7 +180,7 @@ func (d *Driver) serve(t aio.Token, s *slot, ev []aio.Event) (int, verdict) {
 	n := 0
 	if s.Wait == driver.ForDelivery {
 		s.Wait = driver.ForNothing
-		ev[0] = aio.Event{Token: t, Op: aio.Ready, Err: s.Own.takeFault()}
+		ev[0] = aio.Event{Token: t, Op: aio.Ready, Err: s.Own.popFault()}
 		n = 1
 	}
 	if !s.Own.receives() {

@@ -55,7 +55,7 @@ func newDriver(cfg aio.Config) (*Driver, error) {
 	d := new(Driver)
 	d.Init(cfg, driver.Waits[state]{Room: d.arm, Fetch: d.fetch})
 	if err := d.setUp(cfg); err != nil {
-		_ = d.free() // what went wrong is in err
+		_ = d.tearDown() // what went wrong is in err
 		return nil, err
 	}
 	return d, nil
@@ -80,9 +80,9 @@ func (d *Driver) setUp(cfg aio.Config) (err error) {
 	return d.openWaker()
 }
 
-// free undoes setUp, however far that came, in the order that the kernel needs: the ring
+// tearDown undoes setUp, however far that came, in the order that the kernel needs: the ring
 // first, so that nothing is under way, then the memory that it used.
-func (d *Driver) free() error {
+func (d *Driver) tearDown() error {
 	var errs []error
 	if d.ring != nil {
 		errs = append(errs, d.ring.close())
@@ -162,7 +162,7 @@ func (d *Driver) Destroy() error {
 	if err != nil {
 		return err // the kernel may still write to our memory: better to leak it
 	}
-	return d.free()
+	return d.tearDown()
 }
 
 var _ aio.Driver = (*Driver)(nil)

@@ -52,7 +52,7 @@ func (q *submissions) overflowed() bool {
 // this process takes. It lies in memory that both share.
 //
 // One thread calls its methods. The kernel stores tail, at any time, after it has
-// written the entries that the tail covers. An entry is the caller's from take until
+// written the entries that the tail covers. An entry is the caller's from next until
 // release.
 type completions struct {
 	entries []cqe
@@ -63,12 +63,12 @@ type completions struct {
 	taken uint32 // what head will be
 }
 
-// pending returns how many completions wait to be taken.
+// pending returns how many completions are there.
 func (q *completions) pending() uint32 { return q.tail.Load() - q.taken }
 
-// take returns the oldest completion; pending must not be 0. It is valid until
+// next returns the oldest completion; pending must not be 0. It is valid until
 // release.
-func (q *completions) take() *cqe {
+func (q *completions) next() *cqe {
 	c := &q.entries[q.taken&q.mask]
 	q.taken++
 	return c

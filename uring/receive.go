@@ -65,7 +65,7 @@ func (d *Driver) received(t aio.Token, s *slot, c completion, ev *aio.Event) boo
 	default:
 		// A send that failed has taken the error from the socket, which then
 		// reads like an orderly end; it was none.
-		e = s.TakeErr()
+		e = s.PopErr()
 	}
 	s.Own.flags |= ended
 	*ev = aio.Event{Token: t, Op: aio.Received, Err: e}

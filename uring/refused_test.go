@@ -44,7 +44,7 @@ func TestNothingTaken(t *testing.T) {
 	}
 
 	restore := refuse(d)
-	if n := d.drain(ev); n != 0 || d.wake != idle || d.armWake() {
+	if n := d.reap(ev); n != 0 || d.wake != idle || d.armWake() {
 		t.Fatalf("%d events, the wake-up is %d", n, d.wake)
 	}
 	if sent := d.SendFile(old, f, 0, 1000, false); sent.N != 1000 || f.Pins != 0 {

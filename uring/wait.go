@@ -30,7 +30,7 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 			return n, err
 		}
 	}
-	return n + d.drain(ev[n:]), nil
+	return n + d.reap(ev[n:]), nil
 }
 
 func (d *Driver) enter(timeout time.Duration) error {
@@ -50,12 +50,12 @@ func (d *Driver) enter(timeout time.Duration) error {
 	return nil
 }
 
-// drain turns completions into events until ev is full, or until all buffers are
+// reap turns completions into events until ev is full, or until all buffers are
 // lent: then it is time to give them back.
-func (d *Driver) drain(ev []aio.Event) int {
+func (d *Driver) reap(ev []aio.Event) int {
 	n := 0
 	for n < len(ev) && d.ring.cq.pending() > 0 && len(d.buffers.lent) < cap(d.buffers.lent) {
-		c := d.ring.cq.take()
+		c := d.ring.cq.next()
 		d.Counters.Completions++
 		if d.complete(completion{userData(c.UserData()), c.Result(), c.Flags()}, &ev[n]) {
 			n++

@@ -21,7 +21,7 @@ type Slot[S any] struct {
 	gen  uint32
 	use  use
 	Wait Wait
-	err  uint16 // of an attempt, see TakeErr
+	err  uint16 // of an attempt, see PopErr
 	Own  S
 	Move mover.State
 }
@@ -48,10 +48,10 @@ const (
 // IsClosing reports whether the slot was Shut and is not free yet.
 func (s *Slot[S]) IsClosing() bool { return s.use == closing }
 
-// TakeErr returns the error that an attempt has met and that the socket will not
+// PopErr returns the error that an attempt has met and that the socket will not
 // tell again, and forgets it. A stream of Received events ends with it: it would
 // read like an orderly end.
-func (s *Slot[S]) TakeErr() syscall.Errno {
+func (s *Slot[S]) PopErr() syscall.Errno {
 	e := syscall.Errno(s.err)
 	s.err = 0
 	return e

@@ -131,10 +131,10 @@ func TestAttempts(t *testing.T) {
 	if sent := b.Send(tok, []byte("x"), nil, false); sent.Err != syscall.ECONNRESET || s.Wait != ForNothing {
 		t.Errorf("attempt after a reset: %v, slot waits %d", sent.Err, s.Wait)
 	}
-	if e := s.TakeErr(); e != syscall.ECONNRESET {
+	if e := s.PopErr(); e != syscall.ECONNRESET {
 		t.Errorf("the slot keeps %v, want %v", e, syscall.ECONNRESET)
 	}
-	if e := s.TakeErr(); e != 0 {
+	if e := s.PopErr(); e != 0 {
 		t.Errorf("the slot keeps %v after it was taken", e)
 	}
 	syscall.Close(fd)

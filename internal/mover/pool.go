@@ -99,7 +99,7 @@ func (p *Pool) Stop() {
 }
 
 func (p *Pool) work() {
-	for f := p.next(); f != nil; f = p.next() {
+	for f := p.pop(); f != nil; f = p.pop() {
 		if !f.abandoned.Load() {
 			f.Err = f.Source.read(f.Range)
 		}
@@ -107,9 +107,9 @@ func (p *Pool) work() {
 	}
 }
 
-// next returns the oldest fetch of the queue. If there is none it returns nil,
+// pop returns the oldest fetch of the queue. If there is none it returns nil,
 // and the goroutine must end.
-func (p *Pool) next() *Fetch {
+func (p *Pool) pop() *Fetch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.queue) == 0 {
