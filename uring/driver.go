@@ -27,7 +27,7 @@ type Driver struct {
 	wakeBuf []byte // wakeBytes off the heap, for that read
 
 	inflight int                     // operations that will still complete
-	ready    []aio.Event             // what happened without the kernel, for the next Wait
+	ready    driver.Queue[aio.Event] // what happened without the kernel, for the next Wait
 	unarmed  driver.Queue[aio.Token] // slots that are to be armed before the next wait
 	starving driver.Queue[aio.Token] // slots that wait for receive buffers, in their order
 	stopping bool                    // Destroy: nothing is armed any more
@@ -144,7 +144,7 @@ func (d *Driver) closeFD(t aio.Token, s *slot) {
 	}
 	sys.Close(s.FD)
 	d.Free(s)
-	d.ready = append(d.ready, aio.Event{Token: t, Op: aio.Closed})
+	d.ready.Push(aio.Event{Token: t, Op: aio.Closed})
 }
 
 // Destroy implements aio.Driver.

@@ -8,16 +8,22 @@ import (
 	"github.com/fserve/fserve/internal/aio"
 )
 
-// Wait implements aio.Driver: give buffers back, enter the kernel (to
-// wait for long a second time, see aio.ShortWait), drain one bounded batch.
-func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
+// Wait implements aio.Driver. In a turn it
+//
+//  1. gives lent buffers back, and lets those receive that wait for one;
+//  2. queues what slots want and could not have before, and the read of the waker;
+//  3. delivers what has happened without the kernel;
+//  4. enters the kernel, to wait for long twice (see aio.ShortWait);
+//  5. reaps one bounded batch of completions.
+func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (n int, err error) {
 	d.Counters.Waits++
 	d.buffers.giveBack()
 	d.feed()
 	d.armAll()
 	wakes := d.armWake()
-	n := copy(ev, d.ready)
-	d.ready = d.ready[:copy(d.ready, d.ready[n:])]
+	for ; n < len(ev) && d.ready.Len() > 0; n++ {
+		ev[n] = d.ready.Pop()
+	}
 	if n == len(ev) {
 		return n, nil
 	}
@@ -26,7 +32,7 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 	}
 	// Completions that already fill the batch are served first.
 	if int(d.ring.cq.pending()) < len(ev)-n {
-		if err := d.enter(timeout); err != nil {
+		if err = d.enter(timeout); err != nil {
 			return n, err
 		}
 	}
