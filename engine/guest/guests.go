@@ -31,7 +31,7 @@ type Guests struct {
 	shaper *shape.Shaper // nil: nothing is shaped
 	gate   *gate         // nil: nothing is shaped
 	shut   bool          // there are limits, and no place in them: see engine.Config.Guests
-	cold   coldReads
+	cold   *mover.Pool
 
 	cut  chan struct{} // closed by Close: what waits gives up
 	over chan struct{} // closed when nothing is under way and nothing will be
@@ -73,7 +73,6 @@ func New(cfg Config) *Guests {
 		mode: cfg.ZeroCopy, shaper: cfg.Shaper, cut: make(chan struct{}), over: make(chan struct{}),
 		waits: make(map[*wait]struct{}), conns: make(map[*Conn]struct{}),
 	}
-	g.cold.ended = g.exit
 	switch {
 	case cfg.Shaper == nil:
 	case cfg.Tree < 0:
@@ -120,6 +119,7 @@ func (g *Guests) enterRead() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.under++
+	g.stats.ColdReads++
 }
 
 // exit ends what enter or enterRead has begun.
@@ -251,9 +251,6 @@ func (g *Guests) Stats() Stats {
 	defer g.mu.Unlock()
 	s := g.stats
 	s.Conns, s.UnderWay = len(g.conns), g.under
-	g.cold.mu.Lock()
-	s.ColdReads = g.cold.begun
-	g.cold.mu.Unlock()
 	return s
 }
 

@@ -224,10 +224,7 @@ func (s *sender) closeFile() {
 	if s.cork.on { // a deadline has passed, or the connection is closed
 		_ = s.raw.Control(func(fd uintptr) { s.cork.uncork(int32(fd)) })
 	}
-	if s.read != nil {
-		s.read.abandoned.Store(true)
-		s.read = nil
-	}
+	s.read = nil // abandoned by Reset
 	if s.source != nil {
 		s.source.release()
 		_ = sys.Fadvise(s.file.FD, unix.FADV_NORMAL)
@@ -416,8 +413,7 @@ func (s *sender) fetch(r mover.Range) error {
 		s.source = source
 		_ = sys.Fadvise(s.file.FD, unix.FADV_RANDOM) // only advice
 	}
-	s.guests.enterRead()
-	s.read = s.guests.cold.submit(s.source, r)
+	s.read = s.guests.read(&s.move, s.source, r)
 	return nil
 }
 
@@ -434,7 +430,7 @@ func (s *sender) fetched(awaited bool) error {
 			return nil
 		}
 	}
-	e := s.read.err
+	e := s.read.Err
 	s.read = nil
 	s.mover.Now = sys.Nanotime()
 	if e = s.mover.Fetched(&s.move, e); e != 0 && awaited {

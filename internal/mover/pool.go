@@ -29,7 +29,7 @@ func SourceOf(f *aio.File) Source { return Source{FD: f.FD, Reader: Reader(f), A
 // Reading all would copy every byte for nothing.
 func (s Source) read(r Range) syscall.Errno {
 	if s.Reader > 0 {
-		return Drain(s.Reader, r)
+		return drain(s.Reader, r)
 	}
 	piece := max(s.Advice, MinAdvice)
 	for off := r.Off; off < r.End; off += piece {
