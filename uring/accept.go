@@ -32,7 +32,7 @@ func (d *Driver) Accept(t aio.Token) { d.Resume(t) }
 // get all connections. A single one leaves the queue when it is woken, and comes
 // back as the last.
 func (d *Driver) armAccept(t aio.Token, s *slot) bool {
-	e := d.prepare(opAccept.of(t), iouring.IORING_OP_ACCEPT, s.FD, 0, 0, 0)
+	e := d.ring.prepare(opAccept.of(t), iouring.IORING_OP_ACCEPT, s.FD, 0, 0, 0)
 	if e == nil {
 		return false
 	}

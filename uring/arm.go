@@ -67,7 +67,7 @@ func (d *Driver) endAll(t aio.Token, s *slot) bool {
 // cancel queues the end of one operation, which is found by its user data: a
 // cancellation by descriptor would look at every operation of the ring.
 func (d *Driver) cancel(o op, t aio.Token, p *phase) bool {
-	if d.prepare(opCancel.of(0), iouring.IORING_OP_ASYNC_CANCEL, -1, uint64(o.of(t)), 0, 0) == nil {
+	if d.ring.prepare(opCancel.of(0), iouring.IORING_OP_ASYNC_CANCEL, -1, uint64(o.of(t)), 0, 0) == nil {
 		return false
 	}
 	*p = cancelled

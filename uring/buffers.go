@@ -73,6 +73,15 @@ func (b *buffers) mmap(n int) error {
 // count returns how many buffers there are.
 func (b *buffers) count() int { return int(b.mask) + 1 }
 
+// of returns the bytes that a completion has brought; they are valid until the
+// next Wait. A buffer may come without any.
+func (b *buffers) of(c completion) []byte {
+	if c.flags&cqeBuffer == 0 {
+		return nil
+	}
+	return b.lend(uint16(c.flags>>cqeBufferShift), int(max(c.res, 0)))
+}
+
 // lend returns the first n bytes of buffer id until the next giveBack.
 func (b *buffers) lend(id uint16, n int) []byte {
 	b.lent = append(b.lent, id)

@@ -26,7 +26,6 @@ type Driver struct {
 	wake    phase  // of the read of the waker
 	wakeBuf []byte // wakeBytes off the heap, for that read
 
-	inflight int                     // operations that will still complete
 	ready    driver.Queue[aio.Event] // what happened without the kernel, for the next Wait
 	unarmed  driver.Queue[aio.Token] // slots that are to be armed before the next wait
 	starving driver.Queue[aio.Token] // slots that wait for receive buffers, in their order
@@ -74,7 +73,7 @@ func (d *Driver) setUp(cfg aio.Config) (err error) {
 	if err = d.ring.enable(); err != nil {
 		return err
 	}
-	if err = d.fetches.init(); err != nil {
+	if err = d.fetches.init(d.ring); err != nil {
 		return err
 	}
 	return d.openWaker()
@@ -112,19 +111,6 @@ func (d *Driver) start(t aio.Token, fd int, kind flags) error {
 	return nil
 }
 
-// prepare queues an operation that will complete as name says.
-func (d *Driver) prepare(name userData, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
-	e := d.ring.next()
-	if e == nil {
-		return nil
-	}
-	e.PrepOperation(code, fd, addr, n, off)
-	e.SetUserData(uint64(name))
-	d.Counters.Submissions++
-	d.inflight++
-	return e
-}
-
 // Close implements aio.Driver.
 func (d *Driver) Close(t aio.Token, rst bool) {
 	s := d.Shut(t)
@@ -156,7 +142,7 @@ func (d *Driver) Destroy() error {
 	d.Wake() // ends the read of the waker; fetches end by themselves
 	ev := make([]aio.Event, 64)
 	var err error
-	for d.inflight > 0 && err == nil {
+	for d.ring.inflight > 0 && err == nil {
 		_, err = d.Wait(ev, -1)
 	}
 	if err != nil {

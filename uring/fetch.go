@@ -26,6 +26,7 @@ import (
 // range's last byte, which waits for it. Reading the range itself would copy
 // every byte for nothing.
 type fetches struct {
+	ring  *ring
 	table []fetchOp    // by number
 	holes []uint32     // of table
 	pipes []*fetchPipe // empty ones
@@ -52,7 +53,8 @@ const (
 	leastPipe = 256 << 10
 )
 
-func (f *fetches) init() (err error) {
+func (f *fetches) init(r *ring) (err error) {
+	f.ring = r
 	if f.drop, err = sys.MmapAnon(1); err != nil {
 		return fmt.Errorf("map fetch memory: %w", err)
 	}
@@ -137,63 +139,60 @@ func (d *Driver) fetch(t aio.Token, s *slot, f *aio.File, r mover.Range) bool {
 	}
 	i := d.fetches.put(fetchOp{Fetch: d.BeginFetch(t, s, f), pipe: pipe})
 	if pipe != nil {
-		d.drainRange(i, reader, pipe, r)
+		d.fetches.drainRange(i, reader, pipe, r)
 	} else {
-		d.adviseRange(i, f, r, piece)
+		d.fetches.adviseRange(i, f, r, piece)
 	}
 	return true
 }
 
 // drainRange queues the splices of a fetch. Only the last one is told of when
 // it succeeds.
-func (d *Driver) drainRange(i uint32, reader int32, p *fetchPipe, r mover.Range) {
+func (f *fetches) drainRange(i uint32, reader int32, p *fetchPipe, r mover.Range) {
 	const none = ^uint64(0) // the offset of a pipe
 	for off := r.Off; off < r.End; off += p.bytes {
 		n := uint32(min(r.End-off, p.bytes))
-		d.part(i, iouring.IORING_OP_SPLICE, p.w, uint64(off), n, none).SetSpliceFdIn(reader)
+		f.part(i, iouring.IORING_OP_SPLICE, p.w, uint64(off), n, none).SetSpliceFdIn(reader)
 		if off+p.bytes < r.End {
-			d.toNull(d.part(i, iouring.IORING_OP_SPLICE, mover.Null(), none, n, none), p)
+			p.toNull(f.part(i, iouring.IORING_OP_SPLICE, mover.Null(), none, n, none))
 			continue
 		}
-		last := d.prepare(opFetch.ofFetch(i), iouring.IORING_OP_SPLICE, mover.Null(), none, n, none)
-		d.toNull(last, p)
+		last := f.ring.prepare(opFetch.ofFetch(i), iouring.IORING_OP_SPLICE, mover.Null(), none, n, none)
+		p.toNull(last)
 		last.SetFlags(sqeAsync)
 	}
 }
 
 // toNull completes a splice from a pipe. It does not wait: of a file that was
 // cut the pipe has nothing.
-func (d *Driver) toNull(e *sqe, p *fetchPipe) {
+func (p *fetchPipe) toNull(e *sqe) {
 	e.SetSpliceFdIn(p.r)
 	e.SetOpFlags(unix.SPLICE_F_NONBLOCK)
 }
 
 // adviseRange queues the advice and the read of a fetch.
-func (d *Driver) adviseRange(i uint32, f *aio.File, r mover.Range, piece int64) {
+func (f *fetches) adviseRange(i uint32, file *aio.File, r mover.Range, piece int64) {
 	for off := r.Off; off < r.End; off += piece {
-		d.part(i, iouring.IORING_OP_FADVISE, f.FD, 0, uint32(min(r.End-off, piece)), uint64(off)).
+		f.part(i, iouring.IORING_OP_FADVISE, file.FD, 0, uint32(min(r.End-off, piece)), uint64(off)).
 			SetOpFlags(unix.FADV_WILLNEED)
 	}
-	last := d.prepare(opFetch.ofFetch(i), iouring.IORING_OP_READ, f.FD,
-		uint64(uintptr(unsafe.Pointer(&d.fetches.drop[0]))), 1, uint64(r.End-1))
+	last := f.ring.prepare(opFetch.ofFetch(i), iouring.IORING_OP_READ, file.FD,
+		uint64(uintptr(unsafe.Pointer(&f.drop[0]))), 1, uint64(r.End-1))
 	last.SetFlags(sqeAsync)
 }
 
 // part queues an operation that the next one of the chain follows. Success is
 // silent; a failure does not break the chain.
-func (d *Driver) part(i uint32, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
-	e := d.ring.next()
-	e.PrepOperation(code, fd, addr, n, off)
+func (f *fetches) part(i uint32, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
+	e := f.ring.next(opPart.ofFetch(i), code, fd, addr, n, off)
 	e.SetFlags(sqeAsync | sqeHardlink | sqeSkipSuccess)
-	e.SetUserData(uint64(opPart.ofFetch(i)))
-	d.Counters.Submissions++
 	return e
 }
 
 // partFailed notes a failure in a chain, of which advice is none, and neither is a
 // pipe without bytes: the file ends before.
-func (d *Driver) partFailed(c completion) {
-	op := &d.fetches.table[c.name.fetch()]
+func (f *fetches) partFailed(c completion) {
+	op := &f.table[c.name.fetch()]
 	if e := c.errno(); op.pipe != nil && e != 0 && e != syscall.EAGAIN {
 		op.err = e
 	}

@@ -29,7 +29,7 @@ func (d *Driver) Resume(t aio.Token) {
 
 // armReceive queues the receive operation: recvMultishot, or 0 for a single one.
 func (d *Driver) armReceive(t aio.Token, s *slot, kind uint16) bool {
-	e := d.prepare(opRecv.of(t), iouring.IORING_OP_RECV, s.FD, 0, 0, 0)
+	e := d.ring.prepare(opRecv.of(t), iouring.IORING_OP_RECV, s.FD, 0, 0, 0)
 	if e == nil {
 		return false
 	}
@@ -43,7 +43,7 @@ func (d *Driver) armReceive(t aio.Token, s *slot, kind uint16) bool {
 
 // received handles a completion of a connection's stream.
 func (d *Driver) received(t aio.Token, s *slot, c completion, ev *aio.Event) bool {
-	data := d.lend(c)
+	data := d.buffers.of(c)
 	if s.IsClosing() {
 		return false
 	}
@@ -70,15 +70,6 @@ func (d *Driver) received(t aio.Token, s *slot, c completion, ev *aio.Event) boo
 	s.Own.flags |= ended
 	*ev = aio.Event{Token: t, Op: aio.Received, Err: e}
 	return true
-}
-
-// lend returns the bytes that a completion has brought; they are valid until the
-// next Wait. A buffer may come without any.
-func (d *Driver) lend(c completion) []byte {
-	if c.flags&cqeBuffer == 0 {
-		return nil
-	}
-	return d.buffers.lend(uint16(c.flags>>cqeBufferShift), int(max(c.res, 0)))
 }
 
 // goOn sees to it that a stream that has delivered bytes goes on.

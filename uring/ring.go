@@ -29,6 +29,9 @@ type ring struct {
 	cq   completions
 	hold bool // the processor, for the first part of a wait
 
+	inflight  int    // operations that will still complete
+	submitted uint64 // operations that were prepared
+
 	queues  []byte // mapping of sq and cq, but for the entries of sq
 	entries []byte // mapping of the entries of sq
 
@@ -146,13 +149,25 @@ func (r *ring) register(op uint8, arg unsafe.Pointer, n uint32) error {
 	return iouring.IOURingRegister(int(r.fd), op, arg, n)
 }
 
-// next returns a cleared entry to fill in, or nil if the queue is full and the
-// kernel does not take anything from it.
-func (r *ring) next() *sqe {
+// prepare queues an operation that will complete as name says; nil: the ring takes none.
+func (r *ring) prepare(name userData, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
+	e := r.next(name, code, fd, addr, n, off)
+	if e != nil {
+		r.inflight++
+	}
+	return e
+}
+
+// next queues an operation that completes only if it fails; nil: the ring takes none.
+func (r *ring) next(name userData, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
 	if !r.roomFor(1) {
 		return nil
 	}
-	return r.sq.next()
+	e := r.sq.next()
+	e.PrepOperation(code, fd, addr, n, off)
+	e.SetUserData(uint64(name))
+	r.submitted++
+	return e
 }
 
 // roomFor reports whether n entries can be prepared without a submission in

@@ -10,7 +10,7 @@ import (
 
 // armPoll queues the wait for room in a socket.
 func (d *Driver) armPoll(t aio.Token, s *slot) bool {
-	e := d.prepare(opPoll.of(t), iouring.IORING_OP_POLL_ADD, s.FD, 0, 0, 0)
+	e := d.ring.prepare(opPoll.of(t), iouring.IORING_OP_POLL_ADD, s.FD, 0, 0, 0)
 	if e == nil {
 		return false
 	}

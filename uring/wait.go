@@ -41,6 +41,7 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (n int, err error) 
 
 func (d *Driver) enter(timeout time.Duration) error {
 	d.Counters.Enters++
+	d.Counters.Submissions = d.ring.submitted
 	if d.ring.sq.overflowed() {
 		d.Counters.Overflows++ // entering with GETEVENTS moves them to the queue
 	}
@@ -87,11 +88,11 @@ func (c completion) errno() syscall.Errno { return syscall.Errno(max(0, -c.res))
 // complete handles one completion and reports whether it made an event.
 func (d *Driver) complete(c completion, ev *aio.Event) bool {
 	if c.name.op() == opPart {
-		d.partFailed(c)
+		d.fetches.partFailed(c)
 		return false
 	}
 	if !c.more() {
-		d.inflight--
+		d.ring.inflight--
 	}
 	switch c.name.op() {
 	case opCancel:

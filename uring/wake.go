@@ -36,7 +36,7 @@ func (d *Driver) Wake() { d.waker.Wake() }
 // not wait.
 func (d *Driver) armWake() bool {
 	if d.wake == idle && !d.stopping {
-		if d.prepare(opWake.of(0), iouring.IORING_OP_READ, d.waker.FD,
+		if d.ring.prepare(opWake.of(0), iouring.IORING_OP_READ, d.waker.FD,
 			uint64(uintptr(unsafe.Pointer(&d.wakeBuf[0]))), wakeBytes, 0) == nil {
 			return false
 		}
