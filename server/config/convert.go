@@ -19,11 +19,8 @@ func (c *Config) Server() server.Config {
 	trust, _ := server.ParseTrust(c.TrustedProxies) // Validate has read it
 	trust.Field = c.ClientHeader
 	above := c.setting()
-	site := above.site()
 	out := server.Config{
-		Root: site.Root, Symlinks: site.Symlinks, Index: site.Index, Files: site.Files,
-		Precompressed: site.Precompressed, Listing: site.Listing, ErrorPages: site.ErrorPages,
-		Headers: site.Headers, Access: site.Access,
+		Site:      above.site(),
 		Locations: above.locations(c.Locations), Hosts: c.hosts(),
 		Listen: c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
 		TLS: server.TLS{Listen: c.TLS.Listen, CertFile: c.TLS.Cert, KeyFile: c.TLS.Key},

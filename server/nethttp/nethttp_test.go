@@ -213,7 +213,7 @@ func TestAgainstFileServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := differences(t)
-	ours := serve(t, handler(t, server.Config{Root: root, Files: httpfile.Config{AllowSniffing: true}}))
+	ours := serve(t, handler(t, server.Config{Site: server.Site{Root: root, Files: httpfile.Config{AllowSniffing: true}}}))
 	theirs := serve(t, http.FileServer(http.Dir(root)))
 	used := map[string]bool{}
 	for _, c := range cases {
@@ -280,7 +280,7 @@ func TestParts(t *testing.T) {
 	p := testenv.NewPattern(1)
 	root := t.TempDir()
 	name := p.File(t, root, 200_000).Name()
-	url := serve(t, handler(t, server.Config{Root: root}))
+	url := serve(t, handler(t, server.Config{Site: server.Site{Root: root}}))
 	res := ask(t, url, http.MethodGet, "/"+filepath.Base(name), []string{"Range: bytes=0-99,10000-109999,-50"})
 	if res.status != 206 || !strings.HasPrefix(res.field.Get("Content-Type"), "multipart/byteranges") ||
 		res.field.Get("Content-Length") != fmt.Sprint(len(res.body)) {
@@ -297,8 +297,10 @@ func TestSidecarsPagesAndRules(t *testing.T) {
 	testenv.LeakCheck(t)
 	root := site(t, map[string]string{"a.js": "source", "a.js.br": "brotli", "a.js.gz": "gzip", "404.html": "<p>nothing", "b.js": "b"})
 	url := serve(t, handler(t, server.Config{
-		Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/404.html"},
-		Headers: []server.HeaderRule{{Match: "*.js", Name: "X-Kind", Value: "script"}},
+		Site: server.Site{
+			Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/404.html"},
+			Headers: []server.HeaderRule{{Match: "*.js", Name: "X-Kind", Value: "script"}},
+		},
 	}))
 	for _, c := range []struct {
 		target, accept string
@@ -333,7 +335,7 @@ func TestSidecarsPagesAndRules(t *testing.T) {
 func TestStripPrefix(t *testing.T) {
 	testenv.LeakCheck(t)
 	root := site(t, map[string]string{"dir/index.html": "index", "f.txt": "file"})
-	h := handler(t, server.Config{Root: root})
+	h := handler(t, server.Config{Site: server.Site{Root: root}})
 	for _, prefix := range []string{"/static", "/static/"} {
 		mux := http.NewServeMux()
 		mux.Handle("/static/", http.StripPrefix(prefix, h))
@@ -357,7 +359,7 @@ func TestFileChanges(t *testing.T) {
 		if err := os.WriteFile(path, bytes.Repeat([]byte{1}, size), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		url := serve(t, handler(t, server.Config{Root: root}))
+		url := serve(t, handler(t, server.Config{Site: server.Site{Root: root}}))
 		res, err := client.Get(url + "/f")
 		if err != nil {
 			t.Fatal(err)
@@ -385,7 +387,7 @@ func TestConfig(t *testing.T) {
 	if _, err := nethttp.New(server.Config{}); err == nil {
 		t.Error("a handler without a root")
 	}
-	if _, err := nethttp.New(server.Config{Root: "/nothing/here"}); err == nil {
+	if _, err := nethttp.New(server.Config{Site: server.Site{Root: "/nothing/here"}}); err == nil {
 		t.Error("a root that is not there")
 	}
 }
