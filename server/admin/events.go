@@ -292,7 +292,7 @@ func viewEvent(before, now *snapshot) *eventView {
 	}
 	for class, n := range b.session.Status {
 		if class > 0 {
-			v.Status[itoa(class)+"xx"] = n
+			v.Status[statusClass(class)] = n
 		}
 	}
 	for way, n := range b.Driver.Bytes {
