@@ -3,7 +3,6 @@ package admin
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -124,59 +123,52 @@ func (a *Admin) steer(who string, t target, s engine.Steer) (*steered, *problem)
 
 // putSteered is PUT for a client or a path class that has members of what is found, and perhaps
 // those of a limit.
-func (a *Admin) putSteered(w http.ResponseWriter, r *http.Request, t target, o object, s engine.Steer) *problem {
+func (a *Admin) putSteered(who string, t target, o object, s engine.Steer) (any, *problem) {
 	var wanted order
 	var p *problem
 	if len(o) > 0 {
 		if wanted, p = readOrder(o, t.level); p != nil {
-			return p
+			return nil, p
 		}
 	}
-	out, p := a.steer(a.who(r), t, s)
+	out, p := a.steer(who, t, s)
 	if p != nil {
-		return p
+		return nil, p
 	}
 	if len(o) > 0 {
-		c, p := a.limits.set(a.who(r), t, wanted)
+		c, p := a.limits.set(who, t, wanted)
 		if p != nil {
-			return p
+			return nil, p
 		}
 		out.Limit = &c
 	}
-	answer(w, http.StatusOK, out)
-	return nil
+	return out, nil
 }
 
 // postTarget is POST /config where the rates of clients are found:
 // {"client_id":"user_123","target_bps":5242880,"floor_bps":…,"ceiling_bps":…}, of
 // which one rate at least is needed. The target is where the loops go on from. 0
 // pauses the client, and a target after that lets it go on.
-func (a *Admin) postTarget(w http.ResponseWriter, r *http.Request) *problem {
+func (a *Admin) postTarget(r *http.Request) (any, *problem) {
 	client, s, pause, p := readSteer(r)
 	if p != nil {
-		return p
+		return nil, p
 	}
 	who := a.who(r)
 	if pause {
-		c, p := a.limits.retarget(who, client, shape.Paused)
-		if p != nil {
-			return p
-		}
-		answer(w, http.StatusOK, c)
-		return nil
+		return a.limits.retarget(who, client, shape.Paused)
 	}
 	t := target{levelClient, client}
 	out, p := a.steer(who, t, s)
 	if p != nil {
-		return p
+		return nil, p
 	}
 	if l, own := a.limits.shaper.ClientLimit(shape.ClientID(client)); own && l.Rate == shape.Paused && s.Target != 0 {
 		if c, p := a.limits.remove(who, t); p == nil {
 			out.Limit = &c
 		}
 	}
-	answer(w, http.StatusOK, out)
-	return nil
+	return out, nil
 }
 
 func readSteer(r *http.Request) (client string, s engine.Steer, pause bool, p *problem) {
@@ -224,73 +216,57 @@ func readSteer(r *http.Request) (client string, s engine.Steer, pause bool, p *p
 // maxFound is how many clients GET /adapt shows beside those in trouble.
 const maxFound = 100
 
+// adaptView is the answer to GET /adapt.
+type adaptView struct {
+	On       bool         `json:"on"`
+	Known    int          `json:"clients_known"`
+	Sampled  int          `json:"connections_sampled"`
+	Period   float64      `json:"sample_seconds"`
+	Clients  []*foundView `json:"clients"`
+	Paths    []*foundView `json:"paths"`
+	Profiles []string     `json:"profiles_in_force"`
+}
+
 // getAdapt shows what is found.
-func (a *Admin) getAdapt(w http.ResponseWriter, _ *http.Request) {
+func (a *Admin) getAdapt(*http.Request) (any, *problem) {
 	ad := a.adaptation()
-	if ad == nil {
-		problemf(http.StatusConflict, "rates are not adapted").write(w)
-		return
-	}
 	r := ad.Report(maxFound)
-	view := struct {
-		On       bool         `json:"on"`
-		Known    int          `json:"clients_known"`
-		Sampled  int          `json:"connections_sampled"`
-		Period   float64      `json:"sample_seconds"`
-		Clients  []*foundView `json:"clients"`
-		Paths    []*foundView `json:"paths"`
-		Profiles []string     `json:"profiles_in_force"`
-	}{On: ad.On(), Known: r.Known, Sampled: r.Taps, Period: r.Period.Seconds(), Clients: []*foundView{}, Paths: []*foundView{}, Profiles: []string{}}
-	list := func(level shape.Level, states []engine.AdaptState, to *[]*foundView) {
-		for i := range states {
-			v := viewFound(&states[i].State)
-			v.Level, v.Name, v.Connections = level.String(), states[i].Name, states[i].Conns
-			*to = append(*to, v)
-		}
+	v := adaptView{
+		On: ad.On(), Known: r.Known, Sampled: r.Taps, Period: r.Period.Seconds(),
+		Clients: viewAllFound(shape.LevelClient, r.Clients), Paths: viewAllFound(shape.LevelPath, r.Paths), Profiles: []string{},
 	}
-	list(shape.LevelClient, r.Clients, &view.Clients)
-	list(shape.LevelPath, r.Paths, &view.Paths)
 	if s := a.cfg.Alerts; s != nil {
 		for _, p := range s.State().Profiles {
 			if p.Active {
-				view.Profiles = append(view.Profiles, p.Name)
+				v.Profiles = append(v.Profiles, p.Name)
 			}
 		}
 	}
-	answer(w, http.StatusOK, view)
+	return v, nil
+}
+
+func viewAllFound(level shape.Level, states []engine.AdaptState) []*foundView {
+	list := make([]*foundView, len(states))
+	for i := range states {
+		v := viewFound(&states[i].State)
+		v.Level, v.Name, v.Connections = level.String(), states[i].Name, states[i].Conns
+		list[i] = v
+	}
+	return list
 }
 
 // postAlerts takes what Alertmanager posts.
-func (a *Admin) postAlerts(w http.ResponseWriter, r *http.Request) {
-	if a.cfg.Alerts == nil {
-		problemf(http.StatusConflict, "the server takes no alerts").write(w)
-		return
-	}
-	body, err := io.ReadAll(r.Body)
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		problemf(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", tooLarge.Limit).write(w)
-		return
-	case err != nil:
-		problemf(http.StatusBadRequest, "the body broke off").write(w)
-		return
+func (a *Admin) postAlerts(r *http.Request) (any, *problem) {
+	body, p := readBody(r)
+	if p != nil {
+		return nil, p
 	}
 	m, err := alerts.Parse(body)
 	if err != nil {
-		problemf(http.StatusBadRequest, "%v", err).write(w)
-		return
+		return nil, problemf(http.StatusBadRequest, "%v", err)
 	}
 	active := a.cfg.Alerts.Receive(m, a.who(r))
-	answer(w, http.StatusOK, struct {
+	return struct {
 		Profiles []string `json:"profiles_in_force"`
-	}{slices.Concat([]string{}, active)})
-}
-
-// bodyBound returns the bound of a request's body, in bytes.
-func bodyBound(r *http.Request) int64 {
-	if r.URL.Path == "/alerts" {
-		return alerts.MaxBody
-	}
-	return maxBody
+	}{slices.Concat([]string{}, active)}, nil
 }

@@ -68,7 +68,8 @@ type Admin struct {
 	cfg      Config
 	log      *slog.Logger
 	token    atomic.Pointer[string] // see Config.Token
-	handler  http.Handler
+	table    []route
+	handler  http.Handler // table behind guards
 	http     *http.Server
 	listener net.Listener // nil before Start
 	started  time.Time
@@ -121,7 +122,8 @@ func New(cfg Config) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.handler = a.guard(a.routes(metrics))
+	a.table = a.routes(metrics)
+	a.handler = a.guard()
 	a.http = &http.Server{
 		Handler: a.handler, ReadHeaderTimeout: headTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHead, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),

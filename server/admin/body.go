@@ -20,8 +20,17 @@ import (
 // read differently by different readers changes no limit.
 type object map[string]json.RawMessage
 
-// readObject reads a request's body.
+// readObject reads a request's body, which may have the known members.
 func readObject(r *http.Request, known ...string) (object, *problem) {
+	data, p := readBody(r)
+	if p != nil {
+		return nil, p
+	}
+	return parseObject(data, known)
+}
+
+// readBody reads the body of a request, which guard has bounded.
+func readBody(r *http.Request) ([]byte, *problem) {
 	data, err := io.ReadAll(r.Body)
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -30,7 +39,7 @@ func readObject(r *http.Request, known ...string) (object, *problem) {
 	case err != nil:
 		return nil, problemf(http.StatusBadRequest, "the body broke off")
 	}
-	return parseObject(data, known)
+	return data, nil
 }
 
 func parseObject(data []byte, known []string) (object, *problem) {

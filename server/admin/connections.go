@@ -41,23 +41,21 @@ type responseView struct {
 
 var connOrders = map[string]engine.ConnOrder{"": engine.ByRate, "rate": engine.ByRate, "age": engine.ByAge, "wait": engine.ByWait}
 
-func (a *Admin) getConnections(w http.ResponseWriter, r *http.Request) {
+func (a *Admin) getConnections(r *http.Request) (any, *problem) {
 	order, ok := connOrders[r.URL.Query().Get("by")]
 	if !ok {
-		bad("by", "it must be rate, age or wait").write(w)
-		return
+		return nil, bad("by", "it must be rate, age or wait")
 	}
 	n, p := countParam(r, "n", defaultConns, maxConnsView)
 	if p != nil {
-		p.write(w)
-		return
+		return nil, p
 	}
 	list, open := a.cfg.Server.Engine().Connections(order, n)
 	v := connsView{Open: open, Connections: make([]connView, 0, len(list))}
 	for i := range list {
 		v.Connections = append(v.Connections, viewConn(&list[i]))
 	}
-	answer(w, http.StatusOK, v)
+	return v, nil
 }
 
 func viewConn(c *engine.ConnInfo) connView {

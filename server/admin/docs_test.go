@@ -2,6 +2,8 @@ package admin
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -21,7 +23,8 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(b)
-	for mark, table := range map[string]string{"metrics": metricsTable()} {
+	a, _ := newAdmin(t)
+	for mark, table := range map[string]string{"metrics": metricsTable(), "routes": routesTable(a.table)} {
 		page = replaceTable(t, page, mark, table)
 	}
 	if os.Getenv("FSERVE_DOCS") == "write" {
@@ -36,13 +39,13 @@ func TestDocs(t *testing.T) {
 // replaceTable puts a table between two marks of a page.
 func replaceTable(t *testing.T, page, mark, table string) string {
 	t.Helper()
-	begin, end := "<!-- "+mark+": made by `make docs`, do not edit -->\n\n", "\n<!-- end of "+mark+" -->\n"
+	begin, end := "<!-- "+mark+": made by `make docs`, do not edit -->\n", "<!-- end of "+mark+" -->\n"
 	before, rest, ok := strings.Cut(page, begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
 		t.Fatalf("the page has no marks of %s", mark)
 	}
-	return before + begin + table + end + after
+	return before + begin + "\n" + table + "\n" + end + after
 }
 
 // metricsTable is the table of metrics as Markdown.
@@ -62,4 +65,56 @@ func metricsTable() string {
 		}
 	}
 	return b.String()
+}
+
+// routesTable is the table of routes as Markdown, those of pprof at the end.
+func routesTable(routes []route) string {
+	var b strings.Builder
+	b.WriteString("| request | query or body | |\n|---|---|---|\n")
+	row := func(r *route, note string) {
+		method, path := r.request()
+		example := r.example
+		if example != "" {
+			example = "`" + strings.ReplaceAll(example, "|", "\\|") + "`"
+		}
+		fmt.Fprintf(&b, "| `%s %s` | %s | %s%s |\n", method, path, example, r.summary(), note)
+	}
+	for i := range routes {
+		row(&routes[i], "")
+	}
+	for i := range profiles {
+		row(&profiles[i], "; with `--admin-pprof`")
+	}
+	return b.String()
+}
+
+// The index has each route and no others, and each is found at the path that it has
+// there.
+func TestIndex(t *testing.T) {
+	a, _ := newAdmin(t)
+	a.cfg.PProf = true
+	a.table = a.routes(http.NotFoundHandler())
+	mux, want := http.NewServeMux(), []string(nil)
+	for _, r := range a.table {
+		mux.Handle(r.pattern, r.handler)
+		method, path := r.request()
+		want = append(want, method+" "+path)
+		if r.about == "" || r.example != "" && !strings.ContainsAny(r.example[:1], "?{") {
+			t.Errorf("%s: about %q, example %q", r.pattern, r.about, r.example)
+		}
+	}
+	w := httptest.NewRecorder()
+	a.index(w, nil)
+	var got []string
+	for line := range strings.Lines(strings.TrimPrefix(w.Body.String(), "fserve admin listener\n\n")) {
+		f := strings.Fields(line)
+		got = append(got, f[0]+" "+f[1])
+		at, pattern := mux.Handler(httptest.NewRequest(f[0], f[1], nil))
+		if at == nil || !slices.ContainsFunc(a.table, func(r route) bool { return r.pattern == pattern }) {
+			t.Errorf("%s: nothing is there (%q)", line, pattern)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the index has\n%q, want\n%q", got, want)
+	}
 }

@@ -341,53 +341,43 @@ func (v *limitView) String() string {
 	return s
 }
 
-// putLevel is the handler of PUT for a level.
-func (a *Admin) putLevel(l level) http.Handler {
-	return a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
+// putLevel is the endpoint of PUT for a level.
+func (a *Admin) putLevel(l level) endpoint {
+	fields := limitFields
+	if l.steerable() {
+		fields = slices.Concat(limitFields, steerFields)
+	}
+	return func(r *http.Request) (any, *problem) {
 		t, p := targetOf(l, r)
 		if p != nil {
-			return p
-		}
-		fields := limitFields
-		if l.steerable() {
-			fields = slices.Concat(limitFields, steerFields)
+			return nil, p
 		}
 		o, p := readObject(r, fields...)
 		if p != nil {
-			return p
+			return nil, p
 		}
 		if s, given, p := l.takeSteer(o); p != nil {
-			return p
+			return nil, p
 		} else if given {
-			return a.putSteered(w, r, t, o, s)
+			return a.putSteered(a.who(r), t, o, s)
 		}
 		wanted, p := readOrder(o, l)
 		if p != nil {
-			return p
+			return nil, p
 		}
-		c, p := a.limits.set(a.who(r), t, wanted)
-		if p != nil {
-			return p
-		}
-		answer(w, http.StatusOK, c)
-		return nil
-	})
+		return a.limits.set(a.who(r), t, wanted)
+	}
 }
 
-// deleteLevel is the handler of DELETE for a level.
-func (a *Admin) deleteLevel(l level) http.Handler {
-	return a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
+// deleteLevel is the endpoint of DELETE for a level.
+func (a *Admin) deleteLevel(l level) endpoint {
+	return func(r *http.Request) (any, *problem) {
 		t, p := targetOf(l, r)
 		if p != nil {
-			return p
+			return nil, p
 		}
-		c, p := a.limits.remove(a.who(r), t)
-		if p != nil {
-			return p
-		}
-		answer(w, http.StatusOK, c)
-		return nil
-	})
+		return a.limits.remove(a.who(r), t)
+	}
 }
 
 // targetOf reads what a request is about from its path.
@@ -395,7 +385,7 @@ func targetOf(l level, r *http.Request) (target, *problem) {
 	t := target{level: l}
 	switch l {
 	case levelPath:
-		t.name = "/" + strings.TrimPrefix(r.PathValue("name"), "/")
+		t.name = "/" + strings.TrimPrefix(r.PathValue("prefix"), "/")
 		return t, l.checkName("prefix", t.name)
 	case levelClient:
 		t.name = r.PathValue("name")
@@ -406,22 +396,15 @@ func targetOf(l level, r *http.Request) (target, *problem) {
 
 // postConfig sets the rate of one client in bytes per second:
 // {"client_id":"user_123","target_bps":5242880}. 0 pauses it.
-func (a *Admin) postConfig(w http.ResponseWriter, r *http.Request) {
-	a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
-		if ad := a.adaptation(); ad != nil && ad.FindsClients() {
-			return a.postTarget(w, r)
-		}
-		client, rate, p := readTarget(r)
-		if p != nil {
-			return p
-		}
-		c, p := a.limits.retarget(a.who(r), client, rate)
-		if p != nil {
-			return p
-		}
-		answer(w, http.StatusOK, c)
-		return nil
-	}).ServeHTTP(w, r)
+func (a *Admin) postConfig(r *http.Request) (any, *problem) {
+	if ad := a.adaptation(); ad != nil && ad.FindsClients() {
+		return a.postTarget(r)
+	}
+	client, rate, p := readTarget(r)
+	if p != nil {
+		return nil, p
+	}
+	return a.limits.retarget(a.who(r), client, rate)
 }
 
 func readTarget(r *http.Request) (client string, rate shape.Rate, p *problem) {
@@ -451,17 +434,4 @@ func readTarget(r *http.Request) (client string, rate shape.Rate, p *problem) {
 		return client, shape.Paused, nil
 	}
 	return client, shape.Rate(n), nil
-}
-
-// limited is a handler that needs limits, and may fail.
-func (a *Admin) limited(h func(http.ResponseWriter, *http.Request) *problem) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.limits.shaper == nil {
-			problemf(http.StatusConflict, "the server was made without limits").write(w)
-			return
-		}
-		if p := h(w, r); p != nil {
-			p.write(w)
-		}
-	})
 }

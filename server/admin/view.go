@@ -52,15 +52,12 @@ type nodeView struct {
 	GrantedBytes int64 `json:"granted_bytes"`
 }
 
-func (a *Admin) getLimits(w http.ResponseWriter, r *http.Request) {
-	a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
-		busiest, p := countParam(r, "clients", defaultBusiest, maxBusiest)
-		if p != nil {
-			return p
-		}
-		answer(w, http.StatusOK, a.viewLimits(busiest))
-		return nil
-	}).ServeHTTP(w, r)
+func (a *Admin) getLimits(r *http.Request) (any, *problem) {
+	busiest, p := countParam(r, "clients", defaultBusiest, maxBusiest)
+	if p != nil {
+		return nil, p
+	}
+	return a.viewLimits(busiest), nil
 }
 
 // countParam reads a parameter that bounds how much is answered.
