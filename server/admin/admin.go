@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -110,7 +109,7 @@ func New(cfg Config) (*Admin, error) {
 	if cfg.Server == nil {
 		return nil, fmt.Errorf("%w: there is no server", ErrConfig)
 	}
-	a := &Admin{cfg: cfg, log: cfg.Log, local: isLocal(cfg.Listen), started: time.Now()}
+	a := &Admin{cfg: cfg, log: cfg.Log, local: config.IsLocal(cfg.Listen), started: time.Now()}
 	if !a.local && cfg.Token == "" {
 		return nil, fmt.Errorf("%w: %s can be reached from elsewhere, which needs a token; or listen on loopback or unix:/PATH", ErrConfig, cfg.Listen)
 	}
@@ -130,20 +129,6 @@ func New(cfg Config) (*Admin, error) {
 		ConnContext: withPeer,
 	}
 	return a, nil
-}
-
-// isLocal reports whether only programs on this machine can reach an address. A
-// name other than localhost may be anybody's.
-func isLocal(addr string) bool {
-	if strings.HasPrefix(addr, engine.UnixPrefix) {
-		return true
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // SetToken puts another token into the place of Config.Token, for requests that come

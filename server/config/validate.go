@@ -219,13 +219,15 @@ func (v *validator) admin() {
 	case a.Listen == "":
 	case !isAddress(a.Listen):
 		v.form("admin.listen", "%q: an address is HOST:PORT or unix:/PATH", a.Listen)
-	case !isLocal(a.Listen) && a.Token == "" && a.TokenFile == "":
+	case !IsLocal(a.Listen) && a.Token == "" && a.TokenFile == "":
 		v.form("admin.listen", "%q can be reached from elsewhere: it needs a token (--admin-token-file, token_file in the file), or an address of loopback or unix:/PATH", a.Listen)
 	}
 }
 
-// isLocal reports whether only programs on this machine can reach an address.
-func isLocal(addr string) bool {
+// IsLocal reports whether only programs on this machine can connect to an address,
+// HOST:PORT or unix:/PATH. A name other than localhost may be anybody's, and so may
+// what is no address.
+func IsLocal(addr string) bool {
 	if strings.HasPrefix(addr, engine.UnixPrefix) {
 		return true
 	}
