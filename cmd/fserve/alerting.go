@@ -73,11 +73,7 @@ func (a *alerting) close() {
 func (h *host) retune(old, next *config.Config) error {
 	e := h.srv.Engine()
 	err := old.Limits.Retune(e.Limits(), &next.Limits)
-	if ad := e.Adaptation(); ad != nil {
-		ad.Configure(next.Adaptation())
-	}
-	if h.alerts != nil && h.alerts.profiles != nil {
-		h.alerts.profiles.SetProfiles(next.AlertProfiles())
-	}
+	e.Adaptation().Configure(next.Adaptation())
+	h.alerts.profiles.SetProfiles(next.AlertProfiles())
 	return err
 }

@@ -78,11 +78,7 @@ func (h *host) start(sources *config.Sources) (err error) {
 	}
 	sc := c.Server()
 	sc.AccessLog = h.log
-	limits := c.Limits.Shape()
-	sc.Engine.Limits = &limits
-	adapt := c.Adaptation()
-	sc.Engine.Adapt, sc.Engine.OnAdapt = &adapt, h.alerts.notifier.Event
-	sc.Engine.Sample = c.Admin.Listen != ""
+	sc.Engine.OnAdapt = h.alerts.notifier.Event
 	// More than the loops need: they then keep theirs while they wait in the kernel
 	// for a short time (see aio.ShortWait), and none is taken from them when
 	// goroutines wait for a disk.
