@@ -151,8 +151,12 @@ func (v *validator) files(at string, f *Files) {
 	for ext, typ := range f.Types {
 		policy(at+".types["+ext+"]", httpfile.Config{ContentTypes: map[string]string{ext: typ}})
 	}
-	policy(at+".download_param", httpfile.Config{DownloadParam: f.DownloadParam})
-	policy(at+".server_name", httpfile.Config{Server: f.ServerName})
+	if f.DownloadParam != nil {
+		policy(at+".download_param", httpfile.Config{DownloadParam: *f.DownloadParam})
+	}
+	if f.ServerName != nil {
+		policy(at+".server_name", httpfile.Config{Server: *f.ServerName})
+	}
 	for i, h := range f.Headers {
 		v.sense(element(at+".headers", i), server.HeaderRule(h).Validate())
 	}
