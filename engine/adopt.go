@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 	"net/netip"
+
+	"github.com/fserve/fserve/engine/listen"
 )
 
 // Adopted is what stands behind a connection that the engine was given instead
@@ -17,9 +19,6 @@ type Adopted interface {
 	// a reset: sockets that are not TCP have none.
 	Ending(reset bool)
 }
-
-// ErrEnded is returned when the engine takes no connections any more.
-var ErrEnded = errors.New("engine: it is shutting down")
 
 var errNoLoops = errors.New("engine: it has no loops")
 
@@ -51,9 +50,9 @@ func (l *Loop) adopt(fd int32, a Adopted) {
 		a.Ending(true)
 		return
 	}
-	c.adopted, c.paced = a, paces(int(fd))
+	c.adopted, c.paced = a, listen.Paces(int(fd))
 	if s, ok := a.(Socket); ok {
-		_ = s.Control(func(fd uintptr) { c.local = isLocal(int(fd)) }) // closed by now: it does not matter
+		_ = s.Control(func(fd uintptr) { c.local = listen.IsLocal(int(fd)) }) // closed by now: it does not matter
 	}
 	c.SetRemoteAddr(a.Peer())
 }

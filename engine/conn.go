@@ -2,10 +2,11 @@ package engine
 
 import (
 	"net/netip"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/measure"
+	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
 )
@@ -40,27 +41,26 @@ type Conn struct {
 	peer     netip.AddrPort
 	adopted  Adopted     // nil: accepted by a listener
 	flow     *shape.Flow // nil: not in the tree of limits
-	tap      *tap        // nil: it is not measured
-	fd       int32       // the driver's to close
-	unsent   int32       // bytes that the kernel may keep unsent, if lowat is set
+	tap      measure.Tap
+	fd       int32 // the driver's to close
+	unsent   int32 // bytes that the kernel may keep unsent, if lowat is set
 	listener int32
 
-	state      connState
-	named      bool // peer was set by SetRemoteAddr
-	preface    bool // what was consumed last was no part of a request
-	seen       bool // in holds bytes that the session has seen and found too few
-	paused     bool // the driver was told to Pause
-	ended      bool // the peer has sent its FIN
-	closeNext  bool // close once the response is sent
-	linger     bool // and drop the peer's input before that
-	corked     bool // TCP_CORK is set
-	lowat      bool // the kernel keeps little unsent data
-	paced      bool // by its congestion control
-	local      bool // accepted at a loopback address
-	buffered   bool // the send buffer was enlarged, or the peer is slow
-	queued     bool // in the loop's run queue
-	unmeasured bool // it cannot be
-	requests   uint32
+	state     connState
+	named     bool // peer was set by SetRemoteAddr
+	preface   bool // what was consumed last was no part of a request
+	seen      bool // in holds bytes that the session has seen and found too few
+	paused    bool // the driver was told to Pause
+	ended     bool // the peer has sent its FIN
+	closeNext bool // close once the response is sent
+	linger    bool // and drop the peer's input before that
+	corked    bool // TCP_CORK is set
+	lowat     bool // the kernel keeps little unsent data
+	paced     bool // by its congestion control
+	local     bool // accepted at a loopback address
+	buffered  bool // the send buffer was enlarged, or the peer is slow
+	queued    bool // in the loop's run queue
+	requests  uint32
 }
 
 // Loop returns the connection's loop.
@@ -81,7 +81,7 @@ func (c *Conn) Requests() uint32 { return c.requests }
 func (c *Conn) RemoteAddr() netip.AddrPort {
 	if !c.peer.IsValid() && !c.named && c.state != connClosing {
 		if sa, err := unix.Getpeername(int(c.fd)); err == nil {
-			c.peer = addrOf(sa)
+			c.peer = peer.Of(sa)
 		}
 	}
 	return c.peer
@@ -133,27 +133,6 @@ func (c *Conn) Interim(p []byte) {
 	if c.corked { // by the response before
 		c.loop.driver.Push(c.token)
 	}
-}
-
-func addrOf(sa unix.Sockaddr) netip.AddrPort {
-	switch a := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
-	}
-	return netip.AddrPort{}
-}
-
-// failure tells from the error of a send whether the peer is gone or the file
-// cannot be read.
-func failure(e syscall.Errno) End {
-	switch e {
-	case syscall.EPIPE, syscall.ECONNRESET, syscall.ETIMEDOUT, syscall.ENOTCONN, syscall.ECONNABORTED,
-		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EBADF:
-		return PeerGone
-	}
-	return FileFailed
 }
 
 // slab is how many connections are allocated together.

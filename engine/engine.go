@@ -9,13 +9,14 @@ import (
 	"net"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/guest"
+	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/fallback"
 	"github.com/fserve/fserve/internal/aio"
@@ -52,7 +53,7 @@ type Config struct {
 	// Inherit are sockets that are listened on already, by their address in
 	// Listeners, which is then not bound. They belong to the engine from the call
 	// of New on, also if that fails.
-	Inherit Sockets
+	Inherit listen.Sockets
 	// Paused makes New return without accepting anything: Engine.Accept begins.
 	Paused bool
 
@@ -64,9 +65,9 @@ type Config struct {
 	// Loops is the number of event loops. Default: GOMAXPROCS, 0 without NewSession.
 	Loops int
 
-	// Foreign makes room in the Limits for Listener and Send beside the loops. An
+	// Guests makes room in the Limits for Listener and Send beside the loops. An
 	// engine without loops or without limits needs no such room.
-	Foreign bool
+	Guests bool
 
 	// Pin binds each loop's thread to a core of those the process may use.
 	Pin bool
@@ -194,7 +195,6 @@ func (c *Config) validate() error {
 // Engine is a set of event loops. Its methods are safe for concurrent use.
 type Engine struct {
 	cfg    Config
-	addrs  []net.Addr
 	loops  []*Loop
 	shaper *shape.Shaper // nil: nothing is shaped
 
@@ -202,14 +202,13 @@ type Engine struct {
 	driver     string
 	why        string
 
-	foreign *foreign
+	guests *guest.Guests
 
 	surveying sync.Mutex
 	surveys   []*shape.Survey // by loop: memory that LimitsReport uses again
 
-	sockets []socketFile  // of Unix listeners, until they are removed
-	kept    map[int]bool  // by index: Inherited.Keep
-	adopted atomic.Uint32 // connections; picks the loop
+	listening *listen.Set
+	adopted   atomic.Uint32 // connections; picks the loop
 
 	done chan struct{} // closed when every loop has ended
 	mu   sync.Mutex
@@ -218,7 +217,7 @@ type Engine struct {
 
 // New binds the listeners and starts the loops. It returns when all accept.
 func New(cfg Config) (_ *Engine, err error) {
-	e := &Engine{cfg: cfg.withDefaults(), done: make(chan struct{}), kept: make(map[int]bool)}
+	e := &Engine{cfg: cfg.withDefaults(), done: make(chan struct{})}
 	inherited := maps.Clone(cfg.Inherit)
 	defer inherited.Close() // what is left when it fails
 	if err := e.cfg.validate(); err != nil {
@@ -228,15 +227,17 @@ func New(cfg Config) (_ *Engine, err error) {
 	if err := e.openShaper(); err != nil {
 		return nil, err
 	}
-	e.foreign = newForeign(e)
+	e.guests = guest.New(guest.Config{ZeroCopy: e.cfg.ZeroCopy, Shaper: e.shaper, Tree: e.guestTree()})
 	if err := e.chooseDriver(); err != nil {
 		return nil, err
 	}
-	fds, err := e.bindAll(inherited)
+	e.listening, err = listen.Open(listen.Config{
+		Addrs: e.cfg.Listeners, UnixMode: e.cfg.UnixMode, Congestion: e.cfg.Congestion, Inherit: inherited,
+	}, e.cfg.Loops)
 	if err != nil {
 		return nil, err
 	}
-	return e, e.start(fds)
+	return e, e.start()
 }
 
 // chooseDriver settles on a driver and the reason for it.
@@ -281,59 +282,8 @@ func (e *Engine) newDriver() (aio.Driver, error) {
 	return fallback.New(cfg)
 }
 
-// bindAll opens one socket for each TCP address and loop, and one for each Unix
-// socket, of which the loops get duplicates. A port of 0 is chosen by the first
-// loop and used by all. What is taken from inherited is removed there.
-func (e *Engine) bindAll(inherited Sockets) ([][]socket, error) {
-	rows := make([][]socket, e.cfg.Loops)
-	for i, addr := range e.cfg.Listeners {
-		var err error
-		if in, ok := inherited[addr]; ok {
-			delete(inherited, addr)
-			if err = e.inherit(i, in, rows); err != nil {
-				err = fmt.Errorf("listener %s: %w", addr, err)
-			}
-		} else if path, ok := strings.CutPrefix(addr, UnixPrefix); ok {
-			err = e.bindUnix(i, path, rows)
-		} else {
-			err = e.bindTCP(i, addr, rows)
-		}
-		if err != nil {
-			closeSockets(slices.Concat(rows...))
-			e.removeSockets()
-			return nil, err
-		}
-	}
-	return rows, nil
-}
-
-func (e *Engine) bindTCP(index int, addr string, rows [][]socket) error {
-	for j := range rows {
-		fd, bound, err := bind(addr)
-		if err != nil {
-			return err
-		}
-		if err := SetCongestion(fd, bound, e.cfg.Congestion); err != nil {
-			unix.Close(fd)
-			return fmt.Errorf("listener %s: %w", addr, err)
-		}
-		if j == 0 {
-			e.addrs = append(e.addrs, bound)
-			addr = bound.String()
-		}
-		rows[j] = append(rows[j], socket{fd, index, false})
-	}
-	return nil
-}
-
-func closeSockets(list []socket) {
-	for _, s := range list {
-		unix.Close(s.fd)
-	}
-}
-
 // start runs the loops and waits until each accepts, or one has failed.
-func (e *Engine) start(rows [][]socket) error {
+func (e *Engine) start() error {
 	e.loops = make([]*Loop, e.cfg.Loops)
 	cores := []int{-1}
 	if e.cfg.Pin {
@@ -345,14 +295,14 @@ func (e *Engine) start(rows [][]socket) error {
 		running.Add(1)
 		go func() {
 			defer running.Done()
-			if err := e.runLoop(i, cores[i%len(cores)], rows[i], started); err != nil {
+			if err := e.runLoop(i, cores[i%len(cores)], started); err != nil {
 				e.fail(err)
 			}
 		}()
 	}
 	go func() {
 		running.Wait()
-		<-e.foreign.over
+		<-e.guests.Over()
 		close(e.done)
 	}()
 	var errs []error
@@ -366,8 +316,8 @@ func (e *Engine) start(rows [][]socket) error {
 }
 
 // runLoop is the life of one loop.
-func (e *Engine) runLoop(i, core int, sockets []socket, started chan<- error) error {
-	l, err := e.openLoop(i, core, sockets)
+func (e *Engine) runLoop(i, core int, started chan<- error) error {
+	l, err := e.openLoop(i, core, e.listening.Row(i))
 	started <- err
 	if err != nil {
 		return nil // reported by start
@@ -376,14 +326,14 @@ func (e *Engine) runLoop(i, core int, sockets []socket, started chan<- error) er
 	return errors.Join(err, l.destroy())
 }
 
-func (e *Engine) openLoop(i, core int, sockets []socket) (*Loop, error) {
+func (e *Engine) openLoop(i, core int, sockets []listen.Socket) (*Loop, error) {
 	err := lock(core)
 	var d aio.Driver
 	if err == nil {
 		d, err = e.newDriver()
 	}
 	if err != nil {
-		closeSockets(sockets)
+		listen.CloseAll(sockets)
 		return nil, fmt.Errorf("loop %d: %w", i, err)
 	}
 	l := newLoop(e, i, d)
@@ -405,7 +355,7 @@ func (e *Engine) fail(err error) {
 	e.errs = append(e.errs, err)
 	e.mu.Unlock()
 	e.each(func(l *Loop) { l.stop() }) // one loop's listener cannot be left to the others
-	e.foreign.close()
+	e.guests.Close()
 }
 
 // each calls f for every loop that has started.
@@ -420,7 +370,7 @@ func (e *Engine) each(f func(*Loop)) {
 }
 
 // Addrs returns the bound addresses, in the order of Config.Listeners.
-func (e *Engine) Addrs() []net.Addr { return e.addrs }
+func (e *Engine) Addrs() []net.Addr { return e.listening.Addrs() }
 
 // Driver returns the driver's name and why it was chosen.
 func (e *Engine) Driver() (name, why string) { return e.driver, e.why }
@@ -449,9 +399,9 @@ func (e *Engine) Shutdown(ctx context.Context) error { return e.end(ctx, (*Loop)
 
 // end makes each loop do what brings it to its end, and waits for that.
 func (e *Engine) end(ctx context.Context, drain func(*Loop)) error {
-	e.removeSockets()
+	e.listening.RemoveFiles()
 	e.each(func(l *Loop) { l.post(drain) })
-	e.foreign.drain()
+	e.guests.Drain()
 	select {
 	case <-e.done:
 		return e.Err()
@@ -462,9 +412,9 @@ func (e *Engine) end(ctx context.Context, drain func(*Loop)) error {
 
 // Close ends everything at once: responses under way are cut by a reset.
 func (e *Engine) Close() error {
-	e.removeSockets()
+	e.listening.RemoveFiles()
 	e.each(func(l *Loop) { l.stop() })
-	e.foreign.close()
+	e.guests.Close()
 	<-e.done
 	return e.Err()
 }

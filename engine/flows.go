@@ -4,7 +4,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fserve/fserve/engine/measure"
+	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/mover"
 )
 
 // flows is a loop's part of the tree of limits. Before each batch of sends a
@@ -23,14 +26,6 @@ const (
 	// that thousands that are due together do not hold up everybody else.
 	flowsBatch = 64
 
-	// maxTake bounds what is asked for at once, in bytes.
-	maxTake = 4 << 20
-
-	// minUnsent is what the kernel may hold of a shaped connection without
-	// having sent it, in bytes, if two grants are not more. The more there is,
-	// the later a lower rate is felt.
-	minUnsent = 32 << 10
-
 	maxFreeFlows = 1024
 
 	// forgetEvery is how often limits of clients that have ended are looked for:
@@ -46,7 +41,7 @@ func (e *Engine) openShaper() (err error) {
 	cfg := *e.cfg.Limits
 	cfg.Loops, cfg.Changed = max(e.cfg.Loops, e.guestTree()+1), e.wakeLoops
 	if e.cfg.Adapt != nil {
-		e.adaptation = newAdaptation(*e.cfg.Adapt, e.cfg.OnAdapt)
+		e.adaptation = measure.New(*e.cfg.Adapt, e.cfg.OnAdapt)
 	}
 	e.shaper, err = shape.New(cfg)
 	return err
@@ -58,15 +53,15 @@ func (e *Engine) Limits() *shape.Shaper { return e.shaper }
 
 func (e *Engine) wakeLoops() {
 	e.each(func(l *Loop) { l.post(func(*Loop) {}) })
-	if f := e.foreign; f != nil && f.gate != nil {
-		f.gate.notice()
+	if e.guests != nil {
+		e.guests.Notice()
 	}
 }
 
 // guestTree returns the index of the tree of those that are not served by loops,
 // -1 if there is none.
 func (e *Engine) guestTree() int {
-	if e.cfg.Loops > 0 && !e.cfg.Foreign {
+	if e.cfg.Loops > 0 && !e.cfg.Guests {
 		return -1
 	}
 	return e.cfg.Loops
@@ -82,9 +77,7 @@ func (e *Engine) LimitsReport(busiest int) (r shape.Report, ok bool) {
 	}
 	var loops []*Loop
 	e.each(func(l *Loop) { loops = append(loops, l) })
-	if g := e.foreign.gate; g != nil {
-		g.report(&r)
-	}
+	e.guests.Report(&r)
 	e.surveying.Lock()
 	defer e.surveying.Unlock()
 	for i, l := range loops {
@@ -153,7 +146,7 @@ func (l *Loop) identify(c *Conn, t *transfer, r *Response) {
 	t.whose.class = r.Class
 	t.whose.client = append(t.whose.client[:0], r.Client...)
 	own := r.Limit != shape.Limit{}
-	if !own && !l.engine.shaper.Active() && !l.adapts() {
+	if !own && !l.engine.shaper.Active() && !l.sampler.On() {
 		l.leaveFlow(c) // what it remembers of an earlier response counts no more
 		return
 	}
@@ -178,11 +171,11 @@ func (l *Loop) join(c *Conn, t *transfer) {
 	}
 	client := t.whose.client
 	if len(client) == 0 {
-		l.flows.client = AppendClient(l.flows.client[:0], c.RemoteAddr().Addr())
+		l.flows.client = peer.AppendClient(l.flows.client[:0], c.RemoteAddr().Addr())
 		client = l.flows.client
 	}
 	l.flows.tree.JoinBytes(c.flow, t.whose.class, client, l.now)
-	l.measure(c, client, t.whose.class)
+	l.sampler.Measure(&c.tap, (*line)(c), client, t.whose.class, l.now)
 }
 
 // takeWhole takes tokens for a response in memory and reports whether there
@@ -196,7 +189,7 @@ func (l *Loop) takeWhole(c *Conn, t *transfer, n int64) bool {
 // take takes tokens for what comes next. Without any the transfer waits for its
 // flow to be named, however long that takes: the peer is not to blame.
 func (l *Loop) take(c *Conn, t *transfer) bool {
-	t.grant = l.flows.tree.Take(c.flow, min(t.left, maxTake), l.now)
+	t.grant = l.flows.tree.Take(c.flow, t.left, l.now)
 	if t.grant > 0 {
 		return true
 	}
@@ -241,7 +234,7 @@ func (l *Loop) runFlows() {
 // it, by its grants. Where these have grown, the old bound would be what holds the
 // connection up, and not the limit.
 func (l *Loop) keepUnsent(c *Conn) {
-	n := int32(max(2*c.out.grant, minUnsent))
+	n := int32(max(2*c.out.grant, mover.MinUnsent))
 	if c.lowat && n <= c.unsent+c.unsent/4 && n >= c.unsent/4 {
 		return
 	}

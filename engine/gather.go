@@ -66,14 +66,14 @@ func (l *Loop) readParts(t *transfer) (p []byte, changed bool) {
 		}
 		at := len(p)
 		p = p[:at+int(s.N)]
-		if n, e := l.driver.ReadAt(&s.File.File, p[at:], s.Off); e != 0 || int64(n) < s.N {
+		if n, e := l.driver.ReadAt(s.File.Lent(), p[at:], s.Off); e != 0 || int64(n) < s.N {
 			return nil, false
 		}
 	}
 	var asked *File
 	for i := range t.segs {
 		if f := t.segs[i].File; f != nil && f != asked && !t.segs[i].inMemory() {
-			if !f.unchanged(l.driver) {
+			if !f.Unchanged(l.driver) {
 				return nil, true
 			}
 			asked = f

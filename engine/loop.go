@@ -11,6 +11,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/engine/measure"
+	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/sys"
 )
@@ -57,9 +61,9 @@ type Loop struct {
 	serving *Conn // whose input is being handed to the session
 
 	listeners []*listener
-	held      []socket // listening sockets that are not accepted from yet: Config.Paused
-	now       int64    // monotonic ns at the beginning of the turn
-	took      int64    // ns, of the turn before this one if it did not wait
+	held      []listen.Socket // listening sockets that are not accepted from yet: Config.Paused
+	now       int64           // monotonic ns at the beginning of the turn
+	took      int64           // ns, of the turn before this one if it did not wait
 	sweepAt   int64
 	careAt    int64 // as often as sweepAt, unless many connections are late
 	crowded   bool  // more connections were late at once than is good
@@ -75,7 +79,7 @@ type Loop struct {
 
 	runq, running []*Conn
 	flows         flows
-	sampler       sampler
+	sampler       measure.Sampler
 	buffers       inputPool
 	gathered      []byte // a response of small parts; made at first use
 	freeTransfers *transfer
@@ -88,6 +92,7 @@ type Loop struct {
 
 	// System calls on descriptors for the simulation to replace.
 	closeFD     func(fd int32)
+	wall        func() int64 // Unix ns
 	limitUnsent func(fd, bytes int32)
 	sendBuffer  func(fd int32, bytes int)
 	askTCP      func(*Conn, *sys.TCPInfo) syscall.Errno
@@ -117,6 +122,7 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 		sendTimeout: int64(cfg.SendTimeout), lingerTimeout: int64(cfg.LingerTimeout),
 		turnBudget: cfg.TurnBudget, maxConns: cfg.MaxConns,
 		closeFD:     func(fd int32) { sys.Close(fd) },
+		wall:        func() int64 { return time.Now().UnixNano() },
 		limitUnsent: func(fd, n int32) { _ = sys.SetNotsentLowat(fd, n) }, // a Unix socket has none
 		sendBuffer:  func(fd int32, n int) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n) },
 		askTCP:      askTCP, paceTCP: paceTCP,
@@ -124,13 +130,17 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 	if e.shaper != nil {
 		l.flows.tree = e.shaper.Tree(index)
 	}
-	l.openSampler(e.adaptation)
+	l.sampler.Init(e.adaptation, l.flows.tree)
 	l.gone = make(chan struct{})
 	l.posts.idle = sync.NewCond(&l.posts.mu)
 	shortest := min(cfg.IdleTimeout, cfg.HeaderTimeout, cfg.SendTimeout, cfg.LingerTimeout)
 	l.sweepEvery = int64(min(max(shortest/8, 10*time.Millisecond), time.Second))
-	l.Files = newFiles(l, cfg)
 	l.now = d.Now()
+	l.Files = openfile.NewFiles(openfile.Config{
+		Max: cfg.MaxFiles, MaxBody: cfg.MaxBody, MaxBytes: cfg.MaxBodyBytes, Headroom: cfg.BodyHeadroom,
+		Driver: d, CloseFD: func(fd int32) { l.closeFD(fd) }, Wall: func() int64 { return l.wall() }, Stats: &l.stats.Files,
+	})
+	l.Files.Turn(l.now)
 	return l
 }
 
@@ -138,7 +148,7 @@ func newLoop(e *Engine, index int, d aio.Driver) *Loop {
 func (l *Loop) Index() int { return l.index }
 
 // Addr returns the address of the i-th listener, as in Config.Listeners.
-func (l *Loop) Addr(i int) net.Addr { return l.engine.addrs[i] }
+func (l *Loop) Addr(i int) net.Addr { return l.engine.listening.Addrs()[i] }
 
 // Now returns the monotonic time of this turn of the loop, in nanoseconds.
 func (l *Loop) Now() int64 { return l.now }
@@ -168,6 +178,7 @@ func (l *Loop) turn() error {
 		return fmt.Errorf("%s driver: %w", l.driver.Name(), err)
 	}
 	l.now = l.driver.Now()
+	l.Files.Turn(l.now)
 	if l.took = 0; timeout == 0 {
 		l.took = l.now - began
 	}
@@ -187,7 +198,7 @@ func (l *Loop) timeout() time.Duration {
 		return 0
 	}
 	next := int64(-1)
-	if l.conns.open > len(l.listeners) || l.Files.mustSweep() {
+	if l.conns.open > len(l.listeners) || l.Files.MustSweep() {
 		next = l.sweepAt
 	}
 	if l.acceptAt != 0 && (next < 0 || l.acceptAt < next) {
@@ -198,7 +209,7 @@ func (l *Loop) timeout() time.Duration {
 			next = due
 		}
 	}
-	if due := l.sampler.next; due != never && (next < 0 || due < next) {
+	if due := l.sampler.Due(); due != measure.Never && (next < 0 || due < next) {
 		next = due
 	}
 	if next < 0 {
@@ -255,7 +266,7 @@ func (l *Loop) unblocked(c *Conn, e *aio.Event) {
 	}
 	c.out.blocked = false
 	if e.Err != 0 {
-		l.end(c, failure(e.Err))
+		l.end(c, outcome.OfErrno(e.Err))
 	}
 	c.deadline = l.now + l.sendTimeout
 	l.wake(c) // not now: it might get its turn twice
@@ -382,7 +393,7 @@ func (l *Loop) closeConn(c *Conn, reset bool) {
 		// With what is held back of the response: close alone drops it if input is unread.
 		l.driver.CloseWrite(c.token)
 	}
-	l.endTap(c)
+	l.sampler.End(&c.tap, false, l.now)
 	c.state = connClosing
 	c.deadline = 0
 	l.buffers.put(&c.in)
@@ -400,8 +411,7 @@ func (l *Loop) closed(c *Conn) {
 		l.freeTransfer(t)
 	}
 	l.session.Closed(c)
-	c.state = connClosing // the descriptor may be another's by now
-	l.endTap(c)
+	l.sampler.End(&c.tap, true, l.now) // the descriptor may be another's by now
 	l.leaveFlow(c)
 	slot := c.token.Slot()
 	*c = Conn{queued: c.queued} // the run queue may still name it
@@ -411,7 +421,7 @@ func (l *Loop) closed(c *Conn) {
 
 // tick does what is due by time.
 func (l *Loop) tick() {
-	l.runSampler()
+	l.sampler.Run(l.now)
 	if l.acceptAt != 0 && l.now >= l.acceptAt {
 		l.acceptAt = 0
 		for _, ln := range l.listeners {
@@ -428,7 +438,7 @@ func (l *Loop) tick() {
 	}
 	if l.now >= l.careAt {
 		l.careAt = l.now + l.sweepEvery
-		l.Files.sweep()
+		l.Files.Sweep()
 		l.sample()
 		l.forgetOverrides()
 	}
@@ -559,7 +569,7 @@ func (l *Loop) destroy() error {
 			}
 		}
 	}
-	l.Files.close()
+	l.Files.Close()
 	l.keepStats()
 	close(l.gone)
 	return err

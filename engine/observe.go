@@ -277,7 +277,7 @@ func (l *Loop) describe(c *Conn) ConnInfo {
 	}
 	for k := range t.segs {
 		if f := t.segs[k].File; f != nil {
-			i.File = f.name
+			i.File = f.Key()
 			break
 		}
 	}

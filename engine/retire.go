@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -31,7 +32,7 @@ func (l *Loop) acceptHeld() error {
 	l.held = nil
 	for i, s := range held {
 		if err := l.listen(s); err != nil {
-			closeSockets(held[i+1:])
+			listen.CloseAll(held[i+1:])
 			return fmt.Errorf("loop %d: %w", l.index, err)
 		}
 	}
@@ -43,9 +44,7 @@ func (l *Loop) acceptHeld() error {
 // served, others wait for the successor, to which also the files of Unix sockets
 // belong from here on. Retire or Shutdown is to follow.
 func (e *Engine) Release() {
-	e.mu.Lock()
-	e.sockets = nil
-	e.mu.Unlock()
+	e.listening.LeaveFiles()
 	e.Ask(func(l *Loop) { l.release() })
 }
 
@@ -70,7 +69,7 @@ func (l *Loop) acceptLast(ln *listener) {
 	if ln.last < 0 {
 		return
 	}
-	for range backlog {
+	for range listen.Backlog {
 		if !sys.Readable(ln.last) {
 			break
 		}
@@ -86,7 +85,7 @@ func (l *Loop) acceptLast(ln *listener) {
 
 // closeListeners closes what the driver does not own, when the loop ends.
 func (l *Loop) closeListeners() {
-	closeSockets(l.held)
+	listen.CloseAll(l.held)
 	for _, ln := range l.listeners {
 		if ln.last >= 0 {
 			l.closeFD(ln.last)
@@ -94,6 +93,27 @@ func (l *Loop) closeListeners() {
 		ln.last, ln.closing = -1, true // the driver closes ln.fd
 	}
 	l.held = nil
+}
+
+// Sockets returns duplicates of the listening sockets by their address in
+// Config.Listeners, for the Config.Inherit of a successor. They are the caller's,
+// and closed on exec. While they are open nothing that waits in the queues is
+// lost, whatever becomes of this engine.
+func (e *Engine) Sockets() (listen.Sockets, error) {
+	out := make(listen.Sockets)
+	var errs []error
+	e.Ask(func(l *Loop) {
+		for _, ln := range l.listeners {
+			if !ln.closing {
+				errs = append(errs, e.listening.Duplicate(listen.Socket{FD: ln.fd, Index: ln.index}, out))
+			}
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		out.Close()
+		return nil, err
+	}
+	return out, nil
 }
 
 // Retire is Shutdown for an engine with a successor: connections that rest between

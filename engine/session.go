@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/engine/measure"
+	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/engine/shape"
-	"github.com/fserve/fserve/internal/aio"
 )
 
 // Session is what a loop's connections speak: the seam between a protocol and
@@ -31,81 +34,76 @@ type Session interface {
 	Closed(c *Conn)
 }
 
-// End says how a response ended.
-type End uint8
-
-const (
-	Complete    End = iota // every byte is with the kernel
-	PeerGone               // the peer reset or vanished
-	FileChanged            // the file shrank or changed while it was sent
-	FileFailed             // the file cannot be read (EIO and the like)
-	TimedOut               // the peer read nothing for Config.SendTimeout
-	Aborted                // closed by the session, or by the engine's end
+// Outcome is how a response ended and what it took.
+type (
+	Outcome = outcome.Outcome
+	End     = outcome.End
+	Via     = outcome.Via
 )
 
-func (e End) String() string {
-	switch e {
-	case Complete:
-		return "complete"
-	case PeerGone:
-		return "peer gone"
-	case FileChanged:
-		return "file changed"
-	case FileFailed:
-		return "file failed"
-	case TimedOut:
-		return "timed out"
-	case Aborted:
-		return "aborted"
-	}
-	return "unknown"
-}
+const (
+	Complete    = outcome.Complete
+	PeerGone    = outcome.PeerGone
+	FileChanged = outcome.FileChanged
+	FileFailed  = outcome.FileFailed
+	TimedOut    = outcome.TimedOut
+	Aborted     = outcome.Aborted
 
-// Outcome is how a response ended and what it took.
-type Outcome struct {
-	End   End
-	Bytes [aio.NumVia]int64 // moved, by way
-	// Start and Duration are monotonic ns: when Respond was called, and how
-	// long it took until the last byte was with the kernel.
-	Start    int64
-	Duration int64
-	// First is how long it took until the first bytes were with the kernel; 0
-	// if there were none. All are as exact as a turn of the loop.
-	First int64
-	// Held is for how long, in ns, the response waited for its turn, by the level
-	// of limits that held it back.
-	Held [shape.NumLevels]int64
-}
+	ViaMemory   = outcome.ViaMemory
+	ViaSendfile = outcome.ViaSendfile
+	ViaSplice   = outcome.ViaSplice
+	ViaCopy     = outcome.ViaCopy
+)
 
-// Total returns the bytes moved by all ways.
-func (o *Outcome) Total() int64 {
-	var n int64
-	for _, b := range o.Bytes {
-		n += b
-	}
-	return n
-}
-
-// FileVia returns the way that most of the file bytes went, ViaMemory if none
-// were sent from a file.
-func (o *Outcome) FileVia() Via {
-	best := ViaMemory
-	for v := ViaMemory + 1; v < aio.NumVia; v++ {
-		if o.Bytes[v] > 0 && (best == ViaMemory || o.Bytes[v] > o.Bytes[best]) {
-			best = v
-		}
-	}
-	return best
-}
-
-// Via is the way that bytes took to the socket.
-type Via = aio.Via
+// What a session knows of files: see package openfile.
+type (
+	File      = openfile.File
+	Files     = openfile.Files
+	FileStats = openfile.Stats
+	Opened    = openfile.Opened
+	Root      = openfile.Root
+	Symlinks  = openfile.Symlinks
+)
 
 const (
-	ViaMemory   = aio.ViaMemory   // from memory
-	ViaSendfile = aio.ViaSendfile // sendfile(2)
-	ViaSplice   = aio.ViaSplice   // file, pipe, socket
-	ViaCopy     = aio.ViaCopy     // file, memory, socket
+	SymlinksInside = openfile.SymlinksInside
+	SymlinksFollow = openfile.SymlinksFollow
+	SymlinksDeny   = openfile.SymlinksDeny
+)
+
+// OpenRoot opens a directory.
+func OpenRoot(dir string, links Symlinks) (*Root, error) { return openfile.OpenRoot(dir, links) }
+
+// What finds rates: see package measure.
+type (
+	Adaptation  = measure.Adaptation
+	AdaptConfig = measure.Config
+	AdaptEvent  = measure.Event
+	AdaptReport = measure.Report
+	AdaptState  = measure.State
+	Steer       = measure.Steer
+)
+
+// AdaptSampleEvery is what adapt.Config.SampleEvery must be for the engine's pace.
+const AdaptSampleEvery = measure.SampleEvery
+
+var (
+	ErrNotAdapted = measure.ErrNotAdapted
+	ErrCrowded    = measure.ErrCrowded
+)
+
+// Adaptation returns what finds the rates of clients; nil: the engine was made without.
+func (e *Engine) Adaptation() *Adaptation { return e.adaptation }
+
+// Inherited, Sockets: see package listen.
+type (
+	Inherited = listen.Inherited
+	Sockets   = listen.Sockets
+)
+
+const (
+	UnixPrefix       = listen.UnixPrefix
+	CongestionSystem = listen.CongestionSystem
 )
 
 // Segment is a part of a response: memory, or a range of a file.

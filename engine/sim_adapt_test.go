@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/sys"
 )
@@ -16,7 +17,7 @@ import (
 // within their bounds, and responses are what they are without.
 type simAdapt struct {
 	m         *simulation
-	a         *Adaptation
+	a         *measure.Adaptation
 	low, high int64 // of the bounds that were ever set
 	asked     uint64
 	info      map[*Conn]*sys.TCPInfo
@@ -45,7 +46,7 @@ func (m *simulation) adaptRates() {
 		}
 		return c
 	}
-	s.a = newAdaptation(cfg(), func(e AdaptEvent) {
+	s.a = measure.New(cfg(), func(e AdaptEvent) {
 		if e.Kind == adapt.None || e.Level != shape.LevelClient && e.Level != shape.LevelPath {
 			m.bad("event %+v", e)
 		}
@@ -106,9 +107,9 @@ func (s *simAdapt) turn() {
 	taps := 0
 	for _, slab := range s.m.loop.conns.slabs {
 		for i := range slab {
-			if c := &slab[i]; c.tap != nil {
+			if c := &slab[i]; c.tap.On() {
 				taps++
-				if c.tap.conn != c || c.state == connClosing || c.state == connFree {
+				if c.state == connClosing || c.state == connFree {
 					s.m.bad("a connection that ends is measured")
 				}
 			}
@@ -117,7 +118,7 @@ func (s *simAdapt) turn() {
 	if taps != r.Taps {
 		s.m.bad("%d connections are measured, %d are counted", taps, r.Taps)
 	}
-	if next := s.m.loop.sampler.next; taps > 0 && next > s.m.loop.now+int64(time.Second) {
+	if next := s.m.loop.sampler.Due(); taps > 0 && next > s.m.loop.now+int64(time.Second) {
 		s.m.bad("connections are measured, and nothing is due before %d", next)
 	}
 }

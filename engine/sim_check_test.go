@@ -35,15 +35,18 @@ func (s *simSession) checkReceive(c *Conn, sc *simConn, p []byte, seen int) {
 	}
 }
 
+// believed is how long the cache believes a file without asking, in ns.
+const believed = int64(time.Second)
+
 // checkFile checks a file that the cache has returned: it must be open and not
 // older than a second.
 func (s *simSession) checkFile(f *File) {
 	s.all[f] = true
-	if f.FD < 0 || f.refs < 1 {
-		s.m.bad("file %q is closed while it is in use", f.name)
+	if f.Lent().FD < 0 {
+		s.m.bad("file %q is closed while it is in use", f.Key())
 	}
-	if at, gone := s.m.gone(f); gone && s.loop.now-at > fresh+lateness+longestTask {
-		s.m.bad("file %q changed %v ago", f.name, time.Duration(s.loop.now-at))
+	if at, gone := s.m.gone(f); gone && s.loop.now-at > believed+lateness+longestTask {
+		s.m.bad("file %q changed %v ago", f.Key(), time.Duration(s.loop.now-at))
 	}
 	s.checkContent(f, "body", f.Body, 0)
 }
@@ -54,13 +57,13 @@ func (s *simSession) checkContent(f *File, what string, p []byte, off int64) {
 		return
 	}
 	if what == "body" && int64(len(p)) != f.Size {
-		s.m.bad("file %q of %d bytes has a body of %d", f.name, f.Size, len(p))
+		s.m.bad("file %q of %d bytes has a body of %d", f.Key(), f.Size, len(p))
 	}
 	n := min(len(p), 100)
 	var want [100]byte
 	s.m.version(f).Content.Fill(want[:n], off)
 	if !bytes.Equal(p[:n], want[:n]) {
-		s.m.bad("the %s of file %q is of another version", what, f.name)
+		s.m.bad("the %s of file %q is of another version", what, f.Key())
 	}
 }
 
@@ -239,13 +242,12 @@ func (m *simulation) checkBytes() {
 }
 
 func (m *simulation) checkFiles() {
-	fs := m.loop.Files
-	if len(fs.entries)+len(fs.clock)+len(fs.pinned) > 0 || fs.bytes != 0 || fs.stats.Open != 0 || fs.stats.Bytes != 0 {
-		m.bad("the cache is not empty: %+v", fs.stats)
+	if st := &m.loop.stats.Files; st.Open != 0 || st.Bytes != 0 {
+		m.bad("the cache is not empty: %+v", *st)
 	}
 	for f := range m.session.all {
-		if f.refs != 0 || f.FD != -1 || f.cached {
-			m.bad("file %q has %d references, descriptor %d, cached: %v", f.name, f.refs, f.FD, f.cached)
+		if f.InUse() || f.Lent().FD != -1 {
+			m.bad("file %q has descriptor %d, in use: %v", f.Key(), f.Lent().FD, f.InUse())
 		}
 	}
 }

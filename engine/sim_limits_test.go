@@ -167,7 +167,7 @@ func (s *simLimits) label(sc *simConn, resp *Response, files []*File) {
 	resp.Client = []byte(sc.client.label)
 	path := "/"
 	if len(files) > 0 {
-		path += files[0].name
+		path += files[0].Key()
 	}
 	resp.Class = s.shaper.Class([]byte(path))
 	sc.client.prefix = resp.Class.Prefix()

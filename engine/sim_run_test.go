@@ -10,6 +10,7 @@ import (
 
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/aio/aiosim"
+	"github.com/fserve/fserve/internal/testenv"
 )
 
 // Environment variables of TestSimulation: how many seeds it runs, and the one
@@ -32,7 +33,7 @@ func seedCount(t *testing.T) uint64 {
 		}
 		return n
 	}
-	if testing.Short() || raceEnabled {
+	if testing.Short() || testenv.Race {
 		return 1000
 	}
 	return 10_000
@@ -194,7 +195,7 @@ func TestSimulationIsDeterministic(t *testing.T) {
 func TestFailEachCall(t *testing.T) {
 	failed := make(map[string]int)
 	seeds := uint64(8)
-	if testing.Short() || raceEnabled {
+	if testing.Short() || testenv.Race {
 		seeds = 4
 	}
 	for seed := range seeds {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/aio/aiosim"
 )
@@ -125,8 +126,8 @@ func (m *simulation) run() error {
 		l.askTCP = m.adapt.ask
 	}
 	l.sendBuffer = func(int32, int) {}
-	l.Files.wall = m.w.Now
-	if l.listen(socket{fd: int(m.ln.FD)}) == nil {
+	l.wall = m.w.Now
+	if l.listen(listen.Socket{FD: int(m.ln.FD)}) == nil {
 		m.serve()
 	}
 	for _, t := range m.tasks { // a loop waits for its tasks before it ends
@@ -219,26 +220,26 @@ func (m *simulation) open(name string) Opened {
 
 // version returns the version that f is.
 func (m *simulation) version(f *File) aiosim.Version {
-	for _, v := range m.files[f.name].files[f.ino-1].Versions() {
+	for _, v := range m.files[f.Key()].files[f.Ino-1].Versions() {
 		if v.MtimeNs == f.Mtime && v.Size == f.Size {
 			return v
 		}
 	}
-	m.bad("file %q has facts that it never had", f.name)
+	m.bad("file %q has facts that it never had", f.Key())
 	return aiosim.Version{}
 }
 
 // gone returns when the version of f ceased to be what its name stands for;
 // ok is false if it still is.
 func (m *simulation) gone(f *File) (at int64, ok bool) {
-	n := m.files[f.name]
-	versions := n.files[f.ino-1].Versions()
+	n := m.files[f.Key()]
+	versions := n.files[f.Ino-1].Versions()
 	for i, v := range versions {
 		if v.MtimeNs == f.Mtime && v.Size == f.Size && i+1 < len(versions) {
 			return versions[i+1].MtimeNs, true
 		}
 	}
-	at = n.until[f.ino-1]
+	at = n.until[f.Ino-1]
 	return at, at != 0
 }
 

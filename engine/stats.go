@@ -1,9 +1,12 @@
 package engine
 
-import "github.com/fserve/fserve/internal/aio"
+import (
+	"github.com/fserve/fserve/engine/outcome"
+	"github.com/fserve/fserve/internal/aio"
+)
 
 // numEnds is the number of values of End.
-const numEnds = Aborted + 1
+const numEnds = outcome.NumEnds
 
 // LoopStats are a loop's counters since its start.
 type LoopStats struct {
@@ -48,9 +51,10 @@ func (e *Engine) Stats() []LoopStats {
 }
 
 func (l *Loop) snapshot() LoopStats {
-	s := l.stats
+	s, counts := l.stats, l.sampler.Counts()
 	s.Open = l.snapshotOpen()
 	s.Driver = *l.driver.Stats()
+	s.Sampled, s.Unsampled = counts.Sampled, counts.Unsampled
 	return s
 }
 
@@ -59,7 +63,8 @@ func (l *Loop) snapshotOpen() int { return max(0, l.conns.open-len(l.listeners))
 // keepStats publishes the counters for when the loop answers no more. The driver,
 // which may be destroyed, is not asked.
 func (l *Loop) keepStats() {
-	s := l.stats
+	s, counts := l.stats, l.sampler.Counts()
 	s.Open = l.snapshotOpen()
+	s.Sampled, s.Unsampled = counts.Sampled, counts.Unsampled
 	l.last.Store(&s)
 }

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/mover"
 )
 
 const (
@@ -109,7 +111,7 @@ func (t *transfer) keepRest(head []byte, body *Segment, n int64) {
 	}
 	if n < int64(len(body.Mem)) {
 		if body.File != nil {
-			body.File.hold()
+			body.File.Hold()
 		}
 		t.segs = append(t.segs, Segment{Mem: body.Mem[n:], File: body.File})
 	}
@@ -129,7 +131,7 @@ func (t *transfer) hold(r *Response) {
 			continue
 		}
 		if s.File != nil {
-			s.File.hold()
+			s.File.Hold()
 		}
 		if !s.inMemory() {
 			t.corks = t.lastSeg >= 0 || s.N > aio.TakeMax
@@ -180,11 +182,11 @@ func (l *Loop) pump(c *Conn) {
 			}
 		}
 		if s.File != nil {
-			if t.alone(i) && !s.File.unchanged(l.driver) {
+			if t.alone(i) && !s.File.Unchanged(l.driver) {
 				l.end(c, FileChanged)
 				return
 			}
-			s.File.release()
+			s.File.Release()
 			s.File = nil
 		}
 	}
@@ -199,6 +201,32 @@ func (l *Loop) pump(c *Conn) {
 func (t *transfer) alone(i int) bool {
 	s := &t.segs[i]
 	return i < t.lastSeg && !s.inMemory() && s.File != t.segs[t.lastSeg].File
+}
+
+// enlarge gives a paced connection a larger send buffer, once, if its peer is fast,
+// nothing limits it, and there is as much to come.
+func (l *Loop) enlarge(c *Conn, t *transfer) {
+	if c.buffered || c.lowat || !c.paced || t.left < mover.FastAfter {
+		return
+	}
+	moved := t.outcome.Total()
+	if moved < mover.FastAfter {
+		return
+	}
+	c.buffered = true // or found slow
+	if mover.IsFast(moved, l.now-t.outcome.Start) && mover.MayBuffer() {
+		l.sendBuffer(c.fd, mover.FastBuffer)
+	}
+}
+
+// share returns how many bytes a transfer may send before others get their turn, and
+// how many one call is asked for. Fewer and larger calls are cheaper, except where
+// what they send is paced: then the timers cost more the more is queued.
+func (l *Loop) share(c *Conn) (budget, chunk int64) {
+	if c.paced {
+		return min(l.turnBudget, pacedTurn), pacedChunk
+	}
+	return l.turnBudget, chunkBytes
 }
 
 func (s *Segment) left() int64 {
@@ -231,9 +259,9 @@ func (l *Loop) attempt(c *Conn, t *transfer, i int, most int64) aio.Sent {
 	n := min(s.N, most)
 	switch {
 	case i != t.lastSeg:
-	case t.taken, n == s.N && n <= aio.TakeMax && l.driver.Take(c.token, &s.File.File, s.Off, n):
+	case t.taken, n == s.N && n <= aio.TakeMax && l.driver.Take(c.token, s.File.Lent(), s.Off, n):
 		t.taken = true
-		if !s.File.unchanged(l.driver) { // again after a wait: it may have been long
+		if !s.File.Unchanged(l.driver) { // again after a wait: it may have been long
 			return aio.Sent{Status: aio.EOF}
 		}
 	case s.N <= tailBytes:
@@ -245,7 +273,7 @@ func (l *Loop) attempt(c *Conn, t *transfer, i int, most int64) aio.Sent {
 			l.driver.Cork(c.token, true)
 		}
 	}
-	sent := l.driver.SendFile(c.token, &s.File.File, s.Off, n, more)
+	sent := l.driver.SendFile(c.token, s.File.Lent(), s.Off, n, more)
 	t.said(more, sent.N)
 	s.Off += sent.N
 	s.N -= sent.N
@@ -268,17 +296,17 @@ func (l *Loop) sendTail(c *Conn, s *Segment, n int64, more bool) aio.Sent {
 	}
 	more = more || n < s.N
 	tail := l.tail[:n]
-	if n, e := l.driver.ReadAt(&s.File.File, tail, s.Off); e != 0 || n < len(tail) {
+	if n, e := l.driver.ReadAt(s.File.Lent(), tail, s.Off); e != 0 || n < len(tail) {
 		tail = nil // not in memory, or this file system cannot tell
 	}
-	if !s.File.unchanged(l.driver) {
+	if !s.File.Unchanged(l.driver) {
 		return aio.Sent{Status: aio.EOF}
 	}
 	var sent aio.Sent
 	if tail != nil {
 		sent = l.driver.Send(c.token, tail, nil, more)
 	} else {
-		sent = l.driver.SendFile(c.token, &s.File.File, s.Off, n, more)
+		sent = l.driver.SendFile(c.token, s.File.Lent(), s.Off, n, more)
 	}
 	c.out.said(more, sent.N)
 	s.Off += sent.N
@@ -317,7 +345,7 @@ func (l *Loop) account(c *Conn, t *transfer, s aio.Sent) bool {
 	case aio.EOF:
 		l.end(c, FileChanged)
 	default:
-		l.end(c, failure(s.Err))
+		l.end(c, outcome.OfErrno(s.Err))
 	}
 	return false
 }
@@ -342,7 +370,7 @@ func (l *Loop) end(c *Conn, why End) {
 func (t *transfer) distrustFiles() {
 	for i := range t.segs {
 		if f := t.segs[i].File; f != nil {
-			f.checked = distrusted
+			f.Distrust()
 		}
 	}
 }
@@ -362,7 +390,7 @@ func (l *Loop) freeTransfer(t *transfer) {
 	l.stats.Sending--
 	for i := range t.segs {
 		if f := t.segs[i].File; f != nil {
-			f.release()
+			f.Release()
 		}
 	}
 	clear(t.segs)

@@ -19,6 +19,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/wire"
 )
@@ -110,7 +111,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	e := cfg.Engine
 	var forTLS engine.Sockets
-	forTLS, e.Inherit = s.divide(e.Inherit)
+	forTLS, e.Inherit = listen.Divide(e.Inherit, cfg.TLS.Listen)
 	e.Listeners = cfg.Listen
 	e.BodyHeadroom = headroom + s.sites.room
 	e.NewSession = s.newSession

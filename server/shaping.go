@@ -4,6 +4,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/engine/shape"
 )
 
@@ -32,7 +33,7 @@ func (s *session) shape(c *engine.Conn) {
 	r.Class = s.loop.Limits().Class(path)
 	r.Client, r.Limit = nil, shape.Limit{}
 	if s.srv.cfg.Trust.Any() {
-		s.clientBuf = engine.AppendClient(s.clientBuf[:0], s.client(c))
+		s.clientBuf = peer.AppendClient(s.clientBuf[:0], s.client(c))
 		r.Client = s.clientBuf
 	}
 	x, ok := c.Data.(*exchange)
