@@ -177,35 +177,21 @@ func readSteer(r *http.Request) (client string, s engine.Steer, pause bool, p *p
 	if p != nil {
 		return "", s, false, p
 	}
-	client, ok, p := o.text("client_id")
-	switch {
-	case p != nil:
-		return "", s, false, p
-	case !ok:
-		return "", s, false, bad("client_id", "it is missing")
-	}
-	if p = levelClient.checkName("client_id", client); p != nil {
+	if client, p = o.client(); p != nil {
 		return "", s, false, p
 	}
-	given := false
 	for i, at := range []*int64{&s.Target, &s.Floor, &s.Ceiling} {
-		field := rates[i]
-		n, p := o.number(field)
-		_, ok := o[field]
-		switch {
-		case p != nil:
+		n, given, p := o.number(rates[i])
+		if p != nil {
 			return "", s, false, p
-		case !ok:
-			continue
-		case n < 0 || n > adapt.MaxRate || n == 0 && i > 0:
-			return "", s, false, bad(field, "%d is not a number of bytes per second up to %d", n, int64(adapt.MaxRate))
-		case n == 0:
-			pause = true
 		}
-		*at, given = n, true
+		if n < 0 || n > adapt.MaxRate || n == 0 && given && i > 0 {
+			return "", s, false, bad(rates[i], "%d is not a number of bytes per second up to %d", n, int64(adapt.MaxRate))
+		}
+		*at, pause = n, pause || given && n == 0
 	}
 	switch {
-	case !given:
+	case len(o) == 1:
 		return "", s, false, bad("target_bps", "it is missing, and so are floor_bps and ceiling_bps")
 	case pause && len(o) > 2:
 		return "", s, false, bad("target_bps", "0 pauses the client: it goes with nothing else")

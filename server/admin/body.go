@@ -103,17 +103,29 @@ var examples = map[string]string{
 	"guarantee": `"500KB/s"`, "target": `"5MiB/s"`, "floor": `"1MiB/s"`, "ceiling": `"50MiB/s"`, "ttl": `"1h30m"`, "client_id": `"user_123"`,
 }
 
-// number reads a member that is a whole number; it is 0 if it is not there.
-func (o object) number(field string) (int64, *problem) {
+// number reads a member that is a whole number; ok is false if it is not there.
+func (o object) number(field string) (n int64, ok bool, p *problem) {
 	raw, ok := o[field]
 	if !ok {
-		return 0, nil
+		return 0, false, nil
 	}
 	n, err := strconv.ParseInt(string(raw), 10, 64)
 	if err != nil {
-		return 0, bad(field, "it must be a whole number, not %s", shorten(string(raw)))
+		return 0, true, bad(field, "it must be a whole number, not %s", shorten(string(raw)))
 	}
-	return n, nil
+	return n, true, nil
+}
+
+// client reads the member that names a client, which must be there.
+func (o object) client() (string, *problem) {
+	client, ok, p := o.text("client_id")
+	if p == nil && !ok {
+		p = bad("client_id", "it is missing")
+	}
+	if p == nil {
+		p = checkName("client_id", client)
+	}
+	return client, p
 }
 
 // shorten bounds what is quoted from a request.
@@ -164,7 +176,7 @@ func readOrder(o object, l level) (order, *problem) {
 		}
 	}
 	for field, at := range map[string]*int{"weight": &out.limit.Weight, "priority": &out.limit.Priority} {
-		n, p := o.number(field)
+		n, _, p := o.number(field)
 		if p != nil {
 			return out, p
 		}

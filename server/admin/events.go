@@ -309,25 +309,11 @@ func viewEvent(before, now *snapshot) *eventView {
 
 func (v *eventView) addLimits(s *snapshot) {
 	r := &s.report
-	all := r.Global.Rate10
-	global := viewNode(&r.Global, all)
-	global.Limit = viewLimit(s.set.Global, time.Time{})
-	v.Global = &global
-	v.HeldSeconds = make(map[string]float64)
-	for l := shape.LevelNone + 1; l < shape.NumLevels; l++ {
-		v.HeldSeconds[l.String()] = time.Duration(r.Throttled[l]).Seconds()
-	}
-	traffic := byName(r.Classes)
-	for _, p := range s.set.Paths {
-		n := nodeView{Name: p.Prefix}
-		if t := traffic[p.Prefix]; t != nil {
-			n = viewNode(t, all)
-		}
-		n.Limit = viewLimit(p.Limit, time.Time{})
-		v.Paths = append(v.Paths, n)
-	}
+	global := viewGlobal(r, viewLimit(s.set.Global, time.Time{}))
+	v.Global, v.HeldSeconds = &global, viewThrottled(r)
+	v.Paths = viewPaths(r, s.set.Paths, func(p *shape.PathLimit) *limitView { return viewLimit(p.Limit, time.Time{}) })
 	for i := range r.Clients[:min(len(r.Clients), maxEventClients)] {
-		v.Clients = append(v.Clients, viewNode(&r.Clients[i], all))
+		v.Clients = append(v.Clients, viewNode(&r.Clients[i], r.Global.Rate10))
 	}
 }
 

@@ -32,18 +32,13 @@ func (l level) String() string {
 
 // takes returns what of a limit is not for this level, or is out of range.
 func (l level) takes(s shape.Limit) *problem {
-	if l == levelGlobal || l == levelConnection {
-		if s.Weight != 0 {
-			return bad("weight", "it is for path classes and clients")
-		}
-	}
-	if l != levelPath {
-		switch {
-		case s.Guarantee != 0:
-			return bad("guarantee", "it is for path classes only")
-		case s.Priority != 0:
-			return bad("priority", "it is for path classes only")
-		}
+	switch {
+	case s.Weight != 0 && (l == levelGlobal || l == levelConnection):
+		return bad("weight", "it is for path classes and clients")
+	case s.Guarantee != 0 && l != levelPath:
+		return bad("guarantee", "it is for path classes only")
+	case s.Priority != 0 && l != levelPath:
+		return bad("priority", "it is for path classes only")
 	}
 	if err := s.Validate(); err != nil {
 		field, reason, _ := strings.Cut(err.Error(), ": ")
@@ -55,8 +50,9 @@ func (l level) takes(s shape.Limit) *problem {
 // maxName bounds the name of a client and the prefix of a path class, in bytes.
 const maxName = 1024
 
-// checkName returns why a name cannot be one of the level, nil if it can.
-func (l level) checkName(field, name string) *problem {
+// checkName returns why a name cannot be that of a client or a path class, nil if it
+// can.
+func checkName(field, name string) *problem {
 	switch {
 	case name == "":
 		return bad(field, "it must not be empty")
@@ -320,14 +316,11 @@ func (v *limitView) String() string {
 		return "none"
 	}
 	s := v.Rate
-	for _, part := range []struct {
-		name, value string
-	}{
-		{"burst", v.Burst}, {"guarantee", v.Guarantee},
-	} {
-		if part.value != "" {
-			s += " " + part.name + " " + part.value
-		}
+	if v.Burst != "" {
+		s += " burst " + v.Burst
+	}
+	if v.Guarantee != "" {
+		s += " guarantee " + v.Guarantee
 	}
 	if v.Weight != 1 {
 		s += fmt.Sprintf(" weight %d", v.Weight)
@@ -386,10 +379,10 @@ func targetOf(l level, r *http.Request) (target, *problem) {
 	switch l {
 	case levelPath:
 		t.name = "/" + strings.TrimPrefix(r.PathValue("prefix"), "/")
-		return t, l.checkName("prefix", t.name)
+		return t, checkName("prefix", t.name)
 	case levelClient:
 		t.name = r.PathValue("name")
-		return t, l.checkName("client", t.name)
+		return t, checkName("client", t.name)
 	}
 	return t, nil
 }
@@ -412,22 +405,15 @@ func readTarget(r *http.Request) (client string, rate shape.Rate, p *problem) {
 	if p != nil {
 		return "", 0, p
 	}
-	for _, field := range []string{"client_id", "target_bps"} {
-		if _, ok := o[field]; !ok {
-			return "", 0, bad(field, "it is missing")
-		}
-	}
-	client, _, p = o.text("client_id")
-	if p == nil {
-		p = levelClient.checkName("client_id", client)
-	}
-	if p != nil {
+	if client, p = o.client(); p != nil {
 		return "", 0, p
 	}
-	n, p := o.number("target_bps")
+	n, given, p := o.number("target_bps")
 	switch {
 	case p != nil:
 		return "", 0, p
+	case !given:
+		return "", 0, bad("target_bps", "it is missing")
 	case n < 0 || n > int64(shape.MaxRate):
 		return "", 0, bad("target_bps", "%d is not from 0 (paused) to %d bytes per second", n, int64(shape.MaxRate))
 	case n == 0:
