@@ -31,18 +31,18 @@ type proof struct {
 
 // proofs are those of all fields that change at a reload.
 var proofs = map[string]proof{
-	"root":      {to: "root: TWO", seen: func(l *live) bool { return l.get("/").body == "two" }},
-	"allow":     {to: "allow: [10.0.0.0/8]", seen: func(l *live) bool { return l.get("/").status == 403 }},
-	"deny":      {to: "deny: [127.0.0.1]", seen: func(l *live) bool { return l.get("/").status == 403 }},
-	"locations": {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").body == "two" }},
-	"hosts":     {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host", "h.example").body == "two" }},
+	"root":      {to: "root: TWO", seen: func(l *live) bool { return l.get("/").Body == "two" }},
+	"allow":     {to: "allow: [10.0.0.0/8]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"deny":      {to: "deny: [127.0.0.1]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"locations": {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").Body == "two" }},
+	"hosts":     {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
 
-	"files.precompressed":  {to: "files: {precompressed: false}", seen: func(l *live) bool { return l.get("/a.js", "Accept-Encoding", "gzip").body == "js" }},
-	"files.listing":        {to: "files: {listing: true}", seen: func(l *live) bool { return l.get("/dir/").status == 200 }},
-	"files.index":          {to: "files: {index: [other.html]}", seen: func(l *live) bool { return l.get("/").body == "other" }},
-	"files.symlinks":       {to: "files: {symlinks: deny}", seen: func(l *live) bool { return l.get("/link").status == 404 }},
-	"files.dotfiles":       {to: "files: {dotfiles: true}", seen: func(l *live) bool { return l.get("/.dot").status == 200 }},
-	"files.error_pages":    {to: "files: {error_pages: {404: /other.html}}", seen: func(l *live) bool { return l.get("/none").body == "other" }},
+	"files.precompressed":  {to: "files: {precompressed: false}", seen: func(l *live) bool { return l.get("/a.js", "Accept-Encoding: gzip").Body == "js" }},
+	"files.listing":        {to: "files: {listing: true}", seen: func(l *live) bool { return l.get("/dir/").StatusCode == 200 }},
+	"files.index":          {to: "files: {index: [other.html]}", seen: func(l *live) bool { return l.get("/").Body == "other" }},
+	"files.symlinks":       {to: "files: {symlinks: deny}", seen: func(l *live) bool { return l.get("/link").StatusCode == 404 }},
+	"files.dotfiles":       {to: "files: {dotfiles: true}", seen: func(l *live) bool { return l.get("/.dot").StatusCode == 200 }},
+	"files.error_pages":    {to: "files: {error_pages: {404: /other.html}}", seen: func(l *live) bool { return l.get("/none").Body == "other" }},
 	"files.cache_control":  {to: "files: {cache_control: /=no-cache}", seen: field("Cache-Control", "no-cache")},
 	"files.attachment":     {to: "files: {attachment: '*.html'}", seen: field("Content-Disposition", `attachment; filename="other.html"`)},
 	"files.download_param": {to: "files: {download_param: dl}", seen: field("Content-Disposition", `attachment; filename="other.html"`)},
@@ -77,7 +77,7 @@ var proofs = map[string]proof{
 		return len(b) > 0
 	}},
 	"admin.token_file": {from: "admin: {token_file: DIR/1.token}", to: "admin: {token_file: DIR/2.token}", seen: func(l *live) bool {
-		return l.send("GET", l.at+"/metrics", "", "Authorization", "Bearer 2").status == 200
+		return get(l.t, l.at+"/metrics", "Authorization: Bearer 2").StatusCode == 200
 	}},
 }
 
@@ -177,50 +177,20 @@ func (l *live) write(content string) {
 	}
 }
 
-// reply is an answer.
-type reply struct {
-	status int
-	header http.Header
-	body   string
-}
-
-func (l *live) get(path string, fields ...string) reply {
+func (l *live) get(path string, fields ...string) testenv.Answer {
 	l.t.Helper()
-	return l.send("GET", l.url(path), "", fields...)
+	return get(l.t, l.url(path), fields...)
 }
 
 // admin asks the admin listener, which must answer with 200.
 func (l *live) admin(method, path, body string) string {
 	l.t.Helper()
-	return call(l.t, 200, method, l.at+path, body, "Authorization", "Bearer 1")
-}
-
-// send sends a request on a connection of its own.
-func (l *live) send(method, url, body string, fields ...string) reply {
-	l.t.Helper()
-	r, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	for i := 0; i < len(fields); i += 2 {
-		r.Header.Set(fields[i], fields[i+1])
-	}
-	r.Host, r.Close = r.Header.Get("Host"), true
-	resp, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return reply{resp.StatusCode, resp.Header, string(b)}
+	return call(l.t, 200, method, l.at+path, body, "Authorization: Bearer 1")
 }
 
 // field is seen when a file is answered with a field.
 func field(name, value string) func(*live) bool {
-	return func(l *live) bool { return l.get("/other.html?dl").header.Get(name) == value }
+	return func(l *live) bool { return l.get("/other.html?dl").Header.Get(name) == value }
 }
 
 // ends is seen when a signal makes the server say for how long it waits.
