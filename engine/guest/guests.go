@@ -73,7 +73,7 @@ func New(cfg Config) *Guests {
 		mode: cfg.ZeroCopy, shaper: cfg.Shaper, cut: make(chan struct{}), over: make(chan struct{}),
 		waits: make(map[*wait]struct{}), conns: make(map[*Conn]struct{}),
 	}
-	g.cold.ended = g.leave
+	g.cold.ended = g.exit
 	switch {
 	case cfg.Shaper == nil:
 	case cfg.Tree < 0:
@@ -122,8 +122,8 @@ func (g *Guests) enterRead() {
 	g.under++
 }
 
-// leave ends what enter or enterRead has begun.
-func (g *Guests) leave() {
+// exit ends what enter or enterRead has begun.
+func (g *Guests) exit() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.under--

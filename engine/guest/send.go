@@ -47,7 +47,7 @@ func (g *Guests) send(ctx context.Context, conn syscall.Conn, file *os.File, off
 	if err := g.enter(); err != nil {
 		return outcome.Outcome{End: outcome.Aborted}, err
 	}
-	defer g.leave()
+	defer g.exit()
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return outcome.Outcome{End: outcome.Aborted}, err
@@ -68,7 +68,7 @@ func (g *Guests) send(ctx context.Context, conn syscall.Conn, file *os.File, off
 		g.join(s.lane, flow)
 	}
 	defer g.interruptible(ctx, s.deadline)()
-	return s.finish(s.hold(source))
+	return s.finish(s.withFile(source))
 }
 
 // join begins a response in the tree.
@@ -149,8 +149,8 @@ type wait struct{ deadline writeDeadline }
 // interrupt ends the wait, and those that follow.
 func (w *wait) interrupt() { _ = w.deadline.SetWriteDeadline(past) } // what is closed needs none
 
-// hold runs s while the file cannot be closed.
-func (s *sender) hold(file syscall.RawConn) error {
+// withFile runs s while the file cannot be closed.
+func (s *sender) withFile(file syscall.RawConn) error {
 	s.out = outcome.Outcome{Start: sys.Nanotime()}
 	if file.Control(s.run) != nil {
 		return os.ErrClosed // that is all that can be wrong with it
@@ -222,7 +222,7 @@ var ErrNotRegular = errors.New("not a regular file")
 func (s *sender) closeFile() {
 	s.mover.Reset(&s.move)
 	if s.cork.on { // a deadline has passed, or the connection is closed
-		_ = s.raw.Control(func(fd uintptr) { s.cork.release(int32(fd)) })
+		_ = s.raw.Control(func(fd uintptr) { s.cork.uncork(int32(fd)) })
 	}
 	if s.read != nil {
 		s.read.abandoned.Store(true)
@@ -305,14 +305,14 @@ func (s *sender) attemptFD(fd uintptr) bool {
 	}
 	if turn >= corkAfter {
 		s.cork.ask(int32(fd))
-		s.cork.hold(int32(fd))
+		s.cork.cork(int32(fd))
 	}
 	if s.lane == nil {
 		turn = s.cork.turn()
 	}
 	done := s.turn(int32(fd), turn)
 	if s.lane != nil || !done || s.why != noObstacle || s.left == 0 {
-		s.cork.release(int32(fd))
+		s.cork.uncork(int32(fd))
 	}
 	return done
 }

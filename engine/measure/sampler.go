@@ -349,7 +349,7 @@ func (s *Sampler) leave(g *group, now int64) {
 }
 
 func (s *Sampler) leaveNode(n *node, now int64) {
-	if n != nil && n.leave(now) {
+	if n != nil && n.detach(now) {
 		s.away = append(s.away, n)
 	}
 }

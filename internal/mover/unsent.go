@@ -16,7 +16,7 @@ const (
 
 	// FastBuffer is the send buffer of a connection to a fast peer, in bytes. The
 	// fewer sends a file takes the cheaper it is, above all with BBR, which
-	// paces each; see ARCHITECTURE.md.
+	// paces each; see docs/decisions/send-buffer.md.
 	FastBuffer = 4 << 20
 )
 
