@@ -13,19 +13,21 @@ import (
 	"github.com/fserve/fserve/server/alerts"
 )
 
-// Adaptive bandwidth and alerts: what is found is shown and steered, and alerts switch
-// profiles of limits on and off.
+// Adaptive bandwidth and alerts: rates that were found are shown and steered, and alerts
+// switch profiles of limits on and off.
 
-// adaptation returns what finds rates, nil if the server was made without.
+// adaptation returns the part of the engine that finds rates; nil: the server was made
+// without it.
 func (a *Admin) adaptation() *engine.Adaptation { return a.cfg.Server.Engine().Adaptation() }
 
-// steerFields are the members of a change of what is found: rates with their unit.
+// steerFields are the members of a body that steer a rate that is found: rates with
+// their unit.
 var steerFields = []string{"target", "floor", "ceiling"}
 
 // steerable reports whether rates are found for a level.
 func (l level) steerable() bool { return l == levelClient || l == levelPath }
 
-// takeSteer removes the members of o that are of what is found, and reads them.
+// takeSteer removes the members of o that steer a rate, and reads them.
 func (l level) takeSteer(o object) (s engine.Steer, given bool, p *problem) {
 	for _, part := range []struct {
 		field string
@@ -51,7 +53,7 @@ func (l level) takeSteer(o object) (s engine.Steer, given bool, p *problem) {
 	return s, given, nil
 }
 
-// steered is the answer to a change of what is found.
+// steered is the answer to a request that steers a rate.
 type steered struct {
 	Level string     `json:"level"`
 	Name  string     `json:"name"`
@@ -60,7 +62,8 @@ type steered struct {
 	Limit *changed   `json:"limit,omitempty"` // that was changed with it
 }
 
-// foundView is what is found of a client or a path class. Rates are in bytes per second.
+// foundView is the state of the search for the rate of a client or a path class. Rates
+// are in bytes per second.
 type foundView struct {
 	Level       string  `json:"level,omitempty"`
 	Name        string  `json:"name,omitempty"`
@@ -87,12 +90,12 @@ func viewFound(s *adapt.State) *foundView {
 	}
 }
 
-// String is what is found for the log.
+// String returns the rates for the log.
 func (v *foundView) String() string {
 	return fmt.Sprintf("target %v floor %v ceiling %v", shape.Rate(v.Target), shape.Rate(v.Floor), shape.Rate(v.Ceiling))
 }
 
-// steer changes what is found for a client or a path class.
+// steer moves the target and the bounds of a client or a path class.
 func (a *Admin) steer(who string, t target, s engine.Steer) (*steered, *problem) {
 	ad := a.adaptation()
 	if ad == nil {
@@ -121,8 +124,8 @@ func (a *Admin) steer(who string, t target, s engine.Steer) (*steered, *problem)
 	return out, nil
 }
 
-// putSteered is PUT for a client or a path class that has members of what is found, and perhaps
-// those of a limit.
+// putSteered answers a PUT for a client or a path class whose body steers a rate, and
+// perhaps sets a limit too.
 func (a *Admin) putSteered(who string, t target, o object, s engine.Steer) (any, *problem) {
 	var wanted order
 	var p *problem
@@ -213,7 +216,7 @@ type adaptView struct {
 	Profiles []string     `json:"profiles_in_force"`
 }
 
-// getAdapt shows what is found.
+// getAdapt shows the rates that are found.
 func (a *Admin) getAdapt(*http.Request) (any, *problem) {
 	ad := a.adaptation()
 	r := ad.Report(maxFound)
@@ -241,7 +244,7 @@ func viewAllFound(level shape.Level, states []engine.AdaptState) []*foundView {
 	return list
 }
 
-// postAlerts takes what Alertmanager posts.
+// postAlerts takes a message of Alertmanager.
 func (a *Admin) postAlerts(r *http.Request) (any, *problem) {
 	body, p := readBody(r)
 	if p != nil {

@@ -36,22 +36,23 @@ type Config struct {
 	// Token is the bearer token that requests must carry, but for /livez and
 	// /readyz. Empty: none.
 	Token string
-	// TokenName is what the log calls who has the token. Default: admin.
+	// TokenName is the name in the log for those who have the token. Default: admin.
 	TokenName string
 	// PProf offers /debug/pprof.
 	PProf bool
 
-	// Server is what is looked at and changed.
+	// Server is looked at and changed.
 	Server *server.Server
-	// Reloader is what POST /-/reload reloads, and whose state is among the
-	// metrics. nil: there is nothing to reload.
+	// Reloader is reloaded by POST /-/reload, and its state is among the metrics. nil:
+	// there is nothing to reload.
 	Reloader *config.Reloader
-	// Alerts takes what is posted to /alerts. nil: it is not offered.
+	// Alerts takes the messages that are posted to /alerts. nil: the route is not
+	// offered.
 	Alerts *alerts.Switch
 	// AlertSender sends fserve's own alerts, for its metrics. nil: there is none.
 	AlertSender *alerts.Sender
-	// Drain begins what SIGTERM begins; it does not wait for it. It may be
-	// called more than once. nil: it is not offered.
+	// Drain begins to end the server, as SIGTERM does, and does not wait for the end. It
+	// may be called more than once. nil: the route is not offered.
 	Drain func()
 	// Version is that of the program, for fserve_build_info.
 	Version string
@@ -144,7 +145,7 @@ func (a *Admin) SetToken(token string) error {
 	return nil
 }
 
-// Handler returns what answers the requests, guards included.
+// Handler returns the handler of the requests, guards included.
 func (a *Admin) Handler() http.Handler { return a.handler }
 
 // Start binds the address and serves until Close.

@@ -16,8 +16,8 @@ import (
 )
 
 // object is a JSON object of which each member is yet to be read. Unlike
-// encoding/json it takes names as they are written, and each only once: what is
-// read differently by different readers changes no limit.
+// encoding/json it takes names as they are written, and each only once: a body that
+// two readers may read differently changes no limit.
 type object map[string]json.RawMessage
 
 // readObject reads a request's body, which may have the known members.
@@ -128,7 +128,7 @@ func (o object) client() (string, *problem) {
 	return client, p
 }
 
-// shorten bounds what is quoted from a request.
+// shorten bounds a quotation from a request.
 func shorten(s string) string {
 	const most = 40
 	if len(s) > most {
@@ -140,7 +140,7 @@ func shorten(s string) string {
 // limitFields are the members of a limit.
 var limitFields = []string{"rate", "burst", "weight", "priority", "guarantee", "ttl"}
 
-// order is what a request wants a limit to be.
+// order is a limit that a request asks for.
 type order struct {
 	limit shape.Limit
 	ttl   time.Duration // 0: for ever

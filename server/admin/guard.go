@@ -19,8 +19,8 @@ import (
 // crossOrigin refuses changes by pages of other origins.
 var crossOrigin = http.NewCrossOriginProtection()
 
-// guard stands in front of everything: it bounds the time and the body, checks
-// who asks and from where, and turns what the mux refuses into problems.
+// guard stands in front of all routes: it bounds the time and the body, checks the token
+// and the origin of a request, and turns refusals of the mux into problems.
 func (a *Admin) guard() http.Handler {
 	mux, special := http.NewServeMux(), make(map[string]route)
 	for _, r := range a.table {
@@ -108,8 +108,8 @@ func knownHost(host string) bool {
 	return err == nil || strings.EqualFold(strings.TrimSuffix(name, "."), "localhost")
 }
 
-// refused returns what the mux says of a request that no route takes: 404, or
-// 405 with the methods that would be allowed.
+// refused returns the verdict of the mux on a request that no route takes: 404, or 405
+// with the methods that would be allowed.
 func refused(h http.Handler, r *http.Request) *problem {
 	v := &verdict{header: make(http.Header)}
 	h.ServeHTTP(v, r)
@@ -134,14 +134,14 @@ func (v *verdict) Write(p []byte) (int, error) { return len(p), nil }
 // peerKey is the key of a connection's peer in its context.
 type peerKey struct{}
 
-// peer is who is at the other end.
+// peer is the other end of a connection.
 type peer struct {
 	unix bool
 	text string
 }
 
-// withPeer notes who is at the other end: an address, or of a Unix socket the
-// process that has connected.
+// withPeer notes the peer of a connection: its address, or for a Unix socket the process
+// that has connected.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	p := peer{text: c.RemoteAddr().String()}
 	if s, ok := c.(*slotConn); ok {
@@ -174,7 +174,7 @@ func isUnix(r *http.Request) bool {
 	return p.unix
 }
 
-// who names the maker of a request for the log.
+// who names the client of a request for the log.
 func (a *Admin) who(r *http.Request) string {
 	who := r.RemoteAddr
 	if p, ok := r.Context().Value(peerKey{}).(peer); ok {

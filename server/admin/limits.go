@@ -30,7 +30,8 @@ func (l level) String() string {
 	return [...]string{"global", "connection", "client", "path", "client"}[l]
 }
 
-// takes returns what of a limit is not for this level, or is out of range.
+// takes returns the problem of a limit that has a part which is not for this level, or
+// is out of range; nil: there is none.
 func (l level) takes(s shape.Limit) *problem {
 	switch {
 	case s.Weight != 0 && (l == levelGlobal || l == levelConnection):
@@ -67,8 +68,8 @@ func checkName(field, name string) *problem {
 // maxOverrides bounds the limits of single clients.
 const maxOverrides = 100_000
 
-// limits changes the limits of a server. Its changes do not overlap, so that
-// each is answered with what it has replaced.
+// limits changes the limits of a server. Its changes do not overlap, so that each is
+// answered with the limit that it has replaced.
 type limits struct {
 	shaper *shape.Shaper // nil: the server was made without limits
 	log    *slog.Logger
@@ -78,7 +79,7 @@ type limits struct {
 	closed    bool
 }
 
-// target is what a limit is of.
+// target is the owner of a limit.
 type target struct {
 	level level
 	name  string // of a path class or a client
@@ -95,8 +96,8 @@ func (t target) String() string {
 type temporary struct {
 	timer *time.Timer
 	ends  time.Time
-	set   shape.Limit // what it has set
-	base  shape.Limit // what comes back
+	set   shape.Limit // while it lasts
+	base  shape.Limit // after it
 	made  bool        // the path class was not there before
 }
 
@@ -104,7 +105,7 @@ func newLimits(s *shape.Shaper, log *slog.Logger) *limits {
 	return &limits{shaper: s, log: log, temporary: make(map[target]*temporary)}
 }
 
-// close forgets what was to be taken back.
+// close forgets the changes that were to be taken back.
 func (l *limits) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,7 +156,7 @@ func (l *limits) admit(t target) *problem {
 	return problemf(http.StatusConflict, "there are %d limits of single clients, and no more are kept", maxOverrides)
 }
 
-// apply gives a limit to the shaper, which wakes whoever waits.
+// apply gives a limit to the shaper, which wakes the responses that wait.
 func (l *limits) apply(t target, o order) (was shape.Limit, existed bool, err error) {
 	switch t.level {
 	case levelGlobal:
@@ -176,8 +177,8 @@ func (l *limits) apply(t target, o order) (was shape.Limit, existed bool, err er
 	return was, true, err
 }
 
-// plan arranges for the end of a change, in place of any that was planned. What
-// comes back is what was there before the first of several in a row.
+// plan arranges for the end of a change, in place of any that was planned. Of several
+// changes in a row, the limit before the first comes back.
 func (l *limits) plan(t target, o order, was shape.Limit, existed bool) {
 	before := l.temporary[t]
 	if before != nil {
@@ -217,7 +218,7 @@ func (l *limits) end(t target, ended *temporary) {
 	l.log.Info("limit ended", "what", t.String(), "was", viewLimit(ended.set, time.Time{}).String())
 }
 
-// current returns the limit of what is not a client.
+// current returns the limit of a target that is not a client.
 func (l *limits) current(t target) (limit shape.Limit, there bool) {
 	all := l.shaper.Limits()
 	switch t.level {
@@ -268,8 +269,8 @@ func (l *limits) remove(who string, t target) (changed, *problem) {
 	return c, nil
 }
 
-// retarget changes the rate of one client for good and keeps what else its limit
-// says, if it has one of its own.
+// retarget changes the rate of one client for good. Burst and weight stay if the client
+// has a limit of its own.
 func (l *limits) retarget(who, client string, rate shape.Rate) (changed, *problem) {
 	o := order{limit: shape.Limit{Rate: rate}}
 	if was, own := l.shaper.ClientLimit(shape.ClientID(client)); own {
@@ -373,7 +374,7 @@ func (a *Admin) deleteLevel(l level) endpoint {
 	}
 }
 
-// targetOf reads what a request is about from its path.
+// targetOf reads the target of a request from its path.
 func targetOf(l level, r *http.Request) (target, *problem) {
 	t := target{level: l}
 	switch l {

@@ -83,7 +83,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// scrape is what the metrics of one scrape are read from.
+// scrape is everything that the metrics of one scrape are read from.
 type scrape struct {
 	*snapshot
 	version        string
@@ -115,14 +115,14 @@ func (a *Admin) scrape() *scrape {
 	return s
 }
 
-// foundRate is what is found of a client or a path class, with its labels.
+// foundRate is the state of the search for a rate, with its labels.
 type foundRate struct {
 	level, name string
 	state       *engine.AdaptState
 }
 
-// addFound adds what is found of some clients or path classes. Names that are the
-// same but for bytes that are no UTF-8 have one series.
+// addFound adds the states of some clients or path classes. Names that are the same but
+// for bytes that are no UTF-8 have one series.
 func (s *scrape) addFound(level shape.Level, list []engine.AdaptState) {
 	seen := make(map[string]bool)
 	for i := range list {
@@ -134,8 +134,8 @@ func (s *scrape) addFound(level shape.Level, list []engine.AdaptState) {
 	}
 }
 
-// emitter writes one metric. What is wrong with it shows in the answer to the
-// scrape, by the registry.
+// emitter writes one metric. The registry reports its faults in the answer to the
+// scrape.
 type emitter struct {
 	ch chan<- prometheus.Metric
 	m  *metric

@@ -16,7 +16,7 @@ type reader func(*scrape, emitter)
 
 func always(*scrape) bool { return true }
 
-// number is what counters and gauges are read from.
+// number is a value of a counter or a gauge.
 type number interface {
 	int | int64 | uint64 | float64
 }

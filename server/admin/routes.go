@@ -91,7 +91,7 @@ func unhurried(h http.HandlerFunc) http.Handler {
 	})
 }
 
-// needs returns h, or without what h needs a handler that says why there is nothing.
+// needs returns h, or if the server lacks what h needs, a handler that says why.
 func needs(there bool, why string, h http.Handler) http.Handler {
 	if there {
 		return h
@@ -114,7 +114,7 @@ func (r *route) summary() string {
 	return r.about
 }
 
-// index lists what there is.
+// index lists the routes.
 func (a *Admin) index(w http.ResponseWriter, _ *http.Request) {
 	var b strings.Builder
 	b.WriteString("fserve admin listener\n\n")

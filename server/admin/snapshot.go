@@ -11,8 +11,8 @@ import (
 	"github.com/fserve/fserve/server/config"
 )
 
-// snapshot is what metrics and events are made of: everything that the server
-// has counted, of all loops together.
+// snapshot is the source of metrics and events: everything that the server has counted,
+// of all loops together.
 type snapshot struct {
 	at    time.Time
 	loops []engine.LoopStats

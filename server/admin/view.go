@@ -13,7 +13,7 @@ import (
 const (
 	// defaultBusiest is how many clients are listed unless a request says.
 	defaultBusiest = 50
-	// maxBusiest bounds what a request may say.
+	// maxBusiest bounds that number.
 	maxBusiest = 10_000
 )
 
@@ -34,7 +34,7 @@ type limitsView struct {
 	HeldSeconds map[string]float64 `json:"held_seconds"`
 }
 
-// nodeView is what a limit is and what passes it.
+// nodeView is a limit and the traffic that passes it.
 type nodeView struct {
 	Name  string     `json:"name,omitempty"`
 	Limit *limitView `json:"limit,omitempty"`

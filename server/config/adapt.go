@@ -19,7 +19,7 @@ import (
 // knob returns a threshold of adaptation: where it is in a configuration.
 type knob func(*adapt.Config) any
 
-// knobs are what adapt.tune has names for.
+// knobs are the thresholds by their names in adapt.tune.
 var knobs = map[string]knob{
 	"raise":          func(c *adapt.Config) any { return &c.Slow.Raise },
 	"lower":          func(c *adapt.Config) any { return &c.Slow.Lower },
@@ -70,8 +70,7 @@ func (k knob) set(c *adapt.Config, s string) (err error) {
 	return err
 }
 
-// policy returns what adaptation between two rates is configured to, nil if they are
-// not given.
+// policy returns the policy of adaptation between two rates, nil if they are not given.
 func (a *Adapt) policy(low, high, start shape.Rate) (*adapt.Policy, error) {
 	if low == shape.Unlimited && high == shape.Unlimited {
 		return nil, nil
@@ -95,7 +94,7 @@ func (a *Adapt) policy(low, high, start shape.Rate) (*adapt.Policy, error) {
 	return adapt.NewPolicy(c)
 }
 
-// Adaptation returns what the engine finds rates by. c must be valid.
+// Adaptation returns the configuration by which the engine finds rates. c must be valid.
 func (c *Config) Adaptation() engine.AdaptConfig {
 	var out engine.AdaptConfig
 	out.Client, _ = c.Adapt.policy(c.Adapt.Min, c.Adapt.Max, c.Adapt.Start)
@@ -110,7 +109,7 @@ func (c *Config) Adaptation() engine.AdaptConfig {
 	return out
 }
 
-// adapts checks what is to be found, and by which thresholds.
+// adapts checks the rates that are to be found, and the thresholds.
 func (v *validator) adapts() {
 	a := &v.Adapt
 	good := true
@@ -165,10 +164,10 @@ type Profile struct {
 	Forget time.Duration `key:"forget"`
 }
 
-// matchPrefix is what labels begin with in a profile as one line.
+// matchPrefix begins the keys of labels in a profile as one line.
 const matchPrefix = "match."
 
-// escape keeps apart what is in a value from what is between them.
+// escape keeps the commas of values apart from those between values.
 var (
 	escape   = strings.NewReplacer("%", "%25", ",", "%2C", "\n", "%0A")
 	unescape = strings.NewReplacer("%2C", ",", "%0A", "\n", "%25", "%")

@@ -13,8 +13,8 @@ import (
 // attachment is the disposition of files that are for saving.
 const attachment = "attachment"
 
-// Server returns what a server is made from. The access log is for the caller to
-// open. c must be valid.
+// Server returns the configuration of a server. The caller opens the access log. c must
+// be valid.
 func (c *Config) Server() server.Config {
 	trust, _ := server.ParseTrust(c.TrustedProxies) // Validate has read it
 	trust.Field = c.ClientHeader

@@ -35,11 +35,11 @@ func (f *Flags) Register(set *pflag.FlagSet) {
 	}
 }
 
-// defaultText is what the help shows as the default.
+// defaultText is the default in the help.
 func defaultText(f *field, defaults *Config) string {
 	v := reflect.Indirect(f.in(defaults))
 	if v.IsZero() && !hasNames(f.typ) {
-		return "" // what is meant by it is in the text
+		return "" // the text says its meaning
 	}
 	if f.typ.Kind() == reflect.Slice {
 		s := ""
@@ -60,7 +60,7 @@ func hasNames(t reflect.Type) bool {
 type flagValue struct {
 	flags   *Flags
 	field   *field
-	value   reflect.Value // of what was given so far
+	value   reflect.Value // so far
 	initial string
 }
 

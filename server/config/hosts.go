@@ -56,7 +56,8 @@ type setting struct {
 
 func (c *Config) setting() setting { return setting{c.Root, Own{Files: c.Files, Access: c.Access}} }
 
-// with returns the setting of what is inside and says o of its own.
+// with returns the setting of a host or a location inside, which has a root and o of its
+// own.
 func (s setting) with(root string, o *Own) setting {
 	s.root, s.Class = cmp.Or(root, s.root), cmp.Or(o.Class, s.Class)
 	s.Files = o.Files.within(s.Files)
@@ -89,7 +90,7 @@ func (f Files) complete() Files {
 	return f
 }
 
-// site returns what a server answers by.
+// site returns the setting as a server has it.
 func (s *setting) site() server.Site {
 	out := server.Site{
 		Root: s.root, Symlinks: *s.Symlinks, Index: s.Index, Files: s.Files.policy(),

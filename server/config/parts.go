@@ -41,7 +41,8 @@ func eachPart(parts []string, set func(key, value string) error) error {
 	return nil
 }
 
-// setPart reads the value of one of the keys. more are what else could stand there.
+// setPart reads the value of one of the keys. more are named among the keys in the
+// error.
 func setPart(v reflect.Value, keys []string, key, value string, more ...string) error {
 	if !slices.Contains(keys, key) {
 		return errors.New("not one of " + strings.Join(slices.Concat(keys, more), ", ") + didYouMean(key, keys))

@@ -23,8 +23,8 @@ func (l *Limits) with(level Limit) shape.Limit {
 	return level.Shape()
 }
 
-// Retune changes what differs from l to next. What was changed by other means
-// stays, if it does not. Limits that are valid cannot fail.
+// Retune changes the limits that differ between l and next. A limit that does not differ
+// stays, also if it was changed by other means. Limits that are valid cannot fail.
 func (l *Limits) Retune(s *shape.Shaper, next *Limits) error {
 	old, now := l.Shape(), next.Shape()
 	for _, level := range []struct {

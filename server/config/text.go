@@ -98,7 +98,7 @@ func single(t reflect.Type) reflect.Type {
 	return t
 }
 
-// textOf writes one value: what setText reads.
+// textOf writes one value as setText reads it.
 func textOf(v reflect.Value) string {
 	v = reflect.Indirect(v)
 	if names, ok := choices[v.Type()]; ok {
@@ -127,7 +127,7 @@ func durationText(d time.Duration) string {
 	return s
 }
 
-// typeName is what the help calls the values of a type.
+// typeName is the name in the help for the values of a type.
 func typeName(f *field) string {
 	typ := single(f.typ)
 	if names, ok := choices[typ]; ok {
