@@ -33,7 +33,7 @@ func serve(args []string) error {
 	}
 	handler := http.FileServer(http.Dir(*root))
 	if *strict {
-		if handler, err = nethttp.New(server.Config{Root: *root}); err != nil {
+		if handler, err = nethttp.New(server.Config{Site: server.Site{Root: *root}}); err != nil {
 			return err
 		}
 	}
