@@ -9,7 +9,7 @@ type adaptive struct {
 
 // under returns l with its rate lowered to r, if that is lower.
 func (l Limit) under(r Rate) Limit {
-	if r == Unlimited || l.Rate != Unlimited && l.Rate.speed() <= r.speed() {
+	if r == Unlimited || l.Rate != Unlimited && l.Rate.Speed() <= r.Speed() {
 		return l
 	}
 	l.Rate = r

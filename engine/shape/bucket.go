@@ -132,11 +132,3 @@ func (b *bucket) refund(n int64) {
 		b.tokens, b.frac = b.burst, 0
 	}
 }
-
-// speed is the rate as a number that can be compared.
-func (r Rate) speed() int64 {
-	if r == Unlimited {
-		return infinite
-	}
-	return int64(max(r, 0))
-}

@@ -1,9 +1,6 @@
 package shape
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // Level names a level of the tree.
 type Level uint8
@@ -146,8 +143,6 @@ const (
 	grantPart = 50 // a grant is 1/50 s of the rate,
 	slowPart  = 2  // 1/2 s of rates at which that is little,
 	slowRate  = 96 << 10
-
-	infinite = math.MaxInt64 // the rate of what has no limit
 )
 
 // grantFor returns the size of a grant for a flow that may send rate bytes per

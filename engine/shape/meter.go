@@ -29,7 +29,7 @@ func (m *meter) speed() int64 {
 	if m.pool != nil && m.bucket.rate > 0 {
 		return m.share
 	}
-	return m.bucket.rate.speed()
+	return m.bucket.rate.Speed()
 }
 
 // ready reports whether n tokens are there, and if not, when to ask again.

@@ -356,7 +356,7 @@ func (t *Tree) Take(f *Flow, want, now int64) int64 {
 // what is above it.
 func (t *Tree) size(f *Flow, share int64) int64 {
 	c := f.client
-	return min(f.want, grantFor(min(share, f.bucket.rate.speed())),
+	return min(f.want, grantFor(min(share, f.bucket.rate.Speed())),
 		f.bucket.most, c.meter.bucket.most, c.parent.meter.bucket.most, t.rootMeter.bucket.most)
 }
 
