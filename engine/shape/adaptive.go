@@ -103,7 +103,7 @@ func (m *meter) adapt(t *Tree, a adaptive, fresh bool) {
 		m.giveBack(t)
 		m.pool.adapt(a, t.now)
 		m.set(l)
-	case fresh && m.bucket.rate == Unlimited:
+	case fresh && m.bucket.Rate == Unlimited:
 		m.bucket.open(l, t.now)
 	default:
 		m.bucket.retune(l, t.now)

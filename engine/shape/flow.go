@@ -29,7 +29,7 @@ type Flow struct {
 
 // Limited reports whether the connection's own bucket has something to remember
 // after a response, so that the flow must outlive it.
-func (f *Flow) Limited() bool { return f.begun && f.bucket.rate != Unlimited }
+func (f *Flow) Limited() bool { return f.begun && f.bucket.Rate != Unlimited }
 
 // Granted returns the bytes of the last grant, less what was given back.
 func (f *Flow) Granted() int64 { return f.granted }

@@ -240,8 +240,8 @@ func checkPools(rt *rapid.T, s *Shaper, trees []*Tree) {
 		var out, leased int64
 		for _, m := range meters {
 			leased += m.leased
-			if m.bucket.tokens > m.leased || m.bucket.tokens < 0 {
-				rt.Fatalf("%d tokens of a lease of %d", m.bucket.tokens, m.leased)
+			if m.bucket.Tokens > m.leased || m.bucket.Tokens < 0 {
+				rt.Fatalf("%d tokens of a lease of %d", m.bucket.Tokens, m.leased)
 			}
 		}
 		for _, c := range p.trees {
@@ -250,8 +250,8 @@ func checkPools(rt *rapid.T, s *Shaper, trees []*Tree) {
 		if out != p.out || leased != out {
 			rt.Fatalf("leased %d, out %d, of tenants %d", leased, p.out, out)
 		}
-		if p.bucket.tokens+p.out > p.bucket.burst {
-			rt.Fatalf("%d tokens and %d out are more than the burst, %d", p.bucket.tokens, p.out, p.bucket.burst)
+		if p.bucket.Tokens+p.out > p.bucket.Burst {
+			rt.Fatalf("%d tokens and %d out are more than the burst, %d", p.bucket.Tokens, p.out, p.bucket.Burst)
 		}
 	}
 	var roots []*meter

@@ -22,26 +22,26 @@ type meter struct {
 // leaseTime is how long a tree keeps tokens that it does not use.
 const leaseTime = 10 * tick
 
-func (m *meter) limited() bool { return m.bucket.rate != Unlimited }
+func (m *meter) limited() bool { return m.bucket.Rate != Unlimited }
 
 // speed is the rate that the tree can count on.
 func (m *meter) speed() int64 {
-	if m.pool != nil && m.bucket.rate > 0 {
+	if m.pool != nil && m.bucket.Rate > 0 {
 		return m.share
 	}
-	return m.bucket.rate.Speed()
+	return m.bucket.Rate.Speed()
 }
 
 // ready reports whether n tokens are there, and if not, when to ask again.
 // of is the node, and rank that of the flow, for the claim of a tree that shares it.
 func (m *meter) ready(t *Tree, n int64, of *node, rank int) (at int64, ok bool) {
 	if m.pool == nil {
-		return m.bucket.ready(n, t.now)
+		return m.bucket.Ready(n, t.now)
 	}
 	switch {
-	case m.bucket.rate == Unlimited || m.bucket.rate > 0 && m.bucket.tokens >= n:
+	case m.bucket.Rate == Unlimited || m.bucket.Rate > 0 && m.bucket.Tokens >= n:
 		return 0, true
-	case m.bucket.rate == Paused:
+	case m.bucket.Rate == Paused:
 		return never, false
 	}
 	return m.lease(t, n, t.claimOf(of, rank))
@@ -50,32 +50,32 @@ func (m *meter) ready(t *Tree, n int64, of *node, rank int) (at int64, ok bool) 
 // try is ready for those who would rather not wait.
 func (m *meter) try(t *Tree, n int64) bool {
 	if m.pool == nil {
-		_, ok := m.bucket.ready(n, t.now)
+		_, ok := m.bucket.Ready(n, t.now)
 		return ok
 	}
-	if m.bucket.tokens < n {
+	if m.bucket.Tokens < n {
 		m.lease(t, n, claim{weight: oneWeight, casual: true})
 	}
-	return m.bucket.tokens >= n
+	return m.bucket.Tokens >= n
 }
 
 // lease asks the pool for what n tokens take.
 func (m *meter) lease(t *Tree, n int64, c claim) (at int64, ok bool) {
-	c.need = n - max(m.bucket.tokens, 0)
+	c.need = n - max(m.bucket.Tokens, 0)
 	var got int64
 	got, at, m.share = m.pool.lease(m.loop, m.spent(), c, t.now)
-	m.leased = max(m.bucket.tokens, 0) + got
+	m.leased = max(m.bucket.Tokens, 0) + got
 	if m.claims = got < c.need && !c.casual; m.claims {
 		m.leased = 0 // the pool has taken it back
 	}
-	m.bucket.tokens = m.leased
+	m.bucket.Tokens = m.leased
 	m.keepLease(t)
-	return at, m.bucket.tokens >= n
+	return at, m.bucket.Tokens >= n
 }
 
 // keepLease sees to it that what is on lease is not kept for long.
 func (m *meter) keepLease(t *Tree) {
-	if m.bucket.tokens > 0 && m.timer.slot == nil {
+	if m.bucket.Tokens > 0 && m.timer.slot == nil {
 		t.wheel.set(&m.timer, t.now+leaseTime)
 	}
 }
@@ -90,33 +90,33 @@ func (m *meter) leaseEnds(t *Tree) {
 // spend takes n tokens, which are there.
 func (m *meter) spend(n, now int64) {
 	if m.limited() {
-		m.bucket.tokens -= n
+		m.bucket.Tokens -= n
 		m.spentAt = now
 	}
 }
 
 // spent is what the pool has not yet been told.
 func (m *meter) spent() spending {
-	return spending{bytes: m.leased - m.bucket.tokens, last: m.spentAt}
+	return spending{bytes: m.leased - m.bucket.Tokens, last: m.spentAt}
 }
 
 // borrow takes n tokens, also those that are not there. The debt is bounded, so
 // that a class that got more than its guarantee for long has it again soon.
 func (m *meter) borrow(t *Tree, n int64) {
 	if m.pool == nil {
-		m.bucket.advance(t.now, m.bucket.burst)
+		m.bucket.Advance(t.now)
 	}
-	m.bucket.tokens = max(m.bucket.tokens-n, -max(m.bucket.burst, n))
+	m.bucket.Borrow(n)
 	m.spentAt = t.now
 }
 
 // repay is what borrow is undone by. A lease is not made larger by it: little is lost.
 func (m *meter) repay(n int64) {
-	most := m.bucket.burst
+	most := m.bucket.Burst
 	if m.pool != nil {
 		most = m.leased
 	}
-	m.bucket.tokens = max(min(m.bucket.tokens+n, most), m.bucket.tokens)
+	m.bucket.Tokens = max(min(m.bucket.Tokens+n, most), m.bucket.Tokens)
 }
 
 // refund gives n tokens back.
@@ -124,13 +124,13 @@ func (m *meter) refund(t *Tree, n int64) {
 	switch {
 	case !m.limited():
 	case m.pool == nil:
-		m.bucket.advance(t.now, m.bucket.burst)
-		m.bucket.refund(n)
+		m.bucket.Advance(t.now)
+		m.bucket.Refund(n)
 	default:
 		// What the pool still counts as ours may be kept, the rest has perhaps
 		// accrued again.
-		keep := min(n, m.leased-m.bucket.tokens)
-		m.bucket.tokens += keep
+		keep := min(n, m.leased-m.bucket.Tokens)
+		m.bucket.Tokens += keep
 		if n > keep {
 			m.pool.refund(n-keep, t.now)
 		}
@@ -145,10 +145,10 @@ func (m *meter) giveBack(t *Tree) {
 		return
 	}
 	t.wheel.stop(&m.timer)
-	if m.leased != 0 || m.bucket.tokens != 0 || m.claims {
+	if m.leased != 0 || m.bucket.Tokens != 0 || m.claims {
 		m.pool.giveBack(m.loop, m.spent(), t.now)
 	}
-	m.leased, m.bucket.tokens, m.claims = 0, 0, false
+	m.leased, m.bucket.Tokens, m.claims = 0, 0, false
 }
 
 // withdraw takes back the claim, if there is one: nobody waits here any more.
@@ -199,6 +199,6 @@ func (m *meter) rested(t *Tree) bool {
 		m.giveBack(t)
 		return m.pool.rested(t.now)
 	}
-	m.bucket.advance(t.now, m.bucket.burst)
-	return m.bucket.tokens >= m.bucket.burst
+	m.bucket.Advance(t.now)
+	return m.bucket.Tokens >= m.bucket.Burst
 }

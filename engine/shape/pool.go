@@ -99,7 +99,7 @@ func (p *pool) openEmpty(l Limit, epoch uint64, now int64) {
 	defer p.mu.Unlock()
 	if !p.opened {
 		p.openLocked(l, epoch, now)
-		p.bucket.tokens = 0
+		p.bucket.Tokens = 0
 	}
 }
 
@@ -124,11 +124,11 @@ func (p *pool) apply(now int64) {
 	p.advance(now)
 	p.bucket.retune(l, now)
 	if l.Rate > 0 {
-		p.bucket.tokens = min(p.bucket.tokens, p.bucket.burst-p.out)
+		p.bucket.Tokens = min(p.bucket.Tokens, p.bucket.Burst-p.out)
 	}
 }
 
-func (p *pool) advance(now int64) { p.bucket.advance(now, p.bucket.burst-p.out) }
+func (p *pool) advance(now int64) { p.bucket.AdvanceUpTo(p.bucket.Burst-p.out, now) }
 
 // spending is what a tree has taken of its lease since it last called, and when it last did.
 type spending struct {
@@ -143,7 +143,7 @@ func (p *pool) settle(i int, s spending, now int64) *tenant {
 	p.advance(min(s.last, now))
 	c, spent := p.at(i), s.bytes
 	if over := spent - c.leased; over > 0 {
-		p.bucket.tokens = max(p.bucket.tokens-over, -max(p.bucket.burst, over))
+		p.bucket.Borrow(over)
 		spent = c.leased
 	}
 	c.leased -= spent
@@ -160,12 +160,12 @@ func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.settle(i, spent, now)
-	now = max(now, p.bucket.last)
+	now = max(now, p.bucket.Last)
 	p.rejoin(c, now)
 	c.claim, c.seen = want, now
 	before, behind, weights := p.rivals(c, now)
 	share = p.portion(c.weight, weights)
-	if have := p.bucket.tokens - before; have >= c.need {
+	if have := p.bucket.Tokens - before; have >= c.need {
 		n = max(min(p.wish(share), have-behind), c.need)
 		p.grant(c, n)
 		return n, 0, share
@@ -177,9 +177,9 @@ func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share
 	// If two trees waited with a part of a grant each, neither might ever get the rest.
 	p.unlease(c)
 	few := max(c.need, p.wish(share)) // not a call for each grant
-	at = p.bucket.full(few)
+	at = p.bucket.Full(few)
 	if before > 0 { // they may give up
-		at = max(at, min(p.bucket.full(min(before+few, p.bucket.burst)), now+turnGrace))
+		at = max(at, min(p.bucket.Full(min(before+few, p.bucket.Burst)), now+turnGrace))
 	}
 	c.until = min(at, never-turnGrace) + turnGrace
 	return 0, max(at, now+1), share
@@ -190,7 +190,7 @@ func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share
 func (p *pool) rejoin(c *tenant, now int64) {
 	oldest := p.now
 	if c.need > 0 && now <= c.until || now-c.seen <= turnGrace {
-		oldest -= p.bucket.burst << virtual / c.weightOr1()
+		oldest -= p.bucket.Burst << virtual / c.weightOr1()
 	}
 	if c.start-oldest < 0 {
 		c.start = oldest
@@ -221,15 +221,15 @@ func (p *pool) rivals(me *tenant, now int64) (before, behind, weights int64) {
 // catchUp is what a tree of that weight may be given before it is ahead in virtual
 // time.
 func (p *pool) catchUp(ahead, weight int64) int64 {
-	if ahead > p.bucket.burst<<virtual/weight {
-		return p.bucket.burst
+	if ahead > p.bucket.Burst<<virtual/weight {
+		return p.bucket.Burst
 	}
 	return ahead * weight >> virtual
 }
 
 // portion is the part of the rate that weight of weights stands for.
 func (p *pool) portion(weight, weights int64) int64 {
-	rate := int64(p.bucket.rate)
+	rate := int64(p.bucket.Rate)
 	if rate <= 0 || weight >= weights {
 		return max(rate, 1)
 	}
@@ -240,11 +240,11 @@ func (p *pool) portion(weight, weights int64) int64 {
 
 // wish is the size of a lease for a tree that has this share.
 func (p *pool) wish(share int64) int64 {
-	return min(share/leasePart, p.bucket.burst/int64(4*len(p.trees)))
+	return min(share/leasePart, p.bucket.Burst/int64(4*len(p.trees)))
 }
 
 func (p *pool) grant(c *tenant, n int64) {
-	p.bucket.tokens -= n
+	p.bucket.Tokens -= n
 	p.out += n
 	c.leased += n
 	p.now = c.start
@@ -265,7 +265,7 @@ func (p *pool) giveBack(i int, spent spending, now int64) {
 func (p *pool) unlease(c *tenant) {
 	rest := c.leased
 	p.out -= rest
-	p.bucket.tokens += rest
+	p.bucket.Tokens += rest
 	c.start -= rest << virtual / c.weightOr1()
 	c.leased, c.need = 0, c.need+rest
 }
@@ -283,7 +283,7 @@ func (p *pool) refund(n, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.advance(now)
-	p.bucket.tokens = min(p.bucket.tokens+n, p.bucket.burst-p.out)
+	p.bucket.Tokens = min(p.bucket.Tokens+n, p.bucket.Burst-p.out)
 }
 
 // rested reports whether nothing is out and the burst is there in full.
@@ -291,5 +291,5 @@ func (p *pool) rested(now int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.advance(now)
-	return p.bucket.rate == Unlimited || p.out == 0 && p.bucket.tokens >= p.bucket.burst
+	return p.bucket.Rate == Unlimited || p.out == 0 && p.bucket.Tokens >= p.bucket.Burst
 }

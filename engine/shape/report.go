@@ -165,9 +165,9 @@ func (t *Tree) reportClient(c *client) NodeReport {
 
 func (r *NodeReport) meter(t *Tree, m *meter) {
 	if m.pool == nil {
-		m.bucket.advance(t.now, m.bucket.burst)
+		m.bucket.Advance(t.now)
 	}
-	r.Limit, r.Burst, r.Tokens = m.bucket.rate, m.bucket.burst, m.bucket.tokens
+	r.Limit, r.Burst, r.Tokens = m.bucket.Rate, m.bucket.Burst, m.bucket.Tokens
 	if r.Limit == Unlimited {
 		r.Burst, r.Tokens = 0, 0
 	}

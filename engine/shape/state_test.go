@@ -345,8 +345,8 @@ func (m *machine) conserving(rt *rapid.T) {
 			continue // there is no finer timer
 		}
 		b, need := m.lacks(p)
-		if b.rate == Unlimited || b.rate > 0 && b.tokens >= need {
-			rt.Fatalf("parked with %d tokens at %v, for %d", b.tokens, b.rate, need)
+		if b.Rate == Unlimited || b.Rate > 0 && b.Tokens >= need {
+			rt.Fatalf("parked with %d tokens at %v, for %d", b.Tokens, b.Rate, need)
 		}
 	}
 }
@@ -441,7 +441,7 @@ func (m *machine) tune(rt *rapid.T) {
 			continue
 		}
 		// Now, not when it is next looked at: what comes of that has a test of its own.
-		fresh := f.bucket.rate == Unlimited && f.Flow.sent == 0
+		fresh := f.bucket.Rate == Unlimited && f.Flow.sent == 0
 		m.t.refreshFlow(&f.Flow)
 		if fresh {
 			m.ideal[f.name] = newIdeal(m.flowLimit(f), m.max)

@@ -302,17 +302,18 @@ func (t *Tree) refreshFlow(f *Flow) {
 		l = f.own
 	}
 	switch missed := t.change - f.change; {
-	case !f.begun, f.bucket.rate == Unlimited && f.sent == 0:
+	case !f.begun, f.bucket.Rate == Unlimited && f.sent == 0:
 		f.bucket.open(l, t.now)
 	case f.bucket.is(l):
 	case missed == 0:
 		f.bucket.retune(l, t.now)
 	default:
 		if missed < changesKept {
-			f.bucket.advance(t.changed[(f.change+1)%changesKept], f.bucket.burst)
+			f.bucket.Advance(t.changed[(f.change+1)%changesKept])
 		}
-		f.bucket.last = max(f.bucket.last, t.changed[t.change%changesKept])
-		f.bucket.retune(l, f.bucket.last)
+		last := t.changed[t.change%changesKept]
+		f.bucket.Skip(last)
+		f.bucket.retune(l, last)
 	}
 	f.begun, f.stale, f.change = true, false, t.change
 	f.setWeight(l.weight())
@@ -332,7 +333,7 @@ func (t *Tree) Take(f *Flow, want, now int64) int64 {
 	t.refreshFlow(f)
 	client, class := f.client, f.client.parent
 	n := t.size(f, t.alone(f))
-	if at, ok := f.bucket.ready(n, t.now); !ok {
+	if at, ok := f.bucket.Ready(n, t.now); !ok {
 		f.since = t.now
 		t.engage(f)
 		t.park(&f.member, at)
@@ -356,7 +357,7 @@ func (t *Tree) Take(f *Flow, want, now int64) int64 {
 // what is above it.
 func (t *Tree) size(f *Flow, share int64) int64 {
 	c := f.client
-	return min(f.want, grantFor(min(share, f.bucket.rate.Speed())),
+	return min(f.want, grantFor(min(share, f.bucket.Rate.Speed())),
 		f.bucket.most, c.meter.bucket.most, c.parent.meter.bucket.most, t.rootMeter.bucket.most)
 }
 
@@ -384,8 +385,8 @@ func (t *Tree) charge(f *Flow, n int64, guaranteed bool) {
 	f.granted = n
 	f.sent += n
 	t.book(f, n)
-	if f.bucket.rate != Unlimited {
-		f.bucket.tokens -= n
+	if f.bucket.Rate != Unlimited {
+		f.bucket.Tokens -= n
 	}
 	client.meter.spend(n, t.now)
 	class.meter.spend(n, t.now)
@@ -414,7 +415,7 @@ func (t *Tree) book(f *Flow, n int64) {
 	class.granted += n
 	t.root.window.add(t.sec, n)
 	t.root.granted += n
-	if f.bucket.rate != Unlimited {
+	if f.bucket.Rate != Unlimited {
 		t.granted[LevelConnection] += n
 	}
 	for p := client; p != nil; p = p.parent {
@@ -436,8 +437,8 @@ func (t *Tree) Refund(f *Flow, n, now int64) {
 	f.granted -= n
 	f.sent -= n
 	t.book(f, -n)
-	f.bucket.advance(t.now, f.bucket.burst)
-	f.bucket.refund(n)
+	f.bucket.Advance(t.now)
+	f.bucket.Refund(n)
 	f.deficit += n
 	for p := f.client; p != nil; p = p.parent {
 		p.deficit += n
@@ -504,7 +505,7 @@ func (t *Tree) Next(now int64) *Flow {
 		}
 		t.refreshFlow(f)
 		n := t.size(f, share)
-		if at, ok := f.bucket.ready(n, t.now); !ok {
+		if at, ok := f.bucket.Ready(n, t.now); !ok {
 			f.endQueue(t)
 			f.since = t.now
 			t.park(&f.member, at)
