@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/fserve/fserve/engine/rate"
 )
 
 // Config says within which bounds, how fast and on what evidence a target is
@@ -103,7 +105,7 @@ type Breaker struct {
 }
 
 // MaxRate is the greatest rate that can be configured: 1 TB/s.
-const MaxRate = 1_000_000_000_000
+const MaxRate = int64(rate.Max)
 
 // segment is taken for the size of a segment where the kernel does not say.
 const segment = 1448
@@ -199,7 +201,7 @@ func (f *faults) bounds(low, high int64) {
 	case high < low:
 		f.add("max is %d bytes/s: it must not be less than min, %d bytes/s", high, low)
 	case high > MaxRate:
-		f.add("max is %d bytes/s: it must be at most %d", high, int64(MaxRate))
+		f.add("max is %d bytes/s: it must be at most %d", high, MaxRate)
 	}
 }
 

@@ -107,7 +107,7 @@ func difference(a, b *Sample, elapsed int64) (Delta, bool) {
 	}
 	// What could not have passed in the time at any rate that is supported
 	// was not counted but changed.
-	most := uint64(float64(elapsed)/1e9*MaxRate) + 1<<20
+	most := uint64(float64(elapsed)/1e9*float64(MaxRate)) + 1<<20
 	if b.BytesAcked < a.BytesAcked || acked > most ||
 		max(dups, delivered, ce, repeated) >= wentBack32 {
 		return Delta{}, false
@@ -139,7 +139,7 @@ func difference(a, b *Sample, elapsed int64) (Delta, bool) {
 		d.MinRTT = int64(b.MinRTT) * 1000
 	}
 	if known&HasRate != 0 {
-		d.Rate, d.AppLimited = int64(min(b.DeliveryRate, MaxRate)), b.AppLimited
+		d.Rate, d.AppLimited = int64(min(b.DeliveryRate, uint64(MaxRate))), b.AppLimited
 	}
 	return d, known&HasBusy == 0 || d.limits(a, b)
 }

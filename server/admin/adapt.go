@@ -100,7 +100,7 @@ func (a *Admin) steer(who string, t target, s engine.Steer) (*steered, *problem)
 		return nil, problemf(http.StatusConflict, "rates are not adapted")
 	}
 	if s.Floor > adapt.MaxRate || s.Ceiling > adapt.MaxRate || s.Target > adapt.MaxRate {
-		return nil, problemf(http.StatusBadRequest, "more than %d bytes per second", int64(adapt.MaxRate))
+		return nil, problemf(http.StatusBadRequest, "more than %d bytes per second", adapt.MaxRate)
 	}
 	var was, is adapt.State
 	var err error
@@ -206,7 +206,7 @@ func readSteer(r *http.Request) (client string, s engine.Steer, pause bool, p *p
 		case !ok:
 			continue
 		case n < 0 || n > adapt.MaxRate || n == 0 && i > 0:
-			return "", s, false, bad(field, "%d is not a number of bytes per second up to %d", n, int64(adapt.MaxRate))
+			return "", s, false, bad(field, "%d is not a number of bytes per second up to %d", n, adapt.MaxRate)
 		case n == 0:
 			pause = true
 		}

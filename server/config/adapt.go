@@ -12,6 +12,7 @@ import (
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/engine/shape"
 )
 
@@ -80,16 +81,16 @@ func (k knob) set(c *adapt.Config, s string) (err error) {
 
 // policy returns what adaptation between two rates is configured to, nil if they are
 // not given.
-func (a *Adapt) policy(low, high, start shape.Rate) (*adapt.Policy, error) {
-	if low == shape.Unlimited && high == shape.Unlimited {
+func (a *Adapt) policy(low, high, start rate.Rate) (*adapt.Policy, error) {
+	if low == rate.Unlimited && high == rate.Unlimited {
 		return nil, nil
 	}
 	switch {
-	case low == shape.Unlimited:
+	case low == rate.Unlimited:
 		return nil, errors.New("a ceiling without a floor: both are needed")
-	case high == shape.Unlimited:
+	case high == rate.Unlimited:
 		return nil, errors.New("a floor without a ceiling: both are needed")
-	case low == shape.Paused || high == shape.Paused || start == shape.Paused:
+	case low == rate.Paused || high == rate.Paused || start == rate.Paused:
 		return nil, errors.New("a rate of 0 is not one that can be found")
 	}
 	c := adapt.Config{Min: int64(low), Max: int64(high), Start: int64(start), SampleEvery: engine.AdaptSampleEvery}
@@ -139,7 +140,7 @@ func (v *validator) adapts() {
 	if a.Start != 0 && a.Min == 0 && a.Max == 0 {
 		v.form("adapt.start", "without a floor and a ceiling nothing is adapted")
 	}
-	check := func(path string, low, high, start shape.Rate) {
+	check := func(path string, low, high, start rate.Rate) {
 		if _, err := a.policy(low, high, start); err != nil {
 			v.sense(path, err)
 		}
@@ -158,12 +159,12 @@ func (v *validator) adapts() {
 type Profile struct {
 	// Global is the rate of everything together meanwhile. Default: unlimited, which
 	// changes nothing.
-	Global shape.Rate `key:"global"`
+	Global rate.Rate `key:"global"`
 	// Client is the rate of each client, also of those with a limit of their own.
 	// Default: unlimited, which changes nothing.
-	Client shape.Rate `key:"client"`
+	Client rate.Rate `key:"client"`
 	// Connection is the rate of each connection. Default: unlimited, which changes nothing.
-	Connection shape.Rate `key:"connection"`
+	Connection rate.Rate `key:"connection"`
 	// Match are the labels that an alert must carry, with their values:
 	// {alertname: HighErrorRate}. At least one.
 	Match map[string]string `key:"match" required:"yes"`
@@ -202,7 +203,7 @@ func (p Profile) String() string {
 
 type profileRate struct {
 	key  string
-	rate *shape.Rate
+	rate *rate.Rate
 }
 
 func (p *Profile) rates() []profileRate {
@@ -243,7 +244,7 @@ func (p *Profile) set(key, value string) (err error) {
 	}
 	for _, l := range p.rates() {
 		if l.key == key {
-			*l.rate, err = shape.ParseRate(value)
+			*l.rate, err = rate.Parse(value)
 			return err
 		}
 	}
