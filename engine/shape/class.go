@@ -17,7 +17,7 @@ type Class struct {
 	guarantee *pool
 	engaged   atomic.Int64 // shares of its clients on all loops
 
-	limit   Limit // guarded by Shaper.mu
+	table   table // guarded by Shaper.mu
 	removed bool  // likewise
 }
 

@@ -8,9 +8,8 @@ type client struct {
 	window window
 	shared *shared // nil with one loop
 
-	expires    int64 // of the override; 0: never
-	overridden bool
-	weight     int64
+	expires int64 // of the override; 0: never
+	weight  int64
 
 	nodes   *node // by sibling
 	flows   int
@@ -36,31 +35,34 @@ func (t *Tree) lookup(id ClientID) *client {
 // admitClient makes room for a client and makes it. If there is no room it is one of
 // the others; a client with a limit of its own always has its own place.
 func (t *Tree) admitClient(id ClientID) *client {
-	l, overridden, expires := t.limitFor(id)
-	if !overridden {
+	o, expires := t.tableFor(id)
+	if o.first != RowOverride {
 		for t.nodes >= t.shaper.maxClients {
 			if !t.forgetOne() {
 				return t.overflow
 			}
 		}
 	}
-	c := t.newClient(id, l)
-	c.overridden, c.expires = overridden, expires
+	c := t.newClient(id, o)
+	c.expires = expires
 	t.clients[id] = c
 	t.idle.push(c)
 	return c
 }
 
-// limitFor returns the limit of a client. A name costs a lock only if there are
-// overrides.
-func (t *Tree) limitFor(id ClientID) (l Limit, overridden bool, expires int64) {
-	if !t.overrides {
-		return t.clientLimit, false, 0
+// tableFor returns what is said about a client, and when its override ends; 0: never. A
+// name costs a lock only if something is said about any.
+func (t *Tree) tableFor(id ClientID) (o table, expires int64) {
+	if !t.named {
+		return t.client, 0
 	}
-	return t.shaper.clientLimit(id)
+	s := t.shaper
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clientTable(id)
 }
 
-func (t *Tree) newClient(id ClientID, l Limit) *client {
+func (t *Tree) newClient(id ClientID, o table) *client {
 	c := t.spareClient
 	if c == nil {
 		c = new(client)
@@ -68,52 +70,48 @@ func (t *Tree) newClient(id ClientID, l Limit) *client {
 		t.spareClient = c.newer
 		*c = client{}
 	}
-	c.id, c.weight = id, l.weight()
+	c.id, c.weight = id, o.limit.weight()
 	if t.shaper.loops > 1 {
 		c.shared = t.shaper.attach(id)
 	}
-	c.meter.open(t, l, t.clientPool(c, l))
+	c.meter.open(t, o, t.clientPool(c, &o))
 	return c
 }
 
 // clientPool returns the pool of a client that needs one.
-func (t *Tree) clientPool(c *client, l Limit) *pool {
-	if c.shared == nil || !l.limits() {
+func (t *Tree) clientPool(c *client, o *table) *pool {
+	if c.shared == nil || !o.limits() {
 		return nil
 	}
 	return t.shaper.poolOf(c.shared)
 }
 
-// retuneClient brings a client up to date with the configuration, and lets what is
-// parked there find out anew.
-func (t *Tree) retuneClient(c *client) {
-	l, overridden, expires := t.limitFor(c.id)
-	c.overridden, c.expires, c.weight = overridden, expires, l.weight()
-	if p := t.clientPool(c, l); p != nil && c.meter.pool == nil {
-		c.meter.pool, c.meter.loop = p, t.loop
-		p.openEmpty(l, t.epoch, t.now) // it was unlimited
-	}
-	if c.shared == nil || c.meter.pool != nil {
-		c.meter.retune(t, l)
-	}
-	c.meter.base = l
-	t.reconsider(c)
+// refreshClient brings a client up to date with the configuration.
+func (t *Tree) refreshClient(c *client) {
+	o, expires := t.tableFor(c.id)
+	c.expires, c.weight = expires, o.limit.weight()
+	t.updateClient(c, o, false)
 }
 
-// reconsider lets what is parked at a client find out anew, and what waits above it
-// for a grant of the size that the client had.
-func (t *Tree) reconsider(c *client) {
+// updateClient brings into force what is said about a client. A client that is fresh and
+// was unlimited begins with what a new bucket has, any other with nothing.
+func (t *Tree) updateClient(c *client, o table, fresh bool) {
+	m := &c.meter
+	if !m.table.update(&o) {
+		return
+	}
+	if c.shared == nil || m.pool != nil {
+		m.apply(t, fresh)
+	} else if p := t.clientPool(c, &m.table); p != nil {
+		m.account(t, p, fresh)
+	}
 	for n := c.nodes; n != nil; n = n.sibling {
 		if n.engageAt >= 0 {
 			n.setShare(n.engagedShare())
 		} else {
 			n.setWeight(c.weight)
 		}
-		for up := n; up != nil; up = up.parent {
-			if up.state == parked {
-				t.unpark(&up.member)
-			}
-		}
+		t.reconsider(n)
 	}
 }
 

@@ -5,9 +5,8 @@ package shape
 // holds what this tree has leased from it.
 type meter struct {
 	bucket  bucket
-	base    Limit    // as configured
-	found   adaptive // which holds besides
-	pool    *pool    // nil: one loop
+	table   table
+	pool    *pool // nil: one loop
 	loop    int
 	leased  int64 // what the pool counts as out on lease to this tree
 	spentAt int64 // instant
@@ -159,35 +158,48 @@ func (m *meter) withdraw(now int64) {
 	}
 }
 
-// retune sets a limit, which is that of the given epoch.
-func (m *meter) retune(t *Tree, l Limit) {
-	m.base = l
-	if m.pool == nil {
-		m.bucket.retune(l.under(m.found.rate), t.now)
+// open begins a meter of which nothing has been used. p is the pool of the node, nil
+// if there is none.
+func (m *meter) open(t *Tree, o table, p *pool) {
+	m.timer.meter, m.table = m, o
+	if p != nil {
+		m.account(t, p, true)
 		return
 	}
-	m.giveBack(t)
-	m.pool.retune(l, t.epoch, t.now)
-	m.set(l.under(m.found.rate))
+	l, _ := o.inForce()
+	m.bucket.open(l, t.now)
 }
 
-// set sets what a meter with a pool knows of the limit.
-func (m *meter) set(l Limit) {
+// account has the tokens accounted in p from now on. The node was unlimited; if it is
+// fresh, nothing has been used of it, and it begins with what a new bucket has.
+func (m *meter) account(t *Tree, p *pool, fresh bool) {
+	m.pool, m.loop = p, t.loop
+	p.open(&m.table, fresh, t.now)
+	m.bucket = bucket{}
+	m.lay()
+}
+
+// apply brings the table into force. A node that was unlimited begins with nothing, but
+// for one that is fresh.
+func (m *meter) apply(t *Tree, fresh bool) {
+	l, _ := m.table.inForce()
+	switch {
+	case m.pool != nil:
+		m.giveBack(t)
+		m.pool.update(&m.table, t.now)
+		m.lay()
+	case fresh && !m.limited():
+		m.bucket.open(l, t.now)
+	default:
+		m.bucket.retune(l, t.now)
+	}
+}
+
+// lay sets what a meter with a pool knows of the limit.
+func (m *meter) lay() {
+	l, _ := m.table.inForce()
 	m.bucket.set(l)
 	m.share = max(int64(l.Rate), 1)
-}
-
-// open begins a meter with the limit l, of which nothing has been used.
-func (m *meter) open(t *Tree, l Limit, p *pool) {
-	m.timer.meter = m
-	m.pool, m.loop, m.base = p, t.loop, l
-	if p == nil {
-		m.bucket.open(l.under(m.found.rate), t.now)
-		return
-	}
-	p.open(l, t.epoch, t.now)
-	m.bucket = bucket{}
-	m.set(l.under(m.found.rate))
 }
 
 // rested reports whether nothing would be forgiven if the meter were forgotten.

@@ -30,9 +30,7 @@ const (
 type pool struct {
 	mu     sync.Mutex
 	opened bool
-	epoch  uint64 // of the configuration
-	base   Limit  // as configured
-	found  adaptive
+	table  table
 	bucket bucket
 	out    int64 // on lease, as far as is known here
 	now    int64 // virtual time: the start of what was last served
@@ -77,50 +75,35 @@ type claim struct {
 	casual bool  // what is not there is not waited for
 }
 
-// open sets the limit of a pool that is new; otherwise it is as retune.
-func (p *pool) open(l Limit, epoch uint64, now int64) {
+// open begins a pool that is new: with what a new bucket has if the node is fresh, else
+// with nothing. For another one it is update.
+func (p *pool) open(o *table, fresh bool, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.opened {
-		p.openLocked(l, epoch, now)
+	if p.opened {
+		p.updateLocked(o, now)
 		return
 	}
-	p.retuneLocked(l, epoch, now)
-}
-
-func (p *pool) openLocked(l Limit, epoch uint64, now int64) {
-	p.opened, p.epoch, p.base = true, epoch, l
-	p.bucket.open(l.under(p.found.rate), now)
-}
-
-// openEmpty is open for a node that was unlimited: it begins with nothing.
-func (p *pool) openEmpty(l Limit, epoch uint64, now int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.opened {
-		p.openLocked(l, epoch, now)
+	p.opened, p.table = true, *o
+	l, _ := o.inForce()
+	p.bucket.open(l, now)
+	if !fresh {
 		p.bucket.Tokens = 0
 	}
 }
 
-// retune sets the limit of the given epoch, unless a later one is set already.
-func (p *pool) retune(l Limit, epoch uint64, now int64) {
+// update brings into force what a tree knows that is later than what is known here.
+func (p *pool) update(o *table, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.retuneLocked(l, epoch, now)
+	p.updateLocked(o, now)
 }
 
-func (p *pool) retuneLocked(l Limit, epoch uint64, now int64) {
-	if epoch <= p.epoch {
+func (p *pool) updateLocked(o *table, now int64) {
+	if !p.table.update(o) {
 		return
 	}
-	p.epoch, p.base = epoch, l
-	p.apply(now)
-}
-
-// apply brings what was set into force.
-func (p *pool) apply(now int64) {
-	l := p.base.under(p.found.rate)
+	l, _ := p.table.inForce()
 	p.advance(now)
 	p.bucket.retune(l, now)
 	if l.Rate > 0 {

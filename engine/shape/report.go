@@ -26,13 +26,14 @@ type Report struct {
 // NodeReport is what passes a node.
 type NodeReport struct {
 	Name    string // prefix or client
-	Limit   Rate
-	Burst   int64 // bytes
-	Custom  bool  // of clients: has a limit of its own
-	Tokens  int64 // bytes; with several loops, what is on lease here
-	Flows   int   // responses under way
-	Waiting int   // members that wait for their turn: classes, clients or flows
-	Held    bool  // waits for its own bucket
+	Limit   Rate   // in force
+	By      Row    // who says so
+	Burst   int64  // bytes
+	Custom  bool   // of clients: has a limit of its own
+	Tokens  int64  // bytes; with several loops, what is on lease here
+	Flows   int    // responses under way
+	Waiting int    // members that wait for their turn: classes, clients or flows
+	Held    bool   // waits for its own bucket
 
 	Granted int64 // bytes so far
 	Rate10  int64 // bytes per second over the last ten whole seconds
@@ -153,7 +154,7 @@ func (t *Tree) reportNode(n *node, name string) NodeReport {
 }
 
 func (t *Tree) reportClient(c *client) NodeReport {
-	r := NodeReport{Name: string(c.id), Custom: c.overridden, Flows: c.flows, Granted: c.granted}
+	r := NodeReport{Name: string(c.id), Custom: c.meter.table.first == RowOverride, Flows: c.flows, Granted: c.granted}
 	for n := c.nodes; n != nil; n = n.sibling {
 		r.Waiting += n.count
 		r.Held = r.Held || n.state == parked
@@ -167,6 +168,7 @@ func (r *NodeReport) meter(t *Tree, m *meter) {
 	if m.pool == nil {
 		m.bucket.Advance(t.now)
 	}
+	_, r.By = m.table.inForce()
 	r.Limit, r.Burst, r.Tokens = m.bucket.Rate, m.bucket.Burst, m.bucket.Tokens
 	if r.Limit == Unlimited {
 		r.Burst, r.Tokens = 0, 0

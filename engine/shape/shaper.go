@@ -69,11 +69,11 @@ type Shaper struct {
 	pool   *pool // the global node's; nil with one loop
 
 	mu                         sync.Mutex
-	global, client, connection Limit
-	caps                       Caps
+	global, client, connection table    // client and connection: by default
 	classes                    []*Class // by id; the first is the default
 	overrides                  map[ClientID]override
 	limitedClients             int // overrides that have a rate
+	shares                     map[ClientID]Rate
 	shared                     map[ClientID]*shared
 	changes                    changes
 }
@@ -84,26 +84,29 @@ type changes struct {
 	nodes      uint64 // epoch of the last change that is not of one client
 	clients    uint64 // of the last change of the client default
 	connection uint64 // of the last change of the connection default
-	log        []clientChange
+	log        []change
 	dropped    uint64 // epoch of the last entry that the log has lost
 }
 
-// clientChange is a change of one client's limit.
-type clientChange struct {
-	epoch uint64
-	id    ClientID
+// change is a change of one node.
+type change struct {
+	epoch  uint64
+	level  Level    // LevelGlobal, LevelPath or LevelClient
+	class  *Class   // of LevelPath
+	client ClientID // of LevelClient
 }
 
-// maxLog bounds the log of changes. A tree that has missed more looks at all clients.
+// maxLog bounds the log of changes. A tree that has missed more looks at all nodes.
 const maxLog = 256
 
-// note adds a change of a client to the log.
-func (c *changes) note(epoch uint64, id ClientID) {
+// note adds a change of one node to the log.
+func (c *changes) note(epoch uint64, ch change) {
 	if len(c.log) == maxLog {
 		c.dropped = c.log[maxLog/2-1].epoch
 		c.log = slices.Delete(c.log, 0, maxLog/2)
 	}
-	c.log = append(c.log, clientChange{epoch, id})
+	ch.epoch = epoch
+	c.log = append(c.log, ch)
 }
 
 type override struct {
@@ -118,6 +121,7 @@ func New(cfg Config) (*Shaper, error) {
 		maxClients: cfg.MaxClients,
 		changed:    cfg.Changed,
 		overrides:  make(map[ClientID]override),
+		shares:     make(map[ClientID]Rate),
 		shared:     make(map[ClientID]*shared),
 	}
 	switch {
@@ -174,14 +178,14 @@ func (s *Shaper) publish(changed *uint64) {
 
 // publishClient makes a change of one client known to the trees.
 func (s *Shaper) publishClient(id ClientID) {
-	s.changes.note(s.epoch.Load()+1, id)
+	s.changes.note(s.epoch.Load()+1, change{level: LevelClient, client: id})
 	s.moveOn()
 }
 
 func (s *Shaper) moveOn() {
-	active := s.global.limits() || s.client.limits() || s.connection.limits() || s.limitedClients > 0 || s.caps != Caps{}
+	active := s.global.limits() || s.client.limits() || s.connection.limits() || s.limitedClients+len(s.shares) > 0
 	for _, c := range s.classes {
-		active = active || c.limit.limits()
+		active = active || c.table.limits()
 	}
 	s.active.Store(active)
 	s.epoch.Add(1)
@@ -212,13 +216,13 @@ func (s *Shaper) SetConnectionDefault(l Limit) (was Limit, err error) {
 	return s.set(&s.connection, &s.changes.connection, l, LevelConnection)
 }
 
-func (s *Shaper) set(field *Limit, changed *uint64, l Limit, level Level) (was Limit, err error) {
+func (s *Shaper) set(o *table, changed *uint64, l Limit, level Level) (was Limit, err error) {
 	if err := l.validAt(level); err != nil {
 		return Limit{}, fmt.Errorf("shape: %v limit: %w", level, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was, *field = *field, l
+	was, o.limit = o.limit, l
 	s.publish(changed)
 	return was, nil
 }
@@ -242,8 +246,8 @@ func (s *Shaper) SetPath(prefix string, l Limit) (was Limit, existed bool, err e
 		c.removed = true
 		s.classes = append(s.classes, c)
 	}
-	was, existed = c.limit, !c.removed
-	c.limit, c.removed = l, false
+	was, existed = c.table.limit, !c.removed
+	c.table.limit, c.removed = l, false
 	s.publish(&s.changes.nodes)
 	return was, existed, nil
 }
@@ -253,12 +257,12 @@ func (s *Shaper) SetPath(prefix string, l Limit) (was Limit, existed bool, err e
 func (s *Shaper) RemovePath(prefix string) (was Limit, existed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.findClass(prefix)
-	if c == nil || c.removed || c.id == 0 {
+	c := s.classOf(prefix)
+	if c == nil {
 		return Limit{}, false
 	}
-	was = c.limit
-	c.limit, c.removed = Limit{}, true
+	was = c.table.limit
+	c.table, c.removed = table{}, true
 	s.publish(&s.changes.nodes)
 	return was, true
 }
@@ -270,6 +274,28 @@ func (s *Shaper) findClass(prefix string) *Class {
 		}
 	}
 	return nil
+}
+
+// classOf returns the class of a prefix that is configured; nil: there is none. The
+// caller holds mu.
+func (s *Shaper) classOf(prefix string) *Class {
+	if c := s.findClass(prefix); c != nil && !c.removed && c.id > 0 {
+		return c
+	}
+	return nil
+}
+
+// at returns what is said, with its epoch. The caller holds mu.
+func (s *Shaper) at(t table) table {
+	t.epoch = s.epoch.Load()
+	return t
+}
+
+// classTable returns what is said about a class.
+func (s *Shaper) classTable(c *Class) table {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at(c.table)
 }
 
 // SetClient gives a client a limit of its own in place of the default, until the
@@ -313,20 +339,21 @@ func (s *Shaper) dropOverride(id ClientID) {
 	delete(s.overrides, id)
 }
 
-// limitOf returns the limit in force. The caller holds mu.
+// limitOf returns what is configured for a client. The caller holds mu.
 func (s *Shaper) limitOf(id ClientID) (l Limit, overridden bool) {
-	if o, ok := s.overrides[id]; ok {
-		return o.Limit, true
-	}
-	return s.client, false
+	t, _ := s.clientTable(id)
+	return t.limit, t.first == RowOverride
 }
 
-// clientLimit is limitOf with the instant when an override ends, 0 if never.
-func (s *Shaper) clientLimit(id ClientID) (l Limit, overridden bool, expires int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l, overridden = s.limitOf(id)
-	return l.under(s.caps.Client), overridden, s.overrides[id].expires
+// clientTable returns what is said about a client, and when its override ends; 0: never. The
+// caller holds mu.
+func (s *Shaper) clientTable(id ClientID) (t table, expires int64) {
+	t = s.at(s.client)
+	if o, ok := s.overrides[id]; ok {
+		t.limit, t.first, expires = o.Limit, RowOverride, o.expires
+	}
+	t.share = s.shares[id]
+	return t, expires
 }
 
 // expire removes the override of a client if it has ended.
@@ -365,10 +392,10 @@ type Limits struct {
 func (s *Shaper) Limits() Limits {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := Limits{Global: s.global, Client: s.client, Connection: s.connection}
+	l := Limits{Global: s.global.limit, Client: s.client.limit, Connection: s.connection.limit}
 	for _, c := range s.classes[1:] {
 		if !c.removed {
-			l.Paths = append(l.Paths, PathLimit{c.prefix, c.limit})
+			l.Paths = append(l.Paths, PathLimit{c.prefix, c.table.limit})
 		}
 	}
 	for id, o := range s.overrides {

@@ -21,12 +21,12 @@ type Tree struct {
 	sec   int64  // now in seconds, for windows
 	epoch uint64 // of the configuration that is in force here
 
-	root        *node
-	rootMeter   meter
-	classes     []*node // by Class.id; nil: not seen yet
-	guaranteed  []*node // classes that have a guarantee
-	clientLimit Limit
-	overrides   bool // there are some
+	root       *node
+	rootMeter  meter
+	classes    []*node // by Class.id; nil: not seen yet
+	guaranteed []*node // classes that have a guarantee
+	client     table   // of clients about which nothing else is said
+	named      bool    // something is said about single clients
 
 	connection Limit
 	change     uint64             // counts the changes of connection
@@ -71,17 +71,17 @@ func (s *Shaper) Tree(loop int) *Tree {
 func (t *Tree) start() {
 	c := t.readConfig()
 	t.rootMeter.open(t, c.global, t.shaper.pool)
-	t.overflow = t.newClient("", t.clientLimit)
-	t.setClasses(c.limits)
+	t.overflow = t.newClient("", t.client)
+	t.setClasses(c.classes)
 }
 
 // config is what a tree needs of the Shaper's configuration, and what in it is new.
 type config struct {
-	global Limit
-	limits []Limit // of classes
+	global  table
+	classes []table // if nodes have changed
 
-	nodes, clients, connection bool       // have changed
-	some                       []ClientID // have changed
+	nodes, clients, connection bool     // have changed
+	some                       []change // beside those
 }
 
 // readConfig takes over what the tree keeps of the configuration and returns the rest.
@@ -91,24 +91,25 @@ func (t *Tree) readConfig() config {
 	defer s.mu.Unlock()
 	old := t.epoch
 	t.epoch = s.epoch.Load()
-	t.connection, t.clientLimit = s.connection.under(s.caps.Connection), s.client.under(s.caps.Client)
-	t.overrides = len(s.overrides) > 0
+	t.connection, _ = s.connection.inForce()
+	t.client, t.named = s.at(s.client), len(s.overrides)+len(s.shares) > 0
+	lost := s.changes.dropped > old
 	c := config{
-		global:     s.global.under(s.caps.Global),
-		nodes:      s.changes.nodes > old,
-		clients:    s.changes.clients > old || s.changes.dropped > old,
+		global:     s.at(s.global),
+		nodes:      s.changes.nodes > old || lost,
+		clients:    s.changes.clients > old || lost,
 		connection: s.changes.connection > old,
 	}
 	for _, change := range s.changes.log {
 		if change.epoch > old {
-			c.some = append(c.some, change.id)
+			c.some = append(c.some, change)
 		}
 	}
 	if !c.nodes {
 		return c
 	}
 	for _, class := range s.classes {
-		c.limits = append(c.limits, class.limit)
+		c.classes = append(c.classes, s.at(class.table))
 	}
 	if more := len(s.classes) - len(t.classes); more > 0 {
 		t.classes = append(t.classes, make([]*node, more)...)
@@ -132,7 +133,7 @@ func (t *Tree) clock(now int64) {
 
 // refresh brings the nodes up to date and lets what is parked find out anew what it
 // waits for. It takes time in proportion to the flows that wait, and to the clients if
-// their default has changed; a change of one client costs that client only. Flows are
+// their default has changed; a change of one node costs that node only. Flows are
 // brought up to date when they are looked at.
 func (t *Tree) refresh() {
 	c := t.readConfig()
@@ -140,27 +141,58 @@ func (t *Tree) refresh() {
 		t.change++
 		t.changed[t.change%changesKept] = t.now
 	}
-	switch {
-	case c.clients:
-		t.retuneClient(t.overflow)
+	if c.clients {
+		t.refreshClient(t.overflow)
 		for _, client := range t.clients {
-			t.retuneClient(client)
-		}
-	default:
-		for _, id := range c.some {
-			if client := t.clients[id]; client != nil {
-				t.retuneClient(client)
-			}
+			t.refreshClient(client)
 		}
 	}
 	if c.nodes {
 		t.refreshNodes(c)
 	}
+	for _, change := range c.some {
+		t.follow(change, &c)
+	}
+}
+
+// follow brings one node up to date, unless all of its kind have been.
+func (t *Tree) follow(ch change, c *config) {
+	switch {
+	case ch.level == LevelClient:
+		if client := t.clients[ch.client]; client != nil && !c.clients {
+			t.refreshClient(client)
+		}
+	case c.nodes:
+	case ch.level == LevelGlobal:
+		t.updateNode(t.root, c.global, false)
+	default:
+		if n := t.classes[ch.class.id]; n != nil {
+			t.updateNode(n, t.shaper.classTable(ch.class), false)
+		}
+	}
+}
+
+// updateNode brings into force what is said about the root or a class; see updateClient.
+func (t *Tree) updateNode(n *node, o table, fresh bool) {
+	if n.meter.table.update(&o) {
+		n.meter.apply(t, fresh)
+		t.reconsider(n)
+	}
+}
+
+// reconsider lets a node that is parked find out anew, and those above it: they may be
+// parked for a grant of the size that it had.
+func (t *Tree) reconsider(n *node) {
+	for ; n != nil; n = n.parent {
+		if n.state == parked {
+			t.unpark(&n.member)
+		}
+	}
 }
 
 // refreshNodes brings the root and the classes up to date.
 func (t *Tree) refreshNodes(c config) {
-	t.rootMeter.retune(t, c.global)
+	t.updateNode(t.root, c.global, false)
 	var waiting []*node
 	for _, n := range t.classes {
 		if n != nil && n.state == queued {
@@ -168,7 +200,7 @@ func (t *Tree) refreshNodes(c config) {
 			waiting = append(waiting, n)
 		}
 	}
-	t.setClasses(c.limits)
+	t.setClasses(c.classes)
 	for _, n := range waiting {
 		t.enqueue(&n.member)
 	}
@@ -178,21 +210,23 @@ func (t *Tree) refreshNodes(c config) {
 }
 
 // setClasses gives the classes their limits. None is queued.
-func (t *Tree) setClasses(limits []Limit) {
+func (t *Tree) setClasses(tables []table) {
 	t.guaranteed = t.guaranteed[:0]
 	t.root.bands = t.root.bands[:0]
 	for i, n := range t.classes {
 		if n == nil {
 			continue
 		}
-		l := limits[i]
-		n.meter.retune(t, l)
-		t.place(n, l)
+		if n.meter.table.update(&tables[i]) {
+			n.meter.apply(t, false)
+		}
+		t.place(n, &tables[i])
 	}
 }
 
 // place sorts a class by its priority and guarantee.
-func (t *Tree) place(n *node, l Limit) {
+func (t *Tree) place(n *node, o *table) {
+	l := o.limit
 	n.limitWeight, n.priority = l.weight(), l.Priority
 	n.setWeight(n.limitWeight)
 	i, found := slices.BinarySearchFunc(t.root.bands, n.priority, func(b *band, p int) int { return p - b.priority })
@@ -206,12 +240,12 @@ func (t *Tree) place(n *node, l Limit) {
 		}
 		return
 	}
-	g := Limit{Rate: l.Guarantee}
+	g := table{said: said{limit: Limit{Rate: l.Guarantee}, epoch: o.epoch}}
 	if n.guarantee == nil {
 		n.guarantee = new(meter)
 		n.guarantee.open(t, g, n.class.guarantee)
-	} else {
-		n.guarantee.retune(t, g)
+	} else if n.guarantee.table.update(&g) {
+		n.guarantee.apply(t, false)
 	}
 	t.guaranteed = append(t.guaranteed, n)
 }
@@ -234,15 +268,12 @@ func (t *Tree) newClassNode(c *Class) *node {
 	if c.id >= len(t.classes) {
 		t.refresh()
 	}
-	s := t.shaper
-	s.mu.Lock()
-	l := c.limit
-	s.mu.Unlock()
+	o := t.shaper.classTable(c)
 	n := newNode(LevelPath, t.root, new(meter))
 	n.class = c
-	n.meter.open(t, l, c.pool)
+	n.meter.open(t, o, c.pool)
 	t.classes[c.id] = n
-	t.place(n, l)
+	t.place(n, &o)
 	return n
 }
 

@@ -1,0 +1,62 @@
+package shape
+
+import "github.com/fserve/fserve/engine/rate"
+
+// Caps are rates that hold for a time besides the limits of their level: of two
+// the lower one counts. The zero value holds nothing back.
+type Caps struct {
+	Global, Client, Connection Rate
+}
+
+// Validate returns an error that names the cap and the reason.
+func (c Caps) Validate() error {
+	for _, part := range []struct {
+		name string
+		rate Rate
+	}{{"global", c.Global}, {"client", c.Client}, {"connection", c.Connection}} {
+		if err := (Limit{Rate: part.rate}).Validate(); err != nil {
+			return &capError{part.name, err}
+		}
+	}
+	return nil
+}
+
+type capError struct {
+	level string
+	err   error
+}
+
+func (e *capError) Error() string { return e.level + ": " + e.err.Error() }
+func (e *capError) Unwrap() error { return e.err }
+
+// Lower returns the lower of both for each level.
+func (c Caps) Lower(o Caps) Caps {
+	return Caps{rate.Least(c.Global, o.Global), rate.Least(c.Client, o.Client), rate.Least(c.Connection, o.Connection)}
+}
+
+// SetCaps sets what holds besides the limits, which are neither changed by it nor
+// shown by Limits otherwise.
+func (s *Shaper) SetCaps(c Caps) (was Caps, err error) {
+	if err := c.Validate(); err != nil {
+		return Caps{}, &capError{"shape: cap", err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if was = s.capsLocked(); c == was {
+		return was, nil
+	}
+	s.global.cap, s.client.cap, s.connection.cap = c.Global, c.Client, c.Connection
+	epoch := s.epoch.Load() + 1
+	s.changes.clients, s.changes.connection = epoch, epoch
+	s.publish(&s.changes.nodes)
+	return was, nil
+}
+
+// Caps returns what SetCaps has set.
+func (s *Shaper) Caps() Caps {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.capsLocked()
+}
+
+func (s *Shaper) capsLocked() Caps { return Caps{s.global.cap, s.client.cap, s.connection.cap} }
