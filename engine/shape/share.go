@@ -42,8 +42,10 @@ func (s *Shaper) check(sh *Share) error {
 // class goes with the class, that of a client stays until it is set to Unlimited.
 //
 // All shares of a call come into force together; if one is wrong, none does. A call
-// wakes the loops once, and costs each of them what the nodes cost that change, however many
-// others there are, up to 256 changes between two turns of a loop.
+// wakes the loops once and costs each of them about a microsecond for each share that
+// changes, however many clients there are; more than 256 changes between two turns of a
+// loop cost it a look at all its clients. What waits below a node for a grant of the
+// former size waits until that is there.
 func (s *Shaper) SetShares(shares ...Share) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
