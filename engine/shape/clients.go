@@ -21,20 +21,22 @@ type client struct {
 	older, newer *client
 }
 
+// directory finds the clients that a tree knows, and keeps the memory of those that it has
+// forgotten for others.
+type directory struct {
+	clients     map[ClientID]*client
+	idle        clientList // those without flows
+	nodes       int        // of clients
+	spareClient *client    // by newer
+	spareNode   *node      // by sibling
+}
+
 // maxProbes bounds the search for a client that can be forgotten.
 const maxProbes = 16
 
-// lookup returns the client of that name, making it if need be.
-func (t *Tree) lookup(id ClientID) *client {
-	if c := t.clients[id]; c != nil {
-		return c
-	}
-	return t.admitClient(id)
-}
-
-// admitClient makes room for a client and makes it. If there is no room it is one of
+// addClient makes room for a client and makes it. If there is no room it is one of
 // the others; a client with a limit of its own always has its own place.
-func (t *Tree) admitClient(id ClientID) *client {
+func (t *Tree) addClient(id ClientID) *client {
 	o, expires := t.tableFor(id)
 	if o.first != RowOverride {
 		for t.nodes >= t.shaper.maxClients {
@@ -63,27 +65,32 @@ func (t *Tree) tableFor(id ClientID) (o table, expires int64) {
 }
 
 func (t *Tree) newClient(id ClientID, o table) *client {
-	c := t.spareClient
-	if c == nil {
-		c = new(client)
-	} else {
-		t.spareClient = c.newer
-		*c = client{}
-	}
+	c := t.spare()
 	c.id, c.weight = id, o.limit.weight()
 	if t.shaper.loops > 1 {
 		c.shared = t.shaper.attach(id)
 	}
-	c.meter.open(t, o, t.clientPool(c, &o))
+	c.meter.open(t, o, c.poolFor(t.shaper, &o))
 	return c
 }
 
-// clientPool returns the pool of a client that needs one.
-func (t *Tree) clientPool(c *client, o *table) *pool {
+// spare returns an empty client.
+func (d *directory) spare() *client {
+	c := d.spareClient
+	if c == nil {
+		return new(client)
+	}
+	d.spareClient = c.newer
+	*c = client{}
+	return c
+}
+
+// poolFor returns the pool of a client that needs one.
+func (c *client) poolFor(s *Shaper, o *table) *pool {
 	if c.shared == nil || !o.limits() {
 		return nil
 	}
-	return t.shaper.poolOf(c.shared)
+	return s.poolOf(c.shared)
 }
 
 // refreshClient brings a client up to date with the configuration.
@@ -102,8 +109,8 @@ func (t *Tree) updateClient(c *client, o table, fresh bool) {
 	}
 	if c.shared == nil || m.pool != nil {
 		m.apply(t, fresh)
-	} else if p := t.clientPool(c, &m.table); p != nil {
-		m.account(t, p, fresh)
+	} else if p := c.poolFor(t.shaper, &m.table); p != nil {
+		m.usePool(t, p, fresh)
 	}
 	for n := c.nodes; n != nil; n = n.sibling {
 		if n.engageAt >= 0 {
@@ -111,13 +118,13 @@ func (t *Tree) updateClient(c *client, o table, fresh bool) {
 		} else {
 			n.setWeight(c.weight)
 		}
-		t.reconsider(n)
+		t.recheckUp(n)
 	}
 }
 
 // endOverride restores the default limit of a client whose override has ended, and
 // reports whether that was so.
-func (t *Tree) endOverride(c *client) bool {
+func (c *client) endOverride(t *Tree) bool {
 	if c.expires == 0 || t.now < c.expires {
 		return false
 	}
@@ -127,17 +134,17 @@ func (t *Tree) endOverride(c *client) bool {
 }
 
 // nodeOf returns the node of a client in a class.
-func (t *Tree) nodeOf(c *client, class *node) *node {
+func (d *directory) nodeOf(c *client, class *node) *node {
 	for n := c.nodes; n != nil; n = n.sibling {
 		if n.parent == class {
 			return n
 		}
 	}
-	n := t.spareNode
+	n := d.spareNode
 	if n == nil {
 		n = newNode(LevelClient, class, &c.meter)
 	} else {
-		t.spareNode = n.sibling
+		d.spareNode = n.sibling
 		b := n.bands
 		*n = node{level: LevelClient, meter: &c.meter, bands: b, quantum: minGrant, engageAt: -1}
 		*b[0] = band{}
@@ -146,7 +153,7 @@ func (t *Tree) nodeOf(c *client, class *node) *node {
 	}
 	n.class, n.client, n.weight = class.class, c, c.weight
 	n.sibling, c.nodes = c.nodes, n
-	t.nodes++
+	d.nodes++
 	return n
 }
 
@@ -173,7 +180,7 @@ func (t *Tree) exit(f *Flow) {
 	f.client, f.parent = nil, nil
 	c.flows--
 	if n.flows--; n.flows == 0 {
-		t.disengage(n)
+		n.disengage(t)
 		if t.nodes > t.shaper.maxClients && c.nodes.sibling != nil {
 			t.dropNode(n)
 		}
@@ -184,19 +191,19 @@ func (t *Tree) exit(f *Flow) {
 }
 
 // dropNode forgets one of several nodes of a client.
-func (t *Tree) dropNode(n *node) {
+func (d *directory) dropNode(n *node) {
 	p := &n.client.nodes
 	for *p != n {
 		p = &(*p).sibling
 	}
 	*p = n.sibling
-	t.freeNode(n)
+	d.freeNode(n)
 }
 
-func (t *Tree) freeNode(n *node) {
+func (d *directory) freeNode(n *node) {
 	n.client, n.parent, n.meter = nil, nil, nil
-	n.sibling, t.spareNode = t.spareNode, n
-	t.nodes--
+	n.sibling, d.spareNode = d.spareNode, n
+	d.nodes--
 }
 
 // forgetOne forgets the client least recently seen that has its whole burst
@@ -208,18 +215,14 @@ func (t *Tree) forgetOne() bool {
 			return false
 		}
 		t.idle.remove(c)
-		if t.forgettable(c) {
+		c.endOverride(t)
+		if c.meter.rested(t) {
 			t.forget(c)
 			return true
 		}
 		t.idle.push(c)
 	}
 	return false
-}
-
-func (t *Tree) forgettable(c *client) bool {
-	t.endOverride(c)
-	return c.meter.rested(t)
 }
 
 // forget drops a client without flows that is in no list.

@@ -56,7 +56,7 @@ func (n *node) setShare(share int64) {
 }
 
 // disengage is the opposite of engage, for all flows of the node.
-func (t *Tree) disengage(n *node) {
+func (n *node) disengage(t *Tree) {
 	if n.engageAt < 0 {
 		return
 	}
@@ -79,7 +79,7 @@ func (t *Tree) sweep() {
 	t.nextSweep = t.now + sweepEvery
 	for i := len(t.engaged) - 1; i >= 0; i-- {
 		if n := t.engaged[i]; n.count == 0 && t.now-n.waited > engagedSpan {
-			t.disengage(n)
+			n.disengage(t)
 		} else {
 			n.setShare(n.engagedShare())
 		}
@@ -87,8 +87,8 @@ func (t *Tree) sweep() {
 	t.weighClasses()
 }
 
-// claimOf returns the claim of this tree on the node n, for a flow of the given rank.
-func (t *Tree) claimOf(n *node, rank int) claim {
+// claim returns the claim of a tree on its node, for a flow of the given rank.
+func (n *node) claim(t *Tree, rank int) claim {
 	c := claim{weight: oneWeight, rank: rank}
 	switch n.level {
 	case LevelGlobal:

@@ -55,17 +55,17 @@ func (f *Flow) beginQueue(now int64) {
 
 // endQueue adds the wait that ends now to the levels that caused it: from the
 // client up, as long as a node was parked itself.
-func (f *Flow) endQueue(t *Tree) {
-	left := t.now - f.since
+func (f *Flow) endQueue(s *scheduler) {
+	left := s.now - f.since
 	for n := f.client; n != nil; n = n.parent {
-		d := min(n.parkedUntil(t.now)-f.mark[n.level], left)
-		f.hold(t, n.level, d)
+		d := min(n.parkedUntil(s.now)-f.mark[n.level], left)
+		f.hold(s, n.level, d)
 		left -= d
 	}
-	f.hold(t, LevelNone, left)
+	f.hold(s, LevelNone, left)
 }
 
-func (f *Flow) hold(t *Tree, level Level, ns int64) {
+func (f *Flow) hold(s *scheduler, level Level, ns int64) {
 	f.held[level] += ns
-	t.throttled[level] += ns
+	s.throttled[level] += ns
 }

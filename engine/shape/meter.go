@@ -43,7 +43,7 @@ func (m *meter) ready(t *Tree, n int64, of *node, rank int) (at int64, ok bool) 
 	case m.bucket.Rate == Paused:
 		return never, false
 	}
-	return m.lease(t, n, t.claimOf(of, rank))
+	return m.lease(t, n, of.claim(t, rank))
 }
 
 // try is ready for those who would rather not wait.
@@ -163,7 +163,7 @@ func (m *meter) withdraw(now int64) {
 func (m *meter) open(t *Tree, o table, p *pool) {
 	m.timer.meter, m.table = m, o
 	if p != nil {
-		m.account(t, p, true)
+		m.usePool(t, p, true)
 		return
 	}
 	l, _ := o.inForce()
@@ -172,11 +172,11 @@ func (m *meter) open(t *Tree, o table, p *pool) {
 
 // account has the tokens accounted in p from now on. The node was unlimited; if it is
 // fresh, nothing has been used of it, and it begins with what a new bucket has.
-func (m *meter) account(t *Tree, p *pool, fresh bool) {
+func (m *meter) usePool(t *Tree, p *pool, fresh bool) {
 	m.pool, m.loop = p, t.loop
 	p.open(&m.table, fresh, t.now)
 	m.bucket = bucket{}
-	m.lay()
+	m.mirror()
 }
 
 // apply brings the table into force. A node that was unlimited begins with nothing, but
@@ -187,7 +187,7 @@ func (m *meter) apply(t *Tree, fresh bool) {
 	case m.pool != nil:
 		m.giveBack(t)
 		m.pool.update(&m.table, t.now)
-		m.lay()
+		m.mirror()
 	case fresh && !m.limited():
 		m.bucket.open(l, t.now)
 	default:
@@ -196,7 +196,7 @@ func (m *meter) apply(t *Tree, fresh bool) {
 }
 
 // lay sets what a meter with a pool knows of the limit.
-func (m *meter) lay() {
+func (m *meter) mirror() {
 	l, _ := m.table.inForce()
 	m.bucket.set(l)
 	m.share = max(int64(l.Rate), 1)

@@ -144,7 +144,7 @@ func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share
 	defer p.mu.Unlock()
 	c := p.settle(i, spent, now)
 	now = max(now, p.bucket.Last)
-	p.rejoin(c, now)
+	p.boundCredit(c, now)
 	c.claim, c.seen = want, now
 	before, behind, weights := p.rivals(c, now)
 	share = p.portion(c.weight, weights)
@@ -170,7 +170,7 @@ func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share
 
 // rejoin looks after the virtual time of a tree that asks again. If it has not been
 // away it has kept its place; but nobody saves up more than a burst.
-func (p *pool) rejoin(c *tenant, now int64) {
+func (p *pool) boundCredit(c *tenant, now int64) {
 	oldest := p.now
 	if c.need > 0 && now <= c.until || now-c.seen <= turnGrace {
 		oldest -= p.bucket.Burst << virtual / c.weightOr1()

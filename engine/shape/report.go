@@ -33,7 +33,7 @@ type NodeReport struct {
 	Tokens  int64  // bytes; with several loops, what is on lease here
 	Flows   int    // responses under way
 	Waiting int    // members that wait for their turn: classes, clients or flows
-	Held    bool   // waits for its own bucket
+	Parked  bool   // waits for tokens of its own
 
 	Granted int64 // bytes so far
 	Rate10  int64 // bytes per second over the last ten whole seconds
@@ -88,7 +88,7 @@ func (s *Survey) Step(t *Tree, now int64, n int) (more bool) {
 		if c.id == "" && t.clients[""] != c { // forgotten meanwhile; if its memory serves another, that one is told of
 			continue
 		}
-		s.report.Clients = append(s.report.Clients, t.reportClient(c))
+		s.report.Clients = append(s.report.Clients, c.report(t))
 		s.countFlows(c)
 	}
 	s.clients = s.clients[n:]
@@ -111,17 +111,17 @@ func (s *Survey) begin(t *Tree) {
 	r := &s.report
 	r.ClientCount, r.Flows, r.Throttled, r.Granted = len(t.clients), t.flows, t.throttled, t.granted
 	r.Granted[LevelNone] = t.root.granted
-	r.Global = t.reportNode(t.root, "")
+	r.Global = t.root.report(t, "")
 	r.Global.Flows = t.flows
 	s.classes = make([]int, len(t.classes))
 	for i, n := range t.classes {
 		s.classes[i] = -1
 		if n != nil {
 			s.classes[i] = len(r.Classes)
-			r.Classes = append(r.Classes, t.reportNode(n, n.class.prefix))
+			r.Classes = append(r.Classes, n.report(t, n.class.prefix))
 		}
 	}
-	if o := t.reportClient(t.overflow); o.Granted > 0 {
+	if o := t.overflow.report(t); o.Granted > 0 {
 		r.Others.add(o)
 	}
 	s.countFlows(t.overflow)
@@ -144,20 +144,20 @@ func (s *Survey) countFlows(c *client) {
 	}
 }
 
-func (t *Tree) reportNode(n *node, name string) NodeReport {
+func (n *node) report(t *Tree, name string) NodeReport {
 	c := NodeReport{
-		Name: name, Waiting: n.count, Held: n.state == parked, Granted: n.granted,
+		Name: name, Waiting: n.count, Parked: n.state == parked, Granted: n.granted,
 	}
 	c.meter(t, n.meter)
 	c.Rate10, c.Rate1 = n.window.rates(t.sec)
 	return c
 }
 
-func (t *Tree) reportClient(c *client) NodeReport {
+func (c *client) report(t *Tree) NodeReport {
 	r := NodeReport{Name: string(c.id), Custom: c.meter.table.first == RowOverride, Flows: c.flows, Granted: c.granted}
 	for n := c.nodes; n != nil; n = n.sibling {
 		r.Waiting += n.count
-		r.Held = r.Held || n.state == parked
+		r.Parked = r.Parked || n.state == parked
 	}
 	r.meter(t, &c.meter)
 	r.Rate10, r.Rate1 = c.window.rates(t.sec)
@@ -173,13 +173,6 @@ func (r *NodeReport) meter(t *Tree, m *meter) {
 	if r.Limit == Unlimited {
 		r.Burst, r.Tokens = 0, 0
 	}
-}
-
-// Merge adds what another tree reported to r, and keeps of the clients those with
-// limits of their own and at most busiest others.
-func (r *Report) Merge(o *Report, busiest int) {
-	r.add(o)
-	r.Keep(busiest)
 }
 
 func (r *Report) add(o *Report) {
@@ -216,7 +209,7 @@ func (r *NodeReport) add(o NodeReport) {
 	r.Tokens += o.Tokens
 	r.Flows += o.Flows
 	r.Waiting += o.Waiting
-	r.Held = r.Held || o.Held
+	r.Parked = r.Parked || o.Parked
 	r.Granted += o.Granted
 	r.Rate10 += o.Rate10
 	r.Rate1 += o.Rate1

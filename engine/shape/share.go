@@ -66,7 +66,8 @@ func (s *Shaper) SetShares(shares ...Share) error {
 
 // setShare sets a share that has been checked, and notes the change if it is one.
 func (s *Shaper) setShare(sh Share) (changed bool) {
-	ch, was := change{level: sh.Level}, Unlimited
+	ch := change{level: sh.Level}
+	var was Rate
 	switch sh.Level {
 	case LevelGlobal:
 		was, s.global.share = s.global.share, sh.Rate

@@ -276,7 +276,7 @@ func (m *machine) join(rt *rapid.T) {
 		}
 	}
 	if b := m.ideal[f.name]; b != nil {
-		m.t.refreshFlow(&f.Flow)
+		f.refresh(m.t)
 		if l := m.flowLimit(f); b.rate == Unlimited {
 			m.ideal[f.name] = newIdeal(l, m.max)
 		} else {
@@ -409,7 +409,7 @@ func (m *machine) lacks(p *member) (b *bucket, need int64) {
 // largest returns the largest grant of a flow, whatever its share: one just below
 // slowRate has larger ones than one above.
 func (m *machine) largest(f *Flow) int64 {
-	return max(m.t.size(f, infinite), m.t.size(f, slowRate-1))
+	return max(f.size(infinite), f.size(slowRate-1))
 }
 
 func (m *machine) refund(rt *rapid.T) {
@@ -493,7 +493,7 @@ func (m *machine) tune(rt *rapid.T) {
 		}
 		// Now, not when it is next looked at: what comes of that has a test of its own.
 		fresh := f.bucket.Rate == Unlimited && f.Flow.sent == 0
-		m.t.refreshFlow(&f.Flow)
+		f.refresh(m.t)
 		if fresh {
 			m.ideal[f.name] = newIdeal(m.flowLimit(f), m.max)
 		}
