@@ -1,10 +1,10 @@
 package shape
 
-// AdaptClient sets the rate that was found for a client, by which it is held besides
-// its limit; Unlimited: by none. It is felt at once by what the client is being sent on
-// this loop. With several loops each is told; of two rates the one with the higher seq
-// counts. Other than a change of the configuration it costs this client only. It does
-// nothing if the tree does not know the client: tell it after Join.
+// AdaptClient sets the rate that was found for a client: RowFound of its table; Unlimited:
+// none. What is being sent to the client on this loop feels it at once. With several loops
+// each is told; of two rates the one with the higher seq counts. The call costs this
+// client only, and wakes nobody. It does nothing if the tree does not know the client: it
+// comes after Join.
 func (t *Tree) AdaptClient(id ClientID, rate Rate, seq uint64, now int64) {
 	t.clock(now)
 	if c := t.clients[id]; c != nil {
@@ -19,9 +19,9 @@ func (t *Tree) AdaptClass(class *Class, rate Rate, seq uint64, now int64) {
 	t.updateNode(n, n.meter.table.with(rate, seq), n.granted == 0)
 }
 
-// ClientHeld returns for how many ns, all told, responses of a client have waited on
-// this loop for tokens of the rate that was found for it; those of several classes
-// count each. It stands still while another limit of the client is lower.
+// ClientHeld returns for how many ns responses of a client have waited on this loop for the
+// rate that was found for it, each class for itself. The sum stands still while another
+// row is lower.
 func (t *Tree) ClientHeld(id ClientID, now int64) (held int64) {
 	t.clock(now)
 	c := t.clients[id]
@@ -41,8 +41,8 @@ func (t *Tree) ClassHeld(class *Class, now int64) int64 {
 	return n.meter.heldBy(n.parkedUntil(t.now))
 }
 
-// heldBy counts, of what a node was parked all told, what it was since it was
-// last asked, if that was for the rate that was found.
+// heldBy counts the time for which a node was parked since the last call, if the rate that
+// was found is what holds. parked is for how long the node was parked in all.
 func (m *meter) heldBy(parked int64) int64 {
 	if d := parked - m.parkedSeen; d > 0 {
 		if _, by := m.table.inForce(); by == RowFound {

@@ -1,9 +1,14 @@
 package shape
 
-import "github.com/fserve/fserve/engine/rate"
+import (
+	"fmt"
 
-// Caps are rates that hold for a time besides the limits of their level: of two
-// the lower one counts. The zero value holds nothing back.
+	"github.com/fserve/fserve/engine/rate"
+)
+
+// Caps are rates of a profile, which hold beside the limits of their level while the profile
+// is in force: the lower one counts. A response that has its own limit is not held by
+// Connection. The zero value holds nothing back.
 type Caps struct {
 	Global, Client, Connection Rate
 }
@@ -15,30 +20,22 @@ func (c Caps) Validate() error {
 		rate Rate
 	}{{"global", c.Global}, {"client", c.Client}, {"connection", c.Connection}} {
 		if err := (Limit{Rate: part.rate}).Validate(); err != nil {
-			return &capError{part.name, err}
+			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	return nil
 }
 
-type capError struct {
-	level string
-	err   error
-}
-
-func (e *capError) Error() string { return e.level + ": " + e.err.Error() }
-func (e *capError) Unwrap() error { return e.err }
-
-// Lower returns the lower of both for each level.
+// Lower returns the lower of two caps for each level.
 func (c Caps) Lower(o Caps) Caps {
 	return Caps{rate.Least(c.Global, o.Global), rate.Least(c.Client, o.Client), rate.Least(c.Connection, o.Connection)}
 }
 
-// SetCaps sets what holds besides the limits, which are neither changed by it nor
-// shown by Limits otherwise.
+// SetCaps sets the caps of all levels: RowCap of their tables. The limits stay what they
+// are, also in what Limits returns.
 func (s *Shaper) SetCaps(c Caps) (was Caps, err error) {
 	if err := c.Validate(); err != nil {
-		return Caps{}, &capError{"shape: cap", err}
+		return Caps{}, fmt.Errorf("shape: cap: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

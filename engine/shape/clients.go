@@ -1,21 +1,23 @@
 package shape
 
-// client is what a tree knows about a client. Its nodes, one for each class it
-// has been seen in, share its bucket.
+// client is what a tree knows about a client. The client has a node in each class in which it
+// has been seen; they share its bucket.
 type client struct {
-	id     ClientID
-	meter  meter
-	window window
-	shared *shared // nil with one loop
-
+	// What every grant looks at is together: with 10,000 clients it is memory that a grant
+	// waits for.
 	expires int64 // of the override; 0: never
-	weight  int64
+	granted int64 // bytes
+	window  window
+	meter   meter
+
+	id     ClientID
+	shared *shared // nil with one loop
+	weight int64
 
 	nodes   *node // by sibling
 	flows   int
-	hungry  int   // flows that have waited in their response
-	engaged int   // nodes that are
-	granted int64 // bytes
+	hungry  int // flows that have waited in their response
+	engaged int // nodes that are engaged
 
 	// Clients without flows are in a list by the time they were last seen.
 	older, newer *client
@@ -34,8 +36,8 @@ type directory struct {
 // maxProbes bounds the search for a client that can be forgotten.
 const maxProbes = 16
 
-// addClient makes room for a client and makes it. If there is no room it is one of
-// the others; a client with a limit of its own always has its own place.
+// addClient makes a client, and room for it. Without room it returns the place that such
+// clients share; a client with a limit of its own always has its own place.
 func (t *Tree) addClient(id ClientID) *client {
 	o, expires := t.tableFor(id)
 	if o.first != RowOverride {
@@ -52,8 +54,8 @@ func (t *Tree) addClient(id ClientID) *client {
 	return c
 }
 
-// tableFor returns what is said about a client, and when its override ends; 0: never. A
-// name costs a lock only if something is said about any.
+// tableFor returns what is said about a client, and when its override ends; 0: never. It
+// takes a lock only if something is said about any single client.
 func (t *Tree) tableFor(id ClientID) (o table, expires int64) {
 	if !t.named {
 		return t.client, 0
@@ -100,8 +102,7 @@ func (t *Tree) refreshClient(c *client) {
 	t.updateClient(c, o, false)
 }
 
-// updateClient brings into force what is said about a client. A client that is fresh and
-// was unlimited begins with what a new bucket has, any other with nothing.
+// updateClient brings into force what is said about a client; for fresh see meter.apply.
 func (t *Tree) updateClient(c *client, o table, fresh bool) {
 	m := &c.meter
 	if !m.table.update(&o) {
@@ -114,7 +115,7 @@ func (t *Tree) updateClient(c *client, o table, fresh bool) {
 	}
 	for n := c.nodes; n != nil; n = n.sibling {
 		if n.engageAt >= 0 {
-			n.setShare(n.engagedShare())
+			n.setStake(n.engagedStake())
 		} else {
 			n.setWeight(c.weight)
 		}
@@ -190,7 +191,7 @@ func (t *Tree) exit(f *Flow) {
 	}
 }
 
-// dropNode forgets one of several nodes of a client.
+// dropNode forgets one node of a client that has several.
 func (d *directory) dropNode(n *node) {
 	p := &n.client.nodes
 	for *p != n {
@@ -206,8 +207,8 @@ func (d *directory) freeNode(n *node) {
 	d.nodes--
 }
 
-// forgetOne forgets the client least recently seen that has its whole burst
-// again. It reports false if there is none among the first few.
+// forgetOne forgets one client that has its whole burst again, of those least recently
+// seen. It reports false if there is none among the first few.
 func (t *Tree) forgetOne() bool {
 	for range maxProbes {
 		c := t.idle.oldest

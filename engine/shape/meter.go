@@ -1,11 +1,9 @@
 package shape
 
-// meter is a node's bucket as its tree sees it. With one loop that is the
-// bucket. With several the tokens are accounted in a pool, and bucket
-// holds what this tree has leased from it.
+// meter is the bucket of a node, as the tree has it. With several loops a pool accounts
+// for the tokens, and the bucket holds what this tree has leased from the pool.
 type meter struct {
 	bucket  bucket
-	table   table
 	pool    *pool // nil: one loop
 	loop    int
 	leased  int64 // what the pool counts as out on lease to this tree
@@ -14,8 +12,8 @@ type meter struct {
 	timer   timer // until the lease is given back
 	claims  bool  // the pool knows that this tree wants tokens
 
-	// What the node was parked for, see heldBy.
-	parkedSeen, heldFound int64 // ns
+	table                 table
+	parkedSeen, heldFound int64 // ns, see heldBy
 }
 
 // leaseTime is how long a tree keeps tokens that it does not use.
@@ -31,8 +29,8 @@ func (m *meter) speed() int64 {
 	return m.bucket.Rate.Speed()
 }
 
-// ready reports whether n tokens are there, and if not, when to ask again.
-// of is the node, and rank that of the flow, for the claim of a tree that shares it.
+// ready reports whether n tokens are there, and if not, when to ask again. A tree that
+// shares the tokens claims them: for the node of, and a flow of the given rank.
 func (m *meter) ready(t *Tree, n int64, of *node, rank int) (at int64, ok bool) {
 	if m.pool == nil {
 		return m.bucket.Ready(n, t.now)
@@ -46,7 +44,7 @@ func (m *meter) ready(t *Tree, n int64, of *node, rank int) (at int64, ok bool) 
 	return m.lease(t, n, of.claim(t, rank))
 }
 
-// try is ready for those who would rather not wait.
+// try is ready without a claim: what is not there is not waited for.
 func (m *meter) try(t *Tree, n int64) bool {
 	if m.pool == nil {
 		_, ok := m.bucket.Ready(n, t.now)
@@ -72,16 +70,16 @@ func (m *meter) lease(t *Tree, n int64, c claim) (at int64, ok bool) {
 	return at, m.bucket.Tokens >= n
 }
 
-// keepLease sees to it that what is on lease is not kept for long.
+// keepLease sets the timer that ends the lease.
 func (m *meter) keepLease(t *Tree) {
 	if m.bucket.Tokens > 0 && m.timer.slot == nil {
 		t.wheel.set(&m.timer, t.now+leaseTime)
 	}
 }
 
-// leaseEnds is called when the timer has run out.
+// leaseEnds gives the lease back when its timer has run out.
 func (m *meter) leaseEnds(t *Tree) {
-	if !m.claims { // else nothing is here
+	if !m.claims { // a tree that claims has no tokens
 		m.giveBack(t)
 	}
 }
@@ -99,8 +97,8 @@ func (m *meter) spent() spending {
 	return spending{bytes: m.leased - m.bucket.Tokens, last: m.spentAt}
 }
 
-// borrow takes n tokens, also those that are not there. The debt is bounded, so
-// that a class that got more than its guarantee for long has it again soon.
+// borrow takes n tokens, also those that are not there. The debt is bounded: a class that
+// got more than its guarantee for long has it again soon.
 func (m *meter) borrow(t *Tree, n int64) {
 	if m.pool == nil {
 		m.bucket.Advance(t.now)
@@ -109,7 +107,7 @@ func (m *meter) borrow(t *Tree, n int64) {
 	m.spentAt = t.now
 }
 
-// repay is what borrow is undone by. A lease is not made larger by it: little is lost.
+// repay undoes borrow. It makes no lease larger than it was, which loses little.
 func (m *meter) repay(n int64) {
 	most := m.bucket.Burst
 	if m.pool != nil {
@@ -126,8 +124,8 @@ func (m *meter) refund(t *Tree, n int64) {
 		m.bucket.Advance(t.now)
 		m.bucket.Refund(n)
 	default:
-		// What the pool still counts as ours may be kept, the rest has perhaps
-		// accrued again.
+		// The tree keeps what the pool still counts as out. The pool has been told
+		// of the rest, which may have accrued again.
 		keep := min(n, m.leased-m.bucket.Tokens)
 		m.bucket.Tokens += keep
 		if n > keep {
@@ -137,8 +135,7 @@ func (m *meter) refund(t *Tree, n int64) {
 	}
 }
 
-// giveBack ends the lease: what was not spent goes back to the pool, and no
-// claim is left.
+// giveBack ends the lease and the claim: what was not spent goes back to the pool.
 func (m *meter) giveBack(t *Tree) {
 	if m.pool == nil {
 		return
@@ -150,7 +147,7 @@ func (m *meter) giveBack(t *Tree) {
 	m.leased, m.bucket.Tokens, m.claims = 0, 0, false
 }
 
-// withdraw takes back the claim, if there is one: nobody waits here any more.
+// withdraw ends the claim, if there is one: no member waits any more.
 func (m *meter) withdraw(now int64) {
 	if m.claims {
 		m.pool.withdraw(m.loop, now)
@@ -158,8 +155,8 @@ func (m *meter) withdraw(now int64) {
 	}
 }
 
-// open begins a meter of which nothing has been used. p is the pool of the node, nil
-// if there is none.
+// open begins a meter of which nothing has been used. p is the pool of the node; nil:
+// none.
 func (m *meter) open(t *Tree, o table, p *pool) {
 	m.timer.meter, m.table = m, o
 	if p != nil {
@@ -170,8 +167,8 @@ func (m *meter) open(t *Tree, o table, p *pool) {
 	m.bucket.open(l, t.now)
 }
 
-// account has the tokens accounted in p from now on. The node was unlimited; if it is
-// fresh, nothing has been used of it, and it begins with what a new bucket has.
+// usePool lets the pool p account for the tokens from now on. The node was unlimited; for
+// fresh see apply.
 func (m *meter) usePool(t *Tree, p *pool, fresh bool) {
 	m.pool, m.loop = p, t.loop
 	p.open(&m.table, fresh, t.now)
@@ -179,8 +176,17 @@ func (m *meter) usePool(t *Tree, p *pool, fresh bool) {
 	m.mirror()
 }
 
-// apply brings the table into force. A node that was unlimited begins with nothing, but
-// for one that is fresh.
+// update takes over what is later in o and brings it into force. It reports whether there
+// is any.
+func (m *meter) update(t *Tree, o *table, fresh bool) (news bool) {
+	if news = m.table.update(o); news {
+		m.apply(t, fresh)
+	}
+	return news
+}
+
+// apply brings the table into force. A node that was unlimited begins with no tokens. A
+// fresh one, of which nothing has been used, begins with those of a new bucket.
 func (m *meter) apply(t *Tree, fresh bool) {
 	l, _ := m.table.inForce()
 	switch {
@@ -195,14 +201,15 @@ func (m *meter) apply(t *Tree, fresh bool) {
 	}
 }
 
-// lay sets what a meter with a pool knows of the limit.
+// mirror sets what a meter with a pool knows of the limit.
 func (m *meter) mirror() {
 	l, _ := m.table.inForce()
 	m.bucket.set(l)
 	m.share = max(int64(l.Rate), 1)
 }
 
-// rested reports whether nothing would be forgiven if the meter were forgotten.
+// rested reports whether the burst is there in full: who forgets the meter forgives
+// nothing.
 func (m *meter) rested(t *Tree) bool {
 	switch {
 	case !m.limited():

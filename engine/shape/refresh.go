@@ -19,7 +19,8 @@ type config struct {
 	some                       []change // beside those
 }
 
-// readConfig takes over what the tree keeps of the configuration and returns the rest.
+// readConfig keeps what the tree needs again and again of the configuration, and returns
+// the rest.
 func (t *Tree) readConfig() config {
 	s := t.shaper
 	s.mu.Lock()
@@ -66,10 +67,11 @@ func (t *Tree) clock(now int64) {
 	}
 }
 
-// refresh brings the nodes up to date and lets what is parked find out anew what it
-// waits for. It takes time in proportion to the flows that wait, and to the clients if
-// their default has changed; a change of one node costs that node only. Flows are
-// brought up to date when they are looked at.
+// refresh brings the nodes up to date with the configuration. A change that is not of one
+// node takes time in proportion to the members that are parked, since each finds out
+// anew what it waits for, and to the clients if their default has changed. A change
+// of one node costs that node only. Flows are brought up to date by their next Take
+// or Next.
 func (t *Tree) refresh() {
 	c := t.readConfig()
 	if c.connection {
@@ -90,7 +92,7 @@ func (t *Tree) refresh() {
 	}
 }
 
-// follow brings one node up to date, unless all of its kind have been.
+// follow brings the node of a change up to date, unless all of its kind have been.
 func (t *Tree) follow(ch change, c *config) {
 	switch {
 	case ch.level == LevelClient:
@@ -107,10 +109,10 @@ func (t *Tree) follow(ch change, c *config) {
 	}
 }
 
-// updateNode brings into force what is said about the root or a class; see updateClient.
+// updateNode brings into force what is said about the root or a class; for fresh see
+// meter.apply.
 func (t *Tree) updateNode(n *node, o table, fresh bool) {
-	if n.meter.table.update(&o) {
-		n.meter.apply(t, fresh)
+	if n.meter.update(t, &o, fresh) {
 		t.recheckUp(n)
 	}
 }
@@ -134,7 +136,7 @@ func (t *Tree) refreshNodes(c config) {
 	}
 }
 
-// setClasses gives the classes their limits. None is queued.
+// setClasses brings into force what is said about the classes. None of them is queued.
 func (t *Tree) setClasses(tables []table) {
 	t.guaranteed = t.guaranteed[:0]
 	t.root.bands = t.root.bands[:0]
@@ -142,14 +144,12 @@ func (t *Tree) setClasses(tables []table) {
 		if n == nil {
 			continue
 		}
-		if n.meter.table.update(&tables[i]) {
-			n.meter.apply(t, false)
-		}
+		n.meter.update(t, &tables[i], false)
 		n.place(t, &tables[i])
 	}
 }
 
-// place sorts a class by its priority and guarantee.
+// place puts a class among the others, by its priority and guarantee.
 func (n *node) place(t *Tree, o *table) {
 	l := o.limit
 	n.limitWeight, n.priority = l.weight(), l.Priority
@@ -169,8 +169,8 @@ func (n *node) place(t *Tree, o *table) {
 	if n.guarantee == nil {
 		n.guarantee = new(meter)
 		n.guarantee.open(t, g, n.class.guarantee)
-	} else if n.guarantee.table.update(&g) {
-		n.guarantee.apply(t, false)
+	} else {
+		n.guarantee.update(t, &g, false)
 	}
 	t.guaranteed = append(t.guaranteed, n)
 }
@@ -189,8 +189,7 @@ func (t *Tree) classNode(c *Class) *node {
 }
 
 func (t *Tree) newClassNode(c *Class) *node {
-	// The class may be newer than what the tree knows.
-	if c.id >= len(t.classes) {
+	if c.id >= len(t.classes) { // it is newer than what the tree knows
 		t.refresh()
 	}
 	o := t.shaper.classTable(c)

@@ -16,8 +16,8 @@ type Report struct {
 	ClientCount int // clients that are known
 	Flows       int // responses under way
 
-	// Throttled is for how many ns responses were held, by the level that held them;
-	// LevelNone is the loop itself. Waits count when they end.
+	// Throttled is for how many ns responses were held, by the level that was short;
+	// LevelNone: the loop itself was late. A wait counts when it ends.
 	Throttled [NumLevels]int64
 	// Granted is how many bytes passed a limit of the level; LevelNone: all bytes.
 	Granted [NumLevels]int64
@@ -27,7 +27,7 @@ type Report struct {
 type NodeReport struct {
 	Name    string // prefix or client
 	Limit   Rate   // in force
-	By      Row    // who says so
+	By      Row    // the row that says so
 	Burst   int64  // bytes
 	Custom  bool   // of clients: has a limit of its own
 	Tokens  int64  // bytes; with several loops, what is on lease here
@@ -40,10 +40,9 @@ type NodeReport struct {
 	Rate1   int64 // over the last one
 }
 
-// Report fills r for the instant now: all classes, clients with limits of their
-// own and at most busiest others. It takes time in proportion to the number of
-// clients; see Survey for one that does not hold the caller up. What r held is
-// overwritten.
+// Report fills r for the instant now: all classes, clients with limits of their own and at
+// most busiest others. It overwrites r. It takes time in proportion to the number of
+// clients; a [Survey] takes it in parts.
 func (t *Tree) Report(now int64, busiest int, r *Report) {
 	s := Survey{report: Report{Classes: r.Classes[:0], Clients: r.Clients[:0]}}
 	for s.Step(t, now, math.MaxInt) {
@@ -52,9 +51,9 @@ func (t *Tree) Report(now int64, busiest int, r *Report) {
 	r.Keep(busiest)
 }
 
-// Survey makes a Report a part at a time, so that a loop with many clients is not
-// held up by it. The zero value is ready. Clients that come or go meanwhile may
-// be in it or not; none is in it twice.
+// Survey makes a Report in parts, between which a loop with many clients does its work. The
+// zero value is ready. A client that comes or goes meanwhile may be missing; none is in
+// it twice.
 type Survey struct {
 	report  Report
 	begun   bool
@@ -63,10 +62,10 @@ type Survey struct {
 	classes []int     // index in report.Classes by Class.id
 }
 
-// Reset readies a survey for another time, with the memory that it has. What it has
-// given to AddTo is not valid any more.
+// Reset readies a survey for another time and keeps its memory. Reports that AddTo has
+// added to are not valid any more.
 func (s *Survey) Reset() {
-	if n := len(s.memory); cap(s.memory) > 4*max(n, 1024) { // there were far more once
+	if n := len(s.memory); cap(s.memory) > 4*max(n, 1024) { // there were far more clients once
 		*s = Survey{}
 		return
 	}
@@ -76,8 +75,8 @@ func (s *Survey) Reset() {
 	s.begun, s.clients, s.memory = false, nil, s.memory[:0]
 }
 
-// Step looks at n more clients of the tree, which must always be the same, and
-// reports whether there are more. It is called where the tree may be used.
+// Step looks at n more clients of the tree and reports whether there are more. The tree must
+// be the same for all steps; Step is called on its goroutine.
 func (s *Survey) Step(t *Tree, now int64, n int) (more bool) {
 	t.clock(now)
 	if !s.begun {
@@ -85,7 +84,7 @@ func (s *Survey) Step(t *Tree, now int64, n int) (more bool) {
 	}
 	n = min(n, len(s.clients))
 	for _, c := range s.clients[:n] {
-		if c.id == "" && t.clients[""] != c { // forgotten meanwhile; if its memory serves another, that one is told of
+		if c.id == "" && t.clients[""] != c { // forgotten meanwhile; memory that serves another client tells of that
 			continue
 		}
 		s.report.Clients = append(s.report.Clients, c.report(t))
@@ -95,9 +94,9 @@ func (s *Survey) Step(t *Tree, now int64, n int) (more bool) {
 	return len(s.clients) > 0
 }
 
-// AddTo adds what was found to r, whose clients are in no order until Keep is
-// called. It is called once, after the last Step, anywhere; r may refer to the
-// survey's memory from then on.
+// AddTo adds what was found to r. It is called once, after the last Step, on any goroutine.
+// The clients of r are in no order until Keep is called, and r may refer to the survey's
+// memory.
 func (s *Survey) AddTo(r *Report) {
 	if len(r.Clients) == 0 && len(r.Classes) == 0 && r.Flows == 0 && r.Granted[LevelNone] == 0 {
 		*r = s.report
@@ -134,8 +133,8 @@ func (s *Survey) begin(t *Tree) {
 	r.Clients = slices.Grow(r.Clients, len(t.clients))
 }
 
-// countFlows adds the responses of a client to those of their classes. A class
-// that has come since the beginning is left out.
+// countFlows adds the responses of a client to those of their classes, but for classes
+// that have come since the first step.
 func (s *Survey) countFlows(c *client) {
 	for n := c.nodes; n != nil; n = n.sibling {
 		if id := n.class.id; id < len(s.classes) && s.classes[id] >= 0 {
@@ -203,7 +202,7 @@ func merge(a, b []NodeReport) []NodeReport {
 	return a
 }
 
-// add adds the traffic of the same node in another tree. The limit is one and the same.
+// add adds the traffic of the same node in another tree, where its limit is the same.
 func (r *NodeReport) add(o NodeReport) {
 	r.Custom = r.Custom || o.Custom
 	r.Tokens += o.Tokens
@@ -215,8 +214,8 @@ func (r *NodeReport) add(o NodeReport) {
 	r.Rate1 += o.Rate1
 }
 
-// Keep orders classes by prefix and clients by traffic, keeps of the clients
-// those with limits of their own and at most busiest others, and adds up the rest.
+// Keep orders classes by prefix and clients by traffic. It keeps clients with limits of
+// their own and at most busiest others, and adds the rest to Others.
 func (r *Report) Keep(busiest int) {
 	slices.SortFunc(r.Classes, func(a, b NodeReport) int { return cmp.Compare(a.Name, b.Name) })
 	if len(r.Clients) > busiest {
@@ -235,8 +234,7 @@ func byTraffic(a, b *NodeReport) int {
 	return cmp.Compare(a.Name, b.Name)
 }
 
-// drop adds up the clients that are too many: there may be a hundred thousand of
-// them.
+// drop adds up the clients that are too many. There may be a hundred thousand of them.
 func (r *Report) drop(busiest int) {
 	top := r.top(busiest)
 	slices.Sort(top)

@@ -5,8 +5,8 @@ import "math"
 // guaranteedRank is above all priorities.
 const guaranteedRank = math.MaxInt
 
-// scheduler knows who of a tree waits for what: for a turn, in the queues of the nodes, or
-// for tokens, parked with a timer.
+// scheduler moves the members of a tree between the queues of their parents, where they
+// wait for a turn, and the wheel, where they wait for tokens.
 type scheduler struct {
 	now       int64
 	wheel     *wheel
@@ -14,8 +14,8 @@ type scheduler struct {
 	throttled [NumLevels]int64 // ns that responses were held, by level
 }
 
-// choose returns the flow whose turn it is, its rank among classes, and the bytes
-// per second that it can count on. The root is queued.
+// choose returns the flow whose turn it is, the rank of its class, and its share in bytes
+// per second. The root is queued.
 func (t *Tree) choose() (f *Flow, rank int, share int64) {
 	above := t.root.split(infinite, 0)
 	for _, class := range t.guaranteed {
@@ -32,8 +32,8 @@ func (t *Tree) choose() (f *Flow, rank int, share int64) {
 	return f, class.priority, share
 }
 
-// rank returns the place of a class among the others. As long as anything is left of its
-// guarantee it goes first, and may borrow the rest of a grant.
+// rank returns the place of a class among the others. A class goes first while anything is
+// left of its guarantee, and may borrow the rest of a grant.
 func (n *node) rank(t *Tree) int {
 	if n.guarantee != nil && n.guarantee.try(t, 1) {
 		return guaranteedRank
@@ -41,16 +41,17 @@ func (n *node) rank(t *Tree) int {
 	return n.priority
 }
 
-// descend returns the flow whose turn it is in a class.
-func (class *node) descend(above int64) (f *Flow, share int64) {
-	share = class.split(above, 0)
-	client := class.pick().node
+// descend returns the flow whose turn it is in a class that can count on above, and the
+// share of the flow.
+func (n *node) descend(above int64) (f *Flow, share int64) {
+	share = n.split(above, 0)
+	client := n.pick().node
 	share = client.split(client.part(share), 0)
 	f = client.pick().flow
 	return f, f.part(share)
 }
 
-// alone returns what f can count on if nobody waits beside it.
+// alone returns the share of f while nobody waits beside it.
 func (f *Flow) alone() int64 {
 	client, class := f.client, f.client.parent
 	share := class.part(class.parent.split(infinite, class.weight))
@@ -65,8 +66,8 @@ func (f *Flow) await(t *Tree) {
 	t.enqueue(&f.member)
 }
 
-// enqueue makes m wait for its turn, and with it its parents. If m goes before
-// others, those that are parked for one of the others find out anew.
+// enqueue makes m wait for its turn, and its idle parents for theirs. If m goes before
+// others, parents that are parked for one of the others find out anew.
 func (s *scheduler) enqueue(m *member) {
 	p := m.parent
 	if p == nil {
@@ -83,8 +84,8 @@ func (s *scheduler) enqueue(m *member) {
 	s.recheckUp(p)
 }
 
-// dequeue takes m, which is queued, out of the queue; its parents too if nothing
-// waits below them any more.
+// dequeue makes m idle, which is queued, and with it the parents for whom nobody waits any
+// more.
 func (s *scheduler) dequeue(m *member) {
 	p := m.parent
 	if p == nil {

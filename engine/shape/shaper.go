@@ -26,14 +26,13 @@ type Config struct {
 	// Paths are the path classes. Their prefixes begin with a slash and differ.
 	Paths []PathLimit
 
-	// MaxClients bounds what each tree remembers about clients. Those least
-	// recently seen are forgotten first, but nobody who has not rested for long
-	// enough to have the full burst again; if all are such, newcomers share
-	// one place and one limit. Default 100,000.
+	// MaxClients bounds the clients that each tree remembers. It forgets those least
+	// recently seen, but only clients that have their full burst again. If there are none
+	// of these, new clients share one place and one limit. Default 100,000.
 	MaxClients int
 
-	// Changed is called after every change, by whoever made it, and must not
-	// call the Shaper: it wakes the loops, so that those who wait feel the change.
+	// Changed is called after every change, on the goroutine that made it. It wakes the
+	// loops, so that flows that wait feel the change, and must not call the Shaper.
 	Changed func()
 }
 
@@ -55,9 +54,9 @@ const defaultMaxClients = 100_000
 // Shaper is what the event loops of a server share. Its methods are safe for
 // concurrent use.
 //
-// A change is atomic for the node. Each tree notices it when it is next called,
-// for which Config.Changed sees to it. Tokens and debts are
-// kept: a new limit gives nobody a new burst.
+// A change is atomic for the node. Each tree notices it at its next call, which
+// Config.Changed brings about. Tokens and debts are kept: a new limit gives nobody a
+// new burst.
 type Shaper struct {
 	loops      int
 	maxClients int
@@ -78,10 +77,10 @@ type Shaper struct {
 	changes                    changes
 }
 
-// changes tells a tree that knows one epoch what has changed since. Guarded by
+// changes tells a tree what has changed since the epoch that it knows. Guarded by
 // Shaper.mu.
 type changes struct {
-	nodes      uint64 // epoch of the last change that is not of one client
+	nodes      uint64 // epoch of the last change that is not in the log
 	clients    uint64 // of the last change of the client default
 	connection uint64 // of the last change of the connection default
 	log        []change
@@ -155,7 +154,7 @@ func New(cfg Config) (*Shaper, error) {
 	return s, nil
 }
 
-// newPool returns the shared part of a node, nil if there is nobody to share it.
+// newPool returns the shared part of a node; nil: there is one loop.
 func (s *Shaper) newPool() *pool {
 	if s.loops == 1 {
 		return nil
@@ -167,8 +166,8 @@ func (s *Shaper) newClass(prefix string, id int) *Class {
 	return &Class{prefix: prefix, id: id, pool: s.newPool(), guarantee: s.newPool()}
 }
 
-// publish makes a change known to the trees, and notes its epoch in changed. The
-// caller holds mu, or is alone.
+// publish makes a change known to the trees, and notes its epoch in changed. The caller
+// holds mu, or is New.
 func (s *Shaper) publish(changed *uint64) {
 	s.table.Store(newClassTable(s.classes))
 	*changed = s.epoch.Load() + 1
@@ -194,8 +193,8 @@ func (s *Shaper) moveOn() {
 	}
 }
 
-// Active reports whether there is a limit anywhere. If not, nothing needs to be
-// asked before sending, but for what [Tree.SetLimit] sets.
+// Active reports whether there is a limit anywhere. Without one, only responses with a
+// limit of their own ([Tree.SetLimit]) need to take what they send.
 func (s *Shaper) Active() bool { return s.active.Load() }
 
 // Epoch moves with every change.
@@ -252,8 +251,8 @@ func (s *Shaper) SetPath(prefix string, l Limit) (was Limit, existed bool, err e
 	return was, existed, nil
 }
 
-// RemovePath removes a path class. What is under way in it goes on without a
-// limit of its path; new responses are of the class that then matches.
+// RemovePath removes a path class. Its responses under way go on without a limit of their
+// path; new responses are of the class that then matches.
 func (s *Shaper) RemovePath(prefix string) (was Limit, existed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -368,8 +367,8 @@ func (s *Shaper) expire(id ClientID, now int64) {
 
 func (o override) ended(now int64) bool { return o.expires != 0 && now >= o.expires }
 
-// Expire removes the overrides of clients that have ended. Those of clients
-// that are being served end by themselves.
+// Expire removes the overrides that have ended, of clients that are not served. The trees
+// end those of clients that are.
 func (s *Shaper) Expire(now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -381,7 +380,7 @@ func (s *Shaper) Expire(now int64) {
 	}
 }
 
-// Limits is everything that is configured.
+// Limits is everything that is configured: limits, without caps and shares.
 type Limits struct {
 	Global, Client, Connection Limit
 	Paths                      []PathLimit   // by prefix
@@ -420,12 +419,12 @@ func (s *Shaper) Overrides() int {
 	return len(s.overrides)
 }
 
-// shared is what trees know in common about a client, with several loops.
+// shared is what several loops know in common about a client.
 type shared struct {
 	id    ClientID
 	loops atomic.Int64 // on which it has to wait
-	refs  int          // trees that know it; guarded by Shaper.mu, as is
-	pool  *pool        // nil until the client has a limit
+	refs  int          // trees that know it; guarded by Shaper.mu
+	pool  *pool        // nil until the client has a limit; likewise
 }
 
 // attach returns the shared record of a client, for one more tree.

@@ -3,8 +3,8 @@ package shape
 import "fmt"
 
 // Tree is the part of a [Shaper] that belongs to one event loop. It is not safe for
-// concurrent use. No method but Report allocates in the long run; Join does for
-// clients that are new.
+// concurrent use. Only Report, a change of the configuration, and Join for a new client
+// allocate.
 //
 // The instants that its methods take are monotonic nanoseconds of one clock for
 // all trees. If one is before another that was given earlier, time stands still.
@@ -20,12 +20,12 @@ type Tree struct {
 	rootMeter  meter
 	classes    []*node // by Class.id; nil: not seen yet
 	guaranteed []*node // classes that have a guarantee
-	client     table   // of clients about which nothing else is said
+	client     table   // of a client about which nothing else is said
 	named      bool    // something is said about single clients
 
 	connection Limit
 	change     uint64             // counts the changes of connection
-	changed    [changesKept]int64 // when they were noticed, the last ones
+	changed    [changesKept]int64 // when the last ones were noticed
 
 	directory
 	overflow *client // the place for clients that find none
@@ -37,8 +37,8 @@ type Tree struct {
 	granted [NumLevels]int64 // bytes that a limit of the level let pass
 }
 
-// changesKept is how many changes of the connection default a flow may sleep through
-// without loss; see Flow.refresh.
+// changesKept is how many changes of the connection default a flow may rest through
+// without a loss of tokens; see Flow.refresh.
 const changesKept = 8
 
 // Tree returns the tree of a loop, from 0 to Config.Loops-1. It is called
@@ -57,9 +57,9 @@ func (s *Shaper) Tree(loop int) *Tree {
 	return t
 }
 
-// Join begins a response of f in class c (nil: the default class) for a client. A flow
-// that has rested keeps the state of its connection's bucket. Join ends a
-// response that has not been ended.
+// Join begins a response of f in class c (nil: the default class) for a client. The flow
+// keeps its connection's bucket from the last response, and Join ends that response if
+// nobody has.
 func (t *Tree) Join(f *Flow, c *Class, id ClientID, now int64) {
 	t.begin(f, now)
 	cl := t.clients[id]
@@ -92,9 +92,9 @@ func (t *Tree) begin(f *Flow, now int64) {
 	t.flows++
 }
 
-// SetLimit sets the connection's limit for this response, in place of the
-// configured one; the zero value is the configured one. A limit that is not valid
-// is not taken.
+// SetLimit gives this response a limit of its own, in place of the connection's and of the
+// cap on that. The zero value stands for those two. A limit that is not valid changes
+// nothing.
 func (t *Tree) SetLimit(f *Flow, l Limit) {
 	if l.validAt(LevelConnection) != nil {
 		return
@@ -105,9 +105,8 @@ func (t *Tree) SetLimit(f *Flow, l Limit) {
 	}
 }
 
-// refresh brings a flow's bucket up to date. A flow that is not looked at for a
-// while finds out late that its limit has changed: what it had until the
-// first change counts, and what it has accrued since the last.
+// refresh brings a flow's bucket up to date. A flow may have rested through several changes of
+// its limit: the tokens until the first of them count, and those since the last.
 func (f *Flow) refresh(t *Tree) {
 	if !f.stale && f.change == t.change {
 		return
@@ -134,10 +133,10 @@ func (f *Flow) refresh(t *Tree) {
 	f.setWeight(l.weight())
 }
 
-// Take asks for up to want bytes for f. If nobody waits for the same tokens
-// and they are there, it returns how many were granted. Otherwise it
-// returns 0, and f waits until Next returns it with f.Granted() bytes. A flow has one
-// grant at a time: with the next Take the last one counts as sent.
+// Take asks for up to want bytes for f. If the tokens are there and no other flow waits for
+// them, it returns how many bytes are granted. Otherwise it returns 0, and f waits until
+// Next returns it with f.Granted() bytes. A flow has one grant at a time: the next Take
+// counts the last one as sent.
 func (t *Tree) Take(f *Flow, want, now int64) int64 {
 	t.clock(now)
 	if f.client == nil || f.state != idle || want <= 0 {
@@ -168,22 +167,22 @@ func (t *Tree) Take(f *Flow, want, now int64) int64 {
 	return n
 }
 
-// size returns the grant for a flow that can count on share bytes per second of
-// what is above it.
+// size returns the grant for a flow whose share of what is above it is so many bytes per
+// second.
 func (f *Flow) size(share int64) int64 {
 	c, class := f.client, f.client.parent
 	return min(f.want, grantFor(min(share, f.bucket.Rate.Speed())),
 		f.bucket.most, c.meter.bucket.most, class.meter.bucket.most, class.parent.meter.bucket.most)
 }
 
-// short returns the lowest node from the client up that has less than n tokens
+// short returns the lowest node from a client up that has less than it needs
 // now, and when to ask again; nil if there is none.
-func (client *node) short(t *Tree, n int64, rank int) (short *node, at int64) {
-	for p := client; p != nil; p = p.parent {
+func (n *node) short(t *Tree, need int64, rank int) (short *node, at int64) {
+	for p := n; p != nil; p = p.parent {
 		if !p.meter.limited() {
 			continue
 		}
-		if at, ok := p.meter.ready(t, n, p, rank); !ok {
+		if at, ok := p.meter.ready(t, need, p, rank); !ok {
 			if p.client != nil && p.client.expires != 0 {
 				at = min(at, p.client.expires)
 			}
@@ -193,8 +192,8 @@ func (client *node) short(t *Tree, n int64, rank int) (short *node, at int64) {
 	return nil, 0
 }
 
-// charge books a grant of n bytes at every level. What a class gets for its
-// guarantee is not counted in its turn.
+// charge subtracts a grant of n bytes at every level. What a class gets for its guarantee
+// does not count in its turn.
 func (f *Flow) charge(t *Tree, n int64, guaranteed bool) {
 	client, class := f.client, f.client.parent
 	f.granted = n
@@ -221,7 +220,7 @@ func (f *Flow) charge(t *Tree, n int64, guaranteed bool) {
 	client.stamp, client.member.served = class.served, true
 }
 
-// book counts n bytes, below 0 for what is given back, for those who look.
+// book counts n bytes for reports; below 0: bytes that come back.
 func (f *Flow) book(t *Tree, n int64) {
 	client, class := f.client, f.client.parent
 	client.client.window.add(t.sec, n)
@@ -267,8 +266,8 @@ func (t *Tree) Refund(f *Flow, n, now int64) {
 	}
 }
 
-// Rest ends the response of f and keeps its connection: f leaves the queues, its
-// client and its class. A grant that was not sent must have been given back.
+// Rest ends the response of f and keeps its connection's bucket: f leaves the queues, its
+// client and its class. The caller has refunded what was not sent.
 func (t *Tree) Rest(f *Flow, now int64) {
 	t.clock(now)
 	if f.client == nil {
@@ -290,14 +289,14 @@ func (t *Tree) Rest(f *Flow, now int64) {
 	t.exit(f)
 }
 
-// Leave ends the connection of f, also while it waits. f is then as new.
+// Leave ends the connection of f, also while f waits. f is then as new.
 func (t *Tree) Leave(f *Flow, now int64) {
 	t.Rest(f, now)
 	*f = Flow{}
 }
 
-// Next returns a flow that has waited and whose grant is there: f.Granted()
-// bytes, charged as by Take. It returns nil if there is none now.
+// Next returns a flow that has waited and that may send f.Granted() bytes now, charged as by
+// Take; nil: there is none.
 func (t *Tree) Next(now int64) *Flow {
 	t.clock(now)
 	t.wake()
@@ -326,9 +325,8 @@ func (t *Tree) Next(now int64) *Flow {
 	return nil
 }
 
-// Due returns the instant when Next may have something, -1 if nothing is
-// under way that time alone would bring on. A result that is not after the last
-// instant given means now.
+// Due returns the instant when Next may have a flow; -1: not before another call of the
+// tree. An instant that is not after the last one given means now.
 func (t *Tree) Due() int64 {
 	if t.root.state == queued || t.epoch != 0 && t.shaper.epoch.Load() != t.epoch {
 		return t.now
