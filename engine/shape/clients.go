@@ -12,16 +12,18 @@ type client struct {
 
 	id     ClientID
 	shared *shared // nil with one loop
-	weight int64
 
 	nodes   *node // by sibling
 	flows   int
-	hungry  int // flows that have waited in their response
-	engaged int // nodes that are engaged
+	hungry  int32 // flows that have waited in their response
+	engaged int32 // nodes that are engaged
 
 	// Clients without flows are in a list by the time they were last seen.
 	older, newer *client
 }
+
+// weight is what the client weighs among others, as long as it is not engaged.
+func (c *client) weight() int64 { return c.meter.table.limit.weight() }
 
 // directory finds the clients that a tree knows, and keeps the memory of those that it has
 // forgotten for others.
@@ -68,7 +70,7 @@ func (t *Tree) tableFor(id ClientID) (o table, expires int64) {
 
 func (t *Tree) newClient(id ClientID, o table) *client {
 	c := t.spare()
-	c.id, c.weight = id, o.limit.weight()
+	c.id = id
 	if t.shaper.loops > 1 {
 		c.shared = t.shaper.attach(id)
 	}
@@ -98,7 +100,7 @@ func (c *client) poolFor(s *Shaper, o *table) *pool {
 // refreshClient brings a client up to date with the configuration.
 func (t *Tree) refreshClient(c *client) {
 	o, expires := t.tableFor(c.id)
-	c.expires, c.weight = expires, o.limit.weight()
+	c.expires = expires
 	t.updateClient(c, o, false)
 }
 
@@ -117,7 +119,7 @@ func (t *Tree) updateClient(c *client, o table, fresh bool) {
 		if n.engageAt >= 0 {
 			n.setStake(n.engagedStake())
 		} else {
-			n.setWeight(c.weight)
+			n.setWeight(c.weight())
 		}
 		t.recheckUp(n)
 	}
@@ -152,7 +154,7 @@ func (d *directory) nodeOf(c *client, class *node) *node {
 		n.member = member{parent: class, node: n}
 		n.timer.member = &n.member
 	}
-	n.class, n.client, n.weight = class.class, c, c.weight
+	n.class, n.client, n.weight = class.class, c, c.weight()
 	n.sibling, c.nodes = c.nodes, n
 	d.nodes++
 	return n

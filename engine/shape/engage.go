@@ -37,7 +37,7 @@ func (t *Tree) engage(f *Flow) {
 
 // engagedStake is what a client counts for among the trees.
 func (n *node) engagedStake() int64 {
-	return max(n.client.weight/max(n.client.shared.loops.Load(), 1), 1)
+	return max(n.client.weight()/max(n.client.shared.loops.Load(), 1), 1)
 }
 
 // setStake sets what a client counts for, here and among the trees. A client with 0 is
@@ -46,7 +46,7 @@ func (n *node) setStake(stake int64) {
 	if stake > 0 {
 		n.setWeight(stake)
 	} else {
-		n.setWeight(n.client.weight)
+		n.setWeight(n.client.weight())
 	}
 	if d := stake - n.stake; d != 0 {
 		n.stake = stake

@@ -5,7 +5,6 @@ package shape
 type meter struct {
 	bucket  bucket
 	pool    *pool // nil: one loop
-	loop    int
 	leased  int64 // what the pool counts as out on lease to this tree
 	spentAt int64 // instant
 	share   int64 // bytes per second that this tree can count on
@@ -60,7 +59,7 @@ func (m *meter) try(t *Tree, n int64) bool {
 func (m *meter) lease(t *Tree, n int64, c claim) (at int64, ok bool) {
 	c.need = n - max(m.bucket.Tokens, 0)
 	var got int64
-	got, at, m.share = m.pool.lease(m.loop, m.spent(), c, t.now)
+	got, at, m.share = m.pool.lease(t.loop, m.spent(), c, t.now)
 	m.leased = max(m.bucket.Tokens, 0) + got
 	if m.claims = got < c.need && !c.casual; m.claims {
 		m.leased = 0 // the pool has taken it back
@@ -142,15 +141,15 @@ func (m *meter) giveBack(t *Tree) {
 	}
 	t.wheel.stop(&m.timer)
 	if m.leased != 0 || m.bucket.Tokens != 0 || m.claims {
-		m.pool.giveBack(m.loop, m.spent(), t.now)
+		m.pool.giveBack(t.loop, m.spent(), t.now)
 	}
 	m.leased, m.bucket.Tokens, m.claims = 0, 0, false
 }
 
 // withdraw ends the claim, if there is one: no member waits any more.
-func (m *meter) withdraw(now int64) {
+func (m *meter) withdraw(s *scheduler) {
 	if m.claims {
-		m.pool.withdraw(m.loop, now)
+		m.pool.withdraw(s.loop, s.now)
 		m.claims = false
 	}
 }
@@ -170,7 +169,7 @@ func (m *meter) open(t *Tree, o table, p *pool) {
 // usePool lets the pool p account for the tokens from now on. The node was unlimited; for
 // fresh see apply.
 func (m *meter) usePool(t *Tree, p *pool, fresh bool) {
-	m.pool, m.loop = p, t.loop
+	m.pool = p
 	p.open(&m.table, fresh, t.now)
 	m.bucket = bucket{}
 	m.mirror()

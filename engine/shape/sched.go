@@ -8,6 +8,7 @@ const guaranteedRank = math.MaxInt
 // scheduler moves the members of a tree between the queues of their parents, where they
 // wait for a turn, and the wheel, where they wait for tokens.
 type scheduler struct {
+	loop      int
 	now       int64
 	wheel     *wheel
 	parked    queue            // members that wait for their own bucket
@@ -101,7 +102,7 @@ func (s *scheduler) dequeue(m *member) {
 	} else {
 		s.dequeue(&p.member)
 	}
-	p.meter.withdraw(s.now)
+	p.meter.withdraw(s)
 }
 
 // park makes m, which is idle or queued, wait for its own bucket.

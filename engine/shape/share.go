@@ -36,10 +36,10 @@ func (s *Shaper) check(sh *Share) error {
 	return nil
 }
 
-// SetShares sets how much of their limits some nodes may use in this process, where
-// other processes serve under the same limits; [Unlimited]: all. A share is a row of
-// its own: it is no limit where it is higher, and a change of the limit leaves it. That of a path
-// class goes with the class, that of a client stays until it is set to Unlimited.
+// SetShares sets the shares of some nodes, where other processes serve under the same limits;
+// [Unlimited]: all of the limit. A share is a row of its own: it holds nothing back where
+// it is not the least, and stays when the limit changes. The share of a path class goes with
+// the class; that of a client stays until it is set to Unlimited.
 //
 // All shares of a call come into force together; if one is wrong, none does. A call
 // wakes the loops once and costs each of them about a microsecond for each share that

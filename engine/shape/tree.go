@@ -10,7 +10,6 @@ import "fmt"
 // all trees. If one is before another that was given earlier, time stands still.
 type Tree struct {
 	shaper *Shaper
-	loop   int
 	epoch  uint64 // of the configuration that is in force here
 
 	scheduler
@@ -49,8 +48,7 @@ func (s *Shaper) Tree(loop int) *Tree {
 	}
 	t := &Tree{
 		shaper:    s,
-		loop:      loop,
-		scheduler: scheduler{wheel: newWheel()},
+		scheduler: scheduler{loop: loop, wheel: newWheel()},
 		directory: directory{clients: make(map[ClientID]*client)},
 	}
 	t.root = newNode(LevelGlobal, nil, &t.rootMeter)
