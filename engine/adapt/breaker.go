@@ -6,7 +6,7 @@ type Stage uint8
 const (
 	Closed   Stage = iota // nothing is wrong
 	Open                  // the target is held down and nothing is probed
-	HalfOpen              // the target may rise again; one anomaly opens the breaker anew
+	HalfOpen              // the target may rise again; one anomaly opens it anew
 	Frozen                // the target is the floor
 
 	NumStages = 4
@@ -14,26 +14,26 @@ const (
 
 func (s Stage) String() string { return name(s, "closed", "open", "half-open", "frozen") }
 
-// breaker watches the loss of a client over samples of some seconds. Its only
-// effect is a cap of the target: it slows, it never refuses.
+// breaker watches the loss of a client over samples of some seconds. It only bounds the
+// target: it slows a client, and never refuses one.
 type breaker struct {
 	stage    Stage
 	row      int     // anomalies in a row
 	trips    int     // within Memory
-	healthy  float64 // the target after the last sample that was none, bytes/s
-	most     float64 // that the target may be while it is open, bytes/s
+	healthy  float64 // the target after the last sample that was no anomaly, bytes/s
+	most     float64 // that the target may be while the breaker is open, bytes/s
 	sample   tally   // being filled
-	sampleAt int64   // it began then
-	quietAt  int64   // the last anomaly or sign of one, the trip, or the freeze
-	tripAt   int64   // the last trip
-	lastLoss float64 // of the last sample that counted
+	sampleAt int64   // when the sample began
+	quietAt  int64   // when the last anomaly was, or a sign of one, a trip or a freeze
+	tripAt   int64   // when the last trip was
+	lastLoss float64 // of the last sample that was judged
 }
 
-// turn takes what a round saw and returns what changed, if anything did. Times
-// are of the controller's own clock.
+// turn takes a round and returns what has changed, or None. Times are of the controller's
+// clock.
 func (b *breaker) turn(cfg *Breaker, r *tally, target, floor float64, now int64) Kind {
 	if b.row == 0 && r.lossPart() >= cfg.Loss && b.sample.lossPart() < cfg.Loss/10 {
-		// Loss begins: count from here, not from wherever the sample began.
+		// Loss begins: the sample counts from here.
 		b.sample, b.sampleAt = tally{}, now-int64(r.span)
 		b.good(target)
 	}
@@ -46,15 +46,16 @@ func (b *breaker) turn(cfg *Breaker, r *tally, target, floor float64, now int64)
 	return b.wait(cfg, now)
 }
 
-// endSample judges the sample if enough was sent in it to tell. If not it goes on,
-// unless it is empty: where so much is lost that TCP spends its time in retransmission
-// time-outs, no sample would ever have enough. r is its last round.
+// endSample judges the sample if it has enough segments. A sample with fewer goes on; an
+// empty one begins anew. r is the last round: where so much is lost that TCP spends its time
+// in retransmission time-outs, no sample may ever have enough, and loss in r is a sign of
+// an anomaly.
 func (b *breaker) endSample(cfg *Breaker, r *tally, target, floor float64, now int64) Kind {
 	loss := b.sample.lossPart()
 	bad := loss >= cfg.Loss
 	if b.sample.segments > 0 && b.sample.segments < float32(cfg.MinSegments) {
 		if bad && r.lost > 0 && b.stage != Frozen {
-			b.quietAt = now // no anomaly yet, but not quiet either
+			b.quietAt = now
 		}
 		return None
 	}
@@ -67,7 +68,7 @@ func (b *breaker) endSample(cfg *Breaker, r *tally, target, floor float64, now i
 	return b.judge(cfg, bad, target, floor, now)
 }
 
-// judge takes a sample.
+// judge takes a sample that is an anomaly if bad.
 func (b *breaker) judge(cfg *Breaker, bad bool, target, floor float64, now int64) Kind {
 	if !bad {
 		b.row = 0
@@ -87,8 +88,8 @@ func (b *breaker) judge(cfg *Breaker, bad bool, target, floor float64, now int64
 	return None
 }
 
-// good takes note of a target without anomalies: by the time that one is known the
-// fast loop has cut it.
+// good keeps a target without anomalies. When an anomaly is known, the fast loop has cut
+// the target long since.
 func (b *breaker) good(target float64) {
 	if b.stage == Closed {
 		b.healthy = target
@@ -107,15 +108,16 @@ func (b *breaker) trip(cfg *Breaker, floor float64, now int64) Kind {
 	return Tripped
 }
 
-// forget forgets trips that were too long ago to count: until then the client is not
-// forgotten either, see Controller.Quiet.
+// forget drops trips that were too long ago to count. As long as they count, the controller
+// is not Quiet.
 func (b *breaker) forget(cfg *Breaker, now int64) {
 	if b.trips > 0 && now-b.tripAt > int64(cfg.Memory) {
 		b.trips = 0
 	}
 }
 
-// wait moves on after quiet time. Half of it is spent open, half of it half-open.
+// wait moves on to the next stage after quiet time: half of it is spent open, half of it
+// half-open.
 func (b *breaker) wait(cfg *Breaker, now int64) Kind {
 	quiet := now - b.quietAt
 	switch {
@@ -128,7 +130,7 @@ func (b *breaker) wait(cfg *Breaker, now int64) Kind {
 		b.stage, b.row = Closed, 0
 		return Recovered
 	case b.stage == Frozen && quiet >= int64(cfg.Freeze):
-		// As after a trip that has been quiet for half of its time.
+		// It goes on like a trip after half of its quiet time.
 		b.stage, b.trips, b.row = HalfOpen, 0, 0
 		b.quietAt = now - int64(cfg.Quiet)/2
 		return Thawed
@@ -147,5 +149,5 @@ func (b *breaker) limit(ceiling, floor float64) float64 {
 	return ceiling
 }
 
-// probes tells whether the target may be raised.
+// probes reports whether the target may be raised.
 func (b *breaker) probes() bool { return b.stage == Closed || b.stage == HalfOpen }

@@ -5,21 +5,22 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/fserve/fserve/engine/rate"
 )
 
-// Config says within which bounds, how fast and on what evidence a target is
-// moved. Min and Max must be set; the zero value of every other field stands
-// for its default.
+// Config says within which bounds, how fast and on what evidence a target moves. Min and
+// Max must be set. The zero value of every other field stands for its default.
 type Config struct {
-	// Min and Max bound the target, in bytes per second: nothing that is
-	// measured moves it out of them. 0 < Min <= Max <= MaxRate.
+	// Min and Max bound the target, in bytes per second, whatever is measured.
+	// 0 < Min <= Max <= MaxRate.
 	Min, Max int64
 
 	// Start is the first target, in bytes per second. Default: Min.
 	Start int64
 
-	// SampleEvery is the length of a round, for which the samples of all
-	// connections of a client are put together. Default 100 ms, from 50 ms to 500 ms.
+	// SampleEvery is the length of a round, which puts the samples of all connections of
+	// a client together. Default 100 ms, from 50 ms to 500 ms.
 	SampleEvery time.Duration
 
 	Slow    Slow
@@ -34,38 +35,38 @@ type Slow struct {
 	Raise      float64       // the largest step up, as a part of the target. Default 0.05
 	Lower      float64       // a step down. Default 0.03
 
-	// UnderUse is the part of what was allowed below which the line or the
-	// reader is taken for the limit. Default 0.85.
+	// UnderUse is a part of what the target lets in. If less than that arrives, the line
+	// or the reader is taken for the limit. Default 0.85.
 	UnderUse float64
 
-	// OverEstimate is the multiple of the estimate from which on a target that
-	// is reached is lowered nevertheless. Default 1.2.
+	// OverEstimate is a multiple of the estimate. A target above it is lowered even if it
+	// is reached. Default 1.2.
 	OverEstimate float64
 
-	// Often is the part of the time, waiting for tokens, from which on the
-	// target counts as the limit. Default 0.25.
+	// Often is a part of the time. If connections wait for tokens for longer, the target
+	// counts as the limit. Default 0.25.
 	Often float64
 
 	// SoftThreshold is the part of the measured rate up to which probing
 	// doubles. Default 0.8.
 	SoftThreshold float64
 
-	// Linear is the step of linear probing in a round, as a part of the
-	// rate at which it began; four times that towards a rate that was carried
-	// before. Default 0.025.
+	// Linear is the step of linear probing in a round, as a part of the rate at which
+	// probing began. Steps towards a rate that was carried before are four times as large.
+	// Default 0.025.
 	Linear float64
 
-	// Headroom is left free below a line whose queue stands, so that it
-	// empties. Default 0.02.
+	// Headroom is the part of the line that is left free while a queue stands, so that the
+	// queue empties. Default 0.02.
 	Headroom float64
 
-	// QueueDelay is by how much the round-trip time must have grown after a
-	// raise to count as a queue that the raise has made. Default 4 ms, or
-	// an eighth of the least round-trip time if that is more.
+	// QueueDelay is the growth of the round-trip time after a raise that counts as a queue
+	// which the raise has made. Default 4 ms, or an eighth of the least round-trip time
+	// if that is more.
 	QueueDelay time.Duration
 
-	// MaxHoldOff is the longest pause between raises when one after the other
-	// fails; it doubles from RaiseEvery. Default 4 s.
+	// MaxHoldOff is the longest pause between raises. The pause doubles, from RaiseEvery,
+	// with each raise that fails. Default 4 s.
 	MaxHoldOff time.Duration
 }
 
@@ -80,8 +81,8 @@ type Fast struct {
 	// Default 0.02.
 	Loss float64
 
-	// MaxBackground bounds what is learned to be lost whatever is sent, as a
-	// part of the segments. Default 0.1.
+	// MaxBackground bounds the loss that is learned to be the line's own, as a part of the
+	// segments. Default 0.1.
 	MaxBackground float64
 }
 
@@ -97,13 +98,13 @@ type Breaker struct {
 	Memory time.Duration // Default 30 min
 	Freeze time.Duration // Default 5 min
 
-	// MinSegments is the least number of segments that a sample judges by; with
-	// fewer it lasts longer. Default 20: of fewer, three lost ones would be an anomaly.
+	// MinSegments is the least number of segments in a sample; with fewer the sample lasts
+	// longer. Default 20: of fewer, three lost segments would be an anomaly.
 	MinSegments int
 }
 
 // MaxRate is the greatest rate that can be configured: 1 TB/s.
-const MaxRate = 1_000_000_000_000
+const MaxRate = int64(rate.Max)
 
 // segment is taken for the size of a segment where the kernel does not say.
 const segment = 1448
@@ -199,7 +200,7 @@ func (f *faults) bounds(low, high int64) {
 	case high < low:
 		f.add("max is %d bytes/s: it must not be less than min, %d bytes/s", high, low)
 	case high > MaxRate:
-		f.add("max is %d bytes/s: it must be at most %d", high, int64(MaxRate))
+		f.add("max is %d bytes/s: it must be at most %d", high, MaxRate)
 	}
 }
 
@@ -216,8 +217,8 @@ func (s *Slow) check(f *faults) {
 	f.between("headroom", s.Headroom, 0.001, 0.5)
 	f.lasts("queue delay", s.QueueDelay, 100*time.Microsecond, time.Second)
 	f.lasts("longest hold-off", s.MaxHoldOff, s.RaiseEvery, 10*time.Minute)
-	// The balance of the package comment: what lowers within the time of one
-	// raise must outweigh it.
+	// The balance of the package comment: within the time of one raise, lowering must
+	// outweigh it.
 	if down := math.Log1p(-s.Lower) * float64(s.RaiseEvery) / float64(s.LowerEvery); math.Log1p(s.Raise)+down > 0 {
 		f.add("raising by %v every %v outweighs lowering by %v every %v: the target would drift upwards",
 			s.Raise, s.RaiseEvery, s.Lower, s.LowerEvery)

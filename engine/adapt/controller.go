@@ -10,7 +10,7 @@ type Controller struct {
 
 	last    int64 // the instant of the last Tick
 	started bool
-	clock   int64 // ns with traffic or at least with ticks: stands still in a gap
+	clock   int64 // ns in which there were ticks: it stands still in a gap
 
 	target float64 // bytes/s
 	soft   float64 // the soft threshold, bytes/s; 0: not known
@@ -20,7 +20,7 @@ type Controller struct {
 
 	gather     gather
 	roundStart int64
-	held       int64 // ns of the round so far
+	held       int64 // ns that connections have waited for tokens in the round so far
 
 	est    estimator
 	used   float64 // acknowledged, averaged over about half a second, bytes/s
@@ -39,10 +39,10 @@ type Controller struct {
 	counters   Counters
 }
 
-// lineWatch tells a line that is the limit from a connection that is still
-// getting faster on its own.
+// lineWatch tells a line that is the limit from a connection that still gets faster on its
+// own.
 type lineWatch struct {
-	since int64 // the rounds since then were limited by the line
+	since int64 // the line has been the limit since then
 	peak  float64
 	on    bool
 }
@@ -54,7 +54,7 @@ func New(p *Policy) *Controller {
 	return c
 }
 
-// Init makes c what New returns; for controllers that live in other structures.
+// Init makes c what New returns. It is for controllers that are a part of something else.
 func (c *Controller) Init(p *Policy) {
 	cfg := &p.cfg
 	*c = Controller{p: p, floor: float64(cfg.Min), ceiling: float64(cfg.Max), target: float64(cfg.Start)}
@@ -64,16 +64,15 @@ func (c *Controller) Init(p *Policy) {
 // Target returns the rate that the client's bucket should have, in bytes per second.
 func (c *Controller) Target() int64 { return int64(math.Round(c.target)) }
 
-// maxPaced is the greatest target that is paced, in bytes per second: above 8 Gbit/s
-// the largest grant, 4 MiB, takes less than 4 ms anyhow.
+// maxPaced is the greatest target that is paced, in bytes per second. At 8 Gbit/s the
+// largest grant, 4 MiB, takes 4 ms anyhow.
 const maxPaced = 1 << 30
 
-// PacingRate returns what SO_MAX_PACING_RATE of each of the client's n busy
-// connections should be, in bytes per second; 0: they should not be paced. It does
-// not limit by itself: together they may send a quarter more than the target, or half
-// as much again if they are several, so that one goes on while another waits. But a
-// grant does not leave as one burst, which a short queue at the bottleneck could
-// not hold.
+// PacingRate returns the SO_MAX_PACING_RATE for each of the client's n busy connections, in
+// bytes per second; 0: they should not be paced. Pacing keeps a grant from leaving as one
+// burst, which a short queue at the bottleneck could not hold. It does not limit by
+// itself: the connections may send a quarter more than the target, or half as much again
+// if they are several, so that one goes on while another waits.
 func (c *Controller) PacingRate(n int) int64 {
 	if c.target > maxPaced {
 		return 0
@@ -81,12 +80,12 @@ func (c *Controller) PacingRate(n int) int64 {
 	return int64(min(c.target*1.25, c.target*1.5/float64(max(n, 1))))
 }
 
-// SetTarget moves the target from outside, within the bounds. It goes on from
-// there by the slow loop.
+// SetTarget moves the target from outside, within the bounds. The slow loop goes on from
+// there.
 func (c *Controller) SetTarget(rate int64) { c.settle(float64(rate)) }
 
-// SetBounds changes floor and ceiling, in bytes per second, and the target if it
-// lies outside. The error says what is wrong with them; nothing is changed then.
+// SetBounds changes floor and ceiling, in bytes per second, and the target if it lies
+// outside. If the bounds are wrong it returns an error that says why, and changes nothing.
 func (c *Controller) SetBounds(low, high int64) error {
 	var f faults
 	f.bounds(low, high)
@@ -98,8 +97,8 @@ func (c *Controller) SetBounds(low, high int64) error {
 	return nil
 }
 
-// SetPolicy replaces the policy. What was learned stays, and with bounds false floor
-// and ceiling too.
+// SetPolicy replaces the policy and keeps what was learned. Without bounds it also keeps
+// floor and ceiling.
 func (c *Controller) SetPolicy(p *Policy, bounds bool) {
 	c.p = p
 	if bounds {
@@ -108,14 +107,14 @@ func (c *Controller) SetPolicy(p *Policy, bounds bool) {
 	}
 }
 
-// Quiet reports whether nothing would be lost by forgetting the controller,
-// apart from what it has learned of the line: the breaker is closed and has not
-// tripped lately. Forgetting one that is not quiet would let a client out.
+// Quiet reports whether the controller may be forgotten: the breaker is closed and has not
+// tripped lately, so only what was learned of the line would be lost. To forget a
+// controller that is not quiet would let its client out of the breaker.
 func (c *Controller) Quiet() bool { return c.brk.stage == Closed && c.brk.trips == 0 }
 
-// Observe takes what happened on one of the client's connections. A connection
-// should be observed at most once between two ticks. What cannot be, because the
-// bucket cannot have let in so much, is counted and dropped.
+// Observe takes what happened on one of the client's connections. A connection should be
+// observed at most once between two ticks. A delta of more than the bucket can have let in
+// is counted as rejected and dropped.
 func (c *Controller) Observe(d Delta) {
 	if d.Elapsed <= 0 || d.Acked < 0 {
 		return
@@ -128,7 +127,7 @@ func (c *Controller) Observe(d Delta) {
 	c.gather.add(&d)
 }
 
-// buffered is what may have been in buffers since before a limit, in bytes.
+// buffered is what buffers may hold from the time before a limit, in bytes.
 const buffered = 16 << 20
 
 // Usage is what the client's bucket did since the last Tick.
@@ -138,15 +137,14 @@ type Usage struct {
 	Held int64
 }
 
-// tornAfter is the number of rounds' lengths between two ticks from which on what
-// was gathered is about no known time (the client was idle, the machine slept,
-// the clock jumped) and is dropped.
+// tornAfter is a number of rounds' lengths. A longer time between two ticks tears the round:
+// the client was idle, the machine slept or the clock jumped. What was gathered is
+// dropped.
 const tornAfter = 5
 
-// Tick ends the round if it has lasted long enough, and moves the target. now is
-// monotonic, in ns; ticks should come about every Config.SampleEvery while
-// the client is busy. They may stop while it is idle and Quiet: in a gap of more
-// than five times that, no time passes for the breaker.
+// Tick ends the round if it has lasted long enough, and moves the target. now is monotonic,
+// in ns. Ticks should come about every Config.SampleEvery while the client is busy, and
+// until it is Quiet: in a gap of more than five times that, no time passes for the breaker.
 //
 // It returns an event of Kind None, or what has happened.
 func (c *Controller) Tick(u Usage, now int64) Event {
@@ -176,8 +174,8 @@ func (c *Controller) idle(now int64) Event {
 	return c.event(c.brk.turn(&c.p.cfg.Breaker, &tally{}, c.target, c.floor, c.clock), now)
 }
 
-// advance moves the controller's clock. ok is false if no time has passed that
-// can be made sense of.
+// advance moves the controller's clock. ok is false if the time between the ticks tells
+// nothing.
 func (c *Controller) advance(u Usage, now int64) (ok bool) {
 	gap, torn := now-c.last, tornAfter*int64(c.p.cfg.SampleEvery)
 	if !c.started || gap > torn || gap < -torn {
@@ -226,7 +224,7 @@ func (c *Controller) move(rate float64) {
 	c.target = max(min(rate, c.limit()), c.floor)
 }
 
-// settle ends probing at a rate, from where the slow loop goes on.
+// settle ends probing at a rate, from which the slow loop goes on.
 func (c *Controller) settle(rate float64) {
 	c.move(rate)
 	c.phase = Steady
@@ -248,7 +246,7 @@ func (c *Controller) learn(r *round) {
 		c.minRTT = max(r.rtt-int64(r.queue), 0)
 	}
 	c.line.watch(r)
-	r.full = r.line || r.held && c.overrun(r)
+	r.full = r.onLine || r.onTarget && c.overrun(r)
 	if !usable {
 		c.counters.Rejected++
 		return
@@ -258,34 +256,33 @@ func (c *Controller) learn(r *round) {
 		c.counters.Measured++
 		return
 	}
-	// Bursts of a bucket's grants pass a line faster than it can carry them on
-	// (its own token bucket, for example), so their rate counts only as far as
-	// what was acknowledged over a second bears it out.
+	// A line may pass the bursts of a bucket's grants faster than it can carry them on, for
+	// example by a token bucket of its own. So their rate counts only as far as the bytes
+	// that were acknowledged over a second bear it out.
 	c.est.bound(min(r.delivery, c.used, c.slots.last().rate()))
 	c.counters.Bounds++
 }
 
-// overrun reports whether the line was busy though the target set the pace: a
-// queue stands, or is what more arrives from than the target lets in, or
-// overflows.
+// overrun reports whether the line was busy though the target set the pace: a queue stands,
+// or drains (more arrives than the target lets in), or overflows.
 func (c *Controller) overrun(r *round) bool {
 	step := c.queueStep()
 	return r.queue > standing*step || r.queue > step && c.repairs(r) || c.congested(r)
 }
 
-// watch keeps for how long the line has been the limit at a rate that no longer
-// grows. TCP's slow start looks like a slow line, but doubles.
+// watch notes since when the line has been the limit at a rate that no longer grows. TCP's
+// slow start looks like a slow line, but doubles.
 func (w *lineWatch) watch(r *round) {
 	switch {
-	case !r.line:
+	case !r.onLine:
 		w.on = false
 	case !w.on || r.rate > w.peak*1.1:
 		w.on, w.since, w.peak = true, r.start, r.rate
 	}
 }
 
-// lineLimits reports whether the line has been the limit for long enough
-// to be sure: three rounds, and three round-trips.
+// lineLimits reports whether the line is surely the limit: it has been for three rounds and
+// three round-trips.
 func (c *Controller) lineLimits() bool { return c.lineLimitsFor(3) }
 
 func (c *Controller) lineLimitsFor(rounds int64) bool {

@@ -7,19 +7,19 @@ const (
 	minWindow = 8
 	maxWindow = 64
 
-	// refutes is the multiple of the estimate from which on a lower bound says
-	// that what was measured before is about another line.
+	// refutes is a multiple of the estimate. A lower bound above it shows that the
+	// measurements are of another line.
 	refutes = 1.1
 )
 
-// estimator is the rate that the line carries, in bytes per second: an
-// exponential average, 0.85 old + 0.15 new, over a window of measurements. What
-// has left the window weighs nothing, so the estimate forgets a line that
-// changed after a known number of samples, where a plain average would keep
-// 0.85^n of it: at n = 8 still a quarter.
+// estimator is the rate that the line carries, in bytes per second: an exponential
+// average, 0.85 old + 0.15 new, over a window of measurements. A measurement that has left
+// the window weighs nothing, so the estimate forgets a line that has changed after a
+// known number of samples. A plain average would keep 0.85^n of it: at n = 8 still a
+// quarter.
 //
-// A sample that was limited by us is a lower bound: it moves the estimate up
-// only, and a measurement takes its place.
+// A sample that the target limited is a lower bound: it moves the estimate up only, and
+// the next measurement replaces it.
 type estimator struct {
 	ring    [maxWindow]float32 // the newest at head-1
 	head, n uint8
@@ -33,7 +33,7 @@ func window(srtt int64) int {
 	return min(max(int(srtt/int64(10*time.Millisecond)), minWindow), maxWindow)
 }
 
-// measure adds a sample of a line that was the limit.
+// measure adds the rate of a round in which the line was the limit.
 func (e *estimator) measure(rate float64, window int) {
 	if e.refuted {
 		e.n, e.refuted = 0, false

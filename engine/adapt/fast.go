@@ -4,7 +4,7 @@ import "math"
 
 // fastLoop answers congestion within a round-trip.
 type fastLoop struct {
-	cutAt   int64 // of the controller's clock
+	cutAt   int64 // when the last cut was, by the controller's clock
 	hasCut  bool
 	cutFrom float64 // the target before the last cut, bytes/s
 	marked  int     // rounds in a row with ECN marks
@@ -21,22 +21,22 @@ func (s *lossSum) add(r *round) {
 	s.lost += r.lost
 }
 
-// undo is what it takes to take a cut back: the repetitions that it answered
-// turn out to have been in vain, as after reordering.
+// undo is what it takes to take a cut back. That happens if the retransmissions which the cut
+// answered turn out to have been in vain, as after reordering.
 type undo struct {
-	rate  float64 // the target before, bytes/s
-	bytes int64   // repetitions that were not in vain as far as is known
-	until int64
+	rate  float64 // the target before the cut, bytes/s
+	bytes int64   // retransmissions that are not known to have been in vain
+	until int64   // when the cut is final; 0: there is nothing to undo
 }
 
-// undoWithin bounds for how long repetitions are waited for, in ns: the report of a
-// needless one comes a round-trip later.
+// undoWithin is for how long a cut may be undone, in ns: the report of a needless
+// retransmission comes a round-trip later.
 const undoWithin = 2_000_000_000
 
-// judgedBy is the least number of segments by which background loss is learned.
+// judgedBy is the least number of segments that tells of background loss.
 const judgedBy = 50
 
-// fastTurn reports whether it has changed the target.
+// fastTurn takes a round and reports whether it has changed the target.
 func (c *Controller) fastTurn(r *round) bool {
 	f, cfg := &c.fast, &c.p.cfg.Fast
 	if c.takeBackCut(r) {
@@ -61,14 +61,14 @@ func (c *Controller) fastTurn(r *round) bool {
 	return true
 }
 
-// cutUnfelt reports whether a round shows what the rate before the last cut did:
-// losses are found a round-trip after it, and repaired in another.
+// cutUnfelt reports whether a round still shows what the rate before the last cut did. TCP
+// finds losses a round-trip later, and repairs them in another.
 func (c *Controller) cutUnfelt(r *round) bool {
 	return c.fast.hasCut && (r.start < c.fast.cutAt+2*c.srtt || c.repairs(r))
 }
 
-// repairs reports whether more arrives than the target lets in: repetitions, which
-// take no tokens, and what the cut found in queues.
+// repairs reports whether more arrives than the target lets in: retransmissions, which take
+// no tokens, and what was in queues at the time of the cut.
 func (c *Controller) repairs(r *round) bool {
 	return r.rate > c.target*1.15 && c.clock-c.fast.cutAt < undoWithin
 }
@@ -81,8 +81,8 @@ func (s *lossSum) fade(r *round) {
 	s.add(r)
 }
 
-// congested reports whether more was lost, in this round or the last second, than
-// the line loses anyhow and chance explains.
+// congested reports whether more was lost, in this round or in the last second, than the
+// line's own loss and chance explain.
 func (c *Controller) congested(r *round) bool {
 	one := lossSum{r.segments, r.lost}
 	allowed := c.background + c.p.cfg.Fast.Loss
@@ -97,9 +97,8 @@ func (s *lossSum) exceeds(rate float64) bool {
 	return s.lost >= 2 && s.lost > expected+3*math.Sqrt(expected)
 }
 
-// learnBackground finds what the line loses whatever is sent: what is still lost
-// after a cut, with the queue gone. A cut does not help against it, so it
-// counts no more.
+// learnBackground finds the line's own loss: what is still lost after a cut, when the queue
+// is gone. No cut helps against that, so the loop no longer answers it.
 func (c *Controller) learnBackground(r *round) {
 	f := &c.fast
 	if !f.hasCut || c.phase != Linear || c.target > 0.8*c.knee || r.queue > c.queueStep() {
@@ -118,17 +117,17 @@ func (c *Controller) fadeBackground(sec *tally) {
 	}
 }
 
-// cut lowers the target to a part of what really flowed: of a target that
-// nothing reached, a half may still be more than that.
+// cut lowers the target to a part of what really flowed. Half of a target that nothing
+// reached could be more than that.
 func (c *Controller) cut(cause Cause, factor float64, r *round) {
 	f := &c.fast
 	knee := c.carried(r)
-	// All that the target let in arrived: the line may end far above, and what
-	// was lost was the overflow of others. Twice at one rate is no accident.
+	// blind: all that the target let in arrived. The line may end far above, and the loss may
+	// be an overflow that others made; but twice at one rate is no accident.
 	blind := c.phase != Steady && c.goal == 0 && !c.fellShort(&r.tally, shortfall) &&
 		(f.cutFrom == 0 || c.target > 2*f.cutFrom)
 	f.cutFrom = c.target
-	if r.full { // what was measured before is about another line
+	if r.full { // earlier measurements are of another line
 		c.est.n = 0
 		c.est.measure(knee, minWindow)
 		c.used = min(c.used, knee)
@@ -137,9 +136,10 @@ func (c *Controller) cut(cause Cause, factor float64, r *round) {
 	if cause == CauseLoss {
 		f.undo = undo{rate: c.target, bytes: r.retrans - r.spurious, until: c.clock + undoWithin}
 	}
-	// Two segments in a round-trip: with less, loss is found by time-out only. A grant is
-	// more than that, so round-trips of less than 10 ms count as that: in a data centre's
-	// of 50 us two segments are 58 MB/s, and nothing below would ever be cut.
+	// The least rate is two segments in a round-trip: with fewer, TCP finds loss by time-out
+	// only. Round-trips below 10 ms count as 10 ms, since a grant is more than two segments
+	// then: in those of a data centre, 50 us, two segments are 58 MB/s, and no target
+	// below that would ever be cut.
 	least := 0.0
 	if c.srtt > 0 {
 		least = 2 * segment / c.turnaround()
@@ -148,11 +148,11 @@ func (c *Controller) cut(cause Cause, factor float64, r *round) {
 	c.soft, c.knee, c.goal = c.target, knee, 0
 	if !blind {
 		c.goal = knee * (1 - c.p.cfg.Slow.Headroom)
-		if c.slow.pending { // then it was the raise that was too much
+		if c.slow.pending { // the raise was too much
 			c.goal = min(c.goal, c.slow.good)
 		}
-		if r.line || r.queue > c.queueStep() {
-			c.slow.found(c, knee) // else it may have been an accident
+		if r.onLine || r.queue > c.queueStep() {
+			c.slow.found(c, knee) // without a queue the loss may have been an accident
 		}
 	}
 	c.phase = Linear
@@ -163,7 +163,7 @@ func (c *Controller) cut(cause Cause, factor float64, r *round) {
 	c.counters.Cuts[cause]++
 }
 
-// carried is what the line is known to have carried, at most the target.
+// carried is the rate that the line is known to have carried, at most the target.
 func (c *Controller) carried(r *round) float64 {
 	rate := max(c.est.rate, c.used, r.rate)
 	if r.full || rate == 0 {
@@ -175,7 +175,8 @@ func (c *Controller) carried(r *round) float64 {
 	return min(c.target, rate)
 }
 
-// takeBackCut undoes a cut for repetitions that were in vain.
+// takeBackCut undoes a cut if all retransmissions that it answered were in vain. It reports
+// whether it has.
 func (c *Controller) takeBackCut(r *round) bool {
 	u := &c.fast.undo
 	if u.until == 0 {

@@ -1,6 +1,6 @@
 package adapt
 
-// gather sums the deltas of a client's connections until the round ends.
+// gather sums the deltas of a client's connections in a round.
 type gather struct {
 	conns, acked, arrived    int64
 	segments, ce             int64
@@ -56,10 +56,10 @@ type round struct {
 	retrans  int64   // bytes sent again
 	spurious int64   // bytes of those, or earlier ones, that were in vain
 	marked   bool    // by ECN
-	held     bool    // the target was the limit for a good part
-	line     bool    // the line was the limit
-	full     bool    // what arrived is what the line carries: it was the limit, or was overrun
-	clean    bool    // not mostly repetitions
+	onTarget bool    // the target was the limit for a good part
+	onLine   bool    // the line was the limit
+	full     bool    // what arrived is what the line carries: the line was the limit, or was overrun
+	clean    bool    // not mostly retransmissions
 }
 
 // end makes a round of what was gathered in elapsed ns.
@@ -79,18 +79,18 @@ func (g *gather) end(start, elapsed, held int64, target, often float64) round {
 		r.lost = float64(net) / float64(max(g.mss, 1))
 	}
 	held = min(max(held, 0), elapsed)
-	r.held = float64(held) >= often*float64(elapsed)
-	r.line = !r.held && g.acked > 0 && g.full*2 > g.acked
+	r.onTarget = float64(held) >= often*float64(elapsed)
+	r.onLine = !r.onTarget && g.acked > 0 && g.full*2 > g.acked
 	r.tally = tally{
 		span: float32(elapsed), acked: float32(g.acked), held: float32(held),
 		allowed: float32(target * float64(elapsed) / 1e9),
 		queue:   float32(r.queue * float64(elapsed)),
-		// Signed: that a repetition was in vain is known only a round-trip
-		// later, so it is set off against it in longer sums.
+		// Below zero where retransmissions of earlier rounds turn out to have been in
+		// vain, which is known a round-trip later: longer sums set one off against the other.
 		lost:     float32(g.retrans-g.spurious) / float32(max(g.mss, 1)),
 		segments: float32(g.segments),
 	}
-	if r.line {
+	if r.onLine {
 		r.tally.line = float32(elapsed)
 	}
 	if g.reader*2 > g.acked {
@@ -99,9 +99,9 @@ func (g *gather) end(start, elapsed, held int64, target, often float64) round {
 	return r
 }
 
-// measured is the rate of a round in which the line was full. What arrived in
-// the whole round is sure; the kernel's rate is of the last round-trip, hence
-// newer, but the rates of several connections are not of the same moment.
+// measured is the rate of a round in which the line was full. What arrived in the whole
+// round is sure. The kernel's rate is of the last round-trip, hence newer, but the rates of
+// several connections are not of the same moment.
 func (r *round) measured() float64 {
 	if r.conns > 1 {
 		return r.rate
@@ -109,14 +109,14 @@ func (r *round) measured() float64 {
 	return min(max(r.delivery, r.rate*0.95), r.rate*1.05)
 }
 
-// newest is the rate at the end of a round in which the line may have changed, or
-// the connections were still getting faster. While the target is the limit, the
-// kernel keeps the greatest rate of a burst, so only less is believed.
+// newest is the rate at the end of a round in which the line may have changed, or the
+// connections were still getting faster. While the target is the limit the kernel's rate
+// is the greatest of a burst, so it counts only where it is lower than what arrived.
 func (r *round) newest() float64 {
 	switch {
 	case r.delivery <= 0:
 		return r.rate
-	case r.held:
+	case r.onTarget:
 		return min(max(r.delivery, r.rate/2), r.rate)
 	}
 	return min(max(r.delivery, r.rate/2), r.rate*2)

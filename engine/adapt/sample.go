@@ -13,9 +13,9 @@ const (
 	HasDSACK                      // DSACKDups
 )
 
-// Sample is what the kernel says of one connection (struct tcp_info), in its
-// own units: bytes, segments, microseconds. Counters begin at zero with the
-// connection; those of 32 bits wrap. Members that Known lacks are not read.
+// Sample is what the kernel says of one connection (struct tcp_info), in the kernel's units:
+// bytes, segments, microseconds. Counters begin at zero with the connection; those of
+// 32 bits wrap. Members that are not in Known are not read.
 type Sample struct {
 	BytesAcked, BytesSent, BytesRetrans  uint64
 	TotalRetrans                         uint32 // segments sent again: stands in for BytesRetrans
@@ -28,15 +28,15 @@ type Sample struct {
 	Known                                Fields
 }
 
-// Delta is what happened on a connection between two samples. It refers to
-// nothing: it stays good when the connection is gone.
+// Delta is what happened on a connection between two samples. It is valid also when the
+// connection is gone.
 type Delta struct {
 	Elapsed  int64 // ns between the samples
 	Acked    int64 // bytes, in order
 	Arrived  int64 // bytes, in any order: does not jump when a hole is filled
-	Sent     int64 // bytes, repetitions included
+	Sent     int64 // bytes, retransmissions included
 	Retrans  int64 // bytes sent again
-	Spurious int64 // bytes that the peer turned out to have had, of these or of earlier repetitions
+	Spurious int64 // bytes sent again, then or earlier, that the peer turned out to have
 	Segments int64 // sent, about
 	CE       int64 // segments marked by the network
 	RTT      int64 // ns; 0 if not measured
@@ -46,13 +46,13 @@ type Delta struct {
 
 	// AppLimited: Rate was measured while there was too little to send.
 	AppLimited bool
-	// Reader and Buffer: for most of the busy time the peer's window, or the room
-	// in our send buffer, was what held the connection up.
+	// Reader and Buffer: for most of the busy time the connection waited for the peer's
+	// window, or for room in the local send buffer.
 	Reader, Buffer bool
 }
 
-// Meter turns a connection's counters into differences. The zero value is
-// ready. One goroutine at a time.
+// Meter turns the counters of a connection into differences. The zero value is ready. It is
+// for one goroutine at a time.
 type Meter struct {
 	last Sample
 	at   int64
@@ -62,14 +62,14 @@ type Meter struct {
 // Reset forgets what was sampled: the next sample is the first of a connection.
 func (m *Meter) Reset() { *m = Meter{} }
 
-// clockBack is by how much a clock may go back and be waited for, in ns.
+// clockBack is by how much a clock may go back until the meter begins anew, in ns.
 const clockBack = 500_000_000
 
-// Update takes a sample of the instant now (monotonic, ns). ok is false if there
-// is nothing to compare it with: the first one, one that is not later than the
-// last, a kernel that counts no acknowledged bytes, or counters that have gone
-// back, which happens when they belong to another connection. The next sample
-// is then compared with this one.
+// Update takes a sample of the instant now (monotonic, ns) and returns what has happened
+// since the last one. ok is false if the two cannot be compared: the sample is the first,
+// or not later than the last; the kernel counts no acknowledged bytes; or counters have
+// gone back, as those of another connection do. The next sample is then compared with
+// this one.
 func (m *Meter) Update(s *Sample, now int64) (d Delta, ok bool) {
 	if s.Known&HasAcked == 0 {
 		return Delta{}, false
@@ -79,7 +79,7 @@ func (m *Meter) Update(s *Sample, now int64) (d Delta, ok bool) {
 		return Delta{}, false
 	}
 	if now <= m.at && m.at-now < clockBack {
-		return Delta{}, false // compared with the older one when time goes on
+		return Delta{}, false // a later sample is compared with the older one
 	}
 	if elapsed := now - m.at; elapsed > 0 {
 		d, ok = difference(&m.last, s, elapsed)
@@ -88,12 +88,12 @@ func (m *Meter) Update(s *Sample, now int64) (d Delta, ok bool) {
 	return d, ok
 }
 
-// wentBack32 is the difference of two counters of 32 bits above which they
-// have gone back rather than on: within one interval none grows by so much.
+// wentBack32 is a difference of two counters of 32 bits. A greater one means that the counter
+// has gone back: none grows by so much within one interval.
 const wentBack32 = 1 << 31
 
-// difference compares two samples. Everything is checked before anything is
-// used: counters that are not of one connection differ in some member.
+// difference compares two samples. It checks everything before it uses anything: counters of
+// two connections show in some member.
 func difference(a, b *Sample, elapsed int64) (Delta, bool) {
 	known := a.Known & b.Known
 	acked := b.BytesAcked - a.BytesAcked
@@ -105,9 +105,8 @@ func difference(a, b *Sample, elapsed int64) (Delta, bool) {
 	if known&HasCE == 0 {
 		delivered, ce = 0, 0
 	}
-	// What could not have passed in the time at any rate that is supported
-	// was not counted but changed.
-	most := uint64(float64(elapsed)/1e9*MaxRate) + 1<<20
+	// A counter that grew by more than any rate allows was changed, not counted on.
+	most := uint64(float64(elapsed)/1e9*float64(MaxRate)) + 1<<20
 	if b.BytesAcked < a.BytesAcked || acked > most ||
 		max(dups, delivered, ce, repeated) >= wentBack32 {
 		return Delta{}, false
@@ -139,12 +138,12 @@ func difference(a, b *Sample, elapsed int64) (Delta, bool) {
 		d.MinRTT = int64(b.MinRTT) * 1000
 	}
 	if known&HasRate != 0 {
-		d.Rate, d.AppLimited = int64(min(b.DeliveryRate, MaxRate)), b.AppLimited
+		d.Rate, d.AppLimited = int64(min(b.DeliveryRate, uint64(MaxRate))), b.AppLimited
 	}
 	return d, known&HasBusy == 0 || d.limits(a, b)
 }
 
-// limits tells what held the connection up, and whether the times make sense.
+// limits notes what the connection waited for, and reports whether the times make sense.
 func (d *Delta) limits(a, b *Sample) bool {
 	if b.BusyTime < a.BusyTime || b.RwndLimited < a.RwndLimited || b.SndbufLimited < a.SndbufLimited {
 		return false

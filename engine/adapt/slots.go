@@ -1,18 +1,17 @@
 package adapt
 
-// tally sums rounds with traffic: times in ns, amounts in bytes and segments.
-// Parts of it are in float32, which is exact to a ten-millionth: enough to
-// judge by, and half the size.
+// tally sums rounds with traffic: times in ns, amounts in bytes and segments. A float32 is
+// exact to a ten-millionth, which is enough to judge by, and half the size.
 type tally struct {
 	span     float32 // time
 	acked    float32 // bytes
 	allowed  float32 // bytes that the target would have let pass
-	held     float32 // time that waited for tokens
+	held     float32 // time in which connections waited for tokens
 	line     float32 // time in which the line was the limit
 	reader   float32 // time in which the reader was the limit
 	queue    float32 // queueing delay times time
 	segments float32 // sent
-	lost     float32 // sent again, less what was in vain
+	lost     float32 // segments sent again, less those in vain
 }
 
 func (t *tally) add(o *tally) {
@@ -27,7 +26,7 @@ func (t *tally) add(o *tally) {
 	t.lost += o.lost
 }
 
-// part divides, and is 0 where there is nothing to divide by.
+// part returns a/b, 0 if b is none.
 func part(a, b float32) float64 {
 	if b <= 0 {
 		return 0
@@ -65,7 +64,7 @@ func (s *slots) add(t *tally) {
 	}
 }
 
-// last is the last full slot, or the open one if there is none yet.
+// last is the last full slot, or the open one while there is none.
 func (s *slots) last() *tally {
 	if t := &s.ring[(s.head+numSlots-1)%numSlots]; t.span > 0 {
 		return t

@@ -4,39 +4,39 @@ package adapt
 type slowLoop struct {
 	sec     tally // since the last look at raising
 	half    tally // since the last look at lowering
-	raiseAt int64 // of the controller's clock: not before
-	lowerAt int64
-	stepAt  int64 // probing steps not before: a round-trip after the last
+	raiseAt int64 // the earliest instants, by the controller's clock, to raise,
+	lowerAt int64 // to lower,
+	stepAt  int64 // and to take a step of probing: a round-trip after the last
 
 	step    float64 // of the next raise
 	edge    float64 // where the line was last found to end, bytes/s; 0: not found
 	pending bool    // a raise has not been judged yet
-	full    bool    // it was as large as raises are
-	drain   bool    // nor has a step down that is to empty a queue
-	good    float64 // the target before it, bytes/s
-	queue   float64 // the queueing delay before it, ns
-	loss    float64 // the loss before it
-	wins    int     // raises in a row that were carried
-	fails   int     // that were not
+	full    bool    // that raise was as large as raises are
+	drain   bool    // a step down that is to empty a queue has not been judged yet
+	good    float64 // the target before either, bytes/s
+	queue   float64 // the queueing delay before either, ns
+	loss    float64 // the loss before either, as a part of the segments
+	wins    int     // full raises in a row that were carried
+	fails   int     // raises in a row that were not
 
 	before     float64 // the target before the last step of probing, bytes/s
 	probeQueue float64 // the queueing delay before probing, ns
-	foreign    float64 // the queueing delay that others make, as far as is known, ns
-	foreignAt  int64   // found out then
+	foreign    float64 // the queueing delay that others are known to make, ns
+	foreignAt  int64   // when that was found out; 0: it was not
 }
 
-// growing is the number of full raises in a row, each carried, after which the
-// line must have grown: probing begins again.
+// growing is a number of full raises in a row. When so many were carried the line must have
+// grown, and probing begins again.
 const growing = 2
 
-// beyond is the multiple of the edge from which on a target that is carried shows
-// that the line has grown. Below it a line may seem to carry what it queues.
+// beyond is a multiple of the edge. A target above it that is carried shows that the line
+// has grown; below it a line may seem to carry what it queues.
 const beyond = 1.03
 
 // least is the smallest step of a raise, as a part of the largest.
 const least = 0.25
 
-// settled begins the slow loop's pauses anew after the target was set otherwise.
+// settled begins the slow loop's pauses anew after something else has set the target.
 func (s *slowLoop) settled(c *Controller) {
 	cfg := &c.p.cfg.Slow
 	s.sec, s.half = tally{}, tally{}
@@ -47,7 +47,7 @@ func (s *slowLoop) settled(c *Controller) {
 	s.probeQueue, s.before = c.queue, c.target
 }
 
-// slowTurn takes a round in which the fast loop had nothing to do.
+// slowTurn takes a round in which the fast loop did not change the target.
 func (c *Controller) slowTurn(r *round) {
 	c.slow.sec.add(&r.tally)
 	c.slow.half.add(&r.tally)
@@ -67,8 +67,8 @@ func (c *Controller) slowTurn(r *round) {
 	}
 }
 
-// probe doubles the target, or raises it by a constant step, each round-trip,
-// until the line ends.
+// probe takes a step up each round-trip, until the line ends: it doubles the target, or
+// adds linearStep.
 func (c *Controller) probe(r *round) {
 	cfg, s := &c.p.cfg.Slow, &c.slow
 	if !c.brk.probes() {
@@ -77,7 +77,7 @@ func (c *Controller) probe(r *round) {
 	}
 	rounds := int64(3)
 	if r.queue <= c.queueStep() {
-		rounds = 10 // without a queue it may be the connection that is slow to grow
+		rounds = 10 // without a queue the connection may be slow to grow
 	}
 	// What arrives follows a step a round-trip later.
 	felt := r.start >= s.stepAt
@@ -95,7 +95,7 @@ func (c *Controller) probe(r *round) {
 		s.found(c, carried)
 		return
 	}
-	if !r.held || c.clock < s.stepAt || c.phase == Doubling && !felt {
+	if !r.onTarget || c.clock < s.stepAt || c.phase == Doubling && !felt {
 		return
 	}
 	s.stepAt, s.before = c.clock+c.srtt, c.target
@@ -114,10 +114,10 @@ func (c *Controller) probe(r *round) {
 	}
 }
 
-// linearStep is the step of linear probing: a part of the rate at which it began.
-// Towards a goal, which was measured, it is four times that. Where nothing is known
-// it is so too, if one segment more in a round-trip, TCP's own step, is as
-// much: probing that was cut early, by the losses of others, gets on again.
+// linearStep is the step of linear probing: a part of the rate at which probing began.
+// Towards a goal, which was measured, the step is four times that. Where no edge is known
+// it is TCP's own step, one segment more in a round-trip, up to four times that: probing
+// that was cut early, by the losses of others, gets on again.
 func (c *Controller) linearStep() float64 {
 	step := c.knee * c.p.cfg.Slow.Linear
 	if c.goal > 0 {
@@ -132,8 +132,8 @@ func (c *Controller) linearStep() float64 {
 	return min(max(step, segment/(float64(c.srtt)/1e9)), 4*step)
 }
 
-// double takes a step of doubling. The soft threshold is a part of what the line
-// was measured to carry; while that is not known, as in TCP, there is none.
+// double takes a step of doubling. The soft threshold is a part of what the line was
+// measured to carry. While that is not known there is no threshold, as in TCP.
 func (c *Controller) double() {
 	cfg := &c.p.cfg.Slow
 	if c.est.n > 0 {
@@ -150,14 +150,15 @@ func (c *Controller) double() {
 	}
 }
 
-// lower is the side of the slow loop that runs more often.
+// lower judges the time since its last turn, and lowers the target if it lies above what the
+// line carries.
 func (c *Controller) lower() {
 	cfg, s := &c.p.cfg.Slow, &c.slow
 	half := s.half
 	s.half = tally{}
 	s.lowerAt = c.clock + max(int64(cfg.LowerEvery), c.srtt)
 	if !half.covers(int64(cfg.LowerEvery)) || c.est.rate == 0 {
-		return // idle
+		return // there was no traffic
 	}
 	switch held := half.heldPart() >= cfg.Often; {
 	case held && c.est.measured() && c.target > cfg.OverEstimate*c.est.rate:
@@ -171,14 +172,14 @@ func (c *Controller) lower() {
 	}
 }
 
-// lossLimits is the part of the segments whose loss, without a queue, explains
-// why a connection is slow: by chance, which Reno and Cubic take for congestion.
+// lossLimits is a part of the segments. More loss than that, without a queue, explains why a
+// connection is slow: Reno and Cubic take chance for congestion.
 const lossLimits = 0.001
 
-// follow brings the target down to what the line carries: a little below while a
-// queue stands, so that it empties; else a little above; and clearly above
-// a connection that loss keeps below the line, which varies by a third and would
-// be clipped again and again.
+// follow brings the target down to what the line carries. While a queue stands the target is
+// a little below, so that the queue empties; else a little above. It is clearly above if
+// loss keeps the connection below the line: such a rate varies by a third and
+// would be clipped again and again.
 func (c *Controller) follow(queued, lossy bool) {
 	cfg := &c.p.cfg.Slow
 	carried := max(c.est.rate, c.used)
@@ -209,8 +210,8 @@ func (c *Controller) stepDown(to float64) {
 	s.raiseAt = max(s.raiseAt, c.clock+c.holdOff())
 }
 
-// holdOff is the pause before the next raise: a round-trip at least, so that
-// the last step is felt, and longer the more raises have failed in a row.
+// holdOff is the pause before the next raise, in ns: at least a round-trip, so that the last
+// step is felt, and the longer the more raises have failed in a row.
 func (c *Controller) holdOff() int64 {
 	cfg := &c.p.cfg.Slow
 	pause := int64(cfg.RaiseEvery) << min(c.slow.fails, 10)
@@ -224,13 +225,13 @@ func (c *Controller) raise() {
 	s.sec = tally{}
 	s.raiseAt = c.clock + max(int64(cfg.RaiseEvery), c.srtt)
 	if !sec.covers(int64(cfg.RaiseEvery)) {
-		s.pending = false // idle: nobody can tell
+		s.pending = false // without traffic nothing tells of the raise
 		return
 	}
 	c.fadeBackground(&sec)
 	if s.pending {
 		if c.failed(&sec) {
-			if c.fellShort(&sec, slowShortfall) { // so the line was full for a second
+			if c.fellShort(&sec, slowShortfall) { // the line was full for a second
 				c.est.n = 0
 				c.est.measure(sec.rate(), minWindow)
 			}
@@ -262,8 +263,8 @@ func (c *Controller) raise() {
 	c.move(c.raised(&sec))
 }
 
-// raised is the next target. It does not run away from what was seen to arrive:
-// a queue or a buffer may hide for a while that a raise was not carried.
+// raised is the next target after a raise. It keeps near what was seen to arrive: a queue or a
+// buffer may hide for a while that a raise was not carried.
 func (c *Controller) raised(sec *tally) float64 {
 	full := c.p.cfg.Slow.Raise
 	step := c.nextStep()
@@ -274,20 +275,20 @@ func (c *Controller) raised(sec *tally) float64 {
 // nextStep is the next raise, as a part of the target.
 func (c *Controller) nextStep() float64 {
 	if full := c.p.cfg.Slow.Raise; c.target*(1+full) < c.slow.edge {
-		return full // it is still far
+		return full // the edge is still far
 	}
 	return c.slow.step
 }
 
-// additive is the least step up, in bytes per second: half a segment more in a
-// round-trip. In parts of the target alone, who has little would never catch up with
-// who has much (Chiu and Jain, 1989).
+// additive is the least step up, in bytes per second: half a segment more in a round-trip.
+// If steps were parts of the target alone, a client with little would never catch up with
+// one that has much (Chiu and Jain, 1989).
 func (c *Controller) additive() float64 { return segment / 2 / c.turnaround() }
 
 // turnaround is the smoothed round-trip time in seconds, at least 10 ms.
 func (c *Controller) turnaround() float64 { return float64(max(c.srtt, 10_000_000)) / 1e9 }
 
-// mayRaise returns Raised if the target may rise, or why it may not.
+// mayRaise returns Raised if the target may rise, else why it may not.
 func (c *Controller) mayRaise(sec *tally) Verdict {
 	cfg := &c.p.cfg.Slow
 	ten := c.slots.sum()
@@ -308,24 +309,24 @@ func (c *Controller) mayRaise(sec *tally) Verdict {
 	return Raised
 }
 
-// standing is the number of queue steps from which on a queue at a target that is
-// reached is tried to be emptied.
+// standing is a number of queue steps. A longer queue, at a target that is reached, stands,
+// and the loop tries to empty it.
 const standing = 3
 
-// foreignFor is for how long a queue that others make is left alone, in ns.
+// foreignFor is for how long the loop leaves a queue alone that others make, in ns.
 const foreignFor = 10_000_000_000
 
-// shouldDrain reports whether a queue stands that may be ours: a target a
-// hair above the line's rate fills any queue in time.
+// shouldDrain reports whether a queue stands that the client may have made: a target a hair
+// above the line's rate fills any queue in time.
 func (c *Controller) shouldDrain(queue float64) bool {
 	s, step := &c.slow, c.queueStep()
 	others := s.foreignAt > 0 && c.clock-s.foreignAt < foreignFor && queue <= s.foreign+step
 	return queue > standing*step && !others
 }
 
-// drained judges a step down. If the queue did not get shorter, others make it:
-// the step is taken back, since yielding to them would have no end. It reports
-// whether the target may be raised now.
+// drained judges a step down. If the queue did not get shorter, others make it, and drained
+// takes the step back: yielding to them would have no end. It reports whether the target
+// may be raised now.
 func (c *Controller) drained(sec *tally) bool {
 	s := &c.slow
 	s.drain = false
@@ -338,16 +339,16 @@ func (c *Controller) drained(sec *tally) bool {
 	return false
 }
 
-// lossy reports whether a second lost clearly more than a part of its segments
-// and half of what the fast loop tolerates.
+// lossy reports whether a second lost clearly more than the part above of its segments and
+// half of what the fast loop tolerates.
 func (c *Controller) lossy(sec *tally, above float64) bool {
 	s := lossSum{float64(sec.segments), float64(sec.lost)}
 	return s.exceeds(max(above, 0) + c.p.cfg.Fast.Loss/2)
 }
 
-// What is sent too much stays in a queue: less arrives than the target lets in.
-// A queue that grows while all arrives is made by others. The first is measured in
-// a round, where a grant more or less counts, the second in a second.
+// A queue that the client makes keeps what it has sent too much: less arrives than the target
+// lets in. If all arrives while a queue grows, others make it. shortfall is for a round, in
+// which one grant more or less counts, slowShortfall for a second.
 const (
 	shortfall     = 0.97
 	slowShortfall = 0.99
@@ -360,21 +361,20 @@ func (c *Controller) fellShort(t *tally, part float32) bool {
 	return t.acked+grain < t.allowed*part
 }
 
-// failed reports whether the line did not carry a raise: a part waited in a queue,
-// was lost, or did not pass.
+// failed reports whether the line did not carry a raise: a part of it stayed in a queue, was
+// lost, or did not pass.
 func (c *Controller) failed(sec *tally) bool {
 	s := &c.slow
 	return sec.meanQueue() > s.queue+c.queueStep() && c.fellShort(sec, slowShortfall) || c.lossy(sec, s.loss) ||
 		sec.heldPart() < c.p.cfg.Slow.Often && sec.linePart() > 0.5
 }
 
-// failedAtOnce does not wait for the end of the second where a queue grows fast.
+// failedAtOnce is failed for a queue that grows too fast to wait for the end of the second.
 func (c *Controller) failedAtOnce(r *round) bool {
 	return r.queue > c.slow.queue+3*c.queueStep() && c.fellShort(&r.tally, shortfall)
 }
 
-// takeBack returns to the target before the last raise. The next one is smaller
-// and later.
+// takeBack returns to the target before the last raise. The next raise is smaller and later.
 func (c *Controller) takeBack() {
 	c.verdict = TookBack
 	c.counters.TakenBack++
@@ -382,7 +382,7 @@ func (c *Controller) takeBack() {
 	c.stepDown(c.slow.good)
 }
 
-// found takes note of where the line ends. Raises near it are small.
+// found notes where the line ends. Raises near that edge are small.
 func (s *slowLoop) found(c *Controller, edge float64) {
 	s.edge = edge
 	s.step = c.p.cfg.Slow.Raise * least
@@ -391,7 +391,7 @@ func (s *slowLoop) found(c *Controller, edge float64) {
 	}
 }
 
-// won takes note of a raise that was carried.
+// won notes a raise that was carried.
 func (c *Controller) won() {
 	s, cfg := &c.slow, &c.p.cfg.Slow
 	s.pending, s.fails = false, 0

@@ -25,9 +25,9 @@ func (p Phase) String() string { return name(p, "doubling", "linear", "steady") 
 type Verdict uint8
 
 const (
-	Hold         Verdict = iota // nothing to conclude, or the dead band
-	Raised                      // at the target, more wanted, nothing lost
-	Lowered                     // above what the line is thought to carry
+	Hold         Verdict = iota // nothing can be concluded, or the target is in the dead band
+	Raised                      // the target is reached, more is wanted, nothing is lost
+	Lowered                     // the target was above the estimate
 	Followed                    // the line is the limit: down to what it carries
 	ReaderLimits                // the reader is the limit: the target stays
 	TookBack                    // the last raise was not carried
@@ -94,7 +94,7 @@ type State struct {
 	Trips   int // within the breaker's memory
 
 	Loss       float64 // of the last sample of the breaker, as a part of the segments
-	Background float64 // what is lost whatever is sent, as learned
+	Background float64 // the line's own loss as learned, as a part of the segments
 
 	Counters
 }
@@ -104,8 +104,8 @@ type Counters struct {
 	Cuts                                       [NumCauses]uint64
 	Raises, Lowers, Follows, TakenBack, Undone uint64
 	Tripped, Frozen                            uint64
-	Measured, Bounds                           uint64 // samples of the estimate by kind
-	Rejected, Discarded                        uint64 // samples that said nothing of the rate; rounds torn by a clock jump
+	Measured, Bounds                           uint64 // samples of the estimate, by kind
+	Rejected, Discarded                        uint64 // samples that tell nothing of the rate; rounds that were torn
 }
 
 // State returns the controller's state.

@@ -65,7 +65,7 @@ const maxIdleSenders = 64
 // shaper which is the guests' own, negative: there is none, and no call begins.
 func New(mode aio.Mode, shaper *shape.Shaper, tree int) *Guests {
 	g := &Guests{
-		mode: mode, shaper: shaper, cut: make(chan struct{}), over: make(chan struct{}),
+		mode: mode, shaper: shaper, cold: mover.NewPool(coldWorkers), cut: make(chan struct{}), over: make(chan struct{}),
 		waits: make(map[*wait]struct{}), conns: make(map[*Conn]struct{}),
 	}
 	switch {

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// Class is a path class: what begins with a prefix. It is made by a [Shaper], never
-// copied, and safe for concurrent use.
+// Class is a path class: the paths that begin with a prefix. A [Shaper] makes it. It must
+// not be copied and is safe for concurrent use.
 type Class struct {
 	prefix string
 	id     int
@@ -15,9 +15,9 @@ type Class struct {
 	// With several loops.
 	pool      *pool
 	guarantee *pool
-	engaged   atomic.Int64 // shares of its clients on all loops
+	engaged   atomic.Int64 // stakes of its clients on all loops
 
-	limit   Limit // guarded by Shaper.mu
+	table   table // guarded by Shaper.mu
 	removed bool  // likewise
 }
 
@@ -29,7 +29,7 @@ func (c *Class) Prefix() string { return c.prefix }
 // included.
 const maxClasses = 4096
 
-// classTable finds the class of a path. It does not change.
+// classTable finds the class of a path. It is immutable.
 type classTable struct {
 	lengths []int // of the prefixes, falling
 	byPath  map[string]*Class

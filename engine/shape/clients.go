@@ -1,125 +1,133 @@
 package shape
 
-// client is what a tree knows about a client. Its nodes, one for each class it
-// has been seen in, share its bucket.
+// client is what a tree knows about a client. The client has a node in each class in which it
+// has been seen; they share its bucket.
 type client struct {
-	id     ClientID
-	meter  meter
-	window window
-	shared *shared // nil with one loop
+	// What every grant looks at is together: with 10,000 clients it is memory that a grant
+	// waits for.
+	expires int64 // of the override; 0: never
+	granted int64 // bytes
+	window  window
+	meter   meter
 
-	expires    int64 // of the override; 0: never
-	overridden bool
-	weight     int64
+	id     ClientID
+	shared *shared // nil with one loop
 
 	nodes   *node // by sibling
 	flows   int
-	hungry  int   // flows that have waited in their response
-	engaged int   // nodes that are
-	granted int64 // bytes
+	hungry  int32 // flows that have waited in their response
+	engaged int32 // nodes that are engaged
 
 	// Clients without flows are in a list by the time they were last seen.
 	older, newer *client
 }
 
+// weight is what the client weighs among others, as long as it is not engaged.
+func (c *client) weight() int64 { return c.meter.table.limit.weight() }
+
+// directory finds the clients that a tree knows, and keeps the memory of those that it has
+// forgotten for others.
+type directory struct {
+	clients     map[ClientID]*client
+	idle        clientList // those without flows
+	nodes       int        // of clients
+	spareClient *client    // by newer
+	spareNode   *node      // by sibling
+}
+
 // maxProbes bounds the search for a client that can be forgotten.
 const maxProbes = 16
 
-// lookup returns the client of that name, making it if need be.
-func (t *Tree) lookup(id ClientID) *client {
-	if c := t.clients[id]; c != nil {
-		return c
-	}
-	return t.admitClient(id)
-}
-
-// admitClient makes room for a client and makes it. If there is no room it is one of
-// the others; a client with a limit of its own always has its own place.
-func (t *Tree) admitClient(id ClientID) *client {
-	l, overridden, expires := t.limitFor(id)
-	if !overridden {
+// addClient makes a client, and room for it. Without room it returns the place that such
+// clients share; a client with a limit of its own always has its own place.
+func (t *Tree) addClient(id ClientID) *client {
+	o, expires := t.tableFor(id)
+	if o.first != RowOverride {
 		for t.nodes >= t.shaper.maxClients {
 			if !t.forgetOne() {
 				return t.overflow
 			}
 		}
 	}
-	c := t.newClient(id, l)
-	c.overridden, c.expires = overridden, expires
+	c := t.newClient(id, o)
+	c.expires = expires
 	t.clients[id] = c
 	t.idle.push(c)
 	return c
 }
 
-// limitFor returns the limit of a client. A name costs a lock only if there are
-// overrides.
-func (t *Tree) limitFor(id ClientID) (l Limit, overridden bool, expires int64) {
-	if !t.overrides {
-		return t.clientLimit, false, 0
+// tableFor returns what is said about a client, and when its override ends; 0: never. It
+// takes a lock only if something is said about any single client.
+func (t *Tree) tableFor(id ClientID) (o table, expires int64) {
+	if !t.named {
+		return t.client, 0
 	}
-	return t.shaper.clientLimit(id)
+	s := t.shaper
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clientTable(id)
 }
 
-func (t *Tree) newClient(id ClientID, l Limit) *client {
-	c := t.spareClient
-	if c == nil {
-		c = new(client)
-	} else {
-		t.spareClient = c.newer
-		*c = client{}
-	}
-	c.id, c.weight = id, l.weight()
+func (t *Tree) newClient(id ClientID, o table) *client {
+	c := t.spare()
+	c.id = id
 	if t.shaper.loops > 1 {
 		c.shared = t.shaper.attach(id)
 	}
-	c.meter.open(t, l, t.clientPool(c, l))
+	c.meter.open(t, o, c.poolFor(t.shaper, &o))
 	return c
 }
 
-// clientPool returns the pool of a client that needs one.
-func (t *Tree) clientPool(c *client, l Limit) *pool {
-	if c.shared == nil || !l.limits() {
+// spare returns an empty client.
+func (d *directory) spare() *client {
+	c := d.spareClient
+	if c == nil {
+		return new(client)
+	}
+	d.spareClient = c.newer
+	*c = client{}
+	return c
+}
+
+// poolFor returns the pool of a client that needs one.
+func (c *client) poolFor(s *Shaper, o *table) *pool {
+	if c.shared == nil || !o.limits() {
 		return nil
 	}
-	return t.shaper.poolOf(c.shared)
+	return s.poolOf(c.shared)
 }
 
-// retuneClient brings a client up to date with the configuration, and lets what is
-// parked there find out anew.
-func (t *Tree) retuneClient(c *client) {
-	l, overridden, expires := t.limitFor(c.id)
-	c.overridden, c.expires, c.weight = overridden, expires, l.weight()
-	if p := t.clientPool(c, l); p != nil && c.meter.pool == nil {
-		c.meter.pool, c.meter.loop = p, t.loop
-		p.openEmpty(l, t.epoch, t.now) // it was unlimited
-	}
-	if c.shared == nil || c.meter.pool != nil {
-		c.meter.retune(t, l)
-	}
-	c.meter.base = l
-	t.reconsider(c)
+// refreshClient brings a client up to date with the configuration.
+func (t *Tree) refreshClient(c *client) {
+	o, expires := t.tableFor(c.id)
+	c.expires = expires
+	t.updateClient(c, o, false)
 }
 
-// reconsider lets what is parked at a client find out anew, and what waits above it
-// for a grant of the size that the client had.
-func (t *Tree) reconsider(c *client) {
+// updateClient brings into force what is said about a client; for fresh see meter.apply.
+func (t *Tree) updateClient(c *client, o table, fresh bool) {
+	m := &c.meter
+	if !m.table.update(&o) {
+		return
+	}
+	if c.shared == nil || m.pool != nil {
+		m.apply(t, fresh)
+	} else if p := c.poolFor(t.shaper, &m.table); p != nil {
+		m.usePool(t, p, fresh)
+	}
 	for n := c.nodes; n != nil; n = n.sibling {
 		if n.engageAt >= 0 {
-			n.setShare(n.engagedShare())
+			n.setStake(n.engagedStake())
 		} else {
-			n.setWeight(c.weight)
+			n.setWeight(c.weight())
 		}
-		for up := n; up != nil; up = up.parent {
-			if up.state == parked {
-				t.unpark(&up.member)
-			}
-		}
+		t.recheckUp(n)
 	}
 }
 
 // endOverride restores the default limit of a client whose override has ended, and
 // reports whether that was so.
-func (t *Tree) endOverride(c *client) bool {
+func (c *client) endOverride(t *Tree) bool {
 	if c.expires == 0 || t.now < c.expires {
 		return false
 	}
@@ -129,26 +137,26 @@ func (t *Tree) endOverride(c *client) bool {
 }
 
 // nodeOf returns the node of a client in a class.
-func (t *Tree) nodeOf(c *client, class *node) *node {
+func (d *directory) nodeOf(c *client, class *node) *node {
 	for n := c.nodes; n != nil; n = n.sibling {
 		if n.parent == class {
 			return n
 		}
 	}
-	n := t.spareNode
+	n := d.spareNode
 	if n == nil {
 		n = newNode(LevelClient, class, &c.meter)
 	} else {
-		t.spareNode = n.sibling
+		d.spareNode = n.sibling
 		b := n.bands
 		*n = node{level: LevelClient, meter: &c.meter, bands: b, quantum: minGrant, engageAt: -1}
 		*b[0] = band{}
 		n.member = member{parent: class, node: n}
 		n.timer.member = &n.member
 	}
-	n.class, n.client, n.weight = class.class, c, c.weight
+	n.class, n.client, n.weight = class.class, c, c.weight()
 	n.sibling, c.nodes = c.nodes, n
-	t.nodes++
+	d.nodes++
 	return n
 }
 
@@ -175,7 +183,7 @@ func (t *Tree) exit(f *Flow) {
 	f.client, f.parent = nil, nil
 	c.flows--
 	if n.flows--; n.flows == 0 {
-		t.disengage(n)
+		n.disengage(t)
 		if t.nodes > t.shaper.maxClients && c.nodes.sibling != nil {
 			t.dropNode(n)
 		}
@@ -185,24 +193,24 @@ func (t *Tree) exit(f *Flow) {
 	}
 }
 
-// dropNode forgets one of several nodes of a client.
-func (t *Tree) dropNode(n *node) {
+// dropNode forgets one node of a client that has several.
+func (d *directory) dropNode(n *node) {
 	p := &n.client.nodes
 	for *p != n {
 		p = &(*p).sibling
 	}
 	*p = n.sibling
-	t.freeNode(n)
+	d.freeNode(n)
 }
 
-func (t *Tree) freeNode(n *node) {
+func (d *directory) freeNode(n *node) {
 	n.client, n.parent, n.meter = nil, nil, nil
-	n.sibling, t.spareNode = t.spareNode, n
-	t.nodes--
+	n.sibling, d.spareNode = d.spareNode, n
+	d.nodes--
 }
 
-// forgetOne forgets the client least recently seen that has its whole burst
-// again. It reports false if there is none among the first few.
+// forgetOne forgets one client that has its whole burst again, of those least recently
+// seen. It reports false if there is none among the first few.
 func (t *Tree) forgetOne() bool {
 	for range maxProbes {
 		c := t.idle.oldest
@@ -210,18 +218,14 @@ func (t *Tree) forgetOne() bool {
 			return false
 		}
 		t.idle.remove(c)
-		if t.forgettable(c) {
+		c.endOverride(t)
+		if c.meter.rested(t) {
 			t.forget(c)
 			return true
 		}
 		t.idle.push(c)
 	}
 	return false
-}
-
-func (t *Tree) forgettable(c *client) bool {
-	t.endOverride(c)
-	return c.meter.rested(t)
 }
 
 // forget drops a client without flows that is in no list.

@@ -1,10 +1,10 @@
 package shape
 
-// With several loops, pools divide a node's tokens by what is backlogged on each. A
-// client that has had to wait on a loop is engaged there: it counts for its weight
-// divided by the loops on which it is engaged, so that spreading connections
-// over loops gains nothing. A flow that is being sent waits for nothing at that
-// instant, so engagement outlasts the wait: until the client's last response is
+// With several loops, pools divide a node's tokens by what is backlogged on each loop. A
+// client that has had to wait on a loop is engaged there. It counts there for its weight
+// divided by the number of loops on which it is engaged, so a client gains nothing by
+// spreading its connections. A flow that is being sent waits for nothing at that
+// instant. Engagement therefore outlasts the wait: until the client's last response is
 // over, or until it has not waited for a while.
 
 const (
@@ -32,31 +32,31 @@ func (t *Tree) engage(f *Flow) {
 	if n.client.engaged++; n.client.engaged == 1 {
 		n.client.shared.loops.Add(1)
 	}
-	n.setShare(n.engagedShare())
+	n.setStake(n.engagedStake())
 }
 
-// engagedShare is what a client counts for among the trees.
-func (n *node) engagedShare() int64 {
-	return max(n.client.weight/max(n.client.shared.loops.Load(), 1), 1)
+// engagedStake is what a client counts for among the trees.
+func (n *node) engagedStake() int64 {
+	return max(n.client.weight()/max(n.client.shared.loops.Load(), 1), 1)
 }
 
-// setShare sets what a client counts for, here and among the trees; 0: it is not
-// engaged.
-func (n *node) setShare(share int64) {
-	if share > 0 {
-		n.setWeight(share)
+// setStake sets what a client counts for, here and among the trees. A client with 0 is
+// not engaged.
+func (n *node) setStake(stake int64) {
+	if stake > 0 {
+		n.setWeight(stake)
 	} else {
-		n.setWeight(n.client.weight)
+		n.setWeight(n.client.weight())
 	}
-	if d := share - n.share; d != 0 {
-		n.share = share
+	if d := stake - n.stake; d != 0 {
+		n.stake = stake
 		n.parent.engaged += d
 		n.class.engaged.Add(d)
 	}
 }
 
-// disengage is the opposite of engage, for all flows of the node.
-func (t *Tree) disengage(n *node) {
+// disengage undoes engage, for all flows of the node.
+func (n *node) disengage(t *Tree) {
 	if n.engageAt < 0 {
 		return
 	}
@@ -65,13 +65,14 @@ func (t *Tree) disengage(n *node) {
 	t.engaged[len(t.engaged)-1] = nil
 	t.engaged = t.engaged[:len(t.engaged)-1]
 	n.engageAt = -1
-	n.setShare(0)
+	n.setStake(0)
 	if n.client.engaged--; n.client.engaged == 0 {
 		n.client.shared.loops.Add(-1)
 	}
 }
 
-// sweep brings up to date what the engaged clients count for.
+// sweep brings up to date what the engaged clients count for, and disengages those that
+// have not waited for a while.
 func (t *Tree) sweep() {
 	if t.now < t.nextSweep {
 		return
@@ -79,16 +80,16 @@ func (t *Tree) sweep() {
 	t.nextSweep = t.now + sweepEvery
 	for i := len(t.engaged) - 1; i >= 0; i-- {
 		if n := t.engaged[i]; n.count == 0 && t.now-n.waited > engagedSpan {
-			t.disengage(n)
+			n.disengage(t)
 		} else {
-			n.setShare(n.engagedShare())
+			n.setStake(n.engagedStake())
 		}
 	}
 	t.weighClasses()
 }
 
-// claimOf returns the claim of this tree on the node n, for a flow of the given rank.
-func (t *Tree) claimOf(n *node, rank int) claim {
+// claim returns the claim of a tree on its node, for a flow of the given rank.
+func (n *node) claim(t *Tree, rank int) claim {
 	c := claim{weight: oneWeight, rank: rank}
 	switch n.level {
 	case LevelGlobal:
@@ -105,8 +106,8 @@ func (t *Tree) claimOf(n *node, rank int) claim {
 	return c
 }
 
-// weighClasses brings the weights of the classes up to date, and returns their sum. On
-// each loop a class counts for the part of its clients that are there.
+// weighClasses brings the weights of the classes up to date, and returns their sum. A class
+// counts on a loop for the part of its clients that are engaged there.
 func (t *Tree) weighClasses() (sum int64) {
 	for _, n := range t.classes {
 		if n == nil || n.engaged == 0 {

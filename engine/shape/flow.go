@@ -4,7 +4,7 @@ package shape
 // [Tree.Join]; it must not be copied after that. It belongs to the loop's
 // goroutine.
 type Flow struct {
-	// Owner is the caller's: what Next's result belongs to. Leave clears it.
+	// Owner is the caller's, to know by whose flow Next has returned. Leave clears it.
 	Owner any
 
 	member
@@ -15,7 +15,7 @@ type Flow struct {
 	begun    bool   // bucket holds the state of an earlier response
 	stale    bool   // the limit must be looked up
 	override bool   // own counts
-	own      Limit
+	own      Limit  // of the response, in place of the connection's
 
 	want    int64
 	granted int64 // last grant, less what was given back
@@ -23,13 +23,13 @@ type Flow struct {
 
 	hungry bool // has waited in this response
 	since  int64
-	mark   [LevelConnection]int64 // what nodes above were parked when it was queued
+	mark   [LevelConnection]int64 // for how long nodes above had been parked when it was queued
 	held   [NumLevels]int64
 }
 
 // Limited reports whether the connection's own bucket has something to remember
 // after a response, so that the flow must outlive it.
-func (f *Flow) Limited() bool { return f.begun && f.bucket.rate != Unlimited }
+func (f *Flow) Limited() bool { return f.begun && f.bucket.Rate != Unlimited }
 
 // Granted returns the bytes of the last grant, less what was given back.
 func (f *Flow) Granted() int64 { return f.granted }
@@ -37,15 +37,15 @@ func (f *Flow) Granted() int64 { return f.granted }
 // Waiting reports whether the flow waits for a grant.
 func (f *Flow) Waiting() bool { return f.state != idle }
 
-// Held returns for how many ns the response had to wait, by the level that held
-// it. [LevelNone] is what the loop itself took to come back. Join sets all to zero.
+// Held returns for how many ns the response has waited, by the level that was short of
+// tokens. [LevelNone] is what the loop itself took to come back. Join sets all to zero.
 func (f *Flow) Held() [NumLevels]int64 { return f.held }
 
-// Since returns the instant from which the flow waits; what it waits now is
-// not yet in Held. It means nothing if the flow does not wait.
+// Since returns the instant from which the flow waits. That wait is not yet in Held. The
+// instant means nothing if the flow does not wait.
 func (f *Flow) Since() int64 { return f.since }
 
-// beginQueue notes what is needed to tell, later, what held the flow.
+// beginQueue notes what endQueue needs.
 func (f *Flow) beginQueue(now int64) {
 	f.since = now
 	for n := f.client; n != nil; n = n.parent {
@@ -53,19 +53,19 @@ func (f *Flow) beginQueue(now int64) {
 	}
 }
 
-// endQueue adds the wait that ends now to the levels that caused it: from the
-// client up, as long as a node was parked itself.
-func (f *Flow) endQueue(t *Tree) {
-	left := t.now - f.since
+// endQueue adds the wait that ends now to the levels that caused it. Each level from the
+// client up gets the time for which its node was parked meanwhile.
+func (f *Flow) endQueue(s *scheduler) {
+	left := s.now - f.since
 	for n := f.client; n != nil; n = n.parent {
-		d := min(n.parkedUntil(t.now)-f.mark[n.level], left)
-		f.hold(t, n.level, d)
+		d := min(n.parkedUntil(s.now)-f.mark[n.level], left)
+		f.hold(s, n.level, d)
 		left -= d
 	}
-	f.hold(t, LevelNone, left)
+	f.hold(s, LevelNone, left)
 }
 
-func (f *Flow) hold(t *Tree, level Level, ns int64) {
+func (f *Flow) hold(s *scheduler, level Level, ns int64) {
 	f.held[level] += ns
-	t.throttled[level] += ns
+	s.throttled[level] += ns
 }

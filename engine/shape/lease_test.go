@@ -1,6 +1,7 @@
 package shape
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -226,6 +227,24 @@ func TestLeasesAreExact(t *testing.T) {
 				t.Leave(flows[i], now)
 				t.Join(flows[i], nil, ClientID(fmt.Sprint(i/4)), now)
 			},
+			"share": func(rt *rapid.T) {
+				i := rapid.IntRange(0, 2).Draw(rt, "node")
+				share := rapid.SampledFrom([]Rate{Unlimited, Paused, 500, 40_000, 1 << 19, 2e9}).Draw(rt, "share")
+				sh, l := Share{Node{LevelGlobal, ""}, share}, cfg.Global
+				if i > 0 {
+					sh.Node, l = Node{LevelClient, fmt.Sprint(i - 1)}, cfg.Client
+				}
+				if share.Below(l.Rate) {
+					l.Rate = share
+				}
+				total[i].retune(l, now)
+				if err := s.SetShares(sh); err != nil {
+					rt.Fatal(err)
+				}
+				for _, t := range trees {
+					t.clock(now) // a loop that is woken
+				}
+			},
 			"pass": func(rt *rapid.T) {
 				now += rapid.SampledFrom([]int64{0, 1, ms, 11 * ms, 300 * ms, 60 * sec}).Draw(rt, "ns")
 			},
@@ -240,8 +259,8 @@ func checkPools(rt *rapid.T, s *Shaper, trees []*Tree) {
 		var out, leased int64
 		for _, m := range meters {
 			leased += m.leased
-			if m.bucket.tokens > m.leased || m.bucket.tokens < 0 {
-				rt.Fatalf("%d tokens of a lease of %d", m.bucket.tokens, m.leased)
+			if m.bucket.Tokens > m.leased || m.bucket.Tokens < 0 {
+				rt.Fatalf("%d tokens of a lease of %d", m.bucket.Tokens, m.leased)
 			}
 		}
 		for _, c := range p.trees {
@@ -250,8 +269,8 @@ func checkPools(rt *rapid.T, s *Shaper, trees []*Tree) {
 		if out != p.out || leased != out {
 			rt.Fatalf("leased %d, out %d, of tenants %d", leased, p.out, out)
 		}
-		if p.bucket.tokens+p.out > p.bucket.burst {
-			rt.Fatalf("%d tokens and %d out are more than the burst, %d", p.bucket.tokens, p.out, p.bucket.burst)
+		if p.bucket.Rate > 0 && p.bucket.Tokens+p.out > p.bucket.Burst {
+			rt.Fatalf("%d tokens and %d out are more than the burst, %d", p.bucket.Tokens, p.out, p.bucket.Burst)
 		}
 	}
 	var roots []*meter
@@ -316,9 +335,11 @@ func TestConcurrentLoops(t *testing.T) {
 			id := ClientID(fmt.Sprint(i % 24))
 			_, _, err1 := s.SetClient(id, Limit{Weight: 1 + i%3, Rate: rate}, clock.Load()+ms)
 			_, _, err2 := s.SetPath("/a/", Limit{Rate: rate, Guarantee: rate / 2, Priority: i % 2})
-			if err1 != nil || err2 != nil {
-				t.Error(err1, err2)
+			err3 := s.SetShares(Share{Node{LevelClient, string(id)}, rate}, Share{Node{LevelGlobal, ""}, rate - Rate(i)})
+			if err := errors.Join(err1, err2, err3); err != nil {
+				t.Error(err)
 			}
+			s.Explain(Node{LevelClient, string(id)})
 			if i%5 == 0 {
 				s.RemovePath("/a/")
 				s.Expire(clock.Load())

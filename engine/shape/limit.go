@@ -1,15 +1,12 @@
 package shape
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // Level names a level of the tree.
 type Level uint8
 
 const (
-	LevelNone Level = iota // no limit: what a flow waited for the loop itself
+	LevelNone Level = iota // no limit: the loop itself was late
 	LevelGlobal
 	LevelPath
 	LevelClient
@@ -41,13 +38,14 @@ const MaxWeight = 1000
 type Limit struct {
 	Rate Rate
 
-	// Burst is how many bytes may pass at once after a rest. 0 is enough to keep
-	// the rate with a loop that is late by 20 ms: that, and one grant. Grants are
-	// smaller than the burst. Timers are no finer than 1 ms, so that a burst below
-	// some 3 ms of the rate keeps a flow below its rate.
+	// Burst is how many bytes may pass at once after a rest. 0 stands for one grant and
+	// 20 ms of the rate, so that a loop that is late by 20 ms keeps the rate. Grants are
+	// smaller than the burst. Timers are no finer than 1 ms: a burst below some 3 ms of
+	// the rate keeps a flow below its rate.
 	Burst int64
 
-	// Weight is the share among siblings that wait for the node above; 0 is 1.
+	// Weight is the share among the siblings that wait for the node above, from 0 to
+	// MaxWeight. 0 counts as 1.
 	Weight int
 
 	// Guarantee is a rate below which a path class is served before all others.
@@ -92,7 +90,7 @@ func (l Limit) validAt(level Level) error {
 	return nil
 }
 
-// Weights are in fixed point: of several loops, each counts for a part only.
+// Weights are in fixed point, since a client on several loops counts for a part on each.
 const (
 	weightBits = 10
 	oneWeight  = 1 << weightBits
@@ -116,8 +114,8 @@ func (l Limit) burst() int64 {
 	return min(grantFor(rate), rate) + rate/slackPart
 }
 
-// most is the largest grant. It leaves room in the bucket for what accrues while the loop
-// is late: 20 ms if the burst is that large, else half of the burst.
+// most is the largest grant, in bytes. It leaves room in the bucket for what accrues while
+// the loop is late: for 20 ms if the burst is that large, else for half of the burst.
 func (l Limit) most() int64 {
 	if l.Rate <= 0 {
 		return maxGrant
@@ -126,8 +124,8 @@ func (l Limit) most() int64 {
 	return max(burst-int64(l.Rate)/slackPart, burst/2, 1)
 }
 
-// start is what is in a new bucket: an explicit burst, or one grant. With more
-// than that, the slack for late loops would be spent at once.
+// start is what a new bucket has: a burst that is configured, or one grant. With more, the
+// slack for late loops would be spent at once.
 func (l Limit) start() int64 {
 	if l.Burst > 0 || l.Rate <= 0 {
 		return l.burst()
@@ -135,8 +133,8 @@ func (l Limit) start() int64 {
 	return min(grantFor(int64(l.Rate)), int64(l.Rate))
 }
 
-// What a grant is made of. A send costs some 13 us whatever its size, so the size is
-// the trade between smoothness and CPU time.
+// Figures of grants. A send costs some 13 us whatever its size, so the size of a grant
+// trades smoothness for CPU time.
 const (
 	minGrant  = 16 << 10
 	slowGrant = 24 << 10
@@ -146,16 +144,14 @@ const (
 	grantPart = 50 // a grant is 1/50 s of the rate,
 	slowPart  = 2  // 1/2 s of rates at which that is little,
 	slowRate  = 96 << 10
-
-	infinite = math.MaxInt64 // the rate of what has no limit
 )
 
 // grantFor returns the size of a grant for a flow that may send rate bytes per
 // second.
 //
-// Below slowRate there are thousands of flows where there are many, and what counts
-// is how many sends they cost: at 50 KB/s a grant of 24 KiB instead of 16 KiB takes a
-// third of the CPU time away, and the rate over 10 s is still within 4 %.
+// Flows below slowRate may come in thousands, and then the number of sends counts: at
+// 50 KB/s a grant of 24 KiB instead of 16 KiB saves a third of the CPU time, and the rate
+// over 10 s is still within 4 %.
 func grantFor(rate int64) int64 {
 	if rate < slowRate {
 		return max(min(rate/slowPart, slowGrant), tinyGrant)

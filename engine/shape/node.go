@@ -1,29 +1,29 @@
 package shape
 
-// state is what a member does.
+// state is what a member waits for.
 type state uint8
 
 const (
-	idle   state = iota // wants nothing
-	queued              // waits for its turn in its parent
-	parked              // waits for its own bucket
+	idle   state = iota // nothing
+	queued              // its turn, in a queue of its parent
+	parked              // tokens of its own bucket
 )
 
-// member is something that a node schedules: a flow of a client, a client of a
-// class, a class of the root. The root is one without a parent.
+// member is what a node schedules: a flow of a client, a client of a class, a class of
+// the root. The root is a member without a parent.
 type member struct {
 	parent *node
-	flow   *Flow // exactly one of these two is what it is
+	flow   *Flow // what the member is; nil: a node
 	node   *node
 
-	queue      *queue // the one it is in: fresh, old or parked; nil while idle
+	queue      *queue // it is in: fresh, old or parked; nil while idle
 	next, prev *member
-	timer      timer // set while parked, if it is known until when
+	timer      timer // set while parked, unless nobody knows until when
 
 	weight  int64 // 1 is oneWeight
-	deficit int64 // bytes that it may still send in its turn; below 0: has sent too much
-	stamp   int64 // parent.served when it last left its queues
-	served  bool  // stamp means something
+	deficit int64 // bytes that it may still send in its turn; below 0: it has sent too many
+	stamp   int64 // parent.served when it was last served
+	served  bool  // it has been served: stamp is set
 	state   state
 }
 
@@ -66,8 +66,8 @@ func (q *queue) remove(m *member) {
 	m.queue, m.next, m.prev = nil, nil, nil
 }
 
-// band is a deficit round robin: those that have not been served for a
-// round, then the others.
+// band is a deficit round robin. Members that have not been served for a round go before
+// the others.
 type band struct {
 	priority   int
 	fresh, old queue
@@ -85,14 +85,14 @@ type node struct {
 
 	count   int   // queued members
 	weights int64 // their weights
-	peak    int64 // the most that weights has been in this round,
-	before  int64 // and in the one before
+	peak    int64 // the most that weights has been in this round
+	before  int64 // and in the round before
 	round   int64 // served when this round began
 	quantum int64 // bytes of a turn with weight 1, as last computed
 	served  int64 // bytes ever granted below: the clock of rounds
 
-	since    int64 // parked since then, while it is
-	parkedNs int64 // that it was parked until then
+	since    int64 // the instant of parking, while parked
+	parkedNs int64 // for how long it had been parked before
 
 	// Classes.
 	window      window
@@ -100,7 +100,7 @@ type node struct {
 	guarantee   *meter
 	priority    int
 	limitWeight int64 // as configured; weight is the part of it on this loop
-	engaged     int64 // of shares of clients, see engage.go
+	engaged     int64 // stakes of its clients, see engage.go
 
 	// Clients.
 	sibling  *node // the same client in the next class
@@ -108,7 +108,7 @@ type node struct {
 	waited   int64 // instant at which a flow last had to wait
 	hungry   int   // flows that have waited in their response
 	engageAt int   // place among the tree's engaged nodes, -1: none
-	share    int64 // what it counts for in class.engaged
+	stake    int64 // what it counts for in class.engaged; 0: it is not engaged
 }
 
 func newNode(level Level, parent *node, m *meter) *node {
@@ -135,9 +135,9 @@ func (n *node) bandFor(m *member) *band {
 // admit queues m among the members, and reports whether it goes before those
 // that have been served in this round.
 //
-// Who asks again at once is where it was, in the middle of its turn or at the
-// end of the queue. Since a flow wants nothing while it sends, being idle says little: what
-// counts is whether the others have got a round's worth of bytes meanwhile.
+// A member that asks again at once goes back to where it was, in the middle of its turn or
+// at the end of the queue. A flow is idle while it sends, so idleness tells little of
+// absence: a member was away if the others have got a round's worth of bytes meanwhile.
 func (n *node) admit(m *member) (fresh bool) {
 	b, turn := n.bandFor(m), m.turn(n.quantum)
 	round := n.quantum * (n.weights + m.weight) / min(m.weight, oneWeight)
@@ -166,8 +166,8 @@ func (m *member) turn(quantum int64) int64 {
 	return max(quantum*m.weight>>weightBits, 1)
 }
 
-// refill begins a turn. No debt is larger than a grant: that is at most a
-// turn, or a quantum where the weight is below 1.
+// refill begins a turn. A debt is at most a grant, which is at most a turn, or a quantum
+// where the weight is below 1.
 func (m *member) refill(quantum int64) {
 	turn := m.turn(quantum)
 	m.deficit = max(m.deficit, min(-turn, -quantum)) + turn
@@ -190,9 +190,8 @@ func (m *member) setWeight(w int64) {
 	m.weight = w
 }
 
-// pick returns the member whose turn it is; nil if none is queued. It adds a
-// quantum to those it passes over, so that with weights from 1 it ends in the second
-// round at the latest.
+// pick returns the member whose turn it is; nil if none is queued. It refills the members
+// that it passes over. With weights from 1 it ends in the second round at the latest.
 func (n *node) pick() *member {
 	for _, b := range n.bands {
 		if m := b.pick(n.quantum); m != nil {
@@ -219,13 +218,13 @@ func (b *band) pick(quantum int64) *member {
 	}
 }
 
-// split returns what the members can count on, in bytes per second for a weight of 1, if
-// the node can count on above and they weigh at least so much together. It sets
-// the quantum by it.
+// split returns the share of the members for a weight of 1, in bytes per second, and sets
+// the quantum by it. The node itself can count on above; the members weigh at least so
+// much together.
 //
-// Members that are being sent are not queued, and will be again at once. So it
-// is for the most that waited in this round or the last: a quantum that changed
-// with every grant would favour some.
+// Members that are being sent are not queued, and will be again at once. So the share is
+// for the most that waited in this round or the last: a quantum that changed with
+// every grant would favour some.
 func (n *node) split(above, least int64) int64 {
 	share := min(above, n.meter.speed())
 	if n.served-n.round >= n.quantum*max(n.peak, n.before, oneWeight)>>weightBits {
@@ -238,7 +237,7 @@ func (n *node) split(above, least int64) int64 {
 	return share
 }
 
-// part is what m can count on of a share per weight.
+// part is the share of m, of the share for a weight of 1.
 func (m *member) part(share int64) int64 {
 	if share == infinite {
 		return share
@@ -246,7 +245,7 @@ func (m *member) part(share int64) int64 {
 	return share * m.weight >> weightBits
 }
 
-// parkedUntil returns the ns that n was parked, all told.
+// parkedUntil returns for how many ns n has been parked in all.
 func (n *node) parkedUntil(now int64) int64 {
 	if n.state == parked {
 		return n.parkedNs + now - n.since

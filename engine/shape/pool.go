@@ -8,38 +8,35 @@ import (
 
 // Figures of leasing.
 const (
-	// leasePart: a lease is 1/500 s of what the tree can count on, so that a
-	// saturated node costs each loop some hundred locks a second.
+	// leasePart makes a lease 1/500 s of what the tree can count on: a saturated node
+	// costs each loop some hundred locks a second.
 	leasePart = 500
 	// turnGrace is how late a tree may be for the tokens that are kept for it.
 	turnGrace = 20 * tick
-	// hungryFor is how long a tree counts as one of those that share, since it
-	// last asked.
+	// hungryFor is how long after its last claim a tree counts as one that shares.
 	hungryFor = 50 * tick
 	// Virtual time is in bytes of weight 1/oneWeight; it wraps around.
 	virtual = 10
 )
 
-// pool is the part of a node that the loops share: its tokens, and who wants
-// them. Tokens here and on lease are together at most the burst, so that
-// what all trees spend keeps to rate*w + burst.
+// pool is the part of a node that the loops share: the tokens, and the claims of the
+// trees. Tokens here and on lease are together at most the burst, so that what all trees
+// spend keeps to rate*w + burst. A pool is safe for concurrent use.
 //
-// Who asks for more than there is gets it in the order of virtual start times
-// (start-time fair queueing): each byte moves a tree on by 1/weight. Tokens
-// are kept for trees that are before it, until they come or are late.
+// Trees that claim more than there is get it in the order of their virtual start times
+// (start-time fair queueing): each byte moves a tree on by 1/weight. Tokens are
+// kept for the trees that are before the one that asks, until they come or are late.
 type pool struct {
 	mu     sync.Mutex
 	opened bool
-	epoch  uint64 // of the configuration
-	base   Limit  // as configured
-	found  adaptive
+	table  table
 	bucket bucket
-	out    int64 // on lease, as far as is known here
+	out    int64 // on lease, or spent of a lease and not yet told
 	now    int64 // virtual time: the start of what was last served
 	trees  []tenant
 }
 
-// at returns what is known about the tree of a loop. It is good until the next call.
+// at returns what is known about the tree of a loop. The pointer is valid until the next call.
 func (p *pool) at(loop int) *tenant {
 	for i := range p.trees {
 		if p.trees[i].loop == loop {
@@ -50,7 +47,7 @@ func (p *pool) at(loop int) *tenant {
 	return &p.trees[len(p.trees)-1]
 }
 
-// forget drops what is known about the tree of a loop, which has given back all.
+// forget drops what is known about the tree of a loop. The tree has no lease.
 func (p *pool) forget(loop int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,14 +59,14 @@ type tenant struct {
 	claim
 	loop   int
 	start  int64 // virtual
-	seen   int64 // instant of the last call, for hungryFor
-	until  int64 // what it waits for is kept until then
+	seen   int64 // instant of its last claim
+	until  int64 // until then tokens are kept for it
 	leased int64
 }
 
 func (c *tenant) weightOr1() int64 { return max(c.weight, 1) }
 
-// claim is what a tree asks for.
+// claim says what a tree needs.
 type claim struct {
 	need   int64 // bytes; 0: nothing
 	weight int64 // 1 is oneWeight
@@ -77,73 +74,58 @@ type claim struct {
 	casual bool  // what is not there is not waited for
 }
 
-// open sets the limit of a pool that is new; otherwise it is as retune.
-func (p *pool) open(l Limit, epoch uint64, now int64) {
+// open begins a pool that is new. It has the tokens of a new bucket if the node is fresh,
+// else none. Another pool takes over what is later in o.
+func (p *pool) open(o *table, fresh bool, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.opened {
-		p.openLocked(l, epoch, now)
+	if p.opened {
+		p.updateLocked(o, now)
 		return
 	}
-	p.retuneLocked(l, epoch, now)
-}
-
-func (p *pool) openLocked(l Limit, epoch uint64, now int64) {
-	p.opened, p.epoch, p.base = true, epoch, l
-	p.bucket.open(l.under(p.found.rate), now)
-}
-
-// openEmpty is open for a node that was unlimited: it begins with nothing.
-func (p *pool) openEmpty(l Limit, epoch uint64, now int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.opened {
-		p.openLocked(l, epoch, now)
-		p.bucket.tokens = 0
+	p.opened, p.table = true, *o
+	l, _ := o.inForce()
+	p.bucket.open(l, now)
+	if !fresh {
+		p.bucket.Tokens = 0
 	}
 }
 
-// retune sets the limit of the given epoch, unless a later one is set already.
-func (p *pool) retune(l Limit, epoch uint64, now int64) {
+// update takes over what is later in o, the table of a tree, and brings it into force.
+func (p *pool) update(o *table, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.retuneLocked(l, epoch, now)
+	p.updateLocked(o, now)
 }
 
-func (p *pool) retuneLocked(l Limit, epoch uint64, now int64) {
-	if epoch <= p.epoch {
+func (p *pool) updateLocked(o *table, now int64) {
+	if !p.table.update(o) {
 		return
 	}
-	p.epoch, p.base = epoch, l
-	p.apply(now)
-}
-
-// apply brings what was set into force.
-func (p *pool) apply(now int64) {
-	l := p.base.under(p.found.rate)
+	l, _ := p.table.inForce()
 	p.advance(now)
 	p.bucket.retune(l, now)
 	if l.Rate > 0 {
-		p.bucket.tokens = min(p.bucket.tokens, p.bucket.burst-p.out)
+		p.bucket.Tokens = min(p.bucket.Tokens, p.bucket.Burst-p.out)
 	}
 }
 
-func (p *pool) advance(now int64) { p.bucket.advance(now, p.bucket.burst-p.out) }
+func (p *pool) advance(now int64) { p.bucket.AdvanceUpTo(p.bucket.Burst-p.out, now) }
 
-// spending is what a tree has taken of its lease since it last called, and when it last did.
+// spending is what a tree has spent of its lease since it last told, and when it last spent.
 type spending struct {
 	bytes int64
 	last  int64 // instant
 }
 
-// settle counts what tree i has spent of its lease, and moves on to the instant now. What was
-// spent counts as out until it was: it left no room in the burst. A debt
-// beyond the lease is taken from the pool.
+// settle counts what tree i has spent of its lease, and moves on to the instant now. Until
+// they were spent the tokens were out and left no room in the burst, so the pool advances
+// first to that instant. A debt beyond the lease is taken from the pool.
 func (p *pool) settle(i int, s spending, now int64) *tenant {
 	p.advance(min(s.last, now))
 	c, spent := p.at(i), s.bytes
 	if over := spent - c.leased; over > 0 {
-		p.bucket.tokens = max(p.bucket.tokens-over, -max(p.bucket.burst, over))
+		p.bucket.Borrow(over)
 		spent = c.leased
 	}
 	c.leased -= spent
@@ -152,20 +134,20 @@ func (p *pool) settle(i int, s spending, now int64) *tenant {
 	return c
 }
 
-// lease gives tree i, which has spent so much of its last lease, what it
-// needs and a little more, or else nothing and the instant when to ask again; then what
-// is left of the last lease is taken back, unless the claim is casual.
-// It returns also the bytes per second that the tree can count on.
+// lease gives tree i what it needs and a little more. If that is not there, it gives
+// nothing, takes back what is left of the last lease, and returns the instant when the tree
+// should ask again; a casual claim keeps its lease and is forgotten. share is what the tree
+// can count on, in bytes per second.
 func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.settle(i, spent, now)
-	now = max(now, p.bucket.last)
-	p.rejoin(c, now)
+	now = max(now, p.bucket.Last)
+	p.boundCredit(c, now)
 	c.claim, c.seen = want, now
 	before, behind, weights := p.rivals(c, now)
 	share = p.portion(c.weight, weights)
-	if have := p.bucket.tokens - before; have >= c.need {
+	if have := p.bucket.Tokens - before; have >= c.need {
 		n = max(min(p.wish(share), have-behind), c.need)
 		p.grant(c, n)
 		return n, 0, share
@@ -174,32 +156,32 @@ func (p *pool) lease(i int, spent spending, want claim, now int64) (n, at, share
 		c.need = 0
 		return 0, never, share
 	}
-	// If two trees waited with a part of a grant each, neither might ever get the rest.
+	// Two trees that wait with a part of a grant each might never get the rest.
 	p.unlease(c)
 	few := max(c.need, p.wish(share)) // not a call for each grant
-	at = p.bucket.full(few)
-	if before > 0 { // they may give up
-		at = max(at, min(p.bucket.full(min(before+few, p.bucket.burst)), now+turnGrace))
+	at = p.bucket.Full(few)
+	if before > 0 { // the trees before it may give up
+		at = max(at, min(p.bucket.Full(min(before+few, p.bucket.Burst)), now+turnGrace))
 	}
 	c.until = min(at, never-turnGrace) + turnGrace
 	return 0, max(at, now+1), share
 }
 
-// rejoin looks after the virtual time of a tree that asks again. If it has not been
-// away it has kept its place; but nobody saves up more than a burst.
-func (p *pool) rejoin(c *tenant, now int64) {
+// boundCredit moves a tree that was away up to the present of virtual time. A tree that
+// asks again in time keeps its place, and with it at most a burst's worth.
+func (p *pool) boundCredit(c *tenant, now int64) {
 	oldest := p.now
 	if c.need > 0 && now <= c.until || now-c.seen <= turnGrace {
-		oldest -= p.bucket.burst << virtual / c.weightOr1()
+		oldest -= p.bucket.Burst << virtual / c.weightOr1()
 	}
 	if c.start-oldest < 0 {
 		c.start = oldest
 	}
 }
 
-// rivals returns what is to be kept for trees before me, what those behind
-// want, and the weights of all that share. For a tree that is before is kept what
-// brings it up to me, since it asks for one grant at a time.
+// rivals returns the bytes to keep for trees before me, the bytes that those behind me
+// need, and the weights of all that share. What is kept for a tree brings it up to me:
+// it asks for one grant at a time.
 func (p *pool) rivals(me *tenant, now int64) (before, behind, weights int64) {
 	for j := range p.trees {
 		c := &p.trees[j]
@@ -218,18 +200,18 @@ func (p *pool) rivals(me *tenant, now int64) (before, behind, weights int64) {
 	return before, behind, weights
 }
 
-// catchUp is what a tree of that weight may be given before it is ahead in virtual
-// time.
+// catchUp is what a tree of that weight may get until it has made up for what it is
+// behind by, in virtual time.
 func (p *pool) catchUp(ahead, weight int64) int64 {
-	if ahead > p.bucket.burst<<virtual/weight {
-		return p.bucket.burst
+	if ahead > p.bucket.Burst<<virtual/weight {
+		return p.bucket.Burst
 	}
 	return ahead * weight >> virtual
 }
 
 // portion is the part of the rate that weight of weights stands for.
 func (p *pool) portion(weight, weights int64) int64 {
-	rate := int64(p.bucket.rate)
+	rate := int64(p.bucket.Rate)
 	if rate <= 0 || weight >= weights {
 		return max(rate, 1)
 	}
@@ -238,13 +220,13 @@ func (p *pool) portion(weight, weights int64) int64 {
 	return max(int64(part), 1)
 }
 
-// wish is the size of a lease for a tree that has this share.
+// wish is the size of a lease for a tree with this share.
 func (p *pool) wish(share int64) int64 {
-	return min(share/leasePart, p.bucket.burst/int64(4*len(p.trees)))
+	return min(share/leasePart, p.bucket.Burst/int64(4*len(p.trees)))
 }
 
 func (p *pool) grant(c *tenant, n int64) {
-	p.bucket.tokens -= n
+	p.bucket.Tokens -= n
 	p.out += n
 	c.leased += n
 	p.now = c.start
@@ -252,7 +234,7 @@ func (p *pool) grant(c *tenant, n int64) {
 	c.need = 0
 }
 
-// giveBack ends the lease of tree i, which has spent so much of it, and its claim.
+// giveBack ends the lease of tree i and its claim.
 func (p *pool) giveBack(i int, spent spending, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -261,11 +243,11 @@ func (p *pool) giveBack(i int, spent spending, now int64) {
 	c.need = 0
 }
 
-// unlease takes back what is left of a tree's lease; what it needs is more by that.
+// unlease takes back what is left of a tree's lease. The tree needs that much more.
 func (p *pool) unlease(c *tenant) {
 	rest := c.leased
 	p.out -= rest
-	p.bucket.tokens += rest
+	p.bucket.Tokens += rest
 	c.start -= rest << virtual / c.weightOr1()
 	c.leased, c.need = 0, c.need+rest
 }
@@ -283,7 +265,7 @@ func (p *pool) refund(n, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.advance(now)
-	p.bucket.tokens = min(p.bucket.tokens+n, p.bucket.burst-p.out)
+	p.bucket.Tokens = min(p.bucket.Tokens+n, p.bucket.Burst-p.out)
 }
 
 // rested reports whether nothing is out and the burst is there in full.
@@ -291,5 +273,5 @@ func (p *pool) rested(now int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.advance(now)
-	return p.bucket.rate == Unlimited || p.out == 0 && p.bucket.tokens >= p.bucket.burst
+	return p.bucket.Rate == Unlimited || p.out == 0 && p.bucket.Tokens >= p.bucket.Burst
 }

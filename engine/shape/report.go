@@ -16,8 +16,8 @@ type Report struct {
 	ClientCount int // clients that are known
 	Flows       int // responses under way
 
-	// Throttled is for how many ns responses were held, by the level that held them;
-	// LevelNone is the loop itself. Waits count when they end.
+	// Throttled is for how many ns responses were held, by the level that was short;
+	// LevelNone: the loop itself was late. A wait counts when it ends.
 	Throttled [NumLevels]int64
 	// Granted is how many bytes passed a limit of the level; LevelNone: all bytes.
 	Granted [NumLevels]int64
@@ -26,23 +26,23 @@ type Report struct {
 // NodeReport is what passes a node.
 type NodeReport struct {
 	Name    string // prefix or client
-	Limit   Rate
-	Burst   int64 // bytes
-	Custom  bool  // of clients: has a limit of its own
-	Tokens  int64 // bytes; with several loops, what is on lease here
-	Flows   int   // responses under way
-	Waiting int   // members that wait for their turn: classes, clients or flows
-	Held    bool  // waits for its own bucket
+	Limit   Rate   // in force
+	By      Row    // the row that says so
+	Burst   int64  // bytes
+	Custom  bool   // of clients: has a limit of its own
+	Tokens  int64  // bytes; with several loops, what is on lease here
+	Flows   int    // responses under way
+	Waiting int    // members that wait for their turn: classes, clients or flows
+	Parked  bool   // waits for tokens of its own
 
 	Granted int64 // bytes so far
 	Rate10  int64 // bytes per second over the last ten whole seconds
 	Rate1   int64 // over the last one
 }
 
-// Report fills r for the instant now: all classes, clients with limits of their
-// own and at most busiest others. It takes time in proportion to the number of
-// clients; see Survey for one that does not hold the caller up. What r held is
-// overwritten.
+// Report fills r for the instant now: all classes, clients with limits of their own and at
+// most busiest others. It overwrites r. It takes time in proportion to the number of
+// clients; a [Survey] takes it in parts.
 func (t *Tree) Report(now int64, busiest int, r *Report) {
 	s := Survey{report: Report{Classes: r.Classes[:0], Clients: r.Clients[:0]}}
 	for s.Step(t, now, math.MaxInt) {
@@ -51,9 +51,9 @@ func (t *Tree) Report(now int64, busiest int, r *Report) {
 	r.Keep(busiest)
 }
 
-// Survey makes a Report a part at a time, so that a loop with many clients is not
-// held up by it. The zero value is ready. Clients that come or go meanwhile may
-// be in it or not; none is in it twice.
+// Survey makes a Report in parts, between which a loop with many clients does its work. The
+// zero value is ready. A client that comes or goes meanwhile may be missing; none is in
+// it twice.
 type Survey struct {
 	report  Report
 	begun   bool
@@ -62,10 +62,10 @@ type Survey struct {
 	classes []int     // index in report.Classes by Class.id
 }
 
-// Reset readies a survey for another time, with the memory that it has. What it has
-// given to AddTo is not valid any more.
+// Reset readies a survey for another time and keeps its memory. Reports that AddTo has
+// added to are not valid any more.
 func (s *Survey) Reset() {
-	if n := len(s.memory); cap(s.memory) > 4*max(n, 1024) { // there were far more once
+	if n := len(s.memory); cap(s.memory) > 4*max(n, 1024) { // there were far more clients once
 		*s = Survey{}
 		return
 	}
@@ -75,8 +75,8 @@ func (s *Survey) Reset() {
 	s.begun, s.clients, s.memory = false, nil, s.memory[:0]
 }
 
-// Step looks at n more clients of the tree, which must always be the same, and
-// reports whether there are more. It is called where the tree may be used.
+// Step looks at n more clients of the tree and reports whether there are more. The tree must
+// be the same for all steps; Step is called on its goroutine.
 func (s *Survey) Step(t *Tree, now int64, n int) (more bool) {
 	t.clock(now)
 	if !s.begun {
@@ -84,19 +84,19 @@ func (s *Survey) Step(t *Tree, now int64, n int) (more bool) {
 	}
 	n = min(n, len(s.clients))
 	for _, c := range s.clients[:n] {
-		if c.id == "" && t.clients[""] != c { // forgotten meanwhile; if its memory serves another, that one is told of
+		if c.id == "" && t.clients[""] != c { // forgotten meanwhile; memory that serves another client tells of that
 			continue
 		}
-		s.report.Clients = append(s.report.Clients, t.reportClient(c))
+		s.report.Clients = append(s.report.Clients, c.report(t))
 		s.countFlows(c)
 	}
 	s.clients = s.clients[n:]
 	return len(s.clients) > 0
 }
 
-// AddTo adds what was found to r, whose clients are in no order until Keep is
-// called. It is called once, after the last Step, anywhere; r may refer to the
-// survey's memory from then on.
+// AddTo adds what was found to r. It is called once, after the last Step, on any goroutine.
+// The clients of r are in no order until Keep is called, and r may refer to the survey's
+// memory.
 func (s *Survey) AddTo(r *Report) {
 	if len(r.Clients) == 0 && len(r.Classes) == 0 && r.Flows == 0 && r.Granted[LevelNone] == 0 {
 		*r = s.report
@@ -110,17 +110,17 @@ func (s *Survey) begin(t *Tree) {
 	r := &s.report
 	r.ClientCount, r.Flows, r.Throttled, r.Granted = len(t.clients), t.flows, t.throttled, t.granted
 	r.Granted[LevelNone] = t.root.granted
-	r.Global = t.reportNode(t.root, "")
+	r.Global = t.root.report(t, "")
 	r.Global.Flows = t.flows
 	s.classes = make([]int, len(t.classes))
 	for i, n := range t.classes {
 		s.classes[i] = -1
 		if n != nil {
 			s.classes[i] = len(r.Classes)
-			r.Classes = append(r.Classes, t.reportNode(n, n.class.prefix))
+			r.Classes = append(r.Classes, n.report(t, n.class.prefix))
 		}
 	}
-	if o := t.reportClient(t.overflow); o.Granted > 0 {
+	if o := t.overflow.report(t); o.Granted > 0 {
 		r.Others.add(o)
 	}
 	s.countFlows(t.overflow)
@@ -133,8 +133,8 @@ func (s *Survey) begin(t *Tree) {
 	r.Clients = slices.Grow(r.Clients, len(t.clients))
 }
 
-// countFlows adds the responses of a client to those of their classes. A class
-// that has come since the beginning is left out.
+// countFlows adds the responses of a client to those of their classes, but for classes
+// that have come since the first step.
 func (s *Survey) countFlows(c *client) {
 	for n := c.nodes; n != nil; n = n.sibling {
 		if id := n.class.id; id < len(s.classes) && s.classes[id] >= 0 {
@@ -143,20 +143,20 @@ func (s *Survey) countFlows(c *client) {
 	}
 }
 
-func (t *Tree) reportNode(n *node, name string) NodeReport {
+func (n *node) report(t *Tree, name string) NodeReport {
 	c := NodeReport{
-		Name: name, Waiting: n.count, Held: n.state == parked, Granted: n.granted,
+		Name: name, Waiting: n.count, Parked: n.state == parked, Granted: n.granted,
 	}
 	c.meter(t, n.meter)
 	c.Rate10, c.Rate1 = n.window.rates(t.sec)
 	return c
 }
 
-func (t *Tree) reportClient(c *client) NodeReport {
-	r := NodeReport{Name: string(c.id), Custom: c.overridden, Flows: c.flows, Granted: c.granted}
+func (c *client) report(t *Tree) NodeReport {
+	r := NodeReport{Name: string(c.id), Custom: c.meter.table.first == RowOverride, Flows: c.flows, Granted: c.granted}
 	for n := c.nodes; n != nil; n = n.sibling {
 		r.Waiting += n.count
-		r.Held = r.Held || n.state == parked
+		r.Parked = r.Parked || n.state == parked
 	}
 	r.meter(t, &c.meter)
 	r.Rate10, r.Rate1 = c.window.rates(t.sec)
@@ -165,19 +165,13 @@ func (t *Tree) reportClient(c *client) NodeReport {
 
 func (r *NodeReport) meter(t *Tree, m *meter) {
 	if m.pool == nil {
-		m.bucket.advance(t.now, m.bucket.burst)
+		m.bucket.Advance(t.now)
 	}
-	r.Limit, r.Burst, r.Tokens = m.bucket.rate, m.bucket.burst, m.bucket.tokens
+	_, r.By = m.table.inForce()
+	r.Limit, r.Burst, r.Tokens = m.bucket.Rate, m.bucket.Burst, m.bucket.Tokens
 	if r.Limit == Unlimited {
 		r.Burst, r.Tokens = 0, 0
 	}
-}
-
-// Merge adds what another tree reported to r, and keeps of the clients those with
-// limits of their own and at most busiest others.
-func (r *Report) Merge(o *Report, busiest int) {
-	r.add(o)
-	r.Keep(busiest)
 }
 
 func (r *Report) add(o *Report) {
@@ -208,20 +202,20 @@ func merge(a, b []NodeReport) []NodeReport {
 	return a
 }
 
-// add adds the traffic of the same node in another tree. The limit is one and the same.
+// add adds the traffic of the same node in another tree, where its limit is the same.
 func (r *NodeReport) add(o NodeReport) {
 	r.Custom = r.Custom || o.Custom
 	r.Tokens += o.Tokens
 	r.Flows += o.Flows
 	r.Waiting += o.Waiting
-	r.Held = r.Held || o.Held
+	r.Parked = r.Parked || o.Parked
 	r.Granted += o.Granted
 	r.Rate10 += o.Rate10
 	r.Rate1 += o.Rate1
 }
 
-// Keep orders classes by prefix and clients by traffic, keeps of the clients
-// those with limits of their own and at most busiest others, and adds up the rest.
+// Keep orders classes by prefix and clients by traffic. It keeps clients with limits of
+// their own and at most busiest others, and adds the rest to Others.
 func (r *Report) Keep(busiest int) {
 	slices.SortFunc(r.Classes, func(a, b NodeReport) int { return cmp.Compare(a.Name, b.Name) })
 	if len(r.Clients) > busiest {
@@ -240,8 +234,7 @@ func byTraffic(a, b *NodeReport) int {
 	return cmp.Compare(a.Name, b.Name)
 }
 
-// drop adds up the clients that are too many: there may be a hundred thousand of
-// them.
+// drop adds up the clients that are too many. There may be a hundred thousand of them.
 func (r *Report) drop(busiest int) {
 	top := r.top(busiest)
 	slices.Sort(top)

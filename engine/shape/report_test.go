@@ -39,7 +39,8 @@ func TestReport(t *testing.T) {
 	var all, one Report
 	w.trees[0].Report(w.now, 1000, &all)
 	w.trees[1].Report(w.now, 1000, &one)
-	all.Merge(&one, 1)
+	all.add(&one)
+	all.Keep(1)
 
 	within(t, "own", float64(all.find("own").Rate10), 1*mib, 0.02)
 	within(t, "big", float64(all.find("big").Rate10), 4*mib, 0.02)

@@ -5,8 +5,18 @@ import "math"
 // guaranteedRank is above all priorities.
 const guaranteedRank = math.MaxInt
 
-// choose returns the flow whose turn it is, its rank among classes, and the bytes
-// per second that it can count on. The root is queued.
+// scheduler moves the members of a tree between the queues of their parents, where they
+// wait for a turn, and the wheel, where they wait for tokens.
+type scheduler struct {
+	loop      int
+	now       int64
+	wheel     *wheel
+	parked    queue            // members that wait for their own bucket
+	throttled [NumLevels]int64 // ns that responses were held, by level
+}
+
+// choose returns the flow whose turn it is, the rank of its class, and its share in bytes
+// per second. The root is queued.
 func (t *Tree) choose() (f *Flow, rank int, share int64) {
 	above := t.root.split(infinite, 0)
 	for _, class := range t.guaranteed {
@@ -14,17 +24,17 @@ func (t *Tree) choose() (f *Flow, rank int, share int64) {
 			continue
 		}
 		if rank = class.rank(t); rank == guaranteedRank {
-			f, share = t.descend(class, class.part(above))
+			f, share = class.descend(class.part(above))
 			return f, rank, share
 		}
 	}
 	class := t.root.pick().node
-	f, share = t.descend(class, class.part(above))
+	f, share = class.descend(class.part(above))
 	return f, class.priority, share
 }
 
-// rank returns the place of a class among the others. As long as anything is left of its
-// guarantee it goes first, and may borrow the rest of a grant.
+// rank returns the place of a class among the others. A class goes first while anything is
+// left of its guarantee, and may borrow the rest of a grant.
 func (n *node) rank(t *Tree) int {
 	if n.guarantee != nil && n.guarantee.try(t, 1) {
 		return guaranteedRank
@@ -32,33 +42,34 @@ func (n *node) rank(t *Tree) int {
 	return n.priority
 }
 
-// descend returns the flow whose turn it is in a class.
-func (t *Tree) descend(class *node, above int64) (f *Flow, share int64) {
-	share = class.split(above, 0)
-	client := class.pick().node
+// descend returns the flow whose turn it is in a class that can count on above, and the
+// share of the flow.
+func (n *node) descend(above int64) (f *Flow, share int64) {
+	share = n.split(above, 0)
+	client := n.pick().node
 	share = client.split(client.part(share), 0)
 	f = client.pick().flow
 	return f, f.part(share)
 }
 
-// alone returns what f can count on if nobody waits beside it.
-func (t *Tree) alone(f *Flow) int64 {
+// alone returns the share of f while nobody waits beside it.
+func (f *Flow) alone() int64 {
 	client, class := f.client, f.client.parent
-	share := class.part(t.root.split(infinite, class.weight))
+	share := class.part(class.parent.split(infinite, class.weight))
 	share = client.part(class.split(share, client.weight))
 	return f.part(client.split(share, f.weight))
 }
 
-// queue makes f wait for the nodes above it.
-func (t *Tree) queue(f *Flow) {
+// await makes f wait for the nodes above it.
+func (f *Flow) await(t *Tree) {
 	f.beginQueue(t.now)
 	t.engage(f)
 	t.enqueue(&f.member)
 }
 
-// enqueue makes m wait for its turn, and with it its parents. If m goes before
-// others, those that are parked for one of the others find out anew.
-func (t *Tree) enqueue(m *member) {
+// enqueue makes m wait for its turn, and its idle parents for theirs. If m goes before
+// others, parents that are parked for one of the others find out anew.
+func (s *scheduler) enqueue(m *member) {
 	p := m.parent
 	if p == nil {
 		m.state = queued
@@ -66,21 +77,17 @@ func (t *Tree) enqueue(m *member) {
 	}
 	fresh := p.admit(m)
 	if p.state == idle {
-		t.enqueue(&p.member)
+		s.enqueue(&p.member)
 	}
 	if !fresh {
 		return
 	}
-	for ; p != nil; p = p.parent {
-		if p.state == parked {
-			t.unpark(&p.member)
-		}
-	}
+	s.recheckUp(p)
 }
 
-// leave takes m, which is queued, out of the queue; its parents too if nothing
-// waits below them any more.
-func (t *Tree) leave(m *member) {
+// dequeue makes m idle, which is queued, and with it the parents for whom nobody waits any
+// more.
+func (s *scheduler) dequeue(m *member) {
 	p := m.parent
 	if p == nil {
 		m.state = idle
@@ -91,47 +98,69 @@ func (t *Tree) leave(m *member) {
 		return
 	}
 	if p.state == parked {
-		t.stopParking(&p.member)
+		s.stopParking(&p.member)
 	} else {
-		t.leave(&p.member)
+		s.dequeue(&p.member)
 	}
-	p.meter.withdraw(t.now)
+	p.meter.withdraw(s)
 }
 
 // park makes m, which is idle or queued, wait for its own bucket.
-func (t *Tree) park(m *member, at int64) {
+func (s *scheduler) park(m *member, at int64) {
 	if m.state == queued {
-		t.leave(m)
+		s.dequeue(m)
 	}
 	m.state = parked
-	t.parked.pushBack(m)
+	s.parked.pushBack(m)
 	if m.node != nil {
-		m.node.since = t.now
+		m.node.since = s.now
 	}
 	if at != never {
-		t.wheel.set(&m.timer, at)
+		s.wheel.set(&m.timer, at)
 	}
 }
 
 // stopParking makes m idle.
-func (t *Tree) stopParking(m *member) {
-	t.parked.remove(m)
-	t.wheel.stop(&m.timer)
+func (s *scheduler) stopParking(m *member) {
+	s.parked.remove(m)
+	s.wheel.stop(&m.timer)
 	if m.node != nil {
-		m.node.parkedNs += t.now - m.node.since
+		m.node.parkedNs += s.now - m.node.since
 	}
 	m.state = idle
 }
 
 // unpark lets m find out anew whether its tokens are there.
-func (t *Tree) unpark(m *member) {
-	t.stopParking(m)
+func (s *scheduler) unpark(m *member) {
+	s.stopParking(m)
 	if m.flow != nil {
-		m.flow.hold(t, LevelConnection, t.now-m.flow.since)
-		m.flow.beginQueue(t.now)
-		m.flow.client.waited = t.now
+		m.flow.hold(s, LevelConnection, s.now-m.flow.since)
+		m.flow.beginQueue(s.now)
+		m.flow.client.waited = s.now
 	}
-	t.enqueue(m)
+	s.enqueue(m)
+}
+
+// recheck lets a node that is parked find out anew; of a client, all its nodes.
+func (s *scheduler) recheck(n *node) {
+	if n.level == LevelClient {
+		n = n.client.nodes
+	}
+	for ; n != nil; n = n.sibling {
+		if n.state == parked {
+			s.unpark(&n.member)
+		}
+	}
+}
+
+// recheckUp lets a node that is parked find out anew, and those above it: they may be
+// parked for a grant of the size that it had.
+func (s *scheduler) recheckUp(n *node) {
+	for ; n != nil; n = n.parent {
+		if n.state == parked {
+			s.unpark(&n.member)
+		}
+	}
 }
 
 // wake handles the timers that have run out.

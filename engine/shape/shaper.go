@@ -26,14 +26,13 @@ type Config struct {
 	// Paths are the path classes. Their prefixes begin with a slash and differ.
 	Paths []PathLimit
 
-	// MaxClients bounds what each tree remembers about clients. Those least
-	// recently seen are forgotten first, but nobody who has not rested for long
-	// enough to have the full burst again; if all are such, newcomers share
-	// one place and one limit. Default 100,000.
+	// MaxClients bounds the clients that each tree remembers. It forgets those least
+	// recently seen, but only clients that have their full burst again. If there are none
+	// of these, new clients share one place and one limit. Default 100,000.
 	MaxClients int
 
-	// Changed is called after every change, by whoever made it, and must not
-	// call the Shaper: it wakes the loops, so that those who wait feel the change.
+	// Changed is called after every change, on the goroutine that made it. It wakes the
+	// loops, so that flows that wait feel the change, and must not call the Shaper.
 	Changed func()
 }
 
@@ -55,9 +54,9 @@ const defaultMaxClients = 100_000
 // Shaper is what the event loops of a server share. Its methods are safe for
 // concurrent use.
 //
-// A change is atomic for the node. Each tree notices it when it is next called,
-// for which Config.Changed sees to it. Tokens and debts are
-// kept: a new limit gives nobody a new burst.
+// A change is atomic for the node. Each tree notices it at its next call, which
+// Config.Changed brings about. Tokens and debts are kept: a new limit gives nobody a
+// new burst.
 type Shaper struct {
 	loops      int
 	maxClients int
@@ -69,41 +68,44 @@ type Shaper struct {
 	pool   *pool // the global node's; nil with one loop
 
 	mu                         sync.Mutex
-	global, client, connection Limit
-	caps                       Caps
+	global, client, connection table    // client and connection: by default
 	classes                    []*Class // by id; the first is the default
 	overrides                  map[ClientID]override
 	limitedClients             int // overrides that have a rate
+	shares                     map[ClientID]Rate
 	shared                     map[ClientID]*shared
 	changes                    changes
 }
 
-// changes tells a tree that knows one epoch what has changed since. Guarded by
+// changes tells a tree what has changed since the epoch that it knows. Guarded by
 // Shaper.mu.
 type changes struct {
-	nodes      uint64 // epoch of the last change that is not of one client
+	nodes      uint64 // epoch of the last change that is not in the log
 	clients    uint64 // of the last change of the client default
 	connection uint64 // of the last change of the connection default
-	log        []clientChange
+	log        []change
 	dropped    uint64 // epoch of the last entry that the log has lost
 }
 
-// clientChange is a change of one client's limit.
-type clientChange struct {
-	epoch uint64
-	id    ClientID
+// change is a change of one node.
+type change struct {
+	epoch  uint64
+	level  Level    // LevelGlobal, LevelPath or LevelClient
+	class  *Class   // of LevelPath
+	client ClientID // of LevelClient
 }
 
-// maxLog bounds the log of changes. A tree that has missed more looks at all clients.
+// maxLog bounds the log of changes. A tree that has missed more looks at all nodes.
 const maxLog = 256
 
-// note adds a change of a client to the log.
-func (c *changes) note(epoch uint64, id ClientID) {
+// note adds a change of one node to the log.
+func (c *changes) note(epoch uint64, ch change) {
 	if len(c.log) == maxLog {
 		c.dropped = c.log[maxLog/2-1].epoch
 		c.log = slices.Delete(c.log, 0, maxLog/2)
 	}
-	c.log = append(c.log, clientChange{epoch, id})
+	ch.epoch = epoch
+	c.log = append(c.log, ch)
 }
 
 type override struct {
@@ -118,6 +120,7 @@ func New(cfg Config) (*Shaper, error) {
 		maxClients: cfg.MaxClients,
 		changed:    cfg.Changed,
 		overrides:  make(map[ClientID]override),
+		shares:     make(map[ClientID]Rate),
 		shared:     make(map[ClientID]*shared),
 	}
 	switch {
@@ -151,7 +154,7 @@ func New(cfg Config) (*Shaper, error) {
 	return s, nil
 }
 
-// newPool returns the shared part of a node, nil if there is nobody to share it.
+// newPool returns the shared part of a node; nil: there is one loop.
 func (s *Shaper) newPool() *pool {
 	if s.loops == 1 {
 		return nil
@@ -163,8 +166,8 @@ func (s *Shaper) newClass(prefix string, id int) *Class {
 	return &Class{prefix: prefix, id: id, pool: s.newPool(), guarantee: s.newPool()}
 }
 
-// publish makes a change known to the trees, and notes its epoch in changed. The
-// caller holds mu, or is alone.
+// publish makes a change known to the trees, and notes its epoch in changed. The caller
+// holds mu, or is New.
 func (s *Shaper) publish(changed *uint64) {
 	s.table.Store(newClassTable(s.classes))
 	*changed = s.epoch.Load() + 1
@@ -174,14 +177,14 @@ func (s *Shaper) publish(changed *uint64) {
 
 // publishClient makes a change of one client known to the trees.
 func (s *Shaper) publishClient(id ClientID) {
-	s.changes.note(s.epoch.Load()+1, id)
+	s.changes.note(s.epoch.Load()+1, change{level: LevelClient, client: id})
 	s.moveOn()
 }
 
 func (s *Shaper) moveOn() {
-	active := s.global.limits() || s.client.limits() || s.connection.limits() || s.limitedClients > 0 || s.caps != Caps{}
+	active := s.global.limits() || s.client.limits() || s.connection.limits() || s.limitedClients+len(s.shares) > 0
 	for _, c := range s.classes {
-		active = active || c.limit.limits()
+		active = active || c.table.limits()
 	}
 	s.active.Store(active)
 	s.epoch.Add(1)
@@ -190,8 +193,8 @@ func (s *Shaper) moveOn() {
 	}
 }
 
-// Active reports whether there is a limit anywhere. If not, nothing needs to be
-// asked before sending, but for what [Tree.SetLimit] sets.
+// Active reports whether there is a limit anywhere. Without one, only responses with a
+// limit of their own ([Tree.SetLimit]) need to take what they send.
 func (s *Shaper) Active() bool { return s.active.Load() }
 
 // Epoch moves with every change.
@@ -212,13 +215,13 @@ func (s *Shaper) SetConnectionDefault(l Limit) (was Limit, err error) {
 	return s.set(&s.connection, &s.changes.connection, l, LevelConnection)
 }
 
-func (s *Shaper) set(field *Limit, changed *uint64, l Limit, level Level) (was Limit, err error) {
+func (s *Shaper) set(o *table, changed *uint64, l Limit, level Level) (was Limit, err error) {
 	if err := l.validAt(level); err != nil {
 		return Limit{}, fmt.Errorf("shape: %v limit: %w", level, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was, *field = *field, l
+	was, o.limit = o.limit, l
 	s.publish(changed)
 	return was, nil
 }
@@ -242,23 +245,23 @@ func (s *Shaper) SetPath(prefix string, l Limit) (was Limit, existed bool, err e
 		c.removed = true
 		s.classes = append(s.classes, c)
 	}
-	was, existed = c.limit, !c.removed
-	c.limit, c.removed = l, false
+	was, existed = c.table.limit, !c.removed
+	c.table.limit, c.removed = l, false
 	s.publish(&s.changes.nodes)
 	return was, existed, nil
 }
 
-// RemovePath removes a path class. What is under way in it goes on without a
-// limit of its path; new responses are of the class that then matches.
+// RemovePath removes a path class. Its responses under way go on without a limit of their
+// path; new responses are of the class that then matches.
 func (s *Shaper) RemovePath(prefix string) (was Limit, existed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.findClass(prefix)
-	if c == nil || c.removed || c.id == 0 {
+	c := s.classOf(prefix)
+	if c == nil {
 		return Limit{}, false
 	}
-	was = c.limit
-	c.limit, c.removed = Limit{}, true
+	was = c.table.limit
+	c.table, c.removed = table{}, true
 	s.publish(&s.changes.nodes)
 	return was, true
 }
@@ -270,6 +273,28 @@ func (s *Shaper) findClass(prefix string) *Class {
 		}
 	}
 	return nil
+}
+
+// classOf returns the class of a prefix that is configured; nil: there is none. The
+// caller holds mu.
+func (s *Shaper) classOf(prefix string) *Class {
+	if c := s.findClass(prefix); c != nil && !c.removed && c.id > 0 {
+		return c
+	}
+	return nil
+}
+
+// at returns what is said, with its epoch. The caller holds mu.
+func (s *Shaper) at(t table) table {
+	t.epoch = s.epoch.Load()
+	return t
+}
+
+// classTable returns what is said about a class.
+func (s *Shaper) classTable(c *Class) table {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at(c.table)
 }
 
 // SetClient gives a client a limit of its own in place of the default, until the
@@ -313,20 +338,21 @@ func (s *Shaper) dropOverride(id ClientID) {
 	delete(s.overrides, id)
 }
 
-// limitOf returns the limit in force. The caller holds mu.
+// limitOf returns what is configured for a client. The caller holds mu.
 func (s *Shaper) limitOf(id ClientID) (l Limit, overridden bool) {
-	if o, ok := s.overrides[id]; ok {
-		return o.Limit, true
-	}
-	return s.client, false
+	t, _ := s.clientTable(id)
+	return t.limit, t.first == RowOverride
 }
 
-// clientLimit is limitOf with the instant when an override ends, 0 if never.
-func (s *Shaper) clientLimit(id ClientID) (l Limit, overridden bool, expires int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l, overridden = s.limitOf(id)
-	return l.under(s.caps.Client), overridden, s.overrides[id].expires
+// clientTable returns what is said about a client, and when its override ends; 0: never. The
+// caller holds mu.
+func (s *Shaper) clientTable(id ClientID) (t table, expires int64) {
+	t = s.at(s.client)
+	if o, ok := s.overrides[id]; ok {
+		t.limit, t.first, expires = o.Limit, RowOverride, o.expires
+	}
+	t.share = s.shares[id]
+	return t, expires
 }
 
 // expire removes the override of a client if it has ended.
@@ -341,8 +367,8 @@ func (s *Shaper) expire(id ClientID, now int64) {
 
 func (o override) ended(now int64) bool { return o.expires != 0 && now >= o.expires }
 
-// Expire removes the overrides of clients that have ended. Those of clients
-// that are being served end by themselves.
+// Expire removes the overrides that have ended, of clients that are not served. The trees
+// end those of clients that are.
 func (s *Shaper) Expire(now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -354,7 +380,7 @@ func (s *Shaper) Expire(now int64) {
 	}
 }
 
-// Limits is everything that is configured.
+// Limits is everything that is configured: limits, without caps and shares.
 type Limits struct {
 	Global, Client, Connection Limit
 	Paths                      []PathLimit   // by prefix
@@ -365,10 +391,10 @@ type Limits struct {
 func (s *Shaper) Limits() Limits {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := Limits{Global: s.global, Client: s.client, Connection: s.connection}
+	l := Limits{Global: s.global.limit, Client: s.client.limit, Connection: s.connection.limit}
 	for _, c := range s.classes[1:] {
 		if !c.removed {
-			l.Paths = append(l.Paths, PathLimit{c.prefix, c.limit})
+			l.Paths = append(l.Paths, PathLimit{c.prefix, c.table.limit})
 		}
 	}
 	for id, o := range s.overrides {
@@ -393,12 +419,12 @@ func (s *Shaper) Overrides() int {
 	return len(s.overrides)
 }
 
-// shared is what trees know in common about a client, with several loops.
+// shared is what several loops know in common about a client.
 type shared struct {
 	id    ClientID
 	loops atomic.Int64 // on which it has to wait
-	refs  int          // trees that know it; guarded by Shaper.mu, as is
-	pool  *pool        // nil until the client has a limit
+	refs  int          // trees that know it; guarded by Shaper.mu
+	pool  *pool        // nil until the client has a limit; likewise
 }
 
 // attach returns the shared record of a client, for one more tree.

@@ -82,6 +82,8 @@ type machine struct {
 	global, connection, client Limit
 	classes                    map[string]Limit
 	clientLimits               map[ClientID]Limit
+	shares                     map[string]Rate  // by the name of the node
+	former                     map[*member]wait // what was parked when a limit above it changed
 
 	ideal map[string]*ideal
 	flows []*modelFlow
@@ -132,6 +134,8 @@ func newMachine(rt *rapid.T) *machine {
 		now:          5 * sec,
 		classes:      make(map[string]Limit),
 		clientLimits: make(map[ClientID]Limit),
+		shares:       make(map[string]Rate),
+		former:       make(map[*member]wait),
 		ideal:        make(map[string]*ideal),
 	}
 	m.global = limits(false).Draw(rt, "global")
@@ -163,8 +167,17 @@ func (m *machine) sync() {
 	}
 }
 
-// limitOf returns the limit of a node by its name; a connection's is looked up by flow.
+// limitOf returns the limit of a node by its name, of which the share may be the least.
 func (m *machine) limitOf(name string) Limit {
+	l := m.configured(name)
+	if share := m.shares[name]; share != Unlimited && (l.Rate == Unlimited || share < l.Rate) {
+		l.Rate = share
+	}
+	return l
+}
+
+// configured returns the limit without the share; a connection's is looked up by flow.
+func (m *machine) configured(name string) Limit {
 	switch name[0] {
 	case 'g':
 		return m.global
@@ -263,7 +276,7 @@ func (m *machine) join(rt *rapid.T) {
 		}
 	}
 	if b := m.ideal[f.name]; b != nil {
-		m.t.refreshFlow(&f.Flow)
+		f.refresh(m.t)
 		if l := m.flowLimit(f); b.rate == Unlimited {
 			m.ideal[f.name] = newIdeal(l, m.max)
 		} else {
@@ -345,26 +358,58 @@ func (m *machine) conserving(rt *rapid.T) {
 			continue // there is no finer timer
 		}
 		b, need := m.lacks(p)
-		if b.rate == Unlimited || b.rate > 0 && b.tokens >= need {
-			rt.Fatalf("parked with %d tokens at %v, for %d", b.tokens, b.rate, need)
+		if was := m.former[p]; was.since == p.parkedSince() {
+			need = max(need, was.need)
+		}
+		if b.Rate == Unlimited || b.Rate > 0 && b.Tokens >= need {
+			rt.Fatalf("parked with %d tokens at %v, for %d", b.Tokens, b.Rate, need)
 		}
 	}
+}
+
+// wait is what a parked member waits for, since when.
+type wait struct{ since, need int64 }
+
+// noteParked is called before a change that looks at one node and those above it: what
+// is parked below goes on waiting for the grant that it could have.
+func (m *machine) noteParked() {
+	for p := m.t.parked.head; p != nil; p = p.next {
+		_, need := m.lacks(p)
+		now := wait{p.parkedSince(), need}
+		if was := m.former[p]; was.since == now.since {
+			now.need = max(now.need, was.need)
+		}
+		m.former[p] = now
+	}
+}
+
+func (m *member) parkedSince() int64 {
+	if m.flow != nil {
+		return m.flow.since
+	}
+	return m.node.since
 }
 
 // lacks returns the bucket that a parked member waits for, and the largest grant
 // that it may be waiting for.
 func (m *machine) lacks(p *member) (b *bucket, need int64) {
 	if p.flow != nil {
-		return &p.flow.bucket, m.t.size(p.flow, infinite)
+		return &p.flow.bucket, m.largest(p.flow)
 	}
 	for _, f := range m.flows {
 		for n := f.Flow.client; n != nil; n = n.parent {
 			if n == p.node && f.state == queued {
-				need = max(need, m.t.size(&f.Flow, infinite))
+				need = max(need, m.largest(&f.Flow))
 			}
 		}
 	}
 	return &p.node.meter.bucket, need
+}
+
+// largest returns the largest grant of a flow, whatever its share: one just below
+// slowRate has larger ones than one above.
+func (m *machine) largest(f *Flow) int64 {
+	return max(f.size(infinite), f.size(slowRate-1))
 }
 
 func (m *machine) refund(rt *rapid.T) {
@@ -399,12 +444,15 @@ func (m *machine) leave(rt *rapid.T) {
 }
 
 func (m *machine) tune(rt *rapid.T) {
-	what := rapid.SampledFrom([]string{"global", "client", "connection", "path", "remove", "one", "restore"}).Draw(rt, "what")
+	what := rapid.SampledFrom([]string{"global", "client", "connection", "path", "remove", "one", "restore", "share"}).Draw(rt, "what")
 	path := rapid.SampledFrom(modelPaths).Draw(rt, "path")
 	id := rapid.SampledFrom(modelClients).Draw(rt, "id")
 	l := limits(what == "path").Draw(rt, "limit")
 	if l.Rate > 0 && l.Guarantee > l.Rate {
 		l.Guarantee = 0
+	}
+	if what == "one" || what == "restore" || what == "share" {
+		m.noteParked()
 	}
 	var err error
 	switch what {
@@ -423,12 +471,15 @@ func (m *machine) tune(rt *rapid.T) {
 	case "remove":
 		m.s.RemovePath(path)
 		delete(m.classes, path)
+		delete(m.shares, "p"+path)
 	case "one":
 		_, _, err = m.s.SetClient(id, l, 0)
 		m.clientLimits[id] = l
 	case "restore":
 		m.s.RemoveClient(id)
 		delete(m.clientLimits, id)
+	case "share":
+		err = m.setShare(rt, path, id, l.Rate)
 	}
 	if err != nil {
 		rt.Fatal(err)
@@ -441,12 +492,29 @@ func (m *machine) tune(rt *rapid.T) {
 			continue
 		}
 		// Now, not when it is next looked at: what comes of that has a test of its own.
-		fresh := f.bucket.rate == Unlimited && f.Flow.sent == 0
-		m.t.refreshFlow(&f.Flow)
+		fresh := f.bucket.Rate == Unlimited && f.Flow.sent == 0
+		f.refresh(m.t)
 		if fresh {
 			m.ideal[f.name] = newIdeal(m.flowLimit(f), m.max)
 		}
 	}
+}
+
+// setShare sets the share of the whole, of a path class if it is there, or of a client.
+func (m *machine) setShare(rt *rapid.T, path string, id ClientID, r Rate) error {
+	sh := Share{Node{LevelGlobal, ""}, r}
+	name := "g"
+	switch _, there := m.classes[path]; rapid.IntRange(0, 2).Draw(rt, "level") {
+	case 0:
+	case 1:
+		if there {
+			sh.Node, name = Node{LevelPath, path}, "p"+path
+		}
+	default:
+		sh.Node, name = Node{LevelClient, string(id)}, "c"+string(id)
+	}
+	m.shares[name] = r
+	return m.s.SetShares(sh)
 }
 
 func (m *machine) pass(rt *rapid.T) {

@@ -1,54 +1,43 @@
 package shape
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // Tree is the part of a [Shaper] that belongs to one event loop. It is not safe for
-// concurrent use. No method but Report allocates in the long run; Join does for
-// clients that are new.
+// concurrent use. Only Report, a change of the configuration, and Join for a new client
+// allocate.
 //
 // The instants that its methods take are monotonic nanoseconds of one clock for
 // all trees. If one is before another that was given earlier, time stands still.
 type Tree struct {
 	shaper *Shaper
-	loop   int
-	wheel  *wheel
-	parked queue // members that wait for their own bucket
+	epoch  uint64 // of the configuration that is in force here
 
-	now   int64
-	sec   int64  // now in seconds, for windows
-	epoch uint64 // of the configuration that is in force here
+	scheduler
+	sec int64 // now in seconds, for windows
 
-	root        *node
-	rootMeter   meter
-	classes     []*node // by Class.id; nil: not seen yet
-	guaranteed  []*node // classes that have a guarantee
-	clientLimit Limit
-	overrides   bool // there are some
+	root       *node
+	rootMeter  meter
+	classes    []*node // by Class.id; nil: not seen yet
+	guaranteed []*node // classes that have a guarantee
+	client     table   // of a client about which nothing else is said
+	named      bool    // something is said about single clients
 
 	connection Limit
 	change     uint64             // counts the changes of connection
-	changed    [changesKept]int64 // when they were noticed, the last ones
+	changed    [changesKept]int64 // when the last ones were noticed
 
-	clients     map[ClientID]*client
-	idle        clientList // those without flows
-	overflow    *client    // the place for clients that find none
-	nodes       int        // of clients
-	spareClient *client    // by newer
-	spareNode   *node      // by sibling
+	directory
+	overflow *client // the place for clients that find none
 
 	engaged   []*node
 	nextSweep int64
 
-	flows     int
-	throttled [NumLevels]int64 // ns
-	granted   [NumLevels]int64 // bytes that a limit of the level let pass
+	flows   int
+	granted [NumLevels]int64 // bytes that a limit of the level let pass
 }
 
-// changesKept is how many changes of the connection default a flow may sleep through
-// without loss; see refreshFlow.
+// changesKept is how many changes of the connection default a flow may rest through
+// without a loss of tokens; see Flow.refresh.
 const changesKept = 8
 
 // Tree returns the tree of a loop, from 0 to Config.Loops-1. It is called
@@ -58,200 +47,24 @@ func (s *Shaper) Tree(loop int) *Tree {
 		panic(fmt.Sprintf("shape: no loop %d of %d", loop, s.loops))
 	}
 	t := &Tree{
-		shaper:  s,
-		loop:    loop,
-		wheel:   newWheel(),
-		clients: make(map[ClientID]*client),
+		shaper:    s,
+		scheduler: scheduler{loop: loop, wheel: newWheel()},
+		directory: directory{clients: make(map[ClientID]*client)},
 	}
 	t.root = newNode(LevelGlobal, nil, &t.rootMeter)
 	return t
 }
 
-// start opens the meters when the first instant is known.
-func (t *Tree) start() {
-	c := t.readConfig()
-	t.rootMeter.open(t, c.global, t.shaper.pool)
-	t.overflow = t.newClient("", t.clientLimit)
-	t.setClasses(c.limits)
-}
-
-// config is what a tree needs of the Shaper's configuration, and what in it is new.
-type config struct {
-	global Limit
-	limits []Limit // of classes
-
-	nodes, clients, connection bool       // have changed
-	some                       []ClientID // have changed
-}
-
-// readConfig takes over what the tree keeps of the configuration and returns the rest.
-func (t *Tree) readConfig() config {
-	s := t.shaper
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := t.epoch
-	t.epoch = s.epoch.Load()
-	t.connection, t.clientLimit = s.connection.under(s.caps.Connection), s.client.under(s.caps.Client)
-	t.overrides = len(s.overrides) > 0
-	c := config{
-		global:     s.global.under(s.caps.Global),
-		nodes:      s.changes.nodes > old,
-		clients:    s.changes.clients > old || s.changes.dropped > old,
-		connection: s.changes.connection > old,
-	}
-	for _, change := range s.changes.log {
-		if change.epoch > old {
-			c.some = append(c.some, change.id)
-		}
-	}
-	if !c.nodes {
-		return c
-	}
-	for _, class := range s.classes {
-		c.limits = append(c.limits, class.limit)
-	}
-	if more := len(s.classes) - len(t.classes); more > 0 {
-		t.classes = append(t.classes, make([]*node, more)...)
-	}
-	return c
-}
-
-// clock moves time on and notices changes of the configuration.
-func (t *Tree) clock(now int64) {
-	if now > t.now {
-		t.now, t.sec = now, now/second
-	}
-	switch e := t.shaper.epoch.Load(); {
-	case e == t.epoch:
-	case t.epoch == 0:
-		t.start()
-	default:
-		t.refresh()
-	}
-}
-
-// refresh brings the nodes up to date and lets what is parked find out anew what it
-// waits for. It takes time in proportion to the flows that wait, and to the clients if
-// their default has changed; a change of one client costs that client only. Flows are
-// brought up to date when they are looked at.
-func (t *Tree) refresh() {
-	c := t.readConfig()
-	if c.connection {
-		t.change++
-		t.changed[t.change%changesKept] = t.now
-	}
-	switch {
-	case c.clients:
-		t.retuneClient(t.overflow)
-		for _, client := range t.clients {
-			t.retuneClient(client)
-		}
-	default:
-		for _, id := range c.some {
-			if client := t.clients[id]; client != nil {
-				t.retuneClient(client)
-			}
-		}
-	}
-	if c.nodes {
-		t.refreshNodes(c)
-	}
-}
-
-// refreshNodes brings the root and the classes up to date.
-func (t *Tree) refreshNodes(c config) {
-	t.rootMeter.retune(t, c.global)
-	var waiting []*node
-	for _, n := range t.classes {
-		if n != nil && n.state == queued {
-			t.leave(&n.member)
-			waiting = append(waiting, n)
-		}
-	}
-	t.setClasses(c.limits)
-	for _, n := range waiting {
-		t.enqueue(&n.member)
-	}
-	for m := t.parked.head; m != nil; m = t.parked.head {
-		t.unpark(m)
-	}
-}
-
-// setClasses gives the classes their limits. None is queued.
-func (t *Tree) setClasses(limits []Limit) {
-	t.guaranteed = t.guaranteed[:0]
-	t.root.bands = t.root.bands[:0]
-	for i, n := range t.classes {
-		if n == nil {
-			continue
-		}
-		l := limits[i]
-		n.meter.retune(t, l)
-		t.place(n, l)
-	}
-}
-
-// place sorts a class by its priority and guarantee.
-func (t *Tree) place(n *node, l Limit) {
-	n.limitWeight, n.priority = l.weight(), l.Priority
-	n.setWeight(n.limitWeight)
-	i, found := slices.BinarySearchFunc(t.root.bands, n.priority, func(b *band, p int) int { return p - b.priority })
-	if !found {
-		t.root.bands = slices.Insert(t.root.bands, i, &band{priority: n.priority})
-	}
-	if l.Guarantee == 0 {
-		if n.guarantee != nil {
-			n.guarantee.giveBack(t)
-			n.guarantee = nil
-		}
-		return
-	}
-	g := Limit{Rate: l.Guarantee}
-	if n.guarantee == nil {
-		n.guarantee = new(meter)
-		n.guarantee.open(t, g, n.class.guarantee)
-	} else {
-		n.guarantee.retune(t, g)
-	}
-	t.guaranteed = append(t.guaranteed, n)
-}
-
-// classNode returns the node of a class.
-func (t *Tree) classNode(c *Class) *node {
-	if c == nil {
-		c = t.shaper.table.Load().rest
-	}
-	if c.id < len(t.classes) {
-		if n := t.classes[c.id]; n != nil {
-			return n
-		}
-	}
-	return t.newClassNode(c)
-}
-
-func (t *Tree) newClassNode(c *Class) *node {
-	// The class may be newer than what the tree knows.
-	if c.id >= len(t.classes) {
-		t.refresh()
-	}
-	s := t.shaper
-	s.mu.Lock()
-	l := c.limit
-	s.mu.Unlock()
-	n := newNode(LevelPath, t.root, new(meter))
-	n.class = c
-	n.meter.open(t, l, c.pool)
-	t.classes[c.id] = n
-	t.place(n, l)
-	return n
-}
-
-// Join begins a response of f in class c (nil: the default class) for a client. A flow
-// that has rested keeps the state of its connection's bucket. Join ends a
-// response that has not been ended.
+// Join begins a response of f in class c (nil: the default class) for a client. The flow
+// keeps its connection's bucket from the last response, and Join ends that response if
+// nobody has.
 func (t *Tree) Join(f *Flow, c *Class, id ClientID, now int64) {
 	t.begin(f, now)
-	t.enter(f, t.lookup(id), t.classNode(c))
+	cl := t.clients[id]
+	if cl == nil {
+		cl = t.addClient(id)
+	}
+	t.enter(f, cl, t.classNode(c))
 }
 
 // JoinBytes is Join for a name that is not a string; it is copied only if the client
@@ -260,7 +73,7 @@ func (t *Tree) JoinBytes(f *Flow, c *Class, id []byte, now int64) {
 	t.begin(f, now)
 	cl := t.clients[ClientID(id)]
 	if cl == nil {
-		cl = t.admitClient(ClientID(id))
+		cl = t.addClient(ClientID(id))
 	}
 	t.enter(f, cl, t.classNode(c))
 }
@@ -277,9 +90,9 @@ func (t *Tree) begin(f *Flow, now int64) {
 	t.flows++
 }
 
-// SetLimit sets the connection's limit for this response, in place of the
-// configured one; the zero value is the configured one. A limit that is not valid
-// is not taken.
+// SetLimit gives this response a limit of its own, in place of the connection's and of the
+// cap on that. The zero value stands for those two. A limit that is not valid changes
+// nothing.
 func (t *Tree) SetLimit(f *Flow, l Limit) {
 	if l.validAt(LevelConnection) != nil {
 		return
@@ -290,10 +103,9 @@ func (t *Tree) SetLimit(f *Flow, l Limit) {
 	}
 }
 
-// refreshFlow brings a flow's bucket up to date. A flow that is not looked at for a
-// while finds out late that its limit has changed: what it had until the
-// first change counts, and what it has accrued since the last.
-func (t *Tree) refreshFlow(f *Flow) {
+// refresh brings a flow's bucket up to date. A flow may have rested through several changes of
+// its limit: the tokens until the first of them count, and those since the last.
+func (f *Flow) refresh(t *Tree) {
 	if !f.stale && f.change == t.change {
 		return
 	}
@@ -302,72 +114,73 @@ func (t *Tree) refreshFlow(f *Flow) {
 		l = f.own
 	}
 	switch missed := t.change - f.change; {
-	case !f.begun, f.bucket.rate == Unlimited && f.sent == 0:
+	case !f.begun, f.bucket.Rate == Unlimited && f.sent == 0:
 		f.bucket.open(l, t.now)
 	case f.bucket.is(l):
 	case missed == 0:
 		f.bucket.retune(l, t.now)
 	default:
 		if missed < changesKept {
-			f.bucket.advance(t.changed[(f.change+1)%changesKept], f.bucket.burst)
+			f.bucket.Advance(t.changed[(f.change+1)%changesKept])
 		}
-		f.bucket.last = max(f.bucket.last, t.changed[t.change%changesKept])
-		f.bucket.retune(l, f.bucket.last)
+		last := t.changed[t.change%changesKept]
+		f.bucket.Skip(last)
+		f.bucket.retune(l, last)
 	}
 	f.begun, f.stale, f.change = true, false, t.change
 	f.setWeight(l.weight())
 }
 
-// Take asks for up to want bytes for f. If nobody waits for the same tokens
-// and they are there, it returns how many were granted. Otherwise it
-// returns 0, and f waits until Next returns it with f.Granted() bytes. A flow has one
-// grant at a time: with the next Take the last one counts as sent.
+// Take asks for up to want bytes for f. If the tokens are there and no other flow waits for
+// them, it returns how many bytes are granted. Otherwise it returns 0, and f waits until
+// Next returns it with f.Granted() bytes. A flow has one grant at a time: the next Take
+// counts the last one as sent.
 func (t *Tree) Take(f *Flow, want, now int64) int64 {
 	t.clock(now)
 	if f.client == nil || f.state != idle || want <= 0 {
 		return 0
 	}
 	f.want, f.granted = want, 0
-	t.endOverride(f.client.client)
-	t.refreshFlow(f)
+	f.client.client.endOverride(t)
+	f.refresh(t)
 	client, class := f.client, f.client.parent
-	n := t.size(f, t.alone(f))
-	if at, ok := f.bucket.ready(n, t.now); !ok {
+	n := f.size(f.alone())
+	if at, ok := f.bucket.Ready(n, t.now); !ok {
 		f.since = t.now
 		t.engage(f)
 		t.park(&f.member, at)
 		return 0
 	}
 	if client.state != idle || class.state != idle || t.root.state != idle {
-		t.queue(f)
+		f.await(t)
 		return 0
 	}
 	rank := class.rank(t)
-	if short, at := t.short(client, n, rank); short != nil {
-		t.queue(f)
+	if short, at := client.short(t, n, rank); short != nil {
+		f.await(t)
 		t.park(&short.member, at)
 		return 0
 	}
-	t.charge(f, n, rank == guaranteedRank)
+	f.charge(t, n, rank == guaranteedRank)
 	return n
 }
 
-// size returns the grant for a flow that can count on share bytes per second of
-// what is above it.
-func (t *Tree) size(f *Flow, share int64) int64 {
-	c := f.client
-	return min(f.want, grantFor(min(share, f.bucket.rate.speed())),
-		f.bucket.most, c.meter.bucket.most, c.parent.meter.bucket.most, t.rootMeter.bucket.most)
+// size returns the grant for a flow whose share of what is above it is so many bytes per
+// second.
+func (f *Flow) size(share int64) int64 {
+	c, class := f.client, f.client.parent
+	return min(f.want, grantFor(min(share, f.bucket.Rate.Speed())),
+		f.bucket.most, c.meter.bucket.most, class.meter.bucket.most, class.parent.meter.bucket.most)
 }
 
-// short returns the lowest node from the client up that has less than n tokens
+// short returns the lowest node from a client up that has less than it needs
 // now, and when to ask again; nil if there is none.
-func (t *Tree) short(client *node, n int64, rank int) (short *node, at int64) {
-	for p := client; p != nil; p = p.parent {
+func (n *node) short(t *Tree, need int64, rank int) (short *node, at int64) {
+	for p := n; p != nil; p = p.parent {
 		if !p.meter.limited() {
 			continue
 		}
-		if at, ok := p.meter.ready(t, n, p, rank); !ok {
+		if at, ok := p.meter.ready(t, need, p, rank); !ok {
 			if p.client != nil && p.client.expires != 0 {
 				at = min(at, p.client.expires)
 			}
@@ -377,15 +190,15 @@ func (t *Tree) short(client *node, n int64, rank int) (short *node, at int64) {
 	return nil, 0
 }
 
-// charge books a grant of n bytes at every level. What a class gets for its
-// guarantee is not counted in its turn.
-func (t *Tree) charge(f *Flow, n int64, guaranteed bool) {
+// charge subtracts a grant of n bytes at every level. What a class gets for its guarantee
+// does not count in its turn.
+func (f *Flow) charge(t *Tree, n int64, guaranteed bool) {
 	client, class := f.client, f.client.parent
 	f.granted = n
 	f.sent += n
-	t.book(f, n)
-	if f.bucket.rate != Unlimited {
-		f.bucket.tokens -= n
+	f.book(t, n)
+	if f.bucket.Rate != Unlimited {
+		f.bucket.Tokens -= n
 	}
 	client.meter.spend(n, t.now)
 	class.meter.spend(n, t.now)
@@ -405,8 +218,8 @@ func (t *Tree) charge(f *Flow, n int64, guaranteed bool) {
 	client.stamp, client.member.served = class.served, true
 }
 
-// book counts n bytes, below 0 for what is given back, for those who look.
-func (t *Tree) book(f *Flow, n int64) {
+// book counts n bytes for reports; below 0: bytes that come back.
+func (f *Flow) book(t *Tree, n int64) {
 	client, class := f.client, f.client.parent
 	client.client.window.add(t.sec, n)
 	client.client.granted += n
@@ -414,7 +227,7 @@ func (t *Tree) book(f *Flow, n int64) {
 	class.granted += n
 	t.root.window.add(t.sec, n)
 	t.root.granted += n
-	if f.bucket.rate != Unlimited {
+	if f.bucket.Rate != Unlimited {
 		t.granted[LevelConnection] += n
 	}
 	for p := client; p != nil; p = p.parent {
@@ -435,9 +248,9 @@ func (t *Tree) Refund(f *Flow, n, now int64) {
 	}
 	f.granted -= n
 	f.sent -= n
-	t.book(f, -n)
-	f.bucket.advance(t.now, f.bucket.burst)
-	f.bucket.refund(n)
+	f.book(t, -n)
+	f.bucket.Advance(t.now)
+	f.bucket.Refund(n)
 	f.deficit += n
 	for p := f.client; p != nil; p = p.parent {
 		p.deficit += n
@@ -446,25 +259,13 @@ func (t *Tree) Refund(f *Flow, n, now int64) {
 			p.guarantee.repay(n)
 		}
 		if p.meter.limited() {
-			t.retry(p)
+			t.recheck(p)
 		}
 	}
 }
 
-// retry lets a node that waits for its bucket find out anew; of a client, all its nodes.
-func (t *Tree) retry(n *node) {
-	if n.level == LevelClient {
-		n = n.client.nodes
-	}
-	for ; n != nil; n = n.sibling {
-		if n.state == parked {
-			t.unpark(&n.member)
-		}
-	}
-}
-
-// Rest ends the response of f and keeps its connection: f leaves the queues, its
-// client and its class. A grant that was not sent must have been given back.
+// Rest ends the response of f and keeps its connection's bucket: f leaves the queues, its
+// client and its class. The caller has refunded what was not sent.
 func (t *Tree) Rest(f *Flow, now int64) {
 	t.clock(now)
 	if f.client == nil {
@@ -472,13 +273,13 @@ func (t *Tree) Rest(f *Flow, now int64) {
 	}
 	switch f.state {
 	case queued:
-		f.endQueue(t)
-		t.leave(&f.member)
+		f.endQueue(&t.scheduler)
+		t.dequeue(&f.member)
 		for p := f.client; p != nil; p = p.parent {
-			t.retry(p) // perhaps it was parked for f
+			t.recheck(p) // perhaps it was parked for f
 		}
 	case parked:
-		f.hold(t, LevelConnection, t.now-f.since)
+		f.hold(&t.scheduler, LevelConnection, t.now-f.since)
 		t.stopParking(&f.member)
 	}
 	f.granted = 0
@@ -486,45 +287,44 @@ func (t *Tree) Rest(f *Flow, now int64) {
 	t.exit(f)
 }
 
-// Leave ends the connection of f, also while it waits. f is then as new.
+// Leave ends the connection of f, also while f waits. f is then as new.
 func (t *Tree) Leave(f *Flow, now int64) {
 	t.Rest(f, now)
 	*f = Flow{}
 }
 
-// Next returns a flow that has waited and whose grant is there: f.Granted()
-// bytes, charged as by Take. It returns nil if there is none now.
+// Next returns a flow that has waited and that may send f.Granted() bytes now, charged as by
+// Take; nil: there is none.
 func (t *Tree) Next(now int64) *Flow {
 	t.clock(now)
 	t.wake()
 	for t.root.state == queued {
 		f, rank, share := t.choose()
-		if t.endOverride(f.client.client) {
+		if f.client.client.endOverride(t) {
 			continue
 		}
-		t.refreshFlow(f)
-		n := t.size(f, share)
-		if at, ok := f.bucket.ready(n, t.now); !ok {
-			f.endQueue(t)
+		f.refresh(t)
+		n := f.size(share)
+		if at, ok := f.bucket.Ready(n, t.now); !ok {
+			f.endQueue(&t.scheduler)
 			f.since = t.now
 			t.park(&f.member, at)
 			continue
 		}
-		if short, at := t.short(f.client, n, rank); short != nil {
+		if short, at := f.client.short(t, n, rank); short != nil {
 			t.park(&short.member, at)
 			continue
 		}
-		f.endQueue(t)
-		t.leave(&f.member)
-		t.charge(f, n, rank == guaranteedRank)
+		f.endQueue(&t.scheduler)
+		t.dequeue(&f.member)
+		f.charge(t, n, rank == guaranteedRank)
 		return f
 	}
 	return nil
 }
 
-// Due returns the instant when Next may have something, -1 if nothing is
-// under way that time alone would bring on. A result that is not after the last
-// instant given means now.
+// Due returns the instant when Next may have a flow; -1: not before another call of the
+// tree. An instant that is not after the last one given means now.
 func (t *Tree) Due() int64 {
 	if t.root.state == queued || t.epoch != 0 && t.shaper.epoch.Load() != t.epoch {
 		return t.now

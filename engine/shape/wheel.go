@@ -2,13 +2,13 @@ package shape
 
 import "math/bits"
 
-// tick is the granularity of the wheel: instants are rounded up to it, so that
-// what is due in the same millisecond costs one wake-up.
+// tick is the granularity of the wheel. Instants are rounded up to it: what is due in the
+// same millisecond costs one wake-up.
 const tick = int64(1e6)
 
 // The wheel has 256 slots of one tick, then three levels of 64 slots, each as
-// long as the whole level below: 256 ms, 16 s, 17 min, 18 h. What is
-// further off waits in the last level and is looked at again.
+// long as the whole level below: 256 ms, 16 s, 17 min, 18 h. A timer that
+// is further off waits in the last level and is placed again from there.
 const (
 	nearBits = 8
 	farBits  = 6
@@ -17,8 +17,8 @@ const (
 	farCount = 3
 )
 
-// timer is a place in the wheel, part of what it wakes: either a member or a
-// meter. The zero value is not set.
+// timer is a place in the wheel. It is a part of the member or the meter that it wakes. The
+// zero value is not set.
 type timer struct {
 	next, prev *timer
 	slot       *slot // nil: not set
@@ -139,8 +139,8 @@ func (w *wheel) stop(t *timer) {
 	}
 }
 
-// pop takes out and returns a timer that is due at the instant now, in the
-// order of ticks; nil if there is none left. If the clock goes back, time stands still.
+// pop takes out and returns a timer that is due at the instant now, in the order of ticks;
+// nil: there is none. If the clock goes back, time stands still.
 func (w *wheel) pop(now int64) *timer {
 	until := now / tick
 	for w.count > 0 {
@@ -204,7 +204,7 @@ func (w *wheel) cascade() {
 			return
 		}
 		s := &w.far[l][w.now>>shift&(farLen-1)]
-		// What is beyond the last level may come back to this very slot.
+		// A timer beyond the last level may come back to this very slot.
 		for t, last := s.head, s.tail; t != nil; {
 			moved := t
 			t = t.next

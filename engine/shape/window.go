@@ -3,14 +3,14 @@ package shape
 // windowSlots is how many whole seconds a window looks back.
 const windowSlots = 10
 
-// window measures traffic by the second: ten whole seconds and the one that runs.
-// Adding costs O(1).
+// window counts traffic by the second: ten whole seconds and the running one. Adding costs
+// O(1).
 type window struct {
 	second int64 // the running one, in seconds of the clock
 	slots  [windowSlots + 1]int64
 }
 
-// add counts n bytes (negative for what is given back) in the given second.
+// add counts n bytes in the given second; below 0: bytes that come back.
 func (w *window) add(sec, n int64) {
 	w.roll(sec)
 	w.slots[w.second%int64(len(w.slots))] += n

@@ -102,7 +102,7 @@ func (a *Admin) steer(who string, t target, s engine.Steer) (*steered, *problem)
 		return nil, problemf(http.StatusConflict, "rates are not adapted")
 	}
 	if s.Floor > adapt.MaxRate || s.Ceiling > adapt.MaxRate || s.Target > adapt.MaxRate {
-		return nil, problemf(http.StatusBadRequest, "more than %d bytes per second", int64(adapt.MaxRate))
+		return nil, problemf(http.StatusBadRequest, "more than %d bytes per second", adapt.MaxRate)
 	}
 	var was, is adapt.State
 	var err error

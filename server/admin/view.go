@@ -194,7 +194,7 @@ func (l *limits) view(t target, limit shape.Limit) *limitView {
 
 func viewNode(r *shape.NodeReport, total int64) nodeView {
 	n := nodeView{
-		Name: r.Name, Rate1: r.Rate1, Rate10: r.Rate10, Waiting: r.Waiting, Held: r.Held,
+		Name: r.Name, Rate1: r.Rate1, Rate10: r.Rate10, Waiting: r.Waiting, Held: r.Parked,
 		Responses: r.Flows, GrantedBytes: r.Granted,
 	}
 	if total > 0 {

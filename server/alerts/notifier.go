@@ -10,7 +10,7 @@ import (
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/adapt"
-	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/engine/rate"
 )
 
 // FrozenAlert is the name of the alert that fires while a client is held at its floor.
@@ -92,7 +92,7 @@ func (n *Notifier) run() {
 }
 
 func (n *Notifier) tell(e stamped) {
-	args := []any{"level", e.Level.String(), "name", e.Name, "target", shape.Rate(e.Target).String(), "loss", fmt.Sprintf("%.1f%%", 100*e.Loss), "trips", e.Trips}
+	args := []any{"level", e.Level.String(), "name", e.Name, "target", rate.Rate(e.Target).String(), "loss", fmt.Sprintf("%.1f%%", 100*e.Loss), "trips", e.Trips}
 	alert, firing := e.P1()
 	switch {
 	case firing:
@@ -115,7 +115,7 @@ func (n *Notifier) message(e stamped, firing bool) *Message {
 	a := Alert{
 		Status: Firing, Labels: labels, StartsAt: e.at.UTC(), Fingerprint: fingerprint(labels),
 		Annotations: map[string]string{
-			"summary": fmt.Sprintf("%v %s is held at %v", e.Level, e.Name, shape.Rate(e.Target)),
+			"summary": fmt.Sprintf("%v %s is held at %v", e.Level, e.Name, rate.Rate(e.Target)),
 			"description": fmt.Sprintf("Loss made its breaker trip %d times; of the last sample %.1f %% were lost. It is held at its floor, "+
 				"and goes on to be served.", e.Trips, 100*e.Loss),
 		},

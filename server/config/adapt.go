@@ -13,6 +13,7 @@ import (
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/engine/shape"
 )
 
@@ -71,16 +72,16 @@ func (k knob) set(c *adapt.Config, s string) (err error) {
 }
 
 // policy returns the policy of adaptation between two rates, nil if they are not given.
-func (a *Adapt) policy(low, high, start shape.Rate) (*adapt.Policy, error) {
-	if low == shape.Unlimited && high == shape.Unlimited {
+func (a *Adapt) policy(low, high, start rate.Rate) (*adapt.Policy, error) {
+	if low == rate.Unlimited && high == rate.Unlimited {
 		return nil, nil
 	}
 	switch {
-	case low == shape.Unlimited:
+	case low == rate.Unlimited:
 		return nil, errors.New("a ceiling without a floor: both are needed")
-	case high == shape.Unlimited:
+	case high == rate.Unlimited:
 		return nil, errors.New("a floor without a ceiling: both are needed")
-	case low == shape.Paused || high == shape.Paused || start == shape.Paused:
+	case low == rate.Paused || high == rate.Paused || start == rate.Paused:
 		return nil, errors.New("a rate of 0 is not one that can be found")
 	}
 	c := adapt.Config{Min: int64(low), Max: int64(high), Start: int64(start), SampleEvery: engine.AdaptSampleEvery}
@@ -130,7 +131,7 @@ func (v *validator) adapts() {
 	if a.Start != 0 && a.Min == 0 && a.Max == 0 {
 		v.form("adapt.start", "without a floor and a ceiling nothing is adapted")
 	}
-	check := func(path string, low, high, start shape.Rate) {
+	check := func(path string, low, high, start rate.Rate) {
 		if _, err := a.policy(low, high, start); err != nil {
 			v.sense(path, err)
 		}
@@ -149,12 +150,12 @@ func (v *validator) adapts() {
 type Profile struct {
 	// Global is the rate of everything together meanwhile. Default: unlimited, which
 	// changes nothing.
-	Global shape.Rate `key:"global"`
+	Global rate.Rate `key:"global"`
 	// Client is the rate of each client, also of those with a limit of their own.
 	// Default: unlimited, which changes nothing.
-	Client shape.Rate `key:"client"`
+	Client rate.Rate `key:"client"`
 	// Connection is the rate of each connection. Default: unlimited, which changes nothing.
-	Connection shape.Rate `key:"connection"`
+	Connection rate.Rate `key:"connection"`
 	// Match are the labels that an alert must carry, with their values:
 	// {alertname: HighErrorRate}. At least one.
 	Match map[string]string `key:"match" required:"yes"`

@@ -28,7 +28,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine"
-	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/server"
 )
 
@@ -257,12 +257,12 @@ type Limits struct {
 type Adapt struct {
 	// Min is the floor: nothing that is measured lowers a client's rate below it.
 	// Default: unlimited, which stands for none.
-	Min shape.Rate `key:"min" flag:"adapt-min" live:"yes" help:"floor of the rates that are found for clients, like 1MiB/s (default: off)"`
+	Min rate.Rate `key:"min" flag:"adapt-min" live:"yes" help:"floor of the rates that are found for clients, like 1MiB/s (default: off)"`
 	// Max is the ceiling of a client's rate. Default: unlimited, which stands for none.
-	Max shape.Rate `key:"max" flag:"adapt-max" live:"yes" help:"ceiling of the rates that are found for clients, like 50MiB/s (default: off)"`
+	Max rate.Rate `key:"max" flag:"adapt-max" live:"yes" help:"ceiling of the rates that are found for clients, like 50MiB/s (default: off)"`
 	// Start is the rate that a client begins with. Default: unlimited, which stands for
 	// the floor.
-	Start shape.Rate `key:"start" flag:"adapt-start" live:"yes" help:"rate that clients begin with (default: the floor)"`
+	Start rate.Rate `key:"start" flag:"adapt-start" live:"yes" help:"rate that clients begin with (default: the floor)"`
 	// Tune are thresholds of the control loops and the breaker, by name; docs/adapt.md
 	// lists them: raise: 0.05. What is learned later than the change goes by them.
 	// Default: none, those of the table there.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine"
-	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server"
 )
 
@@ -50,10 +49,6 @@ func setText(v reflect.Value, s string) error {
 		return p.Set(s)
 	case *time.Duration:
 		return setDuration(p, s)
-	case *shape.Rate:
-		r, err := shape.ParseRate(s)
-		*p = r
-		return err
 	case *slog.Level:
 		i, err := choose(s, levels)
 		*p = slog.LevelDebug + slog.Level(4*i)

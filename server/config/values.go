@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/engine/shape"
 )
 
@@ -73,7 +74,7 @@ func (r *HeaderRule) Set(s string) error {
 type Limit struct {
 	// Rate is how much may pass: 10MiB/s, 80Mbit/s, unlimited, or 0B/s for
 	// nothing at all. Default: unlimited.
-	Rate shape.Rate `key:"rate"`
+	Rate rate.Rate `key:"rate"`
 	// Burst is how many bytes may pass at once above the rate, after less has
 	// passed for a while: 1MiB. Default: 0B, which stands for one send and 20 ms of
 	// the rate.
@@ -83,16 +84,16 @@ type Limit struct {
 	Weight int `key:"weight"`
 	// Guarantee is the rate up to which this class goes before all others. For
 	// classes of paths. Default: unlimited, which stands for none.
-	Guarantee shape.Rate `key:"guarantee"`
+	Guarantee rate.Rate `key:"guarantee"`
 	// Priority puts classes with a higher number before those with a lower one. For
 	// classes of paths. Default: 0.
 	Priority int `key:"priority"`
 	// AdaptMin is the floor of the rate that is found for this class as a whole; see the
 	// section adapt. For classes of paths, with adapt_max. Default: unlimited, which
 	// stands for none.
-	AdaptMin shape.Rate `key:"adapt_min"`
+	AdaptMin rate.Rate `key:"adapt_min"`
 	// AdaptMax is the ceiling of that rate. Default: unlimited, which stands for none.
-	AdaptMax shape.Rate `key:"adapt_max"`
+	AdaptMax rate.Rate `key:"adapt_max"`
 }
 
 // limitParts are the keys that follow the rate.
@@ -107,7 +108,7 @@ func (l Limit) String() string {
 func (l *Limit) Set(s string) (err error) {
 	var out Limit
 	parts := strings.Split(s, ",")
-	if out.Rate, err = shape.ParseRate(parts[0]); err != nil {
+	if out.Rate, err = rate.Parse(parts[0]); err != nil {
 		return err
 	}
 	err = eachPart(parts[1:], func(key, value string) error {
@@ -125,18 +126,7 @@ func (l Limit) Shape() shape.Limit {
 }
 
 // Size is a number of bytes.
-type Size int64
-
-func (z Size) String() string { return shape.FormatSize(int64(z)) }
-
-// Set reads a number of bytes with its unit: 1MiB, 64KB, 1500B.
-func (z *Size) Set(s string) error {
-	n, err := shape.ParseSize(s)
-	if err == nil {
-		*z = Size(n)
-	}
-	return err
-}
+type Size = rate.Size
 
 // pair cuts a value at its first equals sign; neither side may be empty.
 func pair(v string) (left, right string, ok bool) {

@@ -1,11 +1,11 @@
-package shape
+package rate
 
 import (
 	"strings"
 	"testing"
 )
 
-func TestParseRate(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, c := range []struct {
 		in   string
 		want Rate
@@ -18,7 +18,7 @@ func TestParseRate(t *testing.T) {
 		{"8bit/s", 1},
 		{"12bit/s", 2}, // rounded
 		{"0.1KiB/s", 102},
-		{"1000GB/s", MaxRate},
+		{"1000GB/s", Max},
 		{" 64 KiB/s ", 64 << 10},
 		{"64kiB/s", 64 << 10},
 		{"1kbit/s", 125},
@@ -28,7 +28,7 @@ func TestParseRate(t *testing.T) {
 		{"0B/s", Paused},
 		{"0.0MiB/s", Paused},
 	} {
-		got, err := ParseRate(c.in)
+		got, err := Parse(c.in)
 		if err != nil || got != c.want {
 			t.Errorf("%q: %d, %v; want %d", c.in, got, err, c.want)
 		}
@@ -60,14 +60,14 @@ func TestParseRate(t *testing.T) {
 		{"1 000KB/s", "unknown unit"},
 		{"٣KB/s", "number"},
 	} {
-		if got, err := ParseRate(c.in); err == nil || !strings.Contains(err.Error(), c.says) {
+		if got, err := Parse(c.in); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%q: %d, %v; want an error that says %q", c.in, got, err, c.says)
 		}
 	}
 }
 
 func TestParseSize(t *testing.T) {
-	for in, want := range map[string]int64{
+	for in, want := range map[string]Size{
 		"1MiB": 1 << 20, "64KB": 64_000, "1500B": 1500, "0B": 0, "1.5KiB": 1536, "8Kbit": 1000,
 	} {
 		if got, err := ParseSize(in); err != nil || got != want {
@@ -86,7 +86,7 @@ func TestParseSize(t *testing.T) {
 func TestRateString(t *testing.T) {
 	for rate, want := range map[Rate]string{
 		Unlimited: "unlimited", Paused: "0B/s", 1: "1B/s", 999: "999B/s", 500_000: "500KB/s",
-		10 << 20: "10MiB/s", 1536: "1536B/s", 1_500_000_000: "1500MB/s", MaxRate: "1000GB/s",
+		10 << 20: "10MiB/s", 1536: "1536B/s", 1_500_000_000: "1500MB/s", Max: "1000GB/s",
 	} {
 		if got := rate.String(); got != want {
 			t.Errorf("%d: %s, want %s", int64(rate), got, want)
@@ -95,22 +95,22 @@ func TestRateString(t *testing.T) {
 }
 
 // Whatever is accepted is a rate in bounds and survives being written and read.
-func FuzzParseRate(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, s := range []string{"10MiB/s", "80Mbit/s", "1.5GB/s", "unlimited", "0", "10", "-1B/s", "1.999999999GiB/s"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		r, err := ParseRate(s)
+		r, err := Parse(s)
 		if err != nil {
 			if r != 0 || strings.TrimSpace(err.Error()) == "" {
 				t.Fatalf("%q: %d and %v", s, r, err)
 			}
 			return
 		}
-		if r < Paused || r > MaxRate {
+		if r < Paused || r > Max {
 			t.Fatalf("%q: %d is out of bounds", s, r)
 		}
-		if again, err := ParseRate(r.String()); err != nil || again != r {
+		if again, err := Parse(r.String()); err != nil || again != r {
 			t.Fatalf("%q: %d is written %q, read %d, %v", s, r, r.String(), again, err)
 		}
 	})
@@ -125,46 +125,11 @@ func FuzzParseSize(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if n < 0 || n > maxSize {
+		if n < 0 || n > MaxSize {
 			t.Fatalf("%q: %d is out of bounds", s, n)
 		}
-		if again, err := ParseSize(FormatSize(n)); err != nil || again != n {
-			t.Fatalf("%q: %d is written %q, read %d, %v", s, n, FormatSize(n), again, err)
+		if again, err := ParseSize(n.String()); err != nil || again != n {
+			t.Fatalf("%q: %d is written %q, read %d, %v", s, n, n.String(), again, err)
 		}
 	})
-}
-
-func TestValidate(t *testing.T) {
-	for _, c := range []struct {
-		l    Limit
-		says string // "": fine
-	}{
-		{Limit{}, ""},
-		{Limit{Rate: MaxRate, Burst: 1, Weight: MaxWeight, Guarantee: 5, Priority: -3}, ""},
-		{Limit{Rate: Paused}, ""},
-		{Limit{Rate: -2}, "rate"},
-		{Limit{Rate: MaxRate + 1}, "rate"},
-		{Limit{Burst: -1}, "burst"},
-		{Limit{Weight: -1}, "weight"},
-		{Limit{Weight: MaxWeight + 1}, "weight"},
-		{Limit{Guarantee: -1}, "guarantee"},
-		{Limit{Rate: 5, Guarantee: 6}, "guarantee"},
-		{Limit{Rate: Paused, Guarantee: 1}, "guarantee"},
-	} {
-		err := c.l.Validate()
-		if (err == nil) != (c.says == "") || err != nil && !strings.HasPrefix(err.Error(), c.says) {
-			t.Errorf("%+v: %v", c.l, err)
-		}
-	}
-	for _, cfg := range []Config{
-		{Loops: -1}, {MaxClients: -1},
-		{Global: Limit{Priority: 1}}, {Client: Limit{Guarantee: 1}}, {Connection: Limit{Rate: -7}},
-		{Paths: []PathLimit{{"a", Limit{}}}},
-		{Paths: []PathLimit{{"/a", Limit{Weight: -1}}}},
-		{Paths: []PathLimit{{"/a", Limit{}}, {"/a", Limit{}}}},
-	} {
-		if _, err := New(cfg); err == nil {
-			t.Errorf("%+v is taken", cfg)
-		}
-	}
 }
