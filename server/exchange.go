@@ -256,7 +256,7 @@ func (s *session) hold() *place {
 // was routed by.
 func (s *session) resume(x *exchange, p *place) {
 	s.clock.at(s.loop.Now())
-	s.head.Parse(x.raw, 0, s.srv.cfg.Limits)
+	s.head.Parse(x.raw, 0, s.srv.cfg.RequestLimits)
 	s.readRequest()
 	if p != nil {
 		s.goTo(p)

@@ -47,8 +47,8 @@ type Config struct {
 	// requests, and if anybody is trusted the PROXY headers.
 	Trust Trust
 
-	// Limits bound request heads. Default: 16 KiB, a target of 8 KiB, 100 fields.
-	Limits wire.Limits
+	// RequestLimits bound request heads. Default: 16 KiB, a target of 8 KiB, 100 fields.
+	RequestLimits wire.Limits
 	// MaxBody bounds the bodies that handlers get, in bytes. Default 4 MiB.
 	MaxBody int64
 	// MaxDrain is how much of an unwanted body is read so that the connection
@@ -143,7 +143,7 @@ func (s *Server) prepare() (err error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	c.Limits = c.Limits.WithDefaults()
+	c.RequestLimits = c.RequestLimits.WithDefaults()
 	for _, r := range c.Routes {
 		if !strings.HasPrefix(r.Prefix, "/") || r.Handler == nil {
 			return fmt.Errorf("%w: route %q needs a handler and a prefix that begins with /", ErrConfig, r.Prefix)

@@ -68,7 +68,7 @@ func (s *session) Receive(c *engine.Conn, p []byte, seen int) int {
 	if x, ok := c.Data.(*exchange); ok && x.wants != wantsNothing {
 		return s.body(c, x, p)
 	}
-	n, r := s.head.Parse(p, seen, s.srv.cfg.Limits)
+	n, r := s.head.Parse(p, seen, s.srv.cfg.RequestLimits)
 	if n == 0 {
 		if r == wire.OK {
 			return 0
