@@ -265,20 +265,6 @@ func validPort(s string) bool {
 	return true
 }
 
-// Key returns what a client is counted by: its IPv4 address, or the /64 network
-// of its IPv6 address, since a host has all of that to itself.
-func Key(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if !a.Is6() {
-		return a
-	}
-	p, err := a.Prefix(64)
-	if err != nil {
-		return a
-	}
-	return p.Addr()
-}
-
 // client returns the address of the client of the request in s.head.
 func (s *session) client(c *engine.Conn) netip.Addr {
 	t := &s.srv.cfg.Trust

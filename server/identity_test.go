@@ -152,20 +152,6 @@ func TestParseTrust(t *testing.T) {
 	}
 }
 
-func TestKey(t *testing.T) {
-	for addr, want := range map[string]string{
-		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1",
-		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::", "2001:db8:1:2::": "2001:db8:1:2::", "fe80::1%eth0": "fe80::",
-	} {
-		if got := server.Key(netip.MustParseAddr(addr)); got.String() != want {
-			t.Errorf("%s: %v, want %s", addr, got, want)
-		}
-	}
-	if got := server.Key(netip.Addr{}); got.IsValid() {
-		t.Errorf("no address: %v", got)
-	}
-}
-
 // Whatever fields say, the client is the peer or an address that they contain, and
 // never one to the left of an untrusted one.
 func FuzzClient(f *testing.F) {
