@@ -149,7 +149,7 @@ func (b *compiler) place(host string, l *Location, outer map[int]*errorPage) *pl
 			b.fault(where, fmt.Errorf("index %q is not a file name", name))
 		}
 	}
-	if !s.Access.everybody() {
+	if !s.Access.Everybody() {
 		p.access = &s.Access
 	}
 	if s.Class != "" {

@@ -42,10 +42,13 @@ func appendHostName(dst, host []byte) []byte {
 
 var dot = []byte(".")
 
+// maxLiteral is the longest IPv6 address in brackets with IPv4 at its end, in bytes.
+const maxLiteral = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
+
 // appendLiteral appends [IPv6] without its port.
 func appendLiteral(dst, host []byte) []byte {
 	end := bytes.IndexByte(host, ']')
-	if end < 0 || end > maxHop {
+	if end < 0 || end > maxLiteral {
 		return dst
 	}
 	if rest := host[end+1:]; len(rest) > 0 && (rest[0] != ':' || !digits(rest[1:])) {

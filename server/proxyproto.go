@@ -118,7 +118,7 @@ func (s *session) awaitsProxyHeader(c *engine.Conn) bool {
 func (s *session) proxyHeader(c *engine.Conn, p []byte) int {
 	t := &s.srv.cfg.Trust
 	peer := c.RemoteAddr()
-	if t.Any() && !t.trustsPeer(peer.Addr(), s.onUnix(c)) {
+	if t.Any() && !t.TrustsPeer(peer.Addr(), s.onUnix(c)) {
 		s.badProxyHeader(c, errors.New("the peer is no trusted proxy"))
 		return len(p)
 	}

@@ -4,6 +4,7 @@ import (
 	crand "crypto/rand"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server/httpfile"
@@ -315,4 +316,20 @@ func (s *session) fromBody(f *engine.File) {
 			g.Mem = f.Body[g.Off : g.Off+g.N]
 		}
 	}
+}
+
+// client returns the address of the client of the request in s.head.
+func (s *session) client(c *engine.Conn) netip.Addr {
+	t := &s.srv.cfg.Trust
+	peer := c.RemoteAddr().Addr()
+	if !t.Any() {
+		return peer
+	}
+	return t.Client(peer, s.onUnix(c), s.head.Get(wire.Forwarded), s.head.Get(wire.XForwardedFor))
+}
+
+// onUnix reports whether a connection was accepted by a Unix socket.
+func (s *session) onUnix(c *engine.Conn) bool {
+	i := c.Listener()
+	return i >= 0 && s.loop.Addr(i).Network() == "unix"
 }

@@ -1,16 +1,16 @@
-package server_test
+package admit_test
 
 import (
 	"net/netip"
 	"strings"
 	"testing"
 
-	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/admit"
 )
 
-func trust(t *testing.T, list ...string) server.Trust {
+func trust(t *testing.T, list ...string) admit.Trust {
 	t.Helper()
-	tr, err := server.ParseTrust(list)
+	tr, err := admit.ParseTrust(list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,14 +103,14 @@ func TestClientFieldIsChosen(t *testing.T) {
 	proxy := netip.MustParseAddr("10.0.0.1")
 	forwarded, xff := []byte("for=6.6.6.6"), []byte("1.2.3.4")
 	for _, test := range []struct {
-		field          server.ClientField
+		field          admit.ClientField
 		forwarded, xff []byte
 		want           string
 	}{
-		{server.ClientFieldXFF, forwarded, xff, "1.2.3.4"},
-		{server.ClientFieldXFF, forwarded, nil, "10.0.0.1"},
-		{server.ClientFieldForwarded, forwarded, xff, "6.6.6.6"},
-		{server.ClientFieldForwarded, nil, xff, "10.0.0.1"},
+		{admit.ClientFieldXFF, forwarded, xff, "1.2.3.4"},
+		{admit.ClientFieldXFF, forwarded, nil, "10.0.0.1"},
+		{admit.ClientFieldForwarded, forwarded, xff, "6.6.6.6"},
+		{admit.ClientFieldForwarded, nil, xff, "10.0.0.1"},
 	} {
 		tr.Field = test.field
 		if got := tr.Client(proxy, false, test.forwarded, test.xff); got.String() != test.want {
@@ -120,7 +120,7 @@ func TestClientFieldIsChosen(t *testing.T) {
 }
 
 func TestNobodyIsTrustedByDefault(t *testing.T) {
-	var nobody server.Trust
+	var nobody admit.Trust
 	for peer, unix := range map[string]bool{"127.0.0.1": false, "::1": false, "": true} {
 		a, _ := netip.ParseAddr(peer)
 		if got := nobody.Client(a, unix, []byte("for=1.2.3.4"), []byte("1.2.3.4")); got != a {
@@ -136,7 +136,7 @@ func TestNobodyIsTrustedByDefault(t *testing.T) {
 
 func TestParseTrust(t *testing.T) {
 	for _, bad := range []string{"", "10.0.0.0/33", "ten", "10.0.0.0-10.0.0.9", "Unix"} {
-		if tr, err := server.ParseTrust([]string{"10.0.0.0/8", bad}); err == nil {
+		if tr, err := admit.ParseTrust([]string{"10.0.0.0/8", bad}); err == nil {
 			t.Errorf("%q: %+v", bad, tr)
 		}
 	}
@@ -161,8 +161,8 @@ func FuzzClient(f *testing.F) {
 	peer := netip.MustParseAddr("10.0.0.1")
 	nets := netip.MustParsePrefix("10.0.0.0/8")
 	f.Fuzz(func(t *testing.T, forwarded, xff string) {
-		for _, choice := range []server.ClientField{server.ClientFieldAuto, server.ClientFieldForwarded, server.ClientFieldXFF} {
-			tr := server.Trust{Networks: []netip.Prefix{nets}, Field: choice}
+		for _, choice := range []admit.ClientField{admit.ClientFieldAuto, admit.ClientFieldForwarded, admit.ClientFieldXFF} {
+			tr := admit.Trust{Networks: []netip.Prefix{nets}, Field: choice}
 			base := tr.Client(peer, false, []byte(forwarded), []byte(xff))
 			if !base.IsValid() || base.Zone() != "" || base.Is4In6() {
 				t.Fatalf("%q, %q: %v", forwarded, xff, base)

@@ -1,13 +1,10 @@
-package server
+package admit
 
 import (
 	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
-
-	"github.com/fserve/fserve/engine"
-	"github.com/fserve/fserve/server/wire"
 )
 
 // ClientField selects the field in which trusted proxies name their clients.
@@ -75,9 +72,9 @@ func (t *Trust) Contains(a netip.Addr) bool {
 	return false
 }
 
-// trustsPeer is Contains for the peer of a connection; one on a Unix socket has
+// TrustsPeer is Contains for the peer of a connection; one on a Unix socket has
 // no address of its own.
-func (t *Trust) trustsPeer(a netip.Addr, unix bool) bool {
+func (t *Trust) TrustsPeer(a netip.Addr, unix bool) bool {
 	if unix && !a.IsValid() {
 		return t.Unix
 	}
@@ -93,7 +90,7 @@ func (t *Trust) trustsPeer(a netip.Addr, unix bool) bool {
 // through a Unix socket. The result is the zero Addr if nothing is known.
 func (t *Trust) Client(peer netip.Addr, unix bool, forwarded, xff []byte) netip.Addr {
 	peer = peer.Unmap().WithZone("")
-	if !t.trustsPeer(peer, unix) {
+	if !t.TrustsPeer(peer, unix) {
 		return peer
 	}
 	useForwarded := forwarded != nil && t.Field != ClientFieldXFF
@@ -263,20 +260,4 @@ func validPort(s string) bool {
 		}
 	}
 	return true
-}
-
-// client returns the address of the client of the request in s.head.
-func (s *session) client(c *engine.Conn) netip.Addr {
-	t := &s.srv.cfg.Trust
-	peer := c.RemoteAddr().Addr()
-	if !t.Any() {
-		return peer
-	}
-	return t.Client(peer, s.onUnix(c), s.head.Get(wire.Forwarded), s.head.Get(wire.XForwardedFor))
-}
-
-// onUnix reports whether a connection was accepted by a Unix socket.
-func (s *session) onUnix(c *engine.Conn) bool {
-	i := c.Listener()
-	return i >= 0 && s.loop.Addr(i).Network() == "unix"
 }

@@ -1,4 +1,7 @@
-package server
+// Package admit says who the client of a request is, and whether that client is
+// answered. It is pure: addresses in, verdicts out. All of it is safe for
+// concurrent use while nothing is changed.
+package admit
 
 import (
 	"fmt"
@@ -54,8 +57,8 @@ func (n *Networks) bits(a netip.Addr) int {
 	return best
 }
 
-// everybody reports whether nobody is refused.
-func (a *Access) everybody() bool { return a.Allow.empty() && a.Deny.empty() }
+// Everybody reports whether nobody is refused.
+func (a *Access) Everybody() bool { return a.Allow.empty() && a.Deny.empty() }
 
 // Allows reports whether a client is answered. addr is the zero Addr if it is not
 // known; unix says that the connection came through a Unix socket. It does not
