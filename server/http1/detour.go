@@ -1,0 +1,162 @@
+package http1
+
+import (
+	"syscall"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/listing"
+	"github.com/fserve/fserve/server/resolve"
+	"github.com/fserve/fserve/server/site"
+	"github.com/fserve/fserve/server/wire"
+)
+
+// errand is work that may block, for which a request leaves its loop.
+type errand interface {
+	// run does the work, on a goroutine.
+	run()
+	// land brings its results to the loop, also if the client has gone meanwhile.
+	land(s *Session)
+	// goOn answers the request of x, which is the one at hand again.
+	goOn(s *Session, x *exchange)
+}
+
+// detour takes the request of an exchange off the loop and brings it back. While it is
+// away
+//
+//   - the exchange belongs to the detour: Closed only notes that the client has gone,
+//     and the detour pools the exchange;
+//   - the exchange has the request head, from which the request is read again;
+//   - the connection is suspended, so that nothing of it comes in between;
+//   - set is held, so that its roots stay open for the errand.
+type detour struct {
+	errand errand    // nil: the request is not away
+	set    *site.Set // under which the answer goes on; nil: under that of the session
+}
+
+// leave begins a detour of the request at hand. set may be nil.
+func (s *Session) leave(c *engine.Conn, set *site.Set, e errand) {
+	x := s.take(c)
+	x.keepHead(s.head.Raw())
+	x.detour = detour{e, set}
+	if set != nil {
+		set.Hold()
+	}
+	c.Suspend()
+	s.loop.Go(x)
+}
+
+// Run implements engine.Task.
+func (x *exchange) Run() { x.detour.errand.run() }
+
+// Done implements engine.Task.
+func (x *exchange) Done(*engine.Loop) {
+	s, d := x.s, x.detour
+	x.detour = detour{}
+	d.errand.land(s)
+	if x.conn == nil {
+		s.pool.put(nil, x)
+	} else {
+		s.resume(x)
+		d.errand.goOn(s, x)
+	}
+	s.known = nil
+	if d.set != nil {
+		s.letGo(d.set)
+	}
+}
+
+// resume makes the request of an exchange the one at hand again, where its handler's
+// path is.
+func (s *Session) resume(x *exchange) {
+	s.clock.at(s.loop.Now())
+	s.head.Parse(x.head, 0, s.cfg.Heads)
+	s.begin()
+	s.answer.Locate(x.call.path)
+	s.answer.Fields = x.call.fields
+}
+
+// letGo ends what a detour held. If the session has another Set by now, the files that
+// the errand has put into the cache may be of nobody.
+func (s *Session) letGo(set *site.Set) {
+	if set != s.set {
+		s.loop.Files.Prune(func(key string, _ *engine.File) bool { return s.set.HasKey(key) })
+	}
+	set.Release()
+}
+
+// opened is what opening a file has given.
+type opened struct {
+	want resolve.Want
+	key  string
+	got  engine.Opened // by the errand
+	file *engine.File  // when it has landed
+	err  syscall.Errno
+}
+
+// opening is the errand of an answer whose files' directories are not in memory.
+type opening struct {
+	rest  resolve.Rest
+	files []opened
+}
+
+// openLater leaves the request until the files are open that it may need.
+func (s *Session) openLater(c *engine.Conn) {
+	o := &opening{rest: s.answer.Leave()}
+	for _, w := range s.answer.Ahead() {
+		o.files = append(o.files, opened{want: w, key: string(w.Key)})
+	}
+	s.leave(c, s.answer.Place.Set(), o)
+}
+
+func (o *opening) run() {
+	for i := range o.files {
+		f := &o.files[i]
+		f.got = f.want.Place.Root.Open(f.want.Name(f.key), false)
+	}
+}
+
+// land puts the files into the cache.
+func (o *opening) land(s *Session) {
+	for i := range o.files {
+		f := &o.files[i]
+		f.file, f.err = s.loop.Files.Add(f.key, f.got)
+	}
+}
+
+func (o *opening) goOn(s *Session, x *exchange) {
+	s.known = o.files
+	s.drive(x.conn, s.answer.Resume(&o.rest))
+}
+
+// making is the errand of an answer that is a listing.
+type making struct {
+	rest resolve.Rest
+	gate *listing.Gate
+	dir  listing.Directory
+	view listing.View
+	json bool
+
+	page listing.Page
+	err  syscall.Errno
+}
+
+// listLater leaves the request until its listing is made; false: too many wait.
+func (s *Session) listLater(c *engine.Conn) bool {
+	a := &s.answer
+	if !s.cfg.Listings.Enter() {
+		return false
+	}
+	s.leave(c, a.Place.Set(), &making{
+		rest: a.Leave(), gate: s.cfg.Listings, dir: a.Directory(), view: a.View,
+		json: listing.PrefersJSON(string(s.head.Get(wire.Accept))),
+	})
+	return true
+}
+
+func (m *making) run()          { m.page, m.err = m.gate.Make(&m.dir, m.view, m.json) }
+func (m *making) land(*Session) { m.gate.Leave() }
+
+func (m *making) goOn(s *Session, x *exchange) {
+	s.answer.Resume(&m.rest)
+	s.drive(x.conn, s.answer.Listed(&m.page, m.err))
+}

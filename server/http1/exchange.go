@@ -1,0 +1,82 @@
+package http1
+
+import (
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/record"
+)
+
+// exchange is what a request needs beyond its own turn of the loop: a body that
+// is still arriving, a detour, a handler, a line of the access log. A plain file
+// request has none unless it is logged. Exchanges are pooled by their session.
+type exchange struct {
+	s    *Session
+	conn *engine.Conn // nil: closed during a detour
+	next *exchange    // in the pool
+
+	body   body
+	detour detour
+	call   call
+	record record.Record
+	plain  bool   // it has nothing but the record
+	head   []byte // of the request, so that it can be read again
+	parts  []byte // part headers of a multipart response
+}
+
+// away reports whether a task uses the exchange.
+func (x *exchange) away() bool { return x.detour.errand != nil }
+
+// keepHead copies the request head, so that it can be read again.
+func (x *exchange) keepHead(raw []byte) {
+	if len(x.head) == 0 {
+		x.head = append(x.head, raw...)
+	}
+}
+
+// take returns the connection's exchange, a new one if it has none.
+func (s *Session) take(c *engine.Conn) *exchange {
+	if x, ok := c.Data.(*exchange); ok {
+		x.plain = false
+		return x
+	}
+	x := s.pool.get()
+	x.s, x.conn, x.record.Began = s, c, s.loop.Now()
+	c.Data = x
+	return x
+}
+
+// pool has the exchanges of a session that are not in use.
+type pool struct{ free *exchange }
+
+func (p *pool) get() *exchange {
+	x := p.free
+	if x == nil {
+		return new(exchange)
+	}
+	p.free, x.next = x.next, nil
+	return x
+}
+
+// maxKept bounds the memory for a body that a pooled exchange keeps, in bytes.
+const maxKept = 64 << 10
+
+// put pools an exchange that is done with. c is its connection, nil if that is gone.
+func (p *pool) put(c *engine.Conn, x *exchange) {
+	if c != nil {
+		c.Data = nil
+	}
+	if x.call.timedOut() != nil {
+		return // the handler goes on with what the exchange refers to
+	}
+	x.body.reset()
+	x.call.reset()
+	x.record.Reset()
+	*x = exchange{body: x.body, call: x.call, record: x.record, head: x.head[:0], parts: x.parts[:0], next: p.free}
+	p.free = x
+}
+
+// putPlain is put for an exchange that had nothing but a record, in less time.
+func (p *pool) putPlain(c *engine.Conn, x *exchange) {
+	c.Data = nil
+	x.conn, x.plain = nil, false
+	p.free, x.next = x, p.free
+}

@@ -1,0 +1,101 @@
+package server
+
+import (
+	"io"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/foreign"
+	"github.com/fserve/fserve/server/http1"
+	"github.com/fserve/fserve/server/record"
+	"github.com/fserve/fserve/server/site"
+)
+
+// What embedders need of the packages below is named here, too, so that they import
+// this one alone. It is documented there.
+
+type (
+	Site       = site.Site
+	Host       = site.Host
+	Location   = site.Location
+	HeaderRule = site.HeaderRule
+
+	Access      = admit.Access
+	Networks    = admit.Networks
+	Trust       = admit.Trust
+	ClientField = admit.ClientField
+
+	Route = http1.Route
+
+	Handler = foreign.Handler
+	Query   = foreign.Query
+	Answer  = foreign.Answer
+
+	AccessLog    = record.AccessLog
+	LogFormat    = record.LogFormat
+	Histogram    = record.Histogram
+	HostStats    = record.HostStats
+	SessionStats = record.Stats
+)
+
+const (
+	ClientFieldAuto      = admit.ClientFieldAuto
+	ClientFieldForwarded = admit.ClientFieldForwarded
+	ClientFieldXFF       = admit.ClientFieldXFF
+
+	LogCombined = record.LogCombined
+	LogJSON     = record.LogJSON
+
+	HistogramBuckets = record.HistogramBuckets
+)
+
+// ErrFileChanged is foreign.ErrFileChanged.
+var ErrFileChanged = foreign.ErrFileChanged
+
+// ServeFile is http1.ServeFile: it makes the response to ctx the file at path, for
+// handlers of a Route.
+func ServeFile(ctx *fasthttp.RequestCtx, path string) { http1.ServeFile(ctx, path) }
+
+// SetClient is http1.SetClient: it names whom the response to ctx is counted by.
+func SetClient(ctx *fasthttp.RequestCtx, id string) { http1.SetClient(ctx, id) }
+
+// SetLimit is http1.SetLimit: it limits the response to ctx.
+func SetLimit(ctx *fasthttp.RequestCtx, l shape.Limit) { http1.SetLimit(ctx, l) }
+
+// ParseNetworks is admit.ParseNetworks.
+func ParseNetworks(list []string) (Networks, error) { return admit.ParseNetworks(list) }
+
+// ParseTrust is admit.ParseTrust.
+func ParseTrust(list []string) (Trust, error) { return admit.ParseTrust(list) }
+
+// CheckHostName is site.CheckHostName.
+func CheckHostName(name string) (same string, err error) { return site.CheckHostName(name) }
+
+// NewAccessLog is record.NewAccessLog.
+func NewAccessLog(w io.Writer) *AccessLog { return record.NewAccessLog(w) }
+
+// NewAccessLogIn is record.NewAccessLogIn.
+func NewAccessLogIn(f LogFormat, w io.Writer) *AccessLog { return record.NewAccessLogIn(f, w) }
+
+// OpenAccessLog is record.OpenAccessLog.
+func OpenAccessLog(f LogFormat, path string) (*AccessLog, error) {
+	return record.OpenAccessLog(f, path)
+}
+
+// HistogramBound is record.HistogramBound.
+func HistogramBound(i int) float64 { return record.HistogramBound(i) }
+
+// HistogramIndex is record.HistogramIndex.
+func HistogramIndex(i int) int { return record.HistogramIndex(i) }
+
+// NewHandler returns a Handler for the part of a Config that is about files: Site,
+// Locations, Hosts and Log. The rest is not used. Errors wrap ErrConfig.
+func NewHandler(cfg Config) (*Handler, error) {
+	s := &Server{cfg: Config{Site: cfg.Site, Locations: cfg.Locations, Hosts: cfg.Hosts, Log: cfg.Log}}
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	return foreign.New(s.set, s.cfg.Log), nil
+}
