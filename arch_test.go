@@ -94,7 +94,7 @@ func TestImportsPointDownwards(t *testing.T) {
 }
 
 // sealed are packages that, below the folder they are in, know nothing of it.
-var sealed = []string{"engine/adapt", "engine/shape", "server/httpfile", "server/wire", "internal/sys", "internal/aio"}
+var sealed = []string{"engine/adapt", "engine/shape", "server/admit", "server/httpfile", "server/proxyproto", "server/wire", "internal/sys", "internal/aio"}
 
 func TestSealedPackages(t *testing.T) {
 	for _, p := range packages(t) {
@@ -166,7 +166,7 @@ func TestTestingStaysInTests(t *testing.T) {
 }
 
 // pure are packages that do no I/O and are told the time.
-var pure = []string{"engine/adapt", "engine/shape", "server/httpfile", "server/wire"}
+var pure = []string{"engine/adapt", "engine/shape", "server/admit", "server/httpfile", "server/resolve", "server/wire"}
 
 func TestPurePackages(t *testing.T) {
 	for _, p := range packages(t) {
@@ -176,7 +176,7 @@ func TestPurePackages(t *testing.T) {
 		}
 		for _, path := range p.Imports {
 			first, _, _ := strings.Cut(path, "/")
-			if first == "os" || first == "net" || path == "log" || strings.HasPrefix(path, "golang.org/x/sys") {
+			if first == "os" || first == "net" && path != "net/netip" || path == "log" || strings.HasPrefix(path, "golang.org/x/sys") {
 				t.Errorf("%s imports %s", name, path)
 			}
 		}

@@ -127,6 +127,7 @@ func (s *Server) prepare() error {
 	s.http = http1.Config{
 		Routes: slices.Clone(c.Routes), Trust: c.Trust, Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain,
 		Proxied: c.proxied(), Listings: listing.NewGate(loops, c.Log), Log: c.Log,
+		AccessLog: c.AccessLog, Rows: &s.rows,
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })
 	var err error
@@ -186,7 +187,7 @@ func (s *Server) compile(c *Config) (*site.Set, error) {
 }
 
 func (s *Server) newSession(l *engine.Loop) engine.Session {
-	x := s.http.NewSession(l, s.set, s.cfg.AccessLog, &s.rows)
+	x := s.http.NewSession(l, s.set)
 	s.sessions.add(l, x)
 	return x
 }

@@ -23,14 +23,16 @@ import (
 
 // Config is what the sessions of a server share. It is not changed while they run.
 type Config struct {
-	Routes   Routes
-	Trust    admit.Trust
-	Heads    wire.Limits
-	MaxBody  int64  // of bodies that handlers get, in bytes
-	MaxDrain int64  // how much of an unwanted body is read, in bytes
-	Proxied  []bool // by listener: a connection begins with a PROXY header; nil: none does
-	Listings *listing.Gate
-	Log      *slog.Logger
+	Routes    Routes
+	Trust     admit.Trust
+	Heads     wire.Limits
+	MaxBody   int64  // of bodies that handlers get, in bytes
+	MaxDrain  int64  // how much of an unwanted body is read, in bytes
+	Proxied   []bool // by listener: a connection begins with a PROXY header; nil: none does
+	Listings  *listing.Gate
+	Log       *slog.Logger
+	AccessLog *record.AccessLog // nil: none
+	Rows      *record.Rows      // of the hosts of every Set
 }
 
 // Session speaks HTTP/1.1 on one event loop. Its fields are scratch memory of the
@@ -40,8 +42,7 @@ type Config struct {
 type Session struct {
 	cfg   *Config
 	loop  *engine.Loop
-	set   *site.Set // the Server holds it until all loops have another
-	rows  *record.Rows
+	set   *site.Set // held by the server until all loops have another
 	rec   *record.Recorder
 	clock clock
 	rand  *rand.ChaCha8
@@ -62,12 +63,12 @@ type Session struct {
 	parser ctxParser
 }
 
-// NewSession returns the session of a loop. log may be nil.
-func (c *Config) NewSession(l *engine.Loop, set *site.Set, log *record.AccessLog, rows *record.Rows) *Session {
+// NewSession returns the session of a loop.
+func (c *Config) NewSession(l *engine.Loop, set *site.Set) *Session {
 	var seed [32]byte
 	_, _ = crand.Read(seed[:]) // never fails
 	s := &Session{
-		cfg: c, loop: l, set: set, rows: rows, rec: record.NewRecorder(log, rows), rand: rand.NewChaCha8(seed),
+		cfg: c, loop: l, set: set, rec: record.NewRecorder(c.AccessLog, c.Rows), rand: rand.NewChaCha8(seed),
 		out: make([]byte, 0, 1024), path: make([]byte, 0, 1024), segs: make([]engine.Segment, 0, 40),
 	}
 	s.answer.Place = set.Default()
@@ -81,7 +82,7 @@ func (s *Session) Recorder() *record.Recorder { return s.rec }
 // dropped, and so are the files of roots that there are not any more.
 func (s *Session) Enter(set *site.Set) {
 	s.set = set
-	s.rec.Resize(s.rows)
+	s.rec.Resize(s.cfg.Rows)
 	s.loop.Files.SetHeadroom(Headroom(set))
 	s.loop.Files.Prune(func(key string, f *engine.File) bool {
 		f.Data = nil

@@ -13,30 +13,46 @@ import (
 	"github.com/fserve/fserve/server/site"
 )
 
-// What embedders need of the packages below is named here, too, so that they import
-// this one alone. It is documented there.
-
+// What embedders need of the packages below has its name here, too, so that they import
+// this one alone.
 type (
-	Site       = site.Site
-	Host       = site.Host
-	Location   = site.Location
+	// Site says how files are answered.
+	Site = site.Site
+	// Host is a Site found by the name that a request is for.
+	Host = site.Host
+	// Location is a Site for the paths below a prefix.
+	Location = site.Location
+	// HeaderRule adds a field to responses.
 	HeaderRule = site.HeaderRule
 
-	Access      = admit.Access
-	Networks    = admit.Networks
-	Trust       = admit.Trust
+	// Access says which clients are answered.
+	Access = admit.Access
+	// Networks is a set of addresses.
+	Networks = admit.Networks
+	// Trust says whose word on a client's address is taken.
+	Trust = admit.Trust
+	// ClientField selects the field in which trusted proxies name their clients.
 	ClientField = admit.ClientField
 
+	// Route is a handler for the paths that begin with a prefix.
 	Route = http1.Route
 
+	// Handler answers requests for files on the goroutines of other servers.
 	Handler = foreign.Handler
-	Query   = foreign.Query
-	Answer  = foreign.Answer
+	// Query is a request to a Handler.
+	Query = foreign.Query
+	// Answer is a Handler's response to a Query.
+	Answer = foreign.Answer
 
-	AccessLog    = record.AccessLog
-	LogFormat    = record.LogFormat
-	Histogram    = record.Histogram
-	HostStats    = record.HostStats
+	// AccessLog writes a line for each response.
+	AccessLog = record.AccessLog
+	// LogFormat is how an AccessLog writes its lines.
+	LogFormat = record.LogFormat
+	// Histogram counts times.
+	Histogram = record.Histogram
+	// HostStats are the responses of a host.
+	HostStats = record.HostStats
+	// SessionStats are a loop's counters of requests.
 	SessionStats = record.Stats
 )
 
