@@ -60,14 +60,14 @@ type encrypted interface {
 	ConnectionState() tls.ConnectionState
 }
 
-// view returns the connection as a handler may see it.
-func (s *Session) view(c *engine.Conn, k *call) net.Conn {
+// look returns the connection as a handler may see it.
+func (k *call) look(c *engine.Conn) net.Conn {
 	k.view = connView{remote: net.TCPAddrFromAddrPort(c.RemoteAddr())}
 	if e, ok := c.Adopted().(encrypted); ok {
 		k.view.local = e.LocalAddr()
 		return &tlsView{&k.view, e}
 	}
-	k.view.local = s.loop.Addr(c.Listener())
+	k.view.local = c.Loop().Addr(c.Listener())
 	return &k.view
 }
 

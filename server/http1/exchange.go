@@ -2,6 +2,7 @@ package http1
 
 import (
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/record"
 )
 
@@ -29,6 +30,21 @@ func (x *exchange) away() bool { return x.detour.errand != nil }
 func (x *exchange) keepHead(raw []byte) {
 	if len(x.head) == 0 {
 		x.head = append(x.head, raw...)
+	}
+}
+
+// keepParts moves the part headers of a multipart answer, which segs still has in the
+// plan's memory, to memory of the exchange: the plan is used again before they are sent.
+func (x *exchange) keepParts(segs []engine.Segment, plan []httpfile.Segment) {
+	x.parts = x.parts[:0]
+	for _, g := range plan {
+		x.parts = append(x.parts, g.Mem...)
+	}
+	rest := x.parts
+	for i, g := range plan {
+		if g.Kind == httpfile.SegmentMemory {
+			segs[i].Mem, rest = rest[:len(g.Mem):len(g.Mem)], rest[len(g.Mem):]
+		}
 	}
 }
 

@@ -18,14 +18,6 @@ const headroom = 512
 // Headroom returns the engine.Config.BodyHeadroom for the responses of a Set, in bytes.
 func Headroom(set *site.Set) int { return headroom + set.Room() }
 
-// version is what a session keeps with one version of an open file.
-type version struct {
-	resolve.Version
-	// hot is the head of the plain 200 answer followed by the body, in one
-	// piece; nil if the body is not in memory or the head still changes.
-	hot []byte
-}
-
 // drive takes the answer at hand from a step to its end, or to where it has to wait.
 func (s *Session) drive(c *engine.Conn, step resolve.Step) {
 	for {
@@ -93,45 +85,13 @@ func (s *Session) sendHot(c *engine.Conn) bool {
 	if f.Body == nil || !a.Request.Plain() || a.Request.HTTP10 || c.Closing() || len(a.Fields) > 0 {
 		return false
 	}
-	hot := s.hot(f, f.Data.(*version))
+	hot := f.Data.(*version).rendered(f, s)
 	if hot == nil {
 		return false
 	}
 	s.segs = append(s.segs[:0], engine.Segment{Mem: hot, File: f})
 	s.respond(c, http.StatusOK, len(hot)-len(f.Body), nil)
 	return true
-}
-
-// hot returns the rendered answer of a small file with the Date of now, or nil
-// if it cannot be had: the head changes while the file is young, and it must not
-// change while a transfer of it is under way, be it one that began before the
-// version was made.
-func (s *Session) hot(f *engine.File, v *version) []byte {
-	if v.hot == nil {
-		now := s.clock.unix(s.loop.Now())
-		if now < v.Facts.SettledAt() || f.InUse() {
-			return nil
-		}
-		s.out = v.Facts.AppendOK(s.out[:0], s.clock.date[:], now, httpfile.ConnImplied)
-		if len(v.Lines) > 0 {
-			s.out = append(append(s.out[:len(s.out)-len("\r\n")], v.Lines...), "\r\n"...)
-		}
-		hot := f.Headed(len(s.out))
-		if hot == nil {
-			return nil
-		}
-		copy(hot, s.out)
-		v.hot = hot
-		return hot
-	}
-	const at = httpfile.OKDateOffset
-	if date := v.hot[at : at+httpfile.DateLen]; string(date) != string(s.clock.date[:]) {
-		if f.InUse() {
-			return nil
-		}
-		copy(date, s.clock.date[:])
-	}
-	return v.hot
 }
 
 // entropy is what the boundary of a multipart answer is made of. Only a
@@ -160,26 +120,9 @@ func (s *Session) sendPlan(c *engine.Conn) {
 		}
 	}
 	if p.Parts > 1 {
-		s.keepParts(c, p.Segments())
+		s.take(c).keepParts(s.segs, p.Segments())
 	}
 	s.respond(c, p.Status, len(s.out), s.out)
-}
-
-// keepParts moves the part headers of a multipart answer, which s.segs still
-// has in the plan's memory, to memory of the connection's own: the plan is used
-// again before they are sent.
-func (s *Session) keepParts(c *engine.Conn, plan []httpfile.Segment) {
-	x := s.take(c)
-	x.parts = x.parts[:0]
-	for _, g := range plan {
-		x.parts = append(x.parts, g.Mem...)
-	}
-	rest := x.parts
-	for i, g := range plan {
-		if g.Kind == httpfile.SegmentMemory {
-			s.segs[i].Mem, rest = rest[:len(g.Mem):len(g.Mem)], rest[len(g.Mem):]
-		}
-	}
 }
 
 // respond sends a response with the body in s.segs, and begins its record. headLen is

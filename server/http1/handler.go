@@ -97,7 +97,7 @@ func (s *Session) run(c *engine.Conn, x *exchange) {
 	if k.ctx == nil {
 		k.ctx = new(fasthttp.RequestCtx)
 	}
-	k.ctx.Init2(s.view(c, k), handlerLog{k.log}, true)
+	k.ctx.Init2(k.look(c), handlerLog{k.log}, true)
 	if err := s.parser.read(k.ctx, x.head, x.body.data); err != nil {
 		s.resume(x)
 		s.fail(c, http.StatusBadRequest) // fasthttp is stricter than package wire here

@@ -18,29 +18,35 @@ func (s *Session) awaitsProxyHeader(c *engine.Conn) bool {
 // a peer that has no business to send one, ends in a reset: an answer would go to
 // a proxy that takes it for that of a request.
 func (s *Session) proxyHeader(c *engine.Conn, p []byte) int {
-	t := &s.cfg.Trust
-	peer := c.RemoteAddr()
-	if t.Any() && !t.TrustsPeer(peer.Addr(), s.onUnix(c)) {
-		s.badProxyHeader(c, errors.New("the peer is no trusted proxy"))
+	n, err := s.nameClient(c, p)
+	if err != nil {
+		s.rec.Stats.ProxyErrors++
+		s.cfg.Log.Debug("PROXY header refused", "peer", c.RemoteAddr().String(), "err", err)
+		c.Reset()
 		return len(p)
 	}
-	n, client, named, err := proxyproto.Parse(p)
-	switch {
-	case err != nil:
-		s.badProxyHeader(c, err)
-		return len(p)
-	case n == 0:
-		return 0
-	case named:
-		peer = client
+	if n > 0 {
+		c.Preface() // as nginx counts: the time for a request has begun with the connection
 	}
-	c.SetRemoteAddr(peer)
-	c.Preface() // as nginx counts: the time for a request has begun with the connection
 	return n
 }
 
-func (s *Session) badProxyHeader(c *engine.Conn, err error) {
-	s.rec.Stats.ProxyErrors++
-	s.cfg.Log.Debug("PROXY header refused", "peer", c.RemoteAddr().String(), "err", err)
-	c.Reset()
+var errUntrusted = errors.New("the peer is no trusted proxy")
+
+// nameClient makes the client in the header at the beginning of p, which has n bytes,
+// the peer of the connection; n is 0 if more bytes are needed.
+func (s *Session) nameClient(c *engine.Conn, p []byte) (n int, err error) {
+	t, peer := &s.cfg.Trust, c.RemoteAddr()
+	if t.Any() && !t.TrustsPeer(peer.Addr(), s.onUnix(c)) {
+		return 0, errUntrusted
+	}
+	n, client, named, err := proxyproto.Parse(p)
+	if n == 0 || err != nil {
+		return 0, err
+	}
+	if named {
+		peer = client
+	}
+	c.SetRemoteAddr(peer)
+	return n, nil
 }

@@ -84,15 +84,9 @@ type Answer struct {
 	hostName []byte            // memory of Set.Find
 }
 
-// memory is what an Answer has for paths, keys and names at first, in bytes.
-const memory = 1024
-
 // Begin begins the answer to Request, for a host of set. What the Request refers to, and
 // host, must stay until the answer is Done. now is in monotonic ns.
 func (a *Answer) Begin(set *site.Set, host []byte, now int64) {
-	if a.path == nil {
-		a.path = make([]byte, 0, memory)
-	}
 	a.set, a.host, a.now = set, host, now
 	a.accepts, a.Fields, a.Chosen = a.Request.AcceptEncoding, nil, None
 }
@@ -108,6 +102,9 @@ func (a *Answer) Start(path []byte) Step {
 	if err != nil {
 		a.Locate(nil)
 		return a.Fail(httpfile.StatusBadRequest)
+	}
+	if len(path) > 0 && &clean[0] != &path[0] {
+		a.path = clean[:0] // it is in memory of the Answer
 	}
 	a.Locate(clean)
 	if a.Place.Access != nil {
