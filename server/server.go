@@ -226,3 +226,14 @@ func (s *Server) Close() error {
 	s.closeSet()
 	return err
 }
+
+// closeSet closes the roots once: Close may follow Shutdown. No loop runs any
+// more.
+func (s *Server) closeSet() {
+	s.swapping.Lock()
+	defer s.swapping.Unlock()
+	if s.set != nil {
+		s.set.Release()
+		s.set = nil
+	}
+}

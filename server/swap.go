@@ -47,17 +47,6 @@ func (s *Server) Swap(cfg Config) error {
 	return nil
 }
 
-// closeSet closes the roots once: Close may follow Shutdown. No loop runs any
-// more.
-func (s *Server) closeSet() {
-	s.swapping.Lock()
-	defer s.swapping.Unlock()
-	if s.set != nil {
-		s.set.Release()
-		s.set = nil
-	}
-}
-
 // Ready returns why the server cannot answer for its files now, or nil: the
 // directories that it serves must be readable. It may wait for the disk.
 func (s *Server) Ready() error {

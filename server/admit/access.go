@@ -75,3 +75,16 @@ func (a *Access) Allows(addr netip.Addr, unix bool) bool {
 	}
 	return allowed > denied
 }
+
+func parseNetwork(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		p, err := netip.ParsePrefix(s)
+		if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		return p.Masked(), err
+	}
+	a, err := netip.ParseAddr(s)
+	a = a.Unmap().WithZone("")
+	return netip.PrefixFrom(a, a.BitLen()), err
+}

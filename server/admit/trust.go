@@ -45,19 +45,6 @@ func ParseTrust(list []string) (Trust, error) {
 	return t, nil
 }
 
-func parseNetwork(s string) (netip.Prefix, error) {
-	if strings.Contains(s, "/") {
-		p, err := netip.ParsePrefix(s)
-		if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 {
-			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-		}
-		return p.Masked(), err
-	}
-	a, err := netip.ParseAddr(s)
-	a = a.Unmap().WithZone("")
-	return netip.PrefixFrom(a, a.BitLen()), err
-}
-
 // Any reports whether anybody is trusted.
 func (t *Trust) Any() bool { return t.Unix || len(t.Networks) > 0 }
 

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-
-	"github.com/fserve/fserve/engine"
 )
 
 // ctxParser fills fasthttp requests from heads that package wire has accepted.
@@ -58,17 +56,6 @@ func (v *connView) SetWriteDeadline(time.Time) error { return errNoConn }
 type encrypted interface {
 	LocalAddr() net.Addr
 	ConnectionState() tls.ConnectionState
-}
-
-// look returns the connection as a handler may see it.
-func (k *call) look(c *engine.Conn) net.Conn {
-	k.view = connView{remote: net.TCPAddrFromAddrPort(c.RemoteAddr())}
-	if e, ok := c.Adopted().(encrypted); ok {
-		k.view.local = e.LocalAddr()
-		return &tlsView{&k.view, e}
-	}
-	k.view.local = c.Loop().Addr(c.Listener())
-	return &k.view
 }
 
 // tlsView is a connView by which RequestCtx.IsTLS tells a TLS connection.

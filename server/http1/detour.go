@@ -1,13 +1,8 @@
 package http1
 
 import (
-	"syscall"
-
 	"github.com/fserve/fserve/engine"
-	"github.com/fserve/fserve/server/listing"
-	"github.com/fserve/fserve/server/resolve"
 	"github.com/fserve/fserve/server/site"
-	"github.com/fserve/fserve/server/wire"
 )
 
 // errand is work that may block, for which a request leaves its loop.
@@ -32,6 +27,9 @@ type detour struct {
 	errand errand    // nil: the request is not away
 	set    *site.Set // under which the answer goes on; nil: under that of the session
 }
+
+// away reports whether a task uses the exchange.
+func (x *exchange) away() bool { return x.detour.errand != nil }
 
 // leave begins a detour of the request at hand. set may be nil.
 func (s *Session) leave(c *engine.Conn, set *site.Set, e errand) {
@@ -82,81 +80,4 @@ func (s *Session) letGo(set *site.Set) {
 		s.loop.Files.Prune(func(key string, _ *engine.File) bool { return s.set.HasKey(key) })
 	}
 	set.Release()
-}
-
-// opened is what opening a file has given.
-type opened struct {
-	want resolve.Want
-	key  string
-	got  engine.Opened // by the errand
-	file *engine.File  // when it has landed
-	err  syscall.Errno
-}
-
-// opening is the errand of an answer whose files' directories are not in memory.
-type opening struct {
-	rest  resolve.Rest
-	files []opened
-}
-
-// openLater leaves the request until the files are open that it may need.
-func (s *Session) openLater(c *engine.Conn) {
-	o := &opening{rest: s.answer.Leave()}
-	for _, w := range s.answer.Ahead() {
-		o.files = append(o.files, opened{want: w, key: string(w.Key)})
-	}
-	s.leave(c, s.answer.Place.Set(), o)
-}
-
-func (o *opening) run() {
-	for i := range o.files {
-		f := &o.files[i]
-		f.got = f.want.Place.Root.Open(f.want.Name(f.key), false)
-	}
-}
-
-// land puts the files into the cache.
-func (o *opening) land(s *Session) {
-	for i := range o.files {
-		f := &o.files[i]
-		f.file, f.err = s.loop.Files.Add(f.key, f.got)
-	}
-}
-
-func (o *opening) goOn(s *Session, x *exchange) {
-	s.known = o.files
-	s.drive(x.conn, s.answer.Resume(&o.rest))
-}
-
-// making is the errand of an answer that is a listing.
-type making struct {
-	rest resolve.Rest
-	gate *listing.Gate
-	dir  listing.Directory
-	view listing.View
-	json bool
-
-	page listing.Page
-	err  syscall.Errno
-}
-
-// listLater leaves the request until its listing is made; false: too many wait.
-func (s *Session) listLater(c *engine.Conn) bool {
-	a := &s.answer
-	if !s.cfg.Listings.Enter() {
-		return false
-	}
-	s.leave(c, a.Place.Set(), &making{
-		rest: a.Leave(), gate: s.cfg.Listings, dir: a.Directory(), view: a.View,
-		json: listing.PrefersJSON(string(s.head.Get(wire.Accept))),
-	})
-	return true
-}
-
-func (m *making) run()          { m.page, m.err = m.gate.Make(&m.dir, m.view, m.json) }
-func (m *making) land(*Session) { m.gate.Leave() }
-
-func (m *making) goOn(s *Session, x *exchange) {
-	s.answer.Resume(&m.rest)
-	s.drive(x.conn, s.answer.Listed(&m.page, m.err))
 }

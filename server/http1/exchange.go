@@ -23,9 +23,6 @@ type exchange struct {
 	parts  []byte // part headers of a multipart response
 }
 
-// away reports whether a task uses the exchange.
-func (x *exchange) away() bool { return x.detour.errand != nil }
-
 // keepHead copies the request head, so that it can be read again.
 func (x *exchange) keepHead(raw []byte) {
 	if len(x.head) == 0 {
@@ -71,9 +68,6 @@ func (p *pool) get() *exchange {
 	p.free, x.next = x.next, nil
 	return x
 }
-
-// maxKept bounds the memory for a body that a pooled exchange keeps, in bytes.
-const maxKept = 64 << 10
 
 // put pools an exchange that is done with. c is its connection, nil if that is gone.
 func (p *pool) put(c *engine.Conn, x *exchange) {

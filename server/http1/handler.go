@@ -2,9 +2,7 @@ package http1
 
 import (
 	"bytes"
-	"log/slog"
 	"net/http"
-	"runtime/debug"
 
 	"github.com/valyala/fasthttp"
 
@@ -12,62 +10,6 @@ import (
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/site"
 )
-
-// Route is a handler for the paths that begin with Prefix.
-type Route struct {
-	Prefix string
-	// Handler answers. Unless Blocking is set it runs on an event loop and must
-	// not block: everything else waits meanwhile. It may call ServeFile. The
-	// RequestCtx must not be kept. A body stream is read to its end, into
-	// memory, before the response begins; Hijack does nothing.
-	Handler fasthttp.RequestHandler
-	// Blocking runs the handler on a goroutine.
-	Blocking bool
-}
-
-// Routes are the routes of a server, the longest prefix first.
-type Routes []Route
-
-// find returns the route of a normalised path; nil: it is a file's.
-func (r Routes) find(path []byte) *Route {
-	for i := range r {
-		if p := r[i].Prefix; len(path) >= len(p) && string(path[:len(p)]) == p {
-			return &r[i]
-		}
-	}
-	return nil
-}
-
-// ServeFile makes the response to ctx the file at path of the host that the
-// request is for, as if it had been requested: ranges, preconditions and methods
-// are those of the request. The path finds its location but no other route, and
-// the location's Access is not asked: the handler has decided. Fields that the handler
-// has set on the response are added, except those that describe the file. It
-// does not block; the file is sent by the engine after the handler returns.
-func ServeFile(ctx *fasthttp.RequestCtx, path string) { ctx.SetUserValue(fileKey{}, path) }
-
-type fileKey struct{}
-
-// call is one call of a route's handler.
-type call struct {
-	route  *Route // nil: no handler is called
-	log    *slog.Logger
-	ctx    *fasthttp.RequestCtx
-	view   connView
-	path   []byte // that the request was routed by; nil: the request has none
-	fields []byte // lines that the handler adds to a file's response
-	failed bool   // the handler panicked, or the stream that it left broke off
-}
-
-// reset makes k ready for another request.
-func (k *call) reset() {
-	if k.ctx != nil {
-		k.ctx.Request.Reset()
-		k.ctx.Response.Reset()
-		k.ctx.ResetUserValues()
-	}
-	*k = call{ctx: k.ctx, path: k.path[:0], fields: k.fields[:0]}
-}
 
 // handle answers a request by a route.
 func (s *Session) handle(c *engine.Conn, r *Route) {
@@ -114,46 +56,6 @@ func (s *Session) run(c *engine.Conn, x *exchange) {
 	k.run()
 	s.resume(x)
 	k.goOn(s, x)
-}
-
-// run implements errand: it calls the handler, and reads the stream if the handler
-// leaves one as the body.
-func (k *call) run() {
-	defer func() {
-		if v := recover(); v != nil {
-			k.failed = true
-			k.log.Error("handler panicked", "route", k.route.Prefix, "panic", v, "stack", string(debug.Stack()))
-		}
-	}()
-	k.route.Handler(k.ctx)
-	if err := k.readStream(); err != nil {
-		k.failed = true
-		k.log.Error("handler's body broke off", "route", k.route.Prefix, "err", err)
-	}
-}
-
-// readStream replaces a body stream by its content: the loop sends memory.
-func (k *call) readStream() error {
-	r := &k.ctx.Response
-	if k.timedOut() != nil || !r.IsBodyStream() {
-		return nil
-	}
-	var body bytes.Buffer
-	if err := r.BodyWriteTo(&body); err != nil {
-		return err
-	}
-	r.SetBodyRaw(body.Bytes())
-	return nil
-}
-
-// timedOut returns the response of a handler that has given up waiting for its
-// own work (fasthttp.TimeoutHandler), else nil. That work may still be using the
-// RequestCtx, which must be left to it.
-func (k *call) timedOut() *fasthttp.Response {
-	if k.ctx == nil {
-		return nil
-	}
-	return k.ctx.LastTimeoutErrorResponse()
 }
 
 // land implements errand.

@@ -8,8 +8,8 @@ import (
 	crand "crypto/rand"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"net/netip"
+	"syscall"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server/admit"
@@ -78,6 +78,13 @@ func (c *Config) NewSession(l *engine.Loop, set *site.Set) *Session {
 // Recorder returns what counts the responses.
 func (s *Session) Recorder() *record.Recorder { return s.rec }
 
+// headroom is the memory before a small file's body for its rendered head, in
+// bytes. Heads are about 250 bytes; longer ones are sent from elsewhere.
+const headroom = 512
+
+// Headroom returns the engine.Config.BodyHeadroom for the responses of a Set, in bytes.
+func Headroom(set *site.Set) int { return headroom + set.Room() }
+
 // Enter makes the session use another Set. What was rendered for files under others is
 // dropped, and so are the files of roots that there are not any more.
 func (s *Session) Enter(set *site.Set) {
@@ -88,50 +95,6 @@ func (s *Session) Enter(set *site.Set) {
 		f.Data = nil
 		return set.HasKey(key)
 	})
-}
-
-// Receive implements engine.Session.
-func (s *Session) Receive(c *engine.Conn, p []byte, seen int) int {
-	s.clock.at(s.loop.Now())
-	if s.cfg.Proxied != nil && s.awaitsProxyHeader(c) {
-		return s.proxyHeader(c, p)
-	}
-	if x, ok := c.Data.(*exchange); ok && x.body.wants != wantsNothing {
-		return s.receiveBody(c, x, p)
-	}
-	n, r := s.head.Parse(p, seen, s.cfg.Heads)
-	if n == 0 {
-		if r == wire.OK {
-			return 0
-		}
-		s.refuse(c, r)
-		return len(p)
-	}
-	s.rec.Stats.Requests++
-	s.request(c)
-	return n
-}
-
-// request answers the request in s.head, or has a route answer it.
-func (s *Session) request(c *engine.Conn) {
-	if !s.head.KeepAlive || s.loop.Draining() {
-		c.CloseAfter(false)
-	}
-	s.begin()
-	a := &s.answer
-	step := a.Start(s.head.Path())
-	if step == resolve.Identify {
-		step = a.Admit(s.clientOf(c), s.onUnix(c))
-	}
-	if step == resolve.Route {
-		if r := s.cfg.Routes.find(a.Request.Path); r != nil {
-			s.handle(c, r)
-			return
-		}
-		step = a.File()
-	}
-	s.skipBody(c)
-	s.drive(c, step)
 }
 
 // begin begins the answer to the request in s.head.
@@ -153,74 +116,6 @@ func (s *Session) begin() {
 
 func single(h *wire.Head, f wire.Field) []byte { return httpfile.Single(h.Get(f), h.Repeated(f)) }
 
-// refuse answers a request that cannot be understood, and closes: where the
-// next one would begin is not known.
-func (s *Session) refuse(c *engine.Conn, r wire.Reason) {
-	s.rec.Stats.Refused[r]++
-	s.answer.Place = s.set.Default() // whose it is may not have been read
-	s.fail(c, r.Status())
-}
-
-// fail answers the request in s.head, as far as it was read, with a status and
-// closes.
-func (s *Session) fail(c *engine.Conn, status int) {
-	method := httpfile.MethodGet
-	if string(s.head.Method()) == http.MethodHead {
-		method = httpfile.MethodHead
-	}
-	c.CloseAfter(true)
-	s.refusing = true
-	s.drive(c, s.answer.Refuse(status, method))
-	s.refusing = false
-}
-
-// Timeout implements engine.Session: the request did not arrive in time.
-func (s *Session) Timeout(c *engine.Conn) {
-	if s.awaitsProxyHeader(c) {
-		return // there is nobody to answer
-	}
-	s.clock.at(s.loop.Now())
-	s.head = wire.Head{}
-	s.answer.Place = s.set.Default()
-	if x, ok := c.Data.(*exchange); ok && x.body.wants == wantsHandler {
-		s.resume(x) // it is the body that is late
-	}
-	s.fail(c, http.StatusRequestTimeout)
-}
-
-// Sent implements engine.Session.
-func (s *Session) Sent(c *engine.Conn, o *engine.Outcome) {
-	if o.End == engine.FileChanged || o.End == engine.FileFailed {
-		s.cfg.Log.Warn("response cut off", "reason", o.End.String(), // once for each response
-			"client", c.RemoteAddr().String(), "bytes", o.Total())
-	}
-	x, ok := c.Data.(*exchange)
-	if !ok {
-		s.rec.End(nil, o, 0)
-		return
-	}
-	s.clock.at(s.loop.Now())
-	s.rec.End(&x.record, o, s.clock.unix(s.loop.Now()))
-	if x.plain {
-		s.pool.putPlain(c, x)
-	} else if x.body.wants == wantsNothing {
-		s.pool.put(c, x)
-	}
-}
-
-// Closed implements engine.Session.
-func (s *Session) Closed(c *engine.Conn) {
-	x, ok := c.Data.(*exchange)
-	switch {
-	case !ok:
-	case x.away():
-		x.conn = nil // the detour pools it
-		c.Data = nil
-	default:
-		s.pool.put(c, x)
-	}
-}
-
 // clientOf returns the address of the client of the request in s.head.
 func (s *Session) clientOf(c *engine.Conn) netip.Addr {
 	t := &s.cfg.Trust
@@ -235,4 +130,13 @@ func (s *Session) clientOf(c *engine.Conn) netip.Addr {
 func (s *Session) onUnix(c *engine.Conn) bool {
 	i := c.Listener()
 	return i >= 0 && s.loop.Addr(i).Network() == "unix"
+}
+
+// opened is what opening a file has given.
+type opened struct {
+	want resolve.Want
+	key  string
+	got  engine.Opened // by the errand
+	file *engine.File  // when it has landed
+	err  syscall.Errno
 }

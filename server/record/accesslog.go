@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -143,3 +144,48 @@ func (a *AccessLog) flush(all bool) {
 	defer a.mu.Unlock()
 	a.write(all)
 }
+
+// write writes what the loops have added, under mu; all: see pending.
+func (a *AccessLog) write(all bool) {
+	for _, b := range a.buffers {
+		for range maxPieces {
+			p := b.pending(all)
+			if len(p) == 0 {
+				break
+			}
+			a.writeLines(p)
+		}
+	}
+}
+
+// writeLines writes whole lines, and counts those that could not be written. A
+// full disk may take a part of one: that is ended before the next.
+func (a *AccessLog) writeLines(p []byte) {
+	n, err := 0, error(nil)
+	if a.torn {
+		_, err = a.w.Write([]byte{'\n'})
+		a.torn = err != nil
+	}
+	if err == nil {
+		n, err = a.w.Write(p)
+		a.torn = err != nil && n > 0 && p[n-1] != '\n'
+	}
+	if err == nil {
+		return
+	}
+	a.dropped.Add(uint64(bytes.Count(p[n:], []byte{'\n'})))
+	if a.err == nil {
+		a.err = fmt.Errorf("access log: %w", err)
+	}
+}
+
+// wake has full blocks written.
+func (a *AccessLog) wake() {
+	select {
+	case a.full <- struct{}{}:
+	default: // it will be
+	}
+}
+
+// maxPieces bounds what is written for one loop before it is the next one's turn.
+const maxPieces = 2 * bufferBytes / blockBytes

@@ -1,8 +1,6 @@
 package record
 
 import (
-	"bytes"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -130,49 +128,4 @@ func (b *buffer) recycle(k *block) {
 	k.used, k.written, k.sealed = 0, 0, false
 	k.whole.Store(0)
 	b.spare = append(b.spare, k)
-}
-
-// maxPieces bounds what is written for one loop before it is the next one's turn.
-const maxPieces = 2 * bufferBytes / blockBytes
-
-// write writes what the loops have added, under mu; all: see pending.
-func (a *AccessLog) write(all bool) {
-	for _, b := range a.buffers {
-		for range maxPieces {
-			p := b.pending(all)
-			if len(p) == 0 {
-				break
-			}
-			a.writeLines(p)
-		}
-	}
-}
-
-// writeLines writes whole lines, and counts those that could not be written. A
-// full disk may take a part of one: that is ended before the next.
-func (a *AccessLog) writeLines(p []byte) {
-	n, err := 0, error(nil)
-	if a.torn {
-		_, err = a.w.Write([]byte{'\n'})
-		a.torn = err != nil
-	}
-	if err == nil {
-		n, err = a.w.Write(p)
-		a.torn = err != nil && n > 0 && p[n-1] != '\n'
-	}
-	if err == nil {
-		return
-	}
-	a.dropped.Add(uint64(bytes.Count(p[n:], []byte{'\n'})))
-	if a.err == nil {
-		a.err = fmt.Errorf("access log: %w", err)
-	}
-}
-
-// wake has full blocks written.
-func (a *AccessLog) wake() {
-	select {
-	case a.full <- struct{}{}:
-	default: // it will be
-	}
 }

@@ -14,14 +14,6 @@ import (
 	"github.com/fserve/fserve/server/httpfile"
 )
 
-// space is what has files of its own in the caches: the same file under two
-// places has two heads.
-type space struct {
-	root         *sharedRoot
-	host, prefix string
-	alias        bool
-}
-
 // Compiler makes Sets for one server after another, and remembers what they share:
 // open roots, and keys of caches. The zero value is ready. One goroutine at a time
 // may Compile.

@@ -160,3 +160,11 @@ func (t *Set) Release() {
 		t.open.release(r)
 	}
 }
+
+// space is what has files of its own in the caches: the same file under two
+// places has two heads.
+type space struct {
+	root         *sharedRoot
+	host, prefix string
+	alias        bool
+}
