@@ -79,10 +79,12 @@ else
 	CGO_ENABLED=1 $(TEST) -race -short $(RACE)
 endif
 
-# make bench [CASES=1k,10m] [PLOT=dir]: beside nginx; the cases are listed by go run ./bench -list. CASES=shape is
-# limited downloads, which are plotted into the directory PLOT.
+# make bench [CASES=1k,10m] [PLOT=dir] [RECORD=page]: beside nginx; the cases are listed by go run ./bench -list.
+# CASES=shape is limited downloads, which are plotted into the directory PLOT. The results are added to the page
+# RECORD, with date and machine; with RECORD= they are printed only.
+RECORD ?= docs/measured.md
 bench:
-	$(GO) run ./bench $(if $(CASES),-cases $(CASES)) $(if $(PLOT),-plot $(PLOT))
+	$(GO) run ./bench $(if $(CASES),-cases $(CASES)) $(if $(PLOT),-plot $(PLOT)) $(if $(RECORD),-record $(RECORD))
 
 # make sim [SEEDS=n]: the engine on the simulated driver, n seeds.
 SEEDS ?= 1000000

@@ -307,6 +307,31 @@ func TestHeader(t *testing.T) {
 	}
 }
 
+// A run adds its section to the page of results and leaves what stands there.
+func TestRecord(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "measured.md")
+	if err := os.WriteFile(page, []byte("# Measured\n\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-servers=floor", "-cases=1k", "-pairs=2", "-seconds=0.1", "-conns=4", "-record=" + page}
+	var out bytes.Buffer
+	if err := bench(t.Context(), args, &out); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"# Measured\n\n## 20", "\n| kernel | ", "\n| pairs | 2 of 100ms |", "\n### 1k\n", "\n| floor | "} {
+		if !strings.Contains(string(got), part) {
+			t.Errorf("no %q in\n%s", part, got)
+		}
+	}
+	if !strings.Contains(out.String(), "\n  floor ") {
+		t.Errorf("not printed:\n%s", out.String())
+	}
+}
+
 // Inside a namespace the suite runs with the congestion control asked for.
 func TestNamespace(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -30,7 +30,7 @@ type flags struct {
 	pairs, conns, idle    int
 	seconds, attack       float64
 	shape                 float64
-	plot                  string
+	plot, record          string
 	fserve, fserveArgs    string
 	compare, compareArgs  string
 	dir, congestion       string
@@ -73,6 +73,7 @@ func (f *flags) bind(fs *flag.FlagSet) {
 		"as long as a server gives a request to arrive, so that it sees what cutting clients off costs")
 	fs.Float64Var(&f.shape, "shape-seconds", 10, "length of each measurement of limited downloads")
 	fs.StringVar(&f.plot, "plot", "", "`directory` in which each case of limited downloads is plotted (SVG)")
+	fs.StringVar(&f.record, "record", "", "Markdown `file` that the results are added to, as a section with date and machine")
 	fs.Int64Var(&f.largeMiB, "large-mib", 1024, "size of the files of the cases range, multipart and cold, in `MiB`")
 	fs.StringVar(&f.fserve, "fserve", "", "`path` of the fserve binary (default: built from ./cmd/fserve)")
 	fs.StringVar(&f.fserveArgs, "fserve-args", "", "further `arguments` for it")

@@ -12,6 +12,7 @@
 //	go run ./bench -servers uring -compare ./old-fserve
 //	go run ./bench -cases shape -plot .         limited downloads
 //	go run ./bench -congestion reno             without BBR's pacing (root)
+//	go run ./bench -record docs/measured.md     adds a dated section to a page
 //
 // The exit status is 0 if all that was asked for could be measured, 1 if a
 // server failed, 2 for a wrong command line and 3 if nginx is not installed.
@@ -120,7 +121,20 @@ func bench(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	o.Progress = os.Stderr
-	return measure(ctx, o, f.format(), stdout)
+	return f.run(ctx, o, stdout)
+}
+
+// run measures, and records what it finds if that was asked for.
+func (f *flags) run(ctx context.Context, o suite.Options, stdout io.Writer) (err error) {
+	if f.record == "" {
+		return measure(ctx, o, f.format(), stdout)
+	}
+	page, err := os.OpenFile(f.record, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, page.Close()) }()
+	return measure(ctx, o, f.format().recording(page), stdout)
 }
 
 // measure runs the suite and writes what it finds.

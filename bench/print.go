@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"time"
@@ -31,6 +33,9 @@ func header(o *suite.Options) []report.Field {
 		{Name: "tcp", Value: congestion()},
 		{Name: "go", Value: strings.TrimPrefix(runtime.Version(), "go")},
 	}
+	if rev := revision(); rev != "" {
+		h = append(h, report.Field{Name: "tree", Value: rev})
+	}
 	if o.Nginx.Binary != "" {
 		h = append(h, report.Field{Name: "nginx", Value: o.Nginx.Version})
 	}
@@ -57,6 +62,16 @@ func text(name string) string {
 		return "unknown"
 	}
 	return strings.TrimSpace(string(b))
+}
+
+// revision names the commit of the working directory, which fserve is built
+// from; it is empty outside of a repository.
+func revision() string {
+	out, err := exec.Command("git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func kernel() string {
@@ -89,4 +104,15 @@ func (f *flags) format() format {
 		return format{head, func(w io.Writer, c *report.Case) error { return c.WriteMarkdown(w) }, none}
 	}
 	return format{head, func(w io.Writer, c *report.Case) error { return c.WriteText(w) }, none}
+}
+
+// recording returns a format that also writes Markdown under the date to page.
+func (f format) recording(page io.Writer) format {
+	return format{
+		begin: func(w io.Writer, r *report.Report) error {
+			return errors.Join(report.WriteSection(page, r.Header), f.begin(w, r))
+		},
+		add: func(w io.Writer, c *report.Case) error { return errors.Join(c.WriteMarkdown(page), f.add(w, c)) },
+		end: f.end,
+	}
 }

@@ -139,7 +139,7 @@ func ExampleEngine_Limits() {
 }
 
 // SendStats says what went which way.
-func ExampleEngine_SendStats() {
+func ExampleEngine_GuestStats() {
 	e, err := engine.New(engine.Config{ZeroCopy: engine.ZeroCopySplice})
 	must(err)
 	defer e.Close()
@@ -153,7 +153,7 @@ func ExampleEngine_SendStats() {
 	defer conn.Close()
 	_, err = e.Send(context.Background(), conn, file, 0, -1)
 	must(err)
-	s := e.SendStats()
+	s := e.GuestStats()
 	fmt.Println(s.Sends, s.Failed, s.Bytes[engine.ViaSplice])
 	// Output: 1 0 10
 }

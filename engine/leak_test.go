@@ -29,7 +29,7 @@ func TestConnectionsLeakNothing(t *testing.T) {
 	conns := 20_000
 	if os.Getenv(longEnv) == "1" {
 		conns = 100_000
-	} else if testing.Short() || raceEnabled {
+	} else if testing.Short() || testenv.Race {
 		conns = 2000
 	}
 	eachDriver(t, func(t *testing.T, kind DriverKind) {

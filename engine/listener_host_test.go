@@ -87,7 +87,7 @@ func TestHostPromises(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for what, cfg := range map[string]Config{"without limits": {}, "with limits": {Limits: &shape.Config{Client: shape.Limit{Rate: 100e6}}}} {
-			e := guest(t, cfg)
+			e := hostOf(t, cfg)
 			got, err := hostExchange(t, e, h)
 			if err != nil || got != want {
 				t.Errorf("%s, %s: %v\ngot  %.300q\nwant %.300q", name, what, err, got, want)
@@ -133,7 +133,7 @@ func hostExchange(t *testing.T, e *Engine, h http.Handler) (string, error) {
 func TestPeerLeaves(t *testing.T) {
 	testenv.LeakCheck(t)
 	for _, limits := range []*shape.Config{nil, {Client: shape.Limit{Rate: 1e6}}} {
-		e := guest(t, Config{Limits: limits})
+		e := hostOf(t, Config{Limits: limits})
 		f := patternFile(t, testenv.NewPattern(30), 8<<20).Name()
 		ended := make(chan error, 2)
 		url := serveHTTP(t, e, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -19,13 +19,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fserve/fserve/engine/guest"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/testenv"
 )
 
 // guestPair returns a connection of a Listener of e and its peer.
-func guestPair(t *testing.T, e *Engine) (*guestConn, *net.TCPConn) {
+func guestPair(t *testing.T, e *Engine) (*guest.Conn, *net.TCPConn) {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -43,7 +44,7 @@ func guestPair(t *testing.T, e *Engine) (*guestConn, *net.TCPConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return c.(*guestConn), peer.(*net.TCPConn)
+	return c.(*guest.Conn), peer.(*net.TCPConn)
 }
 
 // What servers look for in a connection.
@@ -53,7 +54,7 @@ var _ interface {
 	CloseWrite() error
 	CloseRead() error
 	NetConn() net.Conn
-} = (*guestConn)(nil)
+} = (*guest.Conn)(nil)
 
 // serveHTTP serves on a Listener of e, and returns the URL.
 func serveHTTP(t *testing.T, e *Engine, h http.Handler, configure func(*http.Server)) string {
@@ -110,7 +111,7 @@ func TestListenerServesFiles(t *testing.T) {
 	for _, limits := range []*shape.Config{nil, {Client: shape.Limit{Rate: 500e6}}} {
 		t.Run(fmt.Sprintf("limited %v", limits != nil), func(t *testing.T) {
 			testenv.LeakCheck(t)
-			e := guest(t, Config{Limits: limits})
+			e := hostOf(t, Config{Limits: limits})
 			dir := t.TempDir()
 			name := p.File(t, dir, size).Name()
 			url := serveHTTP(t, e, http.FileServer(http.Dir(dir)), nil) + strings.TrimPrefix(name, dir)
@@ -125,10 +126,10 @@ func TestListenerServesFiles(t *testing.T) {
 				t.Fatalf("%d bytes, status %d, %v", len(body), res.StatusCode, err)
 			}
 			// The last byte may be with the client before the Send is counted.
-			if !testenv.Eventually(patience, func() bool { return e.SendStats().Sends == 4 }) {
-				t.Errorf("%d Sends, want 4", e.SendStats().Sends)
+			if !testenv.Eventually(patience, func() bool { return e.GuestStats().Sends == 4 }) {
+				t.Errorf("%d Sends, want 4", e.GuestStats().Sends)
 			}
-			s := e.SendStats()
+			s := e.GuestStats()
 			const sniffed = 512 // net/http sends these of each body with the head
 			if want := uint64(3*size + 500_000 - 4*sniffed); s.Bytes[aio.ViaSendfile] != want || s.Sends != 4 {
 				t.Errorf("%+v, want %d bytes by sendfile", s, want)
@@ -147,7 +148,7 @@ func TestListenerManyClients(t *testing.T) {
 	testenv.LeakCheck(t)
 	const size = 300_000
 	p := testenv.NewPattern(21)
-	e := guest(t, Config{Limits: &shape.Config{Global: shape.Limit{Rate: 200e6}}})
+	e := hostOf(t, Config{Limits: &shape.Config{Global: shape.Limit{Rate: 200e6}}})
 	dir := t.TempDir()
 	name := p.File(t, dir, size).Name()
 	url := serveHTTP(t, e, http.FileServer(http.Dir(dir)), nil) + strings.TrimPrefix(name, dir)
@@ -180,9 +181,9 @@ func TestListenerManyClients(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if !testenv.Eventually(patience, func() bool { r, _ := e.LimitsReport(1); return r.Flows == 0 && e.SendStats().Conns == 0 }) {
+	if !testenv.Eventually(patience, func() bool { r, _ := e.LimitsReport(1); return r.Flows == 0 && e.GuestStats().Conns == 0 }) {
 		r, _ := e.LimitsReport(1)
-		t.Errorf("%d flows, %+v", r.Flows, e.SendStats())
+		t.Errorf("%d flows, %+v", r.Flows, e.GuestStats())
 	}
 }
 
@@ -193,7 +194,7 @@ func TestReadFrom(t *testing.T) {
 	p := testenv.NewPattern(22)
 	for _, limits := range []*shape.Config{nil, {}} {
 		testenv.LeakCheck(t)
-		e := guest(t, Config{Limits: limits})
+		e := hostOf(t, Config{Limits: limits})
 		c, peer := guestPair(t, e)
 		f := patternFile(t, p, size)
 		sends := uint64(0)
@@ -227,7 +228,7 @@ func TestReadFrom(t *testing.T) {
 					t.Errorf("%s: the offset is %d", test.name, off)
 				}
 			}
-			if got := e.SendStats().Sends; got != sends {
+			if got := e.GuestStats().Sends; got != sends {
 				t.Errorf("%s: %d files were sent, want %d", test.name, got, sends)
 			}
 		}
@@ -250,27 +251,27 @@ func TestGuestConnWaits(t *testing.T) {
 	}{{"limits", stopped}, {"peer", nil}, {"peer, with limits", &shape.Config{}}} {
 		for _, how := range []struct {
 			name  string
-			write func(c *guestConn, f *os.File) error
+			write func(c *guest.Conn, f *os.File) error
 		}{
-			{"memory", func(c *guestConn, _ *os.File) error { _, err := c.Write(make([]byte, 8<<20)); return err }},
-			{"file", func(c *guestConn, f *os.File) error { _, err := c.ReadFrom(f); return err }},
+			{"memory", func(c *guest.Conn, _ *os.File) error { _, err := c.Write(make([]byte, 8<<20)); return err }},
+			{"file", func(c *guest.Conn, f *os.File) error { _, err := c.ReadFrom(f); return err }},
 		} {
 			for _, end := range []struct {
 				name string
-				do   func(e *Engine, c *guestConn)
+				do   func(e *Engine, c *guest.Conn)
 				want error
 			}{
-				{"closed", func(_ *Engine, c *guestConn) { c.Close() }, net.ErrClosed},
-				{"deadline", func(_ *Engine, c *guestConn) { c.SetWriteDeadline(time.Now().Add(time.Millisecond)) }, os.ErrDeadlineExceeded},
-				{"both deadlines", func(_ *Engine, c *guestConn) { c.SetDeadline(time.Now()) }, os.ErrDeadlineExceeded},
-				{"engine", func(e *Engine, _ *guestConn) { e.Close() }, ErrEnded},
+				{"closed", func(_ *Engine, c *guest.Conn) { c.Close() }, net.ErrClosed},
+				{"deadline", func(_ *Engine, c *guest.Conn) { c.SetWriteDeadline(time.Now().Add(time.Millisecond)) }, os.ErrDeadlineExceeded},
+				{"both deadlines", func(_ *Engine, c *guest.Conn) { c.SetDeadline(time.Now()) }, os.ErrDeadlineExceeded},
+				{"engine", func(e *Engine, _ *guest.Conn) { e.Close() }, ErrEnded},
 			} {
 				if end.want == ErrEnded && by.limits == nil && how.name == "memory" {
 					continue // it does not need the engine
 				}
 				t.Run(by.name+", "+how.name+", "+end.name, func(t *testing.T) {
 					testenv.LeakCheck(t)
-					e := guest(t, Config{Limits: by.limits})
+					e := hostOf(t, Config{Limits: by.limits})
 					c, peer := guestPair(t, e)
 					narrow(t, c.Conn.(*net.TCPConn), peer)
 					ended := make(chan error, 1)
@@ -301,7 +302,7 @@ func TestGuestConnWaits(t *testing.T) {
 // A deadline that is put off while a write waits for tokens must hold.
 func TestDeadlineIsPutOff(t *testing.T) {
 	testenv.LeakCheck(t)
-	e := guest(t, Config{Limits: &shape.Config{Connection: shape.Limit{Rate: shape.Paused}}})
+	e := hostOf(t, Config{Limits: &shape.Config{Connection: shape.Limit{Rate: shape.Paused}}})
 	c, peer := guestPair(t, e)
 	c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 	ended := make(chan error, 1)
@@ -333,7 +334,7 @@ func TestGuestConnOutlivesEngine(t *testing.T) {
 	testenv.LeakCheck(t)
 	p := testenv.NewPattern(24)
 	for _, limits := range []*shape.Config{nil, {}} {
-		e := guest(t, Config{Limits: limits})
+		e := hostOf(t, Config{Limits: limits})
 		c, peer := guestPair(t, e)
 		f := patternFile(t, p, 1000)
 		if err := e.Close(); err != nil {
@@ -363,7 +364,7 @@ func TestGuestConnOutlivesEngine(t *testing.T) {
 // TestSetFlow names responses of net/http, on one connection after the other.
 func TestSetFlow(t *testing.T) {
 	testenv.LeakCheck(t)
-	e := guest(t, Config{Limits: &shape.Config{Paths: []shape.PathLimit{{Prefix: "/pro/"}}}})
+	e := hostOf(t, Config{Limits: &shape.Config{Paths: []shape.PathLimit{{Prefix: "/pro/"}}}})
 	const size = 50_000
 	body := make([]byte, size)
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -382,7 +383,7 @@ func TestSetFlow(t *testing.T) {
 		_, got := get(t, &http.Client{Transport: one}, url+"/?as="+as)
 		sent[as] += len(got)
 	}
-	if c := e.SendStats().Conns; c != 1 {
+	if c := e.GuestStats().Conns; c != 1 {
 		t.Fatalf("%d connections", c)
 	}
 	for as, least := range sent {
@@ -390,7 +391,7 @@ func TestSetFlow(t *testing.T) {
 		if name == "" {
 			name = "127.0.0.1"
 		}
-		if r := clientReport(t, e, name); r.Granted < int64(least) || r.Granted > int64(least)+3*afterNaming {
+		if r := clientReport(t, e, name); r.Granted < int64(least) || r.Granted > int64(least)+3*(8<<10) {
 			t.Errorf("%s: %d bytes, want %d and a little", name, r.Granted, least)
 		}
 	}
@@ -403,39 +404,9 @@ func TestSetFlow(t *testing.T) {
 	if err := SetFlow(context.Background(), Flow{}); !errors.Is(err, ErrNoConn) {
 		t.Error(err)
 	}
-	if err := SetFlow(ConnContext(context.Background(), &guestConn{}), Flow{Limit: shape.Limit{Rate: -5}}); err == nil {
+	if err := SetFlow(ConnContext(context.Background(), &guest.Conn{}), Flow{Limit: shape.Limit{Rate: -5}}); err == nil {
 		t.Error("a limit that is not valid was taken")
 	}
-}
-
-// TestNaming follows who counts for the bytes of a connection.
-func TestNaming(t *testing.T) {
-	var n naming
-	is := func(bytes int, want string) {
-		t.Helper()
-		if f := n.forWrite(bytes); f.Client != want {
-			t.Errorf("%q, want %q", f.Client, want)
-		}
-	}
-	is(1, "")
-	ctx, end := context.WithCancel(context.Background())
-	n.set(ctx, Flow{Client: "a"})
-	n.received() // the body of the request
-	is(1<<20, "a")
-	n.received() // the beginning of the next request, ahead of time
-	is(1<<20, "a")
-	end()
-	is(afterNaming, "a") // what the server had kept
-	is(1, "")
-	n.set(ctx, Flow{Client: "b"}) // for a request that has ended
-	n.received()
-	is(1, "")
-	n.set(context.Background(), Flow{Client: "c"})
-	n.received()
-	is(1, "c")
-	is(1<<20, "c")
-	n.received()
-	is(1, "")
 }
 
 // TestListenerTLS limits what goes through TLS around a Listener.
@@ -443,7 +414,7 @@ func TestListenerTLS(t *testing.T) {
 	testenv.LeakCheck(t)
 	const size = 300_000
 	p := testenv.NewPattern(25)
-	e := guest(t, Config{Limits: &shape.Config{Client: shape.Limit{Rate: 500e6}}})
+	e := hostOf(t, Config{Limits: &shape.Config{Client: shape.Limit{Rate: 500e6}}})
 	dir := t.TempDir()
 	name := p.File(t, dir, size).Name()
 	files := http.FileServer(http.Dir(dir))
@@ -483,7 +454,7 @@ func selfSigned(t *testing.T) tls.Certificate {
 func TestGuestSend(t *testing.T) {
 	testenv.LeakCheck(t)
 	p := testenv.NewPattern(26)
-	e := guest(t, Config{Limits: &shape.Config{}})
+	e := hostOf(t, Config{Limits: &shape.Config{}})
 	c, peer := guestPair(t, e)
 	f := patternFile(t, p, 8<<20)
 	if out, err := e.Send(WithFlow(context.Background(), Flow{Client: "me"}), c, f, 5, 1000); err != nil || out.Bytes[ViaSendfile] != 1000 {
@@ -522,7 +493,7 @@ func TestGuestSend(t *testing.T) {
 func TestUnixListener(t *testing.T) {
 	testenv.LeakCheck(t)
 	p := testenv.NewPattern(27)
-	e := guest(t, Config{})
+	e := hostOf(t, Config{})
 	inner, err := net.Listen("unix", t.TempDir()+"/s")
 	if err != nil {
 		t.Fatal(err)
@@ -548,7 +519,7 @@ func TestUnixListener(t *testing.T) {
 	if err := <-got; err != nil {
 		t.Error(err)
 	}
-	if s := e.SendStats(); s.Bytes[ViaSendfile] != 100_000 {
+	if s := e.GuestStats(); s.Bytes[ViaSendfile] != 100_000 {
 		t.Errorf("%+v", s)
 	}
 }

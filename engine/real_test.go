@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -13,10 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fserve/fserve/fallback"
-	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/testenv"
-	"github.com/fserve/fserve/uring"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
@@ -28,34 +24,6 @@ func eachDriver(t *testing.T, test func(*testing.T, DriverKind)) {
 		testenv.NeedUring(t)
 		test(t, DriverUring)
 	})
-}
-
-// stillLoop returns a loop that does not run: the test is its goroutine and
-// says what time it is.
-func stillLoop(t *testing.T, kind DriverKind, cfg Config) *Loop {
-	t.Helper()
-	runtime.LockOSThread()
-	t.Cleanup(runtime.UnlockOSThread)
-	var d aio.Driver
-	var err error
-	if kind == DriverUring {
-		d, err = uring.New(aio.Config{})
-	} else {
-		d, err = fallback.New(aio.Config{})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := newLoop(&Engine{cfg: cfg.withDefaults()}, 0, d)
-	t.Cleanup(func() {
-		if err := l.destroy(); err != nil {
-			t.Errorf("destroy: %v", err)
-		}
-		if fs := &l.stats.Files; fs.Open != 0 || fs.Bytes != 0 {
-			t.Errorf("the cache is not empty: %+v", *fs)
-		}
-	})
-	return l
 }
 
 // fileSession answers each line, a file's name, with the file's size, a newline
@@ -191,7 +159,7 @@ func (e *realEngine) onLoop(t *testing.T, f func(*Loop)) {
 	t.Helper()
 	var done sync.WaitGroup
 	done.Add(1)
-	if !e.loops[0].post(func(l *Loop) { defer done.Done(); f(l) }) {
+	if !e.loops[0].Post(func(l *Loop) { defer done.Done(); f(l) }) {
 		t.Fatal("the loop has ended")
 	}
 	done.Wait()

@@ -15,12 +15,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/guest"
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/testenv"
 )
 
 // guest returns an engine without loops, closed at the end of the test.
-func guest(t *testing.T, cfg Config) *Engine {
+func hostOf(t *testing.T, cfg Config) *Engine {
 	t.Helper()
 	e, err := New(cfg)
 	if err != nil {
@@ -30,7 +32,7 @@ func guest(t *testing.T, cfg Config) *Engine {
 		if err := e.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
-		if s := e.SendStats(); s.UnderWay != 0 {
+		if s := e.GuestStats(); s.UnderWay != 0 {
 			t.Errorf("under way after Close: %d", s.UnderWay)
 		}
 	})
@@ -65,6 +67,12 @@ func narrow(t *testing.T, ours, peer *net.TCPConn) {
 	if err := errors.Join(ours.SetWriteBuffer(32<<10), peer.SetReadBuffer(32<<10)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// isGone reports whether an error says that the peer is gone.
+func isGone(err error) bool {
+	var e syscall.Errno
+	return errors.As(err, &e) && outcome.OfErrno(e) == PeerGone
 }
 
 func patternFile(t *testing.T, p testenv.Pattern, n int64) *os.File {
@@ -102,7 +110,7 @@ func TestSend(t *testing.T) {
 				if limited {
 					cfg.Limits = &shape.Config{Client: shape.Limit{Rate: 200e6}}
 				}
-				e := guest(t, cfg)
+				e := hostOf(t, cfg)
 				f := patternFile(t, p, size)
 				for _, c := range []struct{ off, n, want int64 }{
 					{0, -1, size}, {0, size, size}, {4097, 100_000, 100_000}, {size - 3, -1, 3}, {size, -1, 0}, {7, 0, 0}, {size + 5, -1, 0},
@@ -131,7 +139,7 @@ func TestSend(t *testing.T) {
 
 func TestSendRefuses(t *testing.T) {
 	testenv.LeakCheck(t)
-	e := guest(t, Config{})
+	e := hostOf(t, Config{})
 	ours, _ := tcpPair(t)
 	f := patternFile(t, testenv.NewPattern(2), 10)
 	dir, err := os.Open(t.TempDir())
@@ -150,7 +158,7 @@ func TestSendRefuses(t *testing.T) {
 		off  int64
 		want error
 	}{
-		"directory":   {context.Background(), dir, 0, errNotRegular},
+		"directory":   {context.Background(), dir, 0, guest.ErrNotRegular},
 		"offset":      {context.Background(), f, -1, syscall.EINVAL},
 		"closed file": {context.Background(), closed, 0, os.ErrClosed},
 		"ended":       {gone, f, 0, why},
@@ -169,7 +177,7 @@ func TestSendRefuses(t *testing.T) {
 func TestSendShortFile(t *testing.T) {
 	testenv.LeakCheck(t)
 	p := testenv.NewPattern(3)
-	e := guest(t, Config{})
+	e := hostOf(t, Config{})
 	ours, peer := tcpPair(t)
 	out, err := e.Send(context.Background(), ours, patternFile(t, p, 1000), 10, 5000)
 	if !errors.Is(err, io.ErrUnexpectedEOF) || out.End != FileChanged || out.Total() != 990 {
@@ -187,13 +195,13 @@ func blockedSend(ctx context.Context, t *testing.T, e *Engine) (ours, peer *net.
 	narrow(t, ours, peer)
 	f := patternFile(t, testenv.NewPattern(4), 8<<20)
 	ended = make(chan error, 1)
-	before := e.SendStats().UnderWay
+	before := e.GuestStats().UnderWay
 	go func() {
 		_, err := e.Send(ctx, ours, f, 0, -1)
 		ended <- err
 	}()
 	if !testenv.Eventually(patience, func() bool {
-		return e.SendStats().UnderWay > before && unsentOf(t, ours) > 0 && receivable(t, peer) > 0
+		return e.GuestStats().UnderWay > before && unsentOf(t, ours) > 0 && receivable(t, peer) > 0
 	}) {
 		t.Fatal("nothing was sent")
 	}
@@ -244,14 +252,14 @@ func TestSendInterrupted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			testenv.LeakCheck(t)
-			e := guest(t, Config{})
+			e := hostOf(t, Config{})
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			ours, peer, ended := blockedSend(ctx, t, e)
 			interrupt.do(e, ours, peer, cancel)
 			select {
 			case err := <-ended:
-				if !errors.Is(err, interrupt.want) && (interrupt.want != syscall.ECONNRESET || endOf(err) != PeerGone) {
+				if !errors.Is(err, interrupt.want) && (interrupt.want != syscall.ECONNRESET || !isGone(err)) {
 					t.Errorf("ended by %v, want %v", err, interrupt.want)
 				}
 			case <-time.After(patience):
@@ -263,7 +271,7 @@ func TestSendInterrupted(t *testing.T) {
 
 func TestShutdownWaitsForSends(t *testing.T) {
 	testenv.LeakCheck(t)
-	e := guest(t, Config{})
+	e := hostOf(t, Config{})
 	ours, peer, ended := blockedSend(context.Background(), t, e)
 	down := make(chan error, 1)
 	go func() { down <- e.Shutdown(context.Background()) }()
@@ -286,7 +294,7 @@ func TestShutdownWaitsForSends(t *testing.T) {
 	wantEnd(t, ended, nil)
 	wantEnd(t, down, nil)
 
-	e = guest(t, Config{})
+	e = hostOf(t, Config{})
 	_, _, ended = blockedSend(context.Background(), t, e)
 	soon, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
@@ -300,7 +308,7 @@ func TestShutdownWaitsForSends(t *testing.T) {
 // uses its number for something else at once. Nothing may come of that there.
 func TestSendClosedAndReused(t *testing.T) {
 	testenv.LeakCheck(t)
-	e := guest(t, Config{})
+	e := hostOf(t, Config{})
 	p := testenv.NewPattern(4)
 	for range 20 {
 		ours, peer, ended := blockedSend(context.Background(), t, e)
@@ -358,7 +366,7 @@ func TestSendCold(t *testing.T) {
 	testenv.LeakCheck(t)
 	p := testenv.NewPattern(5)
 	const size = 9<<20 + 5
-	e := guest(t, Config{})
+	e := hostOf(t, Config{})
 	f := patternFile(t, p, size)
 	testenv.NeedCold(t, f)
 	ours, peer := tcpPair(t)
@@ -371,7 +379,7 @@ func TestSendCold(t *testing.T) {
 	if err := <-got; err != nil {
 		t.Error(err)
 	}
-	if s := e.SendStats(); s.ColdReads < 4 || s.Bytes[ViaSendfile] != size-1000 || s.Sends != 1 || s.Failed != 0 {
+	if s := e.GuestStats(); s.ColdReads < 4 || s.Bytes[ViaSendfile] != size-1000 || s.Sends != 1 || s.Failed != 0 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -380,7 +388,7 @@ func TestSendCold(t *testing.T) {
 // waits for end by themselves.
 func TestSendColdInterrupted(t *testing.T) {
 	testenv.LeakCheck(t)
-	e := guest(t, Config{})
+	e := hostOf(t, Config{})
 	for range 5 {
 		f := patternFile(t, testenv.NewPattern(6), 8<<20)
 		testenv.NeedCold(t, f)
@@ -405,7 +413,7 @@ type bare struct{ syscall.Conn }
 
 func TestSendToBareConn(t *testing.T) {
 	testenv.LeakCheck(t)
-	e := guest(t, Config{})
+	e := hostOf(t, Config{})
 	p := testenv.NewPattern(7)
 	ours, peer := tcpPair(t)
 	narrow(t, ours, peer)
@@ -468,7 +476,7 @@ func TestSendLimited(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			testenv.LeakCheck(t)
-			e := guest(t, Config{Limits: &c.cfg})
+			e := hostOf(t, Config{Limits: &c.cfg})
 			f := patternFile(t, p, size)
 			ours, peer := tcpPair(t)
 			ctx := WithFlow(context.Background(), Flow{Client: "alice", Path: "/slow/f"})
@@ -513,7 +521,7 @@ func TestSendLimited(t *testing.T) {
 // nothing of them is left in the tree.
 func TestSendGivesUpTokens(t *testing.T) {
 	testenv.LeakCheck(t)
-	e := guest(t, Config{Limits: &shape.Config{Client: shape.Limit{Rate: shape.Paused}}})
+	e := hostOf(t, Config{Limits: &shape.Config{Client: shape.Limit{Rate: shape.Paused}}})
 	f := patternFile(t, testenv.NewPattern(9), 1000)
 	ctx, cancel := context.WithCancel(context.Background())
 	const n = 10
@@ -555,16 +563,16 @@ func TestSendBesideLoops(t *testing.T) {
 	testenv.LeakCheck(t)
 	session := func(*Loop) Session { return nil }
 	limits := &shape.Config{Client: shape.Limit{Rate: 100e6}}
-	e := guest(t, Config{NewSession: session, Loops: 1, Driver: DriverFallback, Limits: limits})
+	e := hostOf(t, Config{NewSession: session, Loops: 1, Driver: DriverFallback, Limits: limits})
 	ours, peer := tcpPair(t)
 	f := patternFile(t, testenv.NewPattern(10), 1000)
-	if _, err := e.Send(context.Background(), ours, f, 0, -1); !errors.Is(err, ErrNotForeign) {
-		t.Errorf("without Foreign: %v", err)
+	if _, err := e.Send(context.Background(), ours, f, 0, -1); !errors.Is(err, ErrNoGuests) {
+		t.Errorf("without Guests: %v", err)
 	}
-	if _, err := e.Listener(nil).Accept(); !errors.Is(err, ErrNotForeign) {
-		t.Errorf("without Foreign: %v", err)
+	if _, err := e.Listener(nil).Accept(); !errors.Is(err, ErrNoGuests) {
+		t.Errorf("without Guests: %v", err)
 	}
-	e = guest(t, Config{NewSession: session, Loops: 1, Driver: DriverFallback, Limits: limits, Foreign: true})
+	e = hostOf(t, Config{NewSession: session, Loops: 1, Driver: DriverFallback, Limits: limits, Guests: true})
 	ctx := WithFlow(context.Background(), Flow{Client: "bob"})
 	if _, err := e.Send(ctx, ours, f, 0, -1); err != nil {
 		t.Error(err)
@@ -581,7 +589,7 @@ func TestSendBesideLoops(t *testing.T) {
 // back, and that a cork of the owner stays.
 func TestSendLeavesNoCork(t *testing.T) {
 	for _, own := range []int{0, 1} {
-		e := guest(t, Config{})
+		e := hostOf(t, Config{})
 		c, peer := guestPair(t, e)
 		raw, err := c.SyscallConn()
 		if err != nil {
@@ -595,7 +603,7 @@ func TestSendLeavesNoCork(t *testing.T) {
 		}
 		cork(func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_CORK, own) })
 		p := testenv.NewPattern(5)
-		const size = 4*corkAfter + 17
+		const size = 1<<20 + 17 // more than is sent without a cork
 		f := patternFile(t, p, size)
 		sent := make(chan error, 1)
 		go func() { _, err := e.Send(t.Context(), c, f, 0, size); sent <- err }()

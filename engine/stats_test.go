@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/internal/testenv"
 )
 
@@ -26,8 +27,8 @@ func TestStatsWhileOthersDrain(t *testing.T) {
 		drained := make(chan error, 1)
 		go func() { drained <- e.Shutdown(context.Background()) }()
 		ended := func() (n int) {
-			e.each(func(l *Loop) {
-				if l.ended() {
+			e.each(func(r *loop.Runner) {
+				if r.Ended() {
 					n++
 				}
 			})

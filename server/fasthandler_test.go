@@ -151,8 +151,8 @@ func TestHandlerServe(t *testing.T) {
 		}
 	}
 	// A Send is counted when it has ended, the client may have its bytes before that.
-	if !testenv.Eventually(patience, func() bool { return e.SendStats().Bytes[engine.ViaSendfile] >= 800_000 }) {
-		t.Errorf("not by sendfile: %+v", e.SendStats())
+	if !testenv.Eventually(patience, func() bool { return e.GuestStats().Bytes[engine.ViaSendfile] >= 800_000 }) {
+		t.Errorf("not by sendfile: %+v", e.GuestStats())
 	}
 }
 
@@ -173,8 +173,8 @@ func TestHandlerParts(t *testing.T) {
 			t.Errorf("the range %v is not in the body", r)
 		}
 	}
-	testenv.Eventually(patience, func() bool { return e.SendStats().Sends >= 2 }) // it is counted at its end
-	if s := e.SendStats(); s.Sends != 2 || s.Bytes[engine.ViaSendfile] < 150_000 {
+	testenv.Eventually(patience, func() bool { return e.GuestStats().Sends >= 2 }) // it is counted at its end
+	if s := e.GuestStats(); s.Sends != 2 || s.Bytes[engine.ViaSendfile] < 150_000 {
 		t.Errorf("%+v", s)
 	}
 }

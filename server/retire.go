@@ -3,12 +3,7 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"net"
-	"os"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/internal/sys"
@@ -52,83 +47,6 @@ func (s *Server) Retire(ctx context.Context) error {
 	err = errors.Join(err, s.tls.wait(ctx))
 	s.closeSet()
 	return err
-}
-
-// divide returns what was inherited for the TLS listeners, and for the engine's.
-func (s *Server) divide(all engine.Sockets) (forTLS, forEngine engine.Sockets) {
-	forTLS, forEngine = engine.Sockets{}, maps.Clone(all)
-	for _, addr := range s.cfg.TLS.Listen {
-		if in, ok := forEngine[addr]; ok {
-			forTLS[addr] = in
-			delete(forEngine, addr)
-		}
-	}
-	return forTLS, forEngine
-}
-
-// listenTLS returns the listener for an address, with the congestion control of
-// engine.Config.Congestion. It takes what it uses from inherited.
-func listenTLS(addr, congestion string, inherited engine.Sockets) (net.Listener, error) {
-	ln, err := bindTLS(addr, inherited)
-	if err == nil {
-		err = setCongestion(ln, congestion)
-	}
-	return ln, err
-}
-
-// bindTLS returns the first socket that was inherited for an address, or a new one.
-func bindTLS(addr string, inherited engine.Sockets) (net.Listener, error) {
-	in, ok := inherited[addr]
-	if !ok || len(in.FDs) == 0 {
-		// A successor shares the socket, which with MPTCP could make the accept of
-		// this process wait: see sys.SetAcceptPatience.
-		var cfg net.ListenConfig
-		cfg.SetMultipathTCP(false)
-		return cfg.Listen(context.Background(), "tcp", addr)
-	}
-	delete(inherited, addr)
-	defer engine.Sockets{addr: in}.Close()
-	return ListenFD(in.FDs[0])
-}
-
-// setCongestion does engine.SetCongestion; on error it closes the listener.
-func setCongestion(ln net.Listener, name string) error {
-	tcp, ok := ln.(*net.TCPListener)
-	if !ok {
-		return nil
-	}
-	raw, err := tcp.SyscallConn()
-	if err == nil {
-		var failed error
-		err = raw.Control(func(fd uintptr) { failed = engine.SetCongestion(int(fd), ln.Addr(), name) })
-		err = errors.Join(err, failed)
-	}
-	if err != nil {
-		_ = ln.Close() // err tells more
-	}
-	return err
-}
-
-// ListenFD returns a listener for a duplicate of a listening stream socket that
-// this process shares with others.
-func ListenFD(fd int) (net.Listener, error) {
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("dup", err)
-	}
-	// os.File makes the description blocking for a moment, in which another
-	// process may be about to accept.
-	if err := sys.SetAcceptPatience(int32(dup)); err != nil {
-		unix.Close(dup)
-		return nil, fmt.Errorf("inherited socket: %w", err)
-	}
-	f := os.NewFile(uintptr(dup), "inherited socket")
-	defer f.Close()
-	ln, err := net.FileListener(f)
-	if err != nil {
-		return nil, fmt.Errorf("inherited socket: %w", err)
-	}
-	return ln, nil
 }
 
 // begin starts to accept.

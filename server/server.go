@@ -18,6 +18,7 @@ import (
 	"sync"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/server/http1"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -91,7 +92,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	e := cfg.Engine
 	var forTLS engine.Sockets
-	forTLS, e.Inherit = s.divide(e.Inherit)
+	forTLS, e.Inherit = listen.Divide(e.Inherit, cfg.TLS.Listen)
 	e.Listeners = cfg.Listen
 	e.BodyHeadroom = http1.Headroom(s.set)
 	e.NewSession = s.newSession
@@ -176,7 +177,7 @@ func (c *Config) proxied() (expected []bool) {
 	return expected
 }
 
-// compile returns the Set of what a Config says about files, held once.
+// compile returns the Set of what a Config says about files, retained once.
 func (s *Server) compile(c *Config) (*site.Set, error) {
 	set, err := s.compiler.Compile(Host{Site: c.Site, Locations: c.Locations}, c.Hosts, s.set)
 	if err != nil {

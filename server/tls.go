@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/listen"
 )
 
 // TLS configures listeners that speak TLS (1.2 and later, HTTP/1.1 by ALPN).
@@ -91,7 +92,7 @@ func (s *Server) startTLS(inherited engine.Sockets) error {
 	}
 	s.tls = f
 	for _, addr := range c.Listen {
-		ln, err := listenTLS(addr, s.cfg.Engine.Congestion, inherited)
+		ln, err := listen.Listener(addr, listen.Config{Congestion: s.cfg.Engine.Congestion, Inherit: inherited})
 		if err != nil {
 			return err
 		}

@@ -122,8 +122,8 @@ func (x *trickle) close() {
 	x.mixed.close()
 }
 
-// ramp opens the slow connections evenly over Ramp, so that those of one moment
-// are few: what servers do to all of them at once is theirs, not the load's.
+// ramp opens the slow connections evenly over Ramp, so that few are of the same age. If a
+// server then treats many at once, that is the server's doing and not the load's.
 func (x *trickle) ramp(ctx context.Context) error {
 	begin := sys.Nanotime()
 	x.sched = schedule{next: float64(begin), every: 1e9 / x.Rate}

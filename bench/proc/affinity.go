@@ -25,10 +25,9 @@ func Allowed() ([]int, error) {
 	return cpus, nil
 }
 
-// starter takes what is to run on the one thread that starts children. The
-// kernel sends the signal that a child asked for at its parent's death
-// (PR_SET_PDEATHSIG) when the thread that forked it ends, and the Go runtime ends
-// threads whenever a goroutine ends that was locked to one. So that thread
+// starter takes functions to run on the one thread that starts children. A child gets the
+// signal of its parent's death (PR_SET_PDEATHSIG) when the thread that forked it ends. The
+// Go runtime ends a thread whenever a goroutine ends that was locked to it. So this thread
 // belongs to a goroutine that never ends.
 var starter = sync.OnceValue(func() chan<- func() {
 	work := make(chan func())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -75,10 +76,11 @@ type Report struct {
 	Cases  []Case  `json:"cases"`
 }
 
-// Cells returns the table of a case, its first line the column heads. A
-// compared value is followed by the median, the least and the greatest of its
-// ratios to the baseline's run of the same round.
-func (c *Case) Cells() [][]string {
+// cells returns the table of a case, its first line the column heads. value
+// renders the runs of one metric. A compared value is followed by the median,
+// the least and the greatest of its ratios to the baseline's run of the same
+// round.
+func (c *Case) cells(value func(runs []float64) string) [][]string {
 	head := []string{"server"}
 	for _, m := range c.Metrics {
 		head = append(head, m.Name)
@@ -91,7 +93,7 @@ func (c *Case) Cells() [][]string {
 		row := &c.Rows[i]
 		line := []string{row.Server}
 		for m, metric := range c.Metrics {
-			line = append(line, Number(Median(row.column(m))))
+			line = append(line, value(row.column(m)))
 			if metric.Better != NotCompared {
 				line = append(line, c.ratio(row, m))
 			}
@@ -116,6 +118,19 @@ func (c *Case) ratio(row *Row, m int) string {
 	return "-"
 }
 
+// middle renders the median of the runs.
+func middle(runs []float64) string { return Number(Median(runs)) }
+
+// spread renders the median of the runs, and the least and the greatest of
+// several.
+func spread(runs []float64) string {
+	least, greatest := Number(slices.Min(runs)), Number(slices.Max(runs))
+	if least == greatest {
+		return least
+	}
+	return fmt.Sprintf("%s (%s-%s)", middle(runs), least, greatest)
+}
+
 // Number renders a value with about four significant digits.
 func Number(v float64) string {
 	switch {
@@ -133,7 +148,7 @@ func Number(v float64) string {
 
 // WriteText writes a case as an aligned table: names left, figures right.
 func (c *Case) WriteText(w io.Writer) error {
-	cells := c.Cells()
+	cells := c.cells(middle)
 	width := make([]int, len(cells[0]))
 	for _, line := range cells {
 		for i, s := range line {
@@ -160,11 +175,12 @@ func (c *Case) WriteText(w io.Writer) error {
 	return err
 }
 
-// WriteMarkdown writes a case as a Markdown table.
+// WriteMarkdown writes a case as a Markdown table, with the spread of each
+// value.
 func (c *Case) WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### %s\n\n%s\n\n", c.Name, c.About)
-	for i, line := range c.Cells() {
+	for i, line := range c.cells(spread) {
 		if len(c.Rows) == 0 {
 			break
 		}
@@ -188,6 +204,19 @@ func WriteHeader(w io.Writer, header []Field) error {
 		parts[i] = f.Name + " " + f.Value
 	}
 	_, err := fmt.Fprintf(w, "%s\n\n%s\n\n", strings.Join(parts, " | "), Legend)
+	return err
+}
+
+// WriteSection writes a header as the begin of a section of a Markdown page: its
+// first field, the date, is the heading, and the others are a table.
+func WriteSection(w io.Writer, header []Field) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## %s\n\n| | |\n|---|---|\n", header[0].Value)
+	for _, f := range header[1:] {
+		fmt.Fprintf(&b, "| %s | %s |\n", f.Name, f.Value)
+	}
+	fmt.Fprintf(&b, "\n%s\n\n", Legend)
+	_, err := io.WriteString(w, b.String())
 	return err
 }
 

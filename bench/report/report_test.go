@@ -101,8 +101,8 @@ func TestWriteMarkdown(t *testing.T) {
 
 | server | requests/s | ratio ↑ | CPU µs | ratio ↓ | p50 µs |
 |---|---:|---:|---:|---:|---:|
-| nginx | 95000 | 1 | 10 | 1 | 650 |
-| uring | 147500 | 1.55 (1.50-1.60) | 7.500 | 0.75 (0.70-0.80) | 400.5 |
+| nginx | 95000 (90000-100000) | 1 | 10 | 1 | 650 (600-700) |
+| uring | 147500 (135000-160000) | 1.55 (1.50-1.60) | 7.500 (7-8) | 0.75 (0.70-0.80) | 400.5 (400-401) |
 | alone | 5 | - | 1 | - | 2 |
 
 Note: floor: not measured: x
@@ -123,6 +123,15 @@ func TestWriteNotMeasured(t *testing.T) {
 	}
 	if err := c.WriteMarkdown(&md); err != nil || strings.Contains(md.String(), "|") || !strings.Contains(md.String(), "no root") {
 		t.Errorf("error %v: %q", err, md.String())
+	}
+}
+
+func TestWriteSection(t *testing.T) {
+	want := "## 2026-01-02\n\n| | |\n|---|---|\n| kernel | 6.18 |\n| go | 1.26 |\n\n" + Legend + "\n\n"
+	var b bytes.Buffer
+	err := WriteSection(&b, []Field{{"date", "2026-01-02"}, {"kernel", "6.18"}, {"go", "1.26"}})
+	if err != nil || b.String() != want {
+		t.Errorf("error %v, got:\n%swant:\n%s", err, b.String(), want)
 	}
 }
 

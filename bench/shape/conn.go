@@ -98,8 +98,8 @@ func (x *exchange) finish() bool {
 	return !x.busy
 }
 
-// unasked looks at a connection on which nothing is to come: this is its end, or a
-// server that sends too much.
+// unasked handles an event of a connection that expects no response: its end, or bytes of
+// a server that sends too much.
 func (x *exchange) unasked(buf []byte) error {
 	n, e := sys.Recv(x.fd, buf[:1])
 	if err := ended(int64(n), e); err != nil || n == 0 {

@@ -49,9 +49,9 @@ func multiparts() *testCase {
 	}
 }
 
-// partsFrom returns a position from which on ten times as many bytes have
-// positions with the same number of digits, so that all part headers have the same
-// length: the largest power of ten that is not over a tenth of the file.
+// partsFrom returns the largest power of ten that is not over a tenth of the file.
+// Positions from there to ten times as far have the same number of digits, so all part
+// headers have the same length.
 func partsFrom(size int64) int64 {
 	p := int64(1)
 	for p*100 <= size {

@@ -37,7 +37,7 @@ func scraped() *testCase {
 		if err := g.warm(r); err != nil {
 			return nil, err
 		}
-		// Who scrapes shares the core with who receives.
+		// The scraper shares the core with the receivers.
 		defer func(spin bool) { r.Spin = spin }(r.Spin)
 		r.Spin = false
 		c := shape.Config{

@@ -58,8 +58,7 @@ func each(name, about, limit string, rate int64, conns int) *testCase {
 
 func cpuPart(res *shape.Result) float64 { return 100 * res.ServerCPU / res.Seconds }
 
-// clientLimit has three clients with 1, 4 and 16 connections, each of which may have
-// the same in all.
+// clientLimit has three clients with 1, 4 and 16 connections and the same limit of a client.
 func clientLimit() *testCase {
 	const rate = 10 * mib
 	g := &shaping{
@@ -153,7 +152,7 @@ func weights() *testCase {
 	return g.testCase()
 }
 
-// busyAmongIdle has one client that downloads among many that have done so.
+// busyAmongIdle has one client that downloads, among many that have downloaded before.
 func busyAmongIdle() *testCase {
 	const resting = 1000
 	g := &shaping{

@@ -14,12 +14,13 @@ import (
 // server's core nearly idle: then p99 is made by what the attack costs.
 const calmRate = 2000
 
-// slowloris measures what connections that send a byte a second do to a server:
-// to its memory, beside as many that are idle, and to the latency of others,
-// beside the same requests without them. A server with little to do sleeps most of
-// the time, and p99 is then mostly how long the machine lets it wait for its core: so
-// the core is kept awake, and the median of p99 over slots is without what the
-// machine does now and then.
+// slowloris measures what connections that send a byte a second do to a server. Its
+// memory is compared with that for as many idle connections, and the latency of other
+// requests with that of the same requests without slow connections.
+//
+// A server with little to do sleeps most of the time, and p99 is then mostly how long it
+// waits for its core. So the core is kept awake. The median of p99 over slots leaves out
+// whatever stops the machine now and then.
 func slowloris() *testCase {
 	c := single("slowloris", file1k)
 	c.fresh = true

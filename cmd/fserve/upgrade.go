@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/internal/handover"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/config"
@@ -60,7 +61,7 @@ func (h *host) inheritAdmin(addr string) (net.Listener, error) {
 	}
 	defer handover.Sockets{s}.Close()
 	h.keepAdmin = s.Keep
-	ln, err := server.ListenFD(s.FDs[0])
+	ln, err := listen.FromFD(s.FDs[0])
 	if u, unix := ln.(*net.UnixListener); unix {
 		u.SetUnlinkOnClose(!s.Keep)
 	}

@@ -58,8 +58,8 @@ func TestService(t *testing.T) {
 		t.Errorf("%q", body)
 	}
 	// A Send is counted when it has ended, the client may have its bytes before that.
-	testenv.Eventually(time.Minute, func() bool { return s.engine.SendStats().Sends >= 2 })
-	if n := s.engine.SendStats(); n.Sends != 2 {
+	testenv.Eventually(time.Minute, func() bool { return s.engine.GuestStats().Sends >= 2 })
+	if n := s.engine.GuestStats(); n.Sends != 2 {
 		t.Errorf("%+v", n)
 	}
 	if err := s.close(); err != nil {

@@ -54,10 +54,10 @@ func TestDownloads(t *testing.T) {
 		t.Errorf("granted: %v", granted)
 	}
 	// A Send is counted when it has ended, the client may have its bytes before that.
-	for deadline := time.Now().Add(time.Minute); e.SendStats().Sends < 3 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); e.GuestStats().Sends < 3 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
-	if s := e.SendStats(); s.Sends != 3 || s.Bytes[engine.ViaSendfile] < 3*uint64(len(content))*99/100 {
+	if s := e.GuestStats(); s.Sends != 3 || s.Bytes[engine.ViaSendfile] < 3*uint64(len(content))*99/100 {
 		t.Errorf("not by sendfile: %+v", s)
 	}
 	srv.Close()

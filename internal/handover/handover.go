@@ -2,13 +2,13 @@
 // systemd to a service (socket activation), and from a process to the one that
 // takes its place (an upgrade).
 //
-// An upgrade goes like this. The predecessor starts its successor with duplicates
-// of the sockets and one end of a connection ([Start]). The successor takes over
-// what it needs ([Receive], [Sockets.Take]), starts to serve beside the
-// predecessor, and says so ([Predecessor.Ready]), or says why it cannot
-// ([Predecessor.Failed]). Then the predecessor stops accepting and lets go
-// ([Successor.Release]), which the successor learns ([Predecessor.Gone]). The
-// sockets are the same in both, so no queue of connections is ever closed.
+// An upgrade has three steps. The predecessor starts its successor with duplicates
+// of the sockets and one end of a connection between the two ([Start]). The successor
+// takes the sockets that it needs ([Receive], [Sockets.Take]), serves beside the
+// predecessor and says so ([Predecessor.Ready]), or says why it cannot
+// ([Predecessor.Failed]). The predecessor stops accepting and says so
+// ([Successor.Release]); the successor learns it by [Predecessor.Gone]. Both processes
+// have the same sockets, so no queue of connections is ever closed.
 package handover
 
 import (
@@ -22,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Variable names the environment variable that tells a successor what it is given.
-// It does not begin with FSERVE_, since those are configuration.
+// Variable names the environment variable that tells a successor which sockets it is
+// given. It does not begin with FSERVE_: such variables are configuration.
 const Variable = "HANDOVER_OF_FSERVE"
 
 // firstFD is the first descriptor that a child is given beyond the standard three.
@@ -35,7 +35,7 @@ type letter struct {
 	Sockets Sockets `json:"sockets"`
 }
 
-// message is what a successor says, once, as a line of JSON.
+// message is the one message of a successor, a line of JSON.
 type message struct {
 	Ready bool   `json:"ready"`
 	Error string `json:"error,omitempty"`
@@ -52,9 +52,9 @@ type Predecessor struct {
 	once sync.Once
 }
 
-// Receive returns what a predecessor has given to this process, and takes it out
-// of the environment. Without a predecessor it returns nothing. The sockets are
-// the caller's.
+// Receive returns the predecessor of this process and the sockets that it gave, and
+// removes them from the environment. Without a predecessor it returns nothing. The
+// caller owns the sockets.
 func Receive() (*Predecessor, Sockets, error) {
 	text, ok := os.LookupEnv(Variable)
 	if !ok {
@@ -81,7 +81,7 @@ func Receive() (*Predecessor, Sockets, error) {
 	return p, l.Sockets, nil
 }
 
-// listen waits until the predecessor has let go, or has ended.
+// listen waits until the predecessor has stopped accepting, or has ended.
 func (p *Predecessor) listen() {
 	_, _ = io.Copy(io.Discard, p.conn)
 	close(p.gone)
@@ -121,5 +121,6 @@ func (p *Predecessor) Gone() <-chan struct{} {
 
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// errSilent is of a successor that has ended or let go without a word.
+// errSilent is the error of a successor that has ended, or has closed the connection,
+// without a message.
 var errSilent = errors.New("it has not said that it is ready")

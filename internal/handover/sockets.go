@@ -13,12 +13,12 @@ import (
 
 // Socket is a listener that was made elsewhere.
 type Socket struct {
-	// Addr is what the predecessor calls it, as configured: host:port, or
-	// unix:/path. Empty: whoever made it knows no such name.
+	// Addr is the address in the predecessor's configuration: host:port, or
+	// unix:/path. Empty: the maker of the socket knows no such address.
 	Addr string `json:"addr,omitempty"`
 	// FDs are listening sockets: one, or several of a SO_REUSEPORT group.
 	FDs []int `json:"fds"`
-	// Keep says that the file of a Unix socket belongs to whoever made it.
+	// Keep says that the file of a Unix socket belongs to the socket's maker.
 	Keep bool `json:"keep,omitempty"`
 }
 
@@ -29,8 +29,8 @@ type Sockets []Socket
 const UnixPrefix = "unix:"
 
 // FromSystemd returns the sockets of socket activation (sd_listen_fds(3)), and
-// takes them out of the environment. What is no listening stream socket is
-// closed and named in refused.
+// removes them from the environment. Descriptors that are no listening stream
+// sockets are closed and named in refused.
 func FromSystemd() (sockets Sockets, refused []string) {
 	for _, f := range activation.Files(true) {
 		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, firstFD)
@@ -58,9 +58,10 @@ func isListener(fd int) bool {
 	return err == nil && kind == unix.SOCK_STREAM
 }
 
-// Take removes and returns what is for a configured address: sockets of that name,
-// or else those without a name, or with that of an address that is no longer
-// wanted, that are bound to it. ok is false if there are none.
+// Take removes and returns the socket for a configured address. That is the socket
+// of that name. If there is none it is a socket that is bound to the address and has
+// no name, or the name of an address that is not configured any more. ok is false if
+// there is none either.
 func (s *Sockets) Take(addr string) (out Socket, ok bool) {
 	named := func(x *Socket) bool { return addr != "" && x.Addr == addr }
 	bound := func(x *Socket) bool { return len(x.FDs) > 0 && Bound(x.FDs[0], addr) }
@@ -92,7 +93,7 @@ func (s Sockets) Close() {
 	}
 }
 
-// Names says what the sockets are bound to.
+// Names returns the addresses that the sockets are bound to, for a log.
 func (s Sockets) Names() (names []string) {
 	for _, x := range s {
 		if len(x.FDs) == 0 {
@@ -155,9 +156,9 @@ func endpoint(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// Program returns the path of this program, as it is now: by the name that it was
-// called by, so that a link that was set to another version counts; else where it
-// was started from.
+// Program returns the path of this program as it is now. The name by which it was
+// called comes first, so that a link that was switched to another version counts. If
+// that name leads nowhere it is the file that the process was started from.
 func Program(lookPath func(string) (string, error)) (string, error) {
 	if path, err := lookPath(os.Args[0]); err == nil {
 		return path, nil

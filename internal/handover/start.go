@@ -22,7 +22,7 @@ type Successor struct {
 	process *os.Process
 	conn    *os.File
 	exited  chan struct{}    // closed when it has ended
-	state   *os.ProcessState // how; nil: whoever is its parent knows
+	state   *os.ProcessState // how it has ended; nil: only its parent knows
 }
 
 // ofThisProcess are variables that mean this process and no other (sd_listen_fds(3),
@@ -33,11 +33,11 @@ var ofThisProcess = []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LIST
 // with this process's standard streams, directory and environment. args begin with
 // the program's name.
 //
-// Of a service the successor is not a child but a sibling, the service manager's
-// child like this process: see managed.
+// If a service manager has started this process, the successor is not a child of this
+// process but a sibling, another child of the manager: see managed.
 //
-// It does not use os/exec, which asks each os.File for its descriptor, and that
-// makes sockets blocking, for this process too.
+// Start does not use os/exec. That would ask each os.File for its descriptor, which
+// makes the sockets blocking for this process, too.
 func Start(path string, args []string, sockets Sockets) (*Successor, error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -113,8 +113,8 @@ func (s *Successor) end() string {
 	return " (" + s.state.String() + ")"
 }
 
-// numbered adds the descriptors to files and returns the sockets with the numbers
-// that they have in the child.
+// numbered adds the descriptors to files and returns the sockets with their numbers
+// in the child.
 func (s Sockets) numbered(files *[]uintptr) Sockets {
 	out := slices.Clone(s)
 	for i := range out {
@@ -127,7 +127,7 @@ func (s Sockets) numbered(files *[]uintptr) Sockets {
 	return out
 }
 
-// environment is that of a successor.
+// environment returns the environment of a successor.
 func environment(environ []string, given Sockets) ([]string, error) {
 	text, err := json.Marshal(letter{Sockets: given})
 	if err != nil {
@@ -140,8 +140,8 @@ func environment(environ []string, given Sockets) ([]string, error) {
 	return append(env, Variable+"="+string(text)), nil
 }
 
-// Await waits until the successor is ready. Otherwise it ends the successor, and
-// returns why it is not.
+// Await waits until the successor is ready. If the successor fails or is late, Await
+// ends it and returns the reason.
 func (s *Successor) Await(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
 	defer stop()
@@ -159,7 +159,7 @@ func (s *Successor) Await(ctx context.Context) error {
 // failed ends the successor and says why it is not ready.
 func (s *Successor) failed(ctx context.Context, said string) error {
 	_ = s.conn.Close()
-	if said == "" { // it may live; one that has spoken is about to end
+	if said == "" { // it may still run; one that has sent its reason is about to end
 		_ = s.process.Kill()
 	}
 	select {

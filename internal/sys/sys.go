@@ -7,6 +7,7 @@
 package sys
 
 import (
+	"errors"
 	"os"
 	"syscall"
 	"time"
@@ -368,3 +369,12 @@ func MmapAnon(n int) ([]byte, error) {
 
 // Munmap frees memory of MmapAnon.
 func Munmap(p []byte) error { return unix.Munmap(p) }
+
+// ErrnoOf returns the errno in an error, EIO if there is none.
+func ErrnoOf(err error) syscall.Errno {
+	var e syscall.Errno
+	if errors.As(err, &e) {
+		return e
+	}
+	return syscall.EIO
+}

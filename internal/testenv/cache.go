@@ -49,9 +49,9 @@ func NeedCold(t testing.TB, f *os.File) {
 }
 
 // Hold brings a file into memory and keeps it there until the end of the test, as far
-// as the limit of locked memory (RLIMIT_MEMLOCK) allows: a kernel may take pages that
-// were written to the disk away at any time, and one that gives memory back to its
-// host (DAMON, balloons) does so all the while.
+// as the limit of locked memory (RLIMIT_MEMLOCK) allows. Otherwise the kernel may drop
+// pages at any time once they are on the disk. A kernel that gives memory back to its
+// host (DAMON, balloons) does so all the time.
 func Hold(t testing.TB, name string) {
 	t.Helper()
 	f, err := os.Open(name)

@@ -34,7 +34,7 @@ func FDs(t testing.TB) map[int]string {
 		if err != nil || fd == int(dir.Fd()) {
 			continue
 		}
-		// /dev/null is opened once for the process, by whoever needs it first.
+		// /dev/null is opened once for the process, when it is needed first.
 		if target, err := os.Readlink("/proc/self/fd/" + name); err == nil && target != os.DevNull {
 			fds[fd] = target
 		}
@@ -42,9 +42,9 @@ func FDs(t testing.TB) map[int]string {
 	return fds
 }
 
-// LeakCheck fails the test if, when it has ended and all clean-ups registered
-// later have run, descriptors or goroutines are there that were not before.
-// Call it first, and not in parallel tests.
+// LeakCheck fails the test if it leaves descriptors or goroutines behind. The check
+// runs when the test has ended and all clean-ups that were registered later have run.
+// So call it first, and not in parallel tests.
 func LeakCheck(t testing.TB) {
 	t.Helper()
 	warmPoller(t)

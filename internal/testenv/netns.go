@@ -90,9 +90,9 @@ func newNetns() (*netns, error) {
 	return ns, nil
 }
 
-// live is the life of the thread. It ends with it: a goroutine that returns while
-// locked takes its thread along. The process's first thread would not end, and
-// what is "self" in /proc is its, so that is left to another.
+// live is what the thread runs. The thread ends with it, since a goroutine that
+// returns while it is locked ends its thread. The process's first thread would not end,
+// and "self" in /proc is that thread, so another thread is used.
 func (ns *netns) live(made chan<- error) {
 	runtime.LockOSThread()
 	if unix.Gettid() == unix.Getpid() {
@@ -125,8 +125,8 @@ func (l *Line) close() {
 	}
 }
 
-// do runs f on the namespace's thread: sockets that it makes, and processes that it
-// starts, are there.
+// do runs f on the namespace's thread. Sockets that f makes and processes that it
+// starts are in the namespace.
 func (ns *netns) do(f func()) {
 	done := make(chan struct{})
 	ns.calls <- func() {
@@ -165,7 +165,7 @@ func (l *Line) connect() {
 		{l.server, "eth0", ServerAddr, "10.77.1.2"}, {l.router, "tosrv", "10.77.1.2", ""},
 		{l.client, "eth0", ClientAddr, "10.77.2.2"}, {l.router, "tocli", "10.77.2.2", ""},
 	} {
-		l.run(c.ns, "", "ip link set lo up") // by which processes there reach each other
+		l.run(c.ns, "", "ip link set lo up") // for processes in it to reach each other
 		l.run(c.ns, "", fmt.Sprintf("ip addr add %s/24 dev %s", c.addr, c.dev))
 		// Packets as they are on a wire: a bucket that holds a few packets cannot
 		// pass segments of 64 KiB, and loss would take all of one.
@@ -232,7 +232,7 @@ table ip line {
 // share matches so many of a million packets at random.
 func share(perMillion int) string {
 	if perMillion >= 1_000_000 {
-		return "" // all, which nft takes for a mistake
+		return "" // all packets; nft refuses a rule that says so
 	}
 	return fmt.Sprintf("numgen random mod 1000000 < %d", perMillion)
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // LimitFDs lowers the limit of descriptors to a little over what is open, until
-// the test ends. It must come before whatever keeps the limit as it was when it
-// started: a multishot accept of io_uring does.
+// the test ends. Call it before starting anything that keeps the limit of its start,
+// as a multishot accept of io_uring does.
 func LimitFDs(t testing.TB, spare int) {
 	t.Helper()
 	var old unix.Rlimit
@@ -32,8 +32,8 @@ func LimitFDs(t testing.TB, spare int) {
 }
 
 // ExhaustFDs leaves the process without a free descriptor, after LimitFDs, until
-// the returned function is called or the test ends. Nothing that needs a
-// descriptor may run meanwhile but what is under test.
+// the returned function is called or the test ends. Meanwhile only the code under test
+// may need a descriptor.
 func ExhaustFDs(t testing.TB) (restore func()) {
 	t.Helper()
 	fillers := fillFDs()

@@ -9,8 +9,8 @@ import (
 // SeedEnv is the variable with the seed of tests that make up their input.
 const SeedEnv = "FSERVE_SEED"
 
-// Seed returns the seed of a test that makes up its input, and logs it: 1, so that
-// a run proves what the one before it did, or the number in FSERVE_SEED.
+// Seed returns the seed of a test that makes up its input, and logs it. It is the
+// number in FSERVE_SEED, or else 1, so that two runs prove the same.
 func Seed(t testing.TB) uint64 {
 	t.Helper()
 	seed := uint64(1)

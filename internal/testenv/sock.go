@@ -172,7 +172,7 @@ func AwaitInput(t testing.TB, fd int) {
 // AwaitReset waits until a socket has learnt that its peer has reset the connection.
 func AwaitReset(t testing.TB, fd int) {
 	t.Helper()
-	if err := poll(fd, 0); err != nil { // POLLERR and POLLHUP are told unasked
+	if err := poll(fd, 0); err != nil { // POLLERR and POLLHUP need not be asked for
 		t.Fatal(err)
 	}
 }

@@ -16,14 +16,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/alerts"
 	"github.com/fserve/fserve/server/config"
@@ -82,6 +81,9 @@ type Admin struct {
 }
 
 const (
+	// socketMode is that of a Unix socket: whoever can connect may change limits.
+	socketMode = 0o600
+
 	// maxConns bounds the connections of the listener.
 	maxConns = 128
 	// maxBody bounds the body of a request, in bytes.
@@ -165,8 +167,8 @@ func (a *Admin) Start() error {
 	l := a.cfg.Inherited
 	if l == nil {
 		var err error
-		if l, err = listen(a.cfg.Listen); err != nil {
-			return fmt.Errorf("admin listener: %w", err)
+		if l, err = listen.Listener(a.cfg.Listen, listen.Config{UnixMode: socketMode, Congestion: listen.CongestionSystem}); err != nil {
+			return fmt.Errorf("admin: %w", err)
 		}
 	}
 	a.listener = l
@@ -200,44 +202,6 @@ func (a *Admin) Close(ctx context.Context) error {
 	a.serving.Wait()
 	a.limits.close()
 	return err
-}
-
-// listen binds a TCP address, or a Unix socket in place of one that nobody
-// answers on any more.
-func listen(addr string) (net.Listener, error) {
-	path, unix := strings.CutPrefix(addr, engine.UnixPrefix)
-	if !unix {
-		var cfg net.ListenConfig
-		cfg.SetMultipathTCP(false) // a successor shares it: see sys.SetAcceptPatience
-		return cfg.Listen(context.Background(), "tcp", addr)
-	}
-	l, err := net.Listen("unix", path)
-	if errors.Is(err, syscall.EADDRINUSE) && abandoned(path) {
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-		l, err = net.Listen("unix", path)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
-}
-
-// abandoned reports whether a path is a socket that nobody answers on.
-func abandoned(path string) bool {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode().Type() != os.ModeSocket {
-		return false
-	}
-	c, err := net.Dial("unix", path)
-	if err == nil {
-		c.Close()
-	}
-	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // bounded is a listener with a bound to its open connections; Accept waits while

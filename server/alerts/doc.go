@@ -1,10 +1,10 @@
 // Package alerts takes alerts in and sends alerts out, both in the form of the
 // webhooks of Prometheus' Alertmanager (version 4).
 //
-// What comes in switches profiles on and off: a [Switch] keeps which alerts fire, and
-// gives the limits of the profiles that match to whoever applies them. What goes out
-// are fserve's own: a [Notifier] takes what adaptation tells, on the event loops and without
-// ever waiting, and a [Sender] posts it, with retries and a bound.
+// Alerts that are posted to fserve switch profiles on and off. A [Switch] knows which
+// alerts fire, and applies the limits of the profiles that match. Alerts that fserve posts
+// are its own. A [Notifier] takes the events of adaptation, on the event loops and without
+// ever waiting. A [Sender] posts the alerts that it makes of them, with retries and a bound.
 package alerts
 
 import (
@@ -27,7 +27,7 @@ const (
 // NameLabel is the label that every alert has.
 const NameLabel = "alertname"
 
-// version is that of the form.
+// version is the version of the webhook's form.
 const version = "4"
 
 const (
@@ -39,7 +39,7 @@ const (
 	maxText   = 1024 // bytes of a name or a value
 )
 
-// Message is what is posted.
+// Message is the body of a webhook.
 type Message struct {
 	Version           string            `json:"version"`
 	GroupKey          string            `json:"groupKey"`
@@ -138,7 +138,7 @@ func fingerprint(labels map[string]string) string {
 	return fmt.Sprintf("%016x", h.Sum64())
 }
 
-// shorten bounds what is quoted.
+// shorten bounds text that an error quotes.
 func shorten(s string) string {
 	const most = 60
 	if len(s) > most {

@@ -19,12 +19,12 @@ const FrozenAlert = "FserveClientFrozen"
 const (
 	// maxEvents bounds what waits to be logged and sent.
 	maxEvents = 1024
-	// maxFrozen bounds the alerts whose beginning is remembered. An alert beyond it ends
-	// as if it had begun then.
+	// maxFrozen bounds the alerts whose begin is remembered. When another alert ends, its
+	// end is posted as its begin, too.
 	maxFrozen = 10_000
 )
 
-// Notifier makes log lines and alerts of what adaptation tells. Its methods are safe
+// Notifier makes log lines and alerts of the events of adaptation. Its methods are safe
 // for concurrent use.
 type Notifier struct {
 	instance string
@@ -39,7 +39,7 @@ type Notifier struct {
 	frozen  map[string]time.Time // since when, by level and name; of run
 }
 
-// stamped is an event and when it was told.
+// stamped is an event and its time.
 type stamped struct {
 	engine.AdaptEvent
 	at time.Time
@@ -73,7 +73,7 @@ func (n *Notifier) Event(e engine.AdaptEvent) {
 // Dropped returns how many events came faster than they could be logged.
 func (n *Notifier) Dropped() uint64 { return n.dropped.Load() }
 
-// Close handles what has come, and ends.
+// Close handles the events that wait, and ends the Notifier.
 func (n *Notifier) Close() {
 	n.mu.Lock()
 	if !n.closed {

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// maxQueue bounds the messages that wait. When it is full the oldest is
-	// dropped: what is newer tells more.
+	// maxQueue bounds the messages that wait. When it is full the oldest message is
+	// dropped, since a newer one tells more.
 	maxQueue = 64
 	// attempts is how often a message is tried, at growing distances: some ten minutes.
 	attempts     = 12
@@ -100,7 +100,7 @@ func (s *Sender) Stats() SenderStats {
 	return SenderStats{s.sent.Load(), s.failed.Load(), s.retried.Load(), s.dropped.Load(), len(s.queue)}
 }
 
-// Close tries what waits once more each, until ctx ends, and ends.
+// Close sends each waiting message once more, until ctx ends, and ends the Sender.
 func (s *Sender) Close(ctx context.Context) {
 	s.mu.Lock()
 	if !s.closed {
@@ -141,7 +141,8 @@ func (s *Sender) take() *Message {
 	return m
 }
 
-// deliver tries a message until it is taken or there is no use.
+// deliver sends a message again and again until the receiver takes it, or another
+// attempt would be of no use.
 func (s *Sender) deliver(m *Message) {
 	body, err := json.Marshal(m)
 	pause := firstRetry
@@ -165,7 +166,7 @@ func (s *Sender) deliver(m *Message) {
 	s.log.Error("alert not delivered", "err", err)
 }
 
-// pause waits for the next attempt. It reports false if there is to be none.
+// pause waits for the next attempt. It reports false if there will be none.
 func (s *Sender) pause(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -9,12 +9,12 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 )
 
-// Profile is a set of limits that holds while an alert fires that matches.
+// Profile is a set of limits that holds while a matching alert fires.
 type Profile struct {
 	Name   string
 	Match  map[string]string // labels that the alert must carry
 	Caps   shape.Caps
-	Forget time.Duration // an alert that is not heard of for so long has ended
+	Forget time.Duration // an alert that was not heard of for so long counts as ended
 }
 
 func (p *Profile) matches(labels map[string]string) bool {
@@ -26,12 +26,12 @@ func (p *Profile) matches(labels map[string]string) bool {
 	return true
 }
 
-// Switch keeps which alerts fire and which profiles are in force by that. Its methods
-// are safe for concurrent use.
+// Switch knows which alerts fire, and which profiles are in force for that reason. Its
+// methods are safe for concurrent use.
 //
-// Messages may be repeated, and may come in another order than they were sent: an alert
-// is known by its labels, an episode of it by when it began. What is said of an
-// older episode than the one that is known changes nothing.
+// Messages may be repeated, and may come out of order. The labels identify an alert, the
+// time of its begin an episode of it. A message about an older episode than the known one
+// changes nothing.
 type Switch struct {
 	apply func(shape.Caps) error
 	log   *slog.Logger
@@ -46,7 +46,7 @@ type Switch struct {
 	closed   bool
 }
 
-// episode is the last that is known of an alert.
+// episode is the last known episode of an alert.
 type episode struct {
 	labels map[string]string
 	start  time.Time
@@ -56,8 +56,8 @@ type episode struct {
 
 func (e *episode) firing() bool { return e.end.IsZero() }
 
-// remember is for how long the end of an episode is known, so that a message from
-// before it that comes late does not bring it back.
+// remember is for how long the end of an episode is known, so that a late message from
+// before the end does not bring the alert back.
 const remember = time.Hour
 
 // SwitchStats counts what a Switch was told.
@@ -79,7 +79,7 @@ func NewSwitch(apply func(shape.Caps) error, log *slog.Logger) *Switch {
 	return s
 }
 
-// Close ends it. The profiles in force stay: the server is to end too.
+// Close ends the Switch. The profiles in force stay, since the server ends, too.
 func (s *Switch) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,8 +95,8 @@ func (s *Switch) SetProfiles(list []Profile) {
 	s.settle("profiles changed")
 }
 
-// Receive takes a message of somebody, and returns the names of the profiles that
-// are in force then.
+// Receive takes a posted message, and returns the names of the profiles that are in
+// force then.
 func (s *Switch) Receive(m *Message, who string) []string {
 	now := time.Now()
 	s.mu.Lock()
@@ -109,7 +109,7 @@ func (s *Switch) Receive(m *Message, who string) []string {
 	return slices.Clone(s.active)
 }
 
-// take brings what is known up to date with one alert.
+// take updates the known episodes by one alert.
 func (s *Switch) take(a *Alert, now time.Time) {
 	id := identity(a.Labels)
 	e := s.known[id]
@@ -166,7 +166,7 @@ func (s *Switch) drop() bool {
 	return true
 }
 
-// settle puts those profiles into force that match what fires, and no others.
+// settle puts the profiles into force that match a firing alert, and no others.
 func (s *Switch) settle(why string) {
 	now := time.Now()
 	next := time.Duration(-1)
@@ -199,8 +199,8 @@ func (s *Switch) settle(why string) {
 	}
 }
 
-// left returns for how long nothing changes about an episode by itself; what is not
-// positive says that it is to be forgotten.
+// left returns for how long an episode does not change by itself. If that is not
+// positive, the episode is to be forgotten.
 func (s *Switch) left(e *episode, now time.Time) time.Duration {
 	if !e.firing() {
 		return e.heard.Add(remember).Sub(now)

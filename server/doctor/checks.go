@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// What the findings are measured by.
+// Bounds that decide whether a finding is a warning.
 const (
 	uringKernel     = 600     // Linux 6.0: multishot receive
 	cachestatKernel = 605     // Linux 6.5
@@ -112,8 +112,8 @@ func (s System) limit(row string) (n int64, ok bool) {
 	return 0, false
 }
 
-// memlock: since Linux 5.12 the rings count as memory of the control group, not
-// as locked memory, so a small limit costs nothing where io_uring works.
+// memlock checks the limit of locked memory. Since Linux 5.12 the rings count as memory of
+// the control group instead, so a small limit costs nothing where io_uring works.
 func (s System) memlock() Finding {
 	f := Finding{Name: "locked memory", Status: OK}
 	n, ok := s.limit("Max locked memory")
@@ -147,7 +147,8 @@ func (s System) openFiles() Finding {
 	return f
 }
 
-// cores: the number of loops follows the quota of the control group (Go 1.25).
+// cores compares cores and quota. The number of loops follows the quota of the control
+// group (Go 1.25).
 func (s System) cores() Finding {
 	f := Finding{Name: "cores", Status: OK, Found: strconv.Itoa(s.CPUs)}
 	quota, period, _ := strings.Cut(read(s.Sys, "fs/cgroup/cpu.max"), " ")

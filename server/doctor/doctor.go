@@ -1,6 +1,6 @@
-// Package doctor looks at the machine for what costs a download origin speed or
-// connections, and says for each what is lost and which command mends it. It
-// changes nothing.
+// Package doctor looks for settings of the machine that cost a download origin speed or
+// connections. For each it says what is lost and which command mends it. It changes
+// nothing.
 package doctor
 
 import (
@@ -11,22 +11,22 @@ import (
 	"github.com/fserve/fserve/uring"
 )
 
-// Status is how a finding is to be taken.
+// Status says how serious a finding is.
 type Status string
 
-// A Warning is worth mending; a Note is as it is, or depends on what one wants.
+// A Warning is worth mending. A Note cannot be changed, or depends on what one wants.
 const (
 	OK      Status = "ok"
 	Note    Status = "note"
 	Warning Status = "warning"
 )
 
-// Finding is what was found out about one thing.
+// Finding is the result of one check.
 type Finding struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
 	Found  string `json:"found"`
-	Lost   string `json:"lost,omitempty"` // by that; empty with OK
+	Lost   string `json:"lost,omitempty"` // what it costs; empty with OK
 	Mend   string `json:"mend,omitempty"` // a command or a setting
 }
 
@@ -48,8 +48,8 @@ type System struct {
 // FileSystem is what is known of the file system of a directory.
 type FileSystem struct {
 	Name string // as in mount(8)
-	// Cachestat reports whether cachestat(2) answers for a file that is there;
-	// NoFile that there was none to ask about.
+	// Cachestat reports whether cachestat(2) answers for a file of the directory.
+	// NoFile reports that there was no file to ask about.
 	Cachestat, NoFile bool
 	// Nowait reports whether preadv2(2) takes RWF_NOWAIT for it.
 	Nowait bool
@@ -60,8 +60,8 @@ func Here() System {
 	return System{Proc: "/proc", Sys: "/sys", CPUs: runtime.NumCPU(), Uring: uring.Probe, Files: lookAt}
 }
 
-// Examine looks at everything; root is the directory that is served, empty: none
-// is looked at.
+// Examine runs all checks. root is the directory that is served; if it is empty no
+// directory is looked at.
 func Examine(s System, root string) Report {
 	r := Report{
 		s.kernel(), s.uring(), s.memlock(), s.openFiles(), s.cores(),

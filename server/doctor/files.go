@@ -22,7 +22,7 @@ var fileSystems = map[int64]string{
 
 const zfsMagic = 0x2fc12fc1 // not in the kernel's headers
 
-// foliosSince is since when a file system has pages of more than 4 KiB.
+// foliosSince is the Linux version since which a file system has pages of more than 4 KiB.
 var foliosSince = map[string]int{"xfs": 518, "tmpfs": 614, "ext4": 616, "btrfs": 617}
 
 // remote are file systems whose files come over a network, or from a process.

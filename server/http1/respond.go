@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/record"
@@ -94,7 +95,7 @@ func (s *Session) shape(c *engine.Conn) {
 	r.Class = s.loop.Limits().Class(path)
 	r.Client, r.Limit = nil, shape.Limit{}
 	if s.cfg.Trust.Any() {
-		s.client = engine.AppendClient(s.client[:0], s.clientOf(c))
+		s.client = peer.AppendClient(s.client[:0], s.clientOf(c))
 		r.Client = s.client
 	}
 	x, ok := c.Data.(*exchange)

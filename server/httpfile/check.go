@@ -13,7 +13,7 @@ func checkRange(what string, v, least, most int64) error {
 	return nil
 }
 
-// checkValue refuses what would break the field it is put into.
+// checkValue refuses text that would break the field that it is put into.
 func checkValue(what, v string) error {
 	for i := range len(v) {
 		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {

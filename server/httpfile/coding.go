@@ -43,9 +43,9 @@ func (c Coding) Ext() string {
 // smallest first. It must not be changed.
 var ServerOrder = []Coding{Brotli, Zstd, Gzip}
 
-// SidecarFresh reports whether a sidecar may stand for its source: one that is
-// older was made from an earlier version. Equal is fresh (gzip -k copies the
-// time). Times in ns.
+// SidecarFresh reports whether a sidecar may stand for its source. An older sidecar
+// was made from an earlier version. One of the same time is fresh, since gzip -k copies
+// the time. Times are in ns.
 func SidecarFresh(sourceMtimeNs, sidecarMtimeNs int64) bool {
 	return sidecarMtimeNs >= sourceMtimeNs
 }
@@ -92,7 +92,7 @@ func Negotiate(accept []byte, avail []Coding) Coding {
 }
 
 // weight returns the q of c: its own, else that of "*". A coding that is not
-// mentioned is refused, only Identity is not: it comes last, which qUnset says.
+// mentioned is refused. Identity is not: it comes last then, which qUnset says.
 func (a *accepted) weight(c Coding) int16 {
 	switch {
 	case a.q[c] != qUnset:

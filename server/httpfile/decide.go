@@ -22,8 +22,8 @@ func (p *Plan) Decide(req *Request, f *Facts, now int64, entropy Entropy) {
 		p.vary = f.Negotiable
 		return
 	}
-	// Range is defined for GET only (RFC 9110 14.2); nothing of an empty file
-	// can be asked for, and all of it is what any range would give.
+	// Range is defined for GET only (RFC 9110 14.2). No range of an empty file
+	// exists, and the whole file is all that one could give.
 	if req.Range != nil && req.Method == MethodGet && f.Size > 0 && p.ranges(req, entropy) {
 		return
 	}
@@ -33,7 +33,7 @@ func (p *Plan) Decide(req *Request, f *Facts, now int64, entropy Entropy) {
 	}
 }
 
-// ranges plans a 206 or a 416, or returns false: the whole file it is.
+// ranges plans a 206 or a 416. It returns false if the whole file is to be sent.
 func (p *Plan) ranges(req *Request, entropy Entropy) bool {
 	f := p.facts
 	set, ok := rangeSet(req.Range)
@@ -69,8 +69,8 @@ func (p *Plan) rangeList(req *Request, set []byte, entropy Entropy) bool {
 		return true
 	}
 	if f.Coding != Identity {
-		// The ranges would be of the encoded bytes but multipart framing is
-		// not encoded: no place for Content-Encoding is read alike by all.
+		// The ranges would be of the encoded bytes, but the multipart framing is
+		// not encoded: clients disagree on where Content-Encoding then belongs.
 		return false
 	}
 	p.multipart(l.spans, entropy)

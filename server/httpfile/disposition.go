@@ -22,10 +22,9 @@ func dispositionNames(path string) string {
 	return out
 }
 
-// cleanName replaces what a name must not bring into a dialogue or a file
-// system: control characters, path separators, bytes that are no UTF-8, and
-// the marks that turn the direction of text, which can make "gpj.exe" read as
-// "exe.jpg".
+// cleanName replaces characters that a name must not bring into a dialogue or a file
+// system: control characters, path separators, bytes that are no UTF-8, and the marks
+// that turn the direction of text. Such a mark can make "gpj.exe" read as "exe.jpg".
 func cleanName(name string) string {
 	var b strings.Builder
 	for len(name) > 0 {
@@ -42,9 +41,9 @@ func cleanName(name string) string {
 	return b.String()
 }
 
-// asciiName replaces in a clean name what not every client reads alike in a
-// quoted string: '"' for which some know no escape, '%' which some decode
-// (RFC 6266 appendix D), and all that is not ASCII.
+// asciiName replaces characters of a clean name that clients read differently in a
+// quoted string (RFC 6266 appendix D): '"', for which some know no escape, '%', which
+// some decode, and all that is not ASCII.
 func asciiName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= utf8.RuneSelf || r == '"' || r == '%' {

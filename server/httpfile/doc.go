@@ -30,12 +30,12 @@
 //
 // # Ownership and concurrency
 //
-// A Request holds views of the request buffer and is good for as long as that
-// buffer is. A Plan is reused from request to request by one goroutine at a
-// time; its segments point into memory of the plan or of the package, which
-// nobody may change, until the next call that fills it, and it refers to the
-// Facts it was made from. Policy and Facts are immutable after they are made
-// and may be shared by any number of goroutines.
+// A Request holds views of the request buffer and is valid as long as that buffer
+// is. A Plan is reused from request to request by one goroutine at a time. Its
+// segments point into memory of the plan or of the package, which must not be changed;
+// they are valid until the next call that fills the plan. A Plan refers to the Facts
+// that it was made from. Policy and Facts are immutable and may be shared by any number
+// of goroutines.
 //
 // On the path of a file answer (plain, ranges, 304) nothing is allocated once
 // the caller's buffers, and for several ranges the plan's, have grown.

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// youngNs is the age under which a file's tag and date are weak validators:
-// the kernel stamps mtime with the clock of its timer tick, and two writes may
-// get the same stamp, so a second version may look like the first. Two seconds
-// also cover file systems that keep even seconds only (FAT).
+// youngNs is the age under which a file's tag and date are weak validators. The
+// kernel stamps mtime with the clock of its timer tick. Two writes may get the same
+// stamp, so a second version may look like the first. Two seconds also cover file
+// systems that keep even seconds only (FAT).
 const youngNs = 2e9
 
 // File is what is known of one representation of a resource when its Facts
@@ -25,9 +25,9 @@ type File struct {
 	// Negotiable says that the resource has, or may get, sidecars. Every
 	// answer then varies by Accept-Encoding.
 	Negotiable bool
-	// Hash is a content hash, for tags that are equal on every origin. It is
-	// put into the tag if it is visible ASCII without quotes and at most 256
-	// bytes, and not used otherwise. Empty: the tag is made of time and size.
+	// Hash is a content hash, for tags that are equal on every origin. It must be
+	// visible ASCII without quotes, of at most 256 bytes; another one is not used.
+	// Empty: the tag is made of time and size.
 	Hash string
 }
 
@@ -48,8 +48,8 @@ type Facts struct {
 	attachment string
 
 	// head is the head of the 200 answer without its last line end, with
-	// some date at OKDateOffset. Offsets cut it into what the other answers
-	// are put together from:
+	// some date at OKDateOffset. Offsets cut it into the pieces that the other
+	// answers are made of:
 	//
 	//	[0, meta)       status line and Date
 	//	[meta, body)    Server, Last-Modified (value at modified), ETag (value
@@ -120,8 +120,8 @@ func (f *Facts) render(disposition string) {
 	f.head = b.String()
 }
 
-// makeETag returns a strong entity tag: a version of a file and a coding have
-// one, and no other has the same (RFC 9110 8.8.3.3).
+// makeETag returns the strong entity tag of a version of a file in a coding. No other
+// version or coding has the same (RFC 9110 8.8.3.3).
 func makeETag(f *File) string {
 	suffix := ""
 	if f.Coding < numCoding {
@@ -150,8 +150,8 @@ func usableHash(h string) bool {
 	return h != "" && len(h) <= maxHash
 }
 
-// Policy returns the policy that the Facts were made under: those of an
-// earlier one must be made anew.
+// Policy returns the policy that the Facts were made under. Facts of an earlier
+// policy must be made anew.
 func (f *Facts) Policy() *Policy { return f.policy }
 
 // SettledAt returns the instant (Unix ns) from which the tag is strong and a

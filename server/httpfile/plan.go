@@ -19,8 +19,8 @@ type Segment struct {
 }
 
 // Entropy is what the boundary of a multipart answer is made of. It should be
-// random and not to be foreseen, since whoever writes the file must not be able
-// to write a boundary into it. Only a request with Range can use it.
+// random and unpredictable, so that the author of a file cannot write a boundary into
+// it. Only a request with Range uses it.
 type Entropy [2]uint64
 
 // Plan is how one request is answered. The zero value is ready; a Plan is
@@ -86,9 +86,9 @@ func (p *Plan) Segments() []Segment {
 	return p.over[:p.n]
 }
 
-// Fail plans an answer with a status from 400 on and a short text that says it: no
-// validators, not to be stored. A code that this package does not know becomes
-// 500.
+// Fail plans an answer with a status from 400 on and the name of the status as its
+// text. It has no validators and must not be stored by caches. A code that this package
+// does not know becomes 500.
 func (p *Plan) Fail(status int, req *Request, pol *Policy) {
 	if status < StatusBadRequest {
 		status = StatusInternalServerError
@@ -97,7 +97,7 @@ func (p *Plan) Fail(status int, req *Request, pol *Policy) {
 	if p.Status == StatusTooManyRequests || p.Status == StatusServiceUnavailable {
 		p.RetryAfter = pol.retryAfter
 	}
-	p.vary = p.Status == StatusNotAcceptable // nothing but negotiation says 406
+	p.vary = p.Status == StatusNotAcceptable // only negotiation gives 406
 }
 
 // note plans an answer whose content is the name of its status.
@@ -118,9 +118,9 @@ func (p *Plan) UsePage(req *Request, page *Facts) {
 	}
 }
 
-// Decline plans the answer to a method other than GET and HEAD, which needs no
-// path and no file: 204 to OPTIONS ("*" too), 405 to what is known, both with
-// Allow, and 501 to what is not.
+// Decline plans the answer to a method other than GET and HEAD, which needs no path
+// and no file. OPTIONS (of "*" too) gets 204 with Allow, other known methods get 405
+// with Allow, and unknown ones 501.
 func (p *Plan) Decline(req *Request, pol *Policy) {
 	switch req.Method {
 	case MethodOptions:

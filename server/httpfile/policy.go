@@ -35,9 +35,9 @@ type Config struct {
 	Disposition []Rule
 
 	// DownloadParam is the name of a query parameter whose presence makes the answer
-	// an attachment ("download" for /f?download). Its value is not used: a
-	// file name chosen by whoever wrote the link would be a way to have one
-	// thing saved as another. Empty: none does.
+	// an attachment ("download" for /f?download). Its value is not used: the author
+	// of a link could have a file saved under another file's name. Empty: no
+	// parameter does.
 	DownloadParam string
 
 	// MaxRanges is the most parts of a 206. Default 16, at most 64.
@@ -80,7 +80,7 @@ type Policy struct {
 
 const (
 	defaultMaxRanges = 16
-	maxMaxRanges     = 64 // a part costs a send: more is no download but an attack
+	maxMaxRanges     = 64 // a part costs a send: a request for more is an attack
 	defaultMergeGap  = 80
 	maxMergeGap      = 1 << 30 // bytes
 	maxRetryAfter    = 86400   // seconds

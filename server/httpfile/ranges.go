@@ -91,11 +91,10 @@ func lessDigits(a, b []byte) bool {
 	return string(a) < string(b)
 }
 
-// spanList collects the ranges of a set. As long as they are few and apart
-// they stay as they came; once there are more than max, or two overlap, all
-// that overlap or lie closer than gap are merged, which keeps the order of
-// their first appearance (RFC 9110 15.3.7.2). As soon as more than max stand
-// apart even so, the whole representation is the better answer.
+// spanList collects the ranges of a set. Ranges that are few and apart stay as they
+// came. Once there are more than max, or two overlap, all that overlap or lie closer
+// than gap are merged, in the order of their first appearance (RFC 9110 15.3.7.2). If
+// more than max stand apart even so, the whole representation is the better answer.
 type spanList struct {
 	spans   []span
 	max     int
@@ -167,10 +166,10 @@ func (l *spanList) startMerging() {
 	}
 }
 
-// merge adds s, united with all spans that it overlaps or nearly touches, in
-// the place of the first of them, else at the end. One pass is enough: the spans
-// that stand are at least gap apart, so one that is not near s is not near
-// what s grows to either.
+// merge adds s, united with all spans that it overlaps or nearly touches, in the
+// place of the first of these, or at the end if there are none. One pass is enough: the
+// spans in the list are at least gap apart, so a span that is not near s is not near the
+// united span either.
 func (l *spanList) merge(s span) {
 	kept := l.spans[:0]
 	place := -1

@@ -1,6 +1,6 @@
 package httpfile
 
-// Method is a request method as far as a file server tells them apart.
+// Method is a request method, as far as a file server tells methods apart.
 type Method uint8
 
 const (
@@ -51,11 +51,11 @@ type Request struct {
 // Reset makes r an empty request and keeps its memory.
 func (r *Request) Reset() { *r = Request{joined: r.joined[:0]} }
 
-// Single returns the value of a field with a single value, or, when the field
-// came on more than one line, a value that is valid for none. RFC 9110 says
-// what that does: Range is ignored (14.2), and so are If-Modified-Since and
-// If-Unmodified-Since (13.1.3, 13.1.4); If-Range does not hold, so that the
-// whole file is sent (13.1.5).
+// Single returns the value of a field with a single value. If the field came on more
+// than one line it returns a value that is valid for no field. By RFC 9110 an invalid
+// Range is ignored (14.2), and so are invalid If-Modified-Since and
+// If-Unmodified-Since (13.1.3, 13.1.4). An invalid If-Range does not hold, so the whole
+// file is sent (13.1.5).
 func Single(value []byte, repeated bool) []byte {
 	if repeated {
 		return notValid
@@ -68,10 +68,9 @@ var (
 	emptyValue = []byte{}
 )
 
-// AddField takes one field line if its name (in any case) is one that decides
-// about files, and reports whether it is. The value is kept as a view, unless
-// lines of a list have to be joined. It is for callers that meet the lines one
-// by one; others set the fields.
+// AddField adds one field line if its name (in any case) matters for files, and reports
+// whether it does. The value is kept as a view, unless lines of a list have to be
+// joined. It is for callers that meet the lines one by one; others set the fields.
 func (r *Request) AddField(name, value []byte) bool {
 	field, list := r.field(name)
 	if field == nil {

@@ -24,7 +24,7 @@ type Rule struct {
 	Value string
 }
 
-// rule is a compiled Rule: what the path begins and ends with.
+// rule is a compiled Rule: the begin and the end of paths that match.
 type rule struct {
 	prefix, suffix string
 	exact          bool // the whole path is prefix

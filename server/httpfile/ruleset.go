@@ -2,7 +2,7 @@ package httpfile
 
 import "strings"
 
-// Rules are compiled rules of a caller of its own, with the patterns of Rule. They are immutable.
+// Rules are a caller's own compiled rules, with the patterns of Rule. They are immutable.
 type Rules struct{ rules []rule }
 
 // CompileRules checks and compiles rules; what names them in errors.

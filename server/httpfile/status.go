@@ -65,7 +65,7 @@ func renderStatuses() (texts [statusLimit]*statusText) {
 	return texts
 }
 
-// known returns code, or 500 if it is none that this package can send.
+// known returns code, or 500 if this package cannot send it.
 func known(code int) int {
 	if code < 0 || code >= statusLimit || statusTexts[code] == nil {
 		return StatusInternalServerError
@@ -92,8 +92,8 @@ func StatusOfErrno(e syscall.Errno) int {
 	return StatusInternalServerError
 }
 
-// StatusOfNode returns what a path gets by the kind of what it names: mode is
-// st_mode of stat(2).
+// StatusOfNode returns the status for a path by the kind of the file that it names. mode
+// is st_mode of stat(2).
 //
 //	200  a regular file
 //	301  a directory without its slash: Redirect

@@ -7,8 +7,8 @@ import (
 )
 
 // ContentType returns the value of Content-Type for a path, by its extension.
-// Text gets a charset; XML and JSON types do not: the former say theirs inside,
-// the latter have only one.
+// Text gets a charset. XML and JSON types do not: XML names its charset inside, and
+// JSON has only one.
 func (p *Policy) ContentType(path string) string {
 	typ := p.lookupType(extension(path))
 	if p.charset != "none" && strings.HasPrefix(typ, "text/") && !hasCharset(typ) {

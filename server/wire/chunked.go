@@ -137,7 +137,7 @@ func (c *Chunked) step(b byte) Reason {
 	return c.trailerByte(b)
 }
 
-// want takes the one byte that may come.
+// want takes the one byte that is allowed here.
 func (c *Chunked) want(b, only byte, next chunkState) Reason {
 	if b != only {
 		return BadChunk

@@ -1,7 +1,7 @@
 // Package wire reads HTTP/1.1 from the wire: request heads and chunked bodies,
 // strictly by RFC 9112 and RFC 9110, without allocating. It stands in front of
-// everything else: what it accepts has one meaning only, so that no program
-// behind or before it can take the bytes for other requests than it did.
+// everything else. Whatever it accepts has one meaning only, so that no program before
+// or behind it can read other requests in the same bytes.
 //
 // It is pure: bytes in, positions out. Refusals are a Reason, with the status to answer.
 //
@@ -23,7 +23,7 @@
 //     an invalid percent-encoding is refused in the path and passes in the query.
 //   - White space before a chunk extension is skipped (RFC 9112 section 7.1.1), after a
 //     bare chunk size it is refused. Trailers are checked and dropped.
-//   - An empty Host is valid, as its grammar says; what site that is, the server decides.
+//   - An empty Host is valid, as its grammar says. The server decides which site it names.
 package wire
 
 // Limits bound a request head. Zero fields take the defaults.
@@ -63,9 +63,9 @@ const (
 type span struct{ start, end uint32 }
 
 // Head is a parsed request head. Its views point into the bytes given to Parse
-// and are valid as long as those are, and until the next Parse. After a refusal
-// it holds what was read before the fault, which is good for a log only; when
-// Parse needs more, it holds nothing of use.
+// and are valid as long as those are, and until the next Parse. After a refusal it
+// holds what was read before the fault, for a log. When Parse needs more bytes it holds
+// nothing of use.
 //
 // One Head serves one goroutine, request after request; it needs no
 // initialisation and keeps only a scratch buffer (for repeated list fields).
@@ -163,10 +163,10 @@ func (h *Head) Get(f Field) []byte {
 	return h.view(h.known[f])
 }
 
-// Repeated reports whether the field came on more than one line. Never true of Host
-// and ContentLength; of lists (Connection, If-Match, If-None-Match, Accept,
-// Accept-Encoding, Forwarded, X-Forwarded-For, Expect) it is of no harm; of the others
-// it means that programs may disagree on the value.
+// Repeated reports whether the field came on more than one line. Host and ContentLength
+// never do. Lists (Connection, If-Match, If-None-Match, Accept, Accept-Encoding,
+// Forwarded, X-Forwarded-For, Expect) may. Of any other field programs may then disagree
+// on the value.
 func (h *Head) Repeated(f Field) bool { return h.repeated>>f&1 != 0 }
 
 // Unconditional reports that the request has neither a range nor a precondition.

@@ -1,11 +1,11 @@
 package wire
 
 // validAuthority reports whether b is uri-host [ ":" port ] (RFC 9110 section
-// 7.2) and whether a port was given. The empty text is valid: it is what a client
-// sends whose target has no authority.
+// 7.2) and whether a port was given. The empty text is valid: a client sends it if its
+// target has no authority.
 //
-// Two things that the grammar allows are refused, since no client sends them and programs
-// disagree on what they mean: percent-encoding in names, and IPvFuture literals.
+// Two things are refused although the grammar allows them: percent-encoding in names, and
+// IPvFuture literals. No client sends them, and programs disagree on their meaning.
 func validAuthority(b []byte) (ok, port bool) {
 	i := 0
 	if len(b) > 0 && b[0] == '[' {

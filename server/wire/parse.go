@@ -14,11 +14,11 @@ const maxMethod = 32
 //	0, OK:     more bytes are needed
 //	0, other:  the request is to be refused with the reason's status
 //
-// seen is how many bytes of buf were already there when Parse last asked for
-// more, 0 at first. It makes a head that arrives in many pieces cost time linear in its
-// length: what was seen is not looked at again until the head is complete. The result
-// does not depend on the pieces, except that a fault may be found some bytes later: one
-// within a line at the end of the line, one between lines at the end of the head.
+// seen is how many bytes of buf were already there when Parse last asked for more, 0 at
+// first. Those bytes are not looked at again until the head is complete, so a head that
+// arrives in many pieces costs time linear in its length. The result does not depend on
+// the pieces. Only a fault may be found some bytes later: a fault within a line at the end
+// of the line, a fault between lines at the end of the head.
 func (h *Head) Parse(buf []byte, seen int, lim Limits) (n int, r Reason) {
 	lim = lim.WithDefaults()
 	if seen = min(seen, len(buf)); seen > 0 && !worthParsing(buf, seen, lim) {
@@ -243,7 +243,7 @@ func scanField(src []byte, i int) (l fieldLine, r Reason) {
 	return l, OK
 }
 
-// nameFault says what is wrong with a name that begins at start and has a wrong byte at i.
+// nameFault returns the reason for a name that begins at start and has a wrong byte at i.
 func nameFault(src []byte, start, i int) Reason {
 	if i == start && (src[i] == ' ' || src[i] == '\t') {
 		return ObsFold
@@ -251,8 +251,8 @@ func nameFault(src []byte, start, i int) Reason {
 	return lineFault(src, i, BadFieldName)
 }
 
-// lineFault says what is wrong at byte i: a lone LF, a lone CR, or, with
-// anything else there, r. A CR that is the last byte yet is left open.
+// lineFault returns the reason for byte i: a lone LF, a lone CR, or r for any other byte.
+// A CR that is the last byte so far may still be followed by LF.
 func lineFault(src []byte, i int, r Reason) Reason {
 	switch {
 	case src[i] == '\n':

@@ -2,8 +2,8 @@ package wire
 
 // Reason says why a request was refused; OK means that it was not. Reasons are
 // small consecutive numbers, so that they can index an array of counters.
-// After any reason but OK the connection must be closed behind the answer: where
-// the next request would begin is not known.
+// After any reason but OK the connection must be closed behind the answer, since it is
+// not known where the next request would begin.
 type Reason uint8
 
 const (

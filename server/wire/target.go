@@ -6,8 +6,8 @@ import "bytes"
 // of the first '?' in it, or 0.
 func scanTarget(src []byte, i, maxTarget int) (end, query int, r Reason) {
 	start := i
-	// The first byte too many decides; to look at any beyond it would make the
-	// reason depend on how many have arrived.
+	// The first byte too many decides. If bytes beyond it were looked at, the reason
+	// would depend on how many have arrived.
 	stop := min(len(src), start+maxTarget+1)
 scan:
 	for ; i < stop; i++ {

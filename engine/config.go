@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"errors"
+	"io/fs"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/engine/measure"
+	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/aio"
+)
+
+// DriverKind selects how the engine talks to the kernel.
+type DriverKind uint8
+
+const (
+	DriverAuto     DriverKind = iota // io_uring, or epoll where it cannot be used
+	DriverUring                      // io_uring or fail
+	DriverFallback                   // epoll
+)
+
+// ZeroCopy selects how file ranges are sent.
+type ZeroCopy = aio.Mode
+
+const (
+	ZeroCopyAuto     = aio.Auto     // sendfile, stepping down to splice and copy
+	ZeroCopySendfile = aio.Sendfile // sendfile or fail
+	ZeroCopySplice   = aio.Splice   // file, pipe, socket
+	ZeroCopyCopy     = aio.Copy     // through user memory
+)
+
+// Config configures an Engine. The zero value of every field is a good default:
+// an engine without loops, for Listener and Send.
+type Config struct {
+	// Listeners are TCP addresses, host:port, or Unix sockets, unix:/path. They need
+	// NewSession.
+	Listeners []string
+	// UnixMode is the mode of the Unix sockets. Default 0660.
+	UnixMode fs.FileMode
+	// Inherit are sockets that are listened on already, by their address in
+	// Listeners, which is then not bound. They belong to the engine from the call
+	// of New on, also if that fails.
+	Inherit listen.Sockets
+	// Paused makes New return without accepting anything: Engine.Accept begins.
+	Paused bool
+
+	// NewSession makes the session of a loop; it is called once for each, on
+	// the loop's own goroutine, before any connection is accepted. nil: there
+	// are no loops.
+	NewSession func(*loop.Loop) loop.Session
+
+	// Loops is the number of event loops. Default: GOMAXPROCS, 0 without NewSession.
+	Loops int
+
+	// Guests makes room in the Limits for Listener and Send beside the loops. An
+	// engine without loops or without limits needs no such room.
+	Guests bool
+
+	// Pin binds each loop's thread to a core of those the process may use.
+	Pin bool
+
+	// Driver selects the driver. Default: io_uring if it can be used.
+	Driver DriverKind
+
+	// ZeroCopy selects how file ranges are sent. Default: ZeroCopyAuto.
+	ZeroCopy ZeroCopy
+
+	// HeaderTimeout is how long a request may take to arrive. Default 10 s.
+	HeaderTimeout time.Duration
+	// IdleTimeout is how long a connection may rest between requests. Default 60 s.
+	IdleTimeout time.Duration
+	// SendTimeout is how long a peer may take nothing of a response that
+	// waits for it. Default 30 s.
+	SendTimeout time.Duration
+	// LingerTimeout is how long a peer may send nothing while its input is dropped,
+	// after a response that closes the connection. It may go on for fifteen times
+	// as long. Default 2 s.
+	LingerTimeout time.Duration
+
+	// Congestion is the TCP congestion control of the connections that Listeners
+	// accept: the name of an algorithm that the kernel has, or CongestionSystem.
+	// Default: that of the system, except that at loopback addresses Reno takes the
+	// place of one that paces (BBR). Between processes of one machine there is no
+	// network to spare, and the timers cost up to four times what the transfer does.
+	Congestion string
+
+	// TurnBudget is how many bytes one transfer may send before others get
+	// their turn. Default 1 MiB, of which paced connections use half.
+	TurnBudget int64
+
+	// Limits are what responses are shaped by; see Engine.Limits. nil: nothing
+	// is shaped or measured, ever. Loops and Changed are set by the engine.
+	Limits *shape.Config
+
+	// Adapt finds the rates of clients and path classes by what the kernel measures;
+	// see Engine.Adaptation. It needs Limits, and holds for what the loops send. nil: no
+	// rate is found, ever.
+	Adapt *measure.Config
+	// OnAdapt is told what adaptation wants an operator to know. It is called on the
+	// loops and must not block.
+	OnAdapt func(measure.Event)
+
+	// Sample measures the throughput of each response once a second, for
+	// loop.Stats.Jitter and Engine.Connections. It costs one pass over the
+	// connections. Default: false.
+	Sample bool
+
+	// MaxConns bounds the connections of one loop; more are closed at once.
+	// Default 1,000,000.
+	MaxConns int
+
+	// MaxFiles bounds the open files that one loop's cache holds. Default:
+	// 4096, or an eighth of the descriptor limit shared between the loops if
+	// that is less.
+	MaxFiles int
+	// MaxBody is the size up to which files are sent by copying from memory,
+	// in bytes. Default 8 KiB.
+	MaxBody int64
+	// BodyHeadroom is memory before each body, for a session's own use (see
+	// openfile.File.Headed), in bytes. Default 0.
+	BodyHeadroom int
+	// MaxBodyBytes bounds the memory of such bodies, for each loop. Default 64 MiB.
+	MaxBodyBytes int64
+}
+
+func (c Config) withDefaults() Config {
+	if c.NewSession != nil {
+		setDefault(&c.Loops, runtime.GOMAXPROCS(0))
+	}
+	setDefault(&c.UnixMode, 0o660)
+	setDefault(&c.HeaderTimeout, 10*time.Second)
+	setDefault(&c.IdleTimeout, 60*time.Second)
+	setDefault(&c.SendTimeout, 30*time.Second)
+	setDefault(&c.LingerTimeout, 2*time.Second)
+	setDefault(&c.TurnBudget, 1<<20)
+	setDefault(&c.MaxConns, 1_000_000)
+	setDefault(&c.MaxFiles, min(4096, max(16, descriptorLimit()/8/max(c.Loops, 1))))
+	setDefault(&c.MaxBody, 8<<10)
+	setDefault(&c.MaxBodyBytes, 64<<20)
+	return c
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func descriptorLimit() int {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 1024
+	}
+	return int(min(r.Cur, 1<<20))
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	check := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, errors.New("engine: "+what))
+		}
+	}
+	if c.NewSession != nil {
+		check(c.Loops > 0 && c.Loops <= 1024, "Config.Loops must be from 1 to 1024")
+	} else {
+		check(c.Loops == 0 && len(c.Listeners) == 0, "Config.NewSession is missing")
+	}
+	check(c.HeaderTimeout > 0 && c.IdleTimeout > 0 && c.SendTimeout > 0 && c.LingerTimeout > 0,
+		"timeouts must be positive")
+	for addr := range c.Inherit {
+		check(slices.Contains(c.Listeners, addr), "Config.Inherit has "+addr+", which is not in Config.Listeners")
+	}
+	check(c.Adapt == nil || c.Limits != nil, "Config.Adapt needs Config.Limits")
+	check(c.TurnBudget > 0, "Config.TurnBudget must be positive")
+	check(c.MaxConns > 0 && c.MaxConns < aio.MaxSlots-1024, "Config.MaxConns is out of range")
+	check(c.MaxFiles > 0 && c.MaxBody > 0 && c.MaxBodyBytes > 0, "cache bounds must be positive")
+	return errors.Join(errs...)
+}

@@ -1,0 +1,121 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+
+	"github.com/fserve/fserve/engine/shape"
+)
+
+// Flow says what a response is counted by and how fast it may go. The zero value
+// is what holds for a connection about which nothing is said.
+type Flow struct {
+	// Client is whom the limit of clients is shared with: a user, an API key.
+	// Empty: the peer's address, of IPv6 the network of 64 bits.
+	Client string
+	// Path chooses the path class, by the longest prefix. Empty: the default one.
+	Path string
+	// Limit is for this response, in place of what holds for connections. The zero
+	// value: that one. Those of the client, the path and everything together
+	// hold beside it.
+	Limit shape.Limit
+}
+
+// ErrNoConn is returned by SetFlow if its context has no connection of a
+// Listener.
+var ErrNoConn = errors.New("engine: no connection of a Listener in the context (see ConnContext)")
+
+type (
+	connKey struct{}
+	flowKey struct{}
+)
+
+// ConnContext returns ctx with the connection c for SetFlow. It is what
+// http.Server.ConnContext is set to. c may be a TLS connection over one of a Listener.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	for {
+		if g, ok := c.(*Conn); ok {
+			return context.WithValue(ctx, connKey{}, g)
+		}
+		under, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return ctx
+		}
+		c = under.NetConn()
+	}
+}
+
+// SetFlow says what the response under way on the connection in ctx is counted
+// by, from the next byte on. If ctx can end, as that of an http.Request, it holds
+// until then; else until the next request is read.
+func SetFlow(ctx context.Context, f Flow) error {
+	c, ok := ctx.Value(connKey{}).(*Conn)
+	if !ok {
+		return ErrNoConn
+	}
+	if err := f.Limit.Validate(); err != nil {
+		return err
+	}
+	c.naming.set(ctx, f)
+	return nil
+}
+
+// WithFlow returns a context by which Send knows what it is counted by.
+func WithFlow(ctx context.Context, f Flow) context.Context {
+	return context.WithValue(ctx, flowKey{}, f)
+}
+
+func flowFrom(ctx context.Context) (f Flow, ok bool) {
+	f, ok = ctx.Value(flowKey{}).(Flow)
+	return f, ok
+}
+
+// afterNaming is how much may follow the end of a request and still be of its
+// response: what net/http keeps in its buffers until the handler has returned, in
+// bytes.
+const afterNaming = 8 << 10
+
+// naming is the Flow of a connection's response. A server tells nobody where a
+// response ends, so that is taken from the context, or from the order of reads
+// and writes.
+type naming struct {
+	mu    sync.Mutex
+	flow  Flow
+	ctx   context.Context // nil: nothing is set
+	wrote bool            // since it was set
+	after int             // bytes written after the end of ctx
+}
+
+func (n *naming) set(ctx context.Context, f Flow) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.flow, n.ctx, n.wrote, n.after = f, ctx, false, 0
+}
+
+func (n *naming) clear() { n.flow, n.ctx = Flow{}, nil }
+
+// forWrite returns the Flow that counts for the next bytes.
+func (n *naming) forWrite(bytes int) Flow {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ctx != nil && n.ctx.Err() != nil {
+		if n.after += bytes; n.after > afterNaming {
+			n.clear()
+		}
+	}
+	n.wrote = true
+	return n.flow
+}
+
+// received notes that bytes have come.
+func (n *naming) received() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.ctx == nil:
+	case n.ctx.Err() != nil, n.ctx.Done() == nil && n.wrote:
+		n.clear()
+	}
+}

@@ -1,0 +1,235 @@
+// Package listen binds every socket that the process accepts connections from, or takes
+// over those that another process has bound: for event loops one socket (or a duplicate)
+// each, for others a net.Listener.
+//
+// Addresses are TCP, host:port, or Unix sockets, unix:/path.
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/sys"
+)
+
+// Backlog is the queue of connections that wait to be accepted; the kernel
+// bounds it by net.core.somaxconn.
+const Backlog = 4096
+
+// Config says what is listened on.
+type Config struct {
+	Addrs      []string
+	UnixMode   fs.FileMode // of the files of Unix sockets
+	Congestion string      // see SetCongestion
+	// Inherit has sockets in place of new ones, by their address in Addrs. Open and
+	// Listener take what they use out of it, also when they fail; the rest stays the
+	// caller's.
+	Inherit Sockets
+}
+
+// Socket is a listening socket on its way to a loop, which owns it from Row on.
+type Socket struct {
+	FD     int
+	Index  int  // of its address in Config.Addrs
+	Shared bool // other loops have duplicates of it
+}
+
+// Set are the sockets of some loops. Its methods are safe for concurrent use.
+type Set struct {
+	cfg   Config
+	rows  [][]Socket
+	addrs []net.Addr
+	kept  []bool // by index: Inherited.Keep
+
+	mu    sync.Mutex
+	files []socketFile // of Unix sockets, until they are removed
+}
+
+// Open opens one socket for each TCP address and loop, and one for each Unix socket, of
+// which the loops get duplicates. A port of 0 is chosen by the first loop and used by
+// all.
+func Open(cfg Config, loops int) (*Set, error) {
+	s := &Set{cfg: cfg, rows: make([][]Socket, loops)}
+	for i, addr := range cfg.Addrs {
+		if err := s.open(i, addr); err != nil {
+			CloseAll(slices.Concat(s.rows...))
+			s.RemoveFiles()
+			return nil, fmt.Errorf("listener %s: %w", addr, err)
+		}
+	}
+	s.cfg.Inherit = nil
+	return s, nil
+}
+
+func (s *Set) open(index int, addr string) error {
+	if in, ok := s.cfg.Inherit[addr]; ok {
+		delete(s.cfg.Inherit, addr)
+		return s.inherit(index, in)
+	}
+	s.kept = append(s.kept, false)
+	if path, ok := strings.CutPrefix(addr, UnixPrefix); ok {
+		return s.bindUnix(index, path)
+	}
+	return s.bindTCP(index, addr)
+}
+
+func (s *Set) bindTCP(index int, addr string) error {
+	for row := range s.rows {
+		fd, bound, err := bind(addr)
+		if err != nil {
+			return err
+		}
+		if err := SetCongestion(fd, bound, s.cfg.Congestion); err != nil {
+			unix.Close(fd)
+			return err
+		}
+		if row == 0 {
+			s.addrs = append(s.addrs, bound)
+			addr = bound.String()
+		}
+		s.add(row, Socket{fd, index, false})
+	}
+	return nil
+}
+
+func (s *Set) add(row int, socket Socket) { s.rows[row] = append(s.rows[row], socket) }
+
+// bind opens a TCP listener with SO_REUSEPORT, so that every loop has its own
+// and the kernel spreads connections over them. TCP_NODELAY is inherited by the
+// connections (Linux), which saves a system call for each.
+func bind(addr string) (fd int, bound net.Addr, err error) {
+	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var opt error
+		err := c.Control(func(fd uintptr) {
+			opt = errors.Join(
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+		})
+		return errors.Join(err, opt)
+	}}
+	ln, err := listenTCP(&cfg, addr)
+	if err != nil {
+		return -1, nil, err
+	}
+	defer ln.Close()
+	// A duplicate of our own: Go's listener belongs to its poller.
+	if fd, err = sys.Dup(ln.(*net.TCPListener)); err != nil {
+		return -1, nil, err
+	}
+	if err := unix.Listen(fd, Backlog); err != nil {
+		unix.Close(fd)
+		return -1, nil, err
+	}
+	return fd, ln.Addr(), nil
+}
+
+// listenTCP listens without MPTCP, which Go asks for by default: its listeners do not
+// heed SO_RCVTIMEO, on which sharing them with a successor depends (see
+// sys.SetAcceptPatience).
+func listenTCP(cfg *net.ListenConfig, addr string) (net.Listener, error) {
+	cfg.SetMultipathTCP(false)
+	return cfg.Listen(context.Background(), "tcp", addr)
+}
+
+// Row returns the sockets of a loop, which owns them from here on.
+func (s *Set) Row(loop int) []Socket { return s.rows[loop] }
+
+// Addrs returns the bound addresses, in the order of Config.Addrs.
+func (s *Set) Addrs() []net.Addr { return s.addrs }
+
+// Duplicate adds a duplicate of a socket to out, for a successor.
+func (s *Set) Duplicate(socket Socket, out Sockets) error {
+	fd, err := duplicate(socket.FD)
+	if err != nil {
+		return err
+	}
+	addr := s.cfg.Addrs[socket.Index]
+	one := out[addr]
+	one.FDs, one.Keep = append(one.FDs, fd), s.kept[socket.Index]
+	out[addr] = one
+	return nil
+}
+
+// CloseAll closes sockets that no loop has got.
+func CloseAll(list []Socket) {
+	for _, s := range list {
+		unix.Close(s.FD)
+	}
+}
+
+// Listener returns a net.Listener at one address, bound or inherited, for servers that
+// are no loop's. The congestion control is set. A Unix socket listens when its file has
+// the mode of cfg, so that nobody connects who may not; Close removes the file.
+func Listener(addr string, cfg Config) (net.Listener, error) {
+	ln, err := listener(addr, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("listener %s: %w", addr, err)
+	}
+	return ln, nil
+}
+
+func listener(addr string, cfg Config) (net.Listener, error) {
+	if in, ok := cfg.Inherit[addr]; ok && len(in.FDs) > 0 {
+		delete(cfg.Inherit, addr)
+		defer Sockets{addr: in}.Close()
+		ln, err := FromFD(in.FDs[0])
+		return setCongestion(ln, err, cfg.Congestion)
+	}
+	path, ok := strings.CutPrefix(addr, UnixPrefix)
+	if !ok {
+		ln, err := listenTCP(&net.ListenConfig{}, addr)
+		return setCongestion(ln, err, cfg.Congestion)
+	}
+	fd, _, err := listenUnix(path, cfg.UnixMode)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	ln, err := FromFD(fd)
+	if err == nil {
+		ln.(*net.UnixListener).SetUnlinkOnClose(true)
+	}
+	return ln, err
+}
+
+// setCongestion does SetCongestion for what was bound; on error it closes that.
+func setCongestion(ln net.Listener, err error, name string) (net.Listener, error) {
+	tcp, ok := ln.(*net.TCPListener)
+	if err != nil || !ok {
+		return ln, err
+	}
+	raw, err := tcp.SyscallConn()
+	if err == nil {
+		var failed error
+		err = raw.Control(func(fd uintptr) { failed = SetCongestion(int(fd), ln.Addr(), name) })
+		err = errors.Join(err, failed)
+	}
+	if err != nil {
+		_ = ln.Close() // err tells more
+		return nil, err
+	}
+	return ln, nil
+}
+
+// Divide takes what was inherited for some addresses out of all and returns the two
+// parts. all is left as it is.
+func Divide(all Sockets, addrs []string) (these, rest Sockets) {
+	these, rest = Sockets{}, maps.Clone(all)
+	for _, addr := range addrs {
+		if in, ok := rest[addr]; ok {
+			these[addr] = in
+			delete(rest, addr)
+		}
+	}
+	return these, rest
+}

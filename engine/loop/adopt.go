@@ -1,0 +1,56 @@
+package loop
+
+import (
+	"net/netip"
+
+	"github.com/fserve/fserve/engine/listen"
+)
+
+// Adopted is what stands behind a connection that the engine was given instead
+// of accepting it, for example the part of a program that ends TLS.
+type Adopted interface {
+	// Peer returns the address that Conn.RemoteAddr returns.
+	Peer() netip.AddrPort
+
+	// Ending tells that the engine is about to close its end; reset says that
+	// what was sent must not be taken for the whole. It is called once, on the
+	// loop, and must not block. What is on the other end learns nothing else of
+	// a reset: sockets that are not TCP have none.
+	Ending(reset bool)
+}
+
+// Socket is what an Adopted is besides if what it stands in front of is a TCP
+// connection, which is then measured in place of the descriptor that was adopted.
+type Socket interface {
+	// Control is that of a syscall.RawConn, which fails once the connection is closed.
+	Control(f func(fd uintptr)) error
+}
+
+// Adopt gives a connected, non-blocking stream socket to the loop, which serves it like
+// an accepted one. It reports false if the loop has ended; the socket is then the
+// caller's still.
+func (r *Runner) Adopt(fd int, a Adopted) bool {
+	return r.loop.post(func(l *Loop) { l.adopt(int32(fd), a) })
+}
+
+func (l *Loop) adopt(fd int32, a Adopted) {
+	if l.draining || l.posts.ended() {
+		l.kernel.closeFD(fd)
+		a.Ending(false)
+		return
+	}
+	l.stats.Accepted++
+	c := l.open(fd, -1)
+	if c == nil {
+		a.Ending(true)
+		return
+	}
+	c.adopted, c.line.paced = a, listen.Paces(int(fd))
+	if s, ok := a.(Socket); ok {
+		_ = s.Control(func(fd uintptr) { c.line.local = listen.IsLocal(int(fd)) }) // closed by now: it does not matter
+	}
+	c.SetRemoteAddr(a.Peer())
+}
+
+// Adopted returns what the engine was given with the connection, nil if it has accepted it.
+func (c *Conn) Adopted() Adopted { return c.adopted }

@@ -1,0 +1,55 @@
+package loop
+
+import (
+	"github.com/fserve/fserve/engine/outcome"
+	"github.com/fserve/fserve/engine/shape"
+)
+
+// Session is what a loop's connections speak: the seam between a protocol and
+// the engine. Each loop has its own; the loop calls
+// it on its own goroutine only, so a Session needs no locks and must not block. The loop
+// never calls a session from inside a call of the session.
+type Session interface {
+	// Receive is given the received bytes of c that are not yet consumed, and
+	// how many of them it has seen before (when it found them too few). It
+	// returns how many it consumes. Before it returns it may call one of
+	// c.Respond, c.Suspend, c.Close or c.Reset; if it consumes nothing and
+	// calls none, it is called again when there is more. p is valid until it
+	// returns.
+	Receive(c *Conn, p []byte, seen int) (n int)
+
+	// Sent tells how the response ended. If it is complete the connection
+	// goes on to the next request, unless c.CloseAfter was called; otherwise
+	// it is being closed. o is valid until it returns.
+	Sent(c *Conn, o *outcome.Outcome)
+
+	// Timeout tells that a request did not arrive whole in time. The session
+	// may Respond; if it does not, the connection is closed.
+	Timeout(c *Conn)
+
+	// Closed tells that the connection is gone. It is called exactly once for
+	// each connection on which Receive or Timeout was called or Data is set.
+	Closed(c *Conn)
+}
+
+// Response is what a session answers with.
+type Response struct {
+	// Head is sent first. It may be reused as soon as Respond returns: what
+	// cannot be sent at once is copied.
+	Head []byte
+	// Body follows. The slice itself may be reused as Head may.
+	Body []Segment
+	// Source follows in place of Body if it is not nil: a body that is not there yet, or
+	// not all of it.
+	Source Body
+
+	// What follows counts only where there are limits (see Loop.Shaped).
+
+	// Client is what the response is counted by. It is copied if need be. Empty:
+	// the peer's address, of IPv6 the network of 64 bits.
+	Client []byte
+	// Class is the path class. nil: the default one.
+	Class *shape.Class
+	// Limit is for this response in place of the connection's; zero: that one.
+	Limit shape.Limit
+}

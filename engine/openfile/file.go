@@ -1,0 +1,102 @@
+package openfile
+
+import (
+	"math"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/aio"
+)
+
+// fresh is how long a cached file is believed without asking the file system.
+const fresh = int64(time.Second)
+
+const (
+	// settling is the age in ns from which a file's content is taken to be
+	// what its time of modification says.
+	settling = int64(2 * time.Second)
+
+	// distrusted is a time of the last check that is never fresh.
+	distrusted = math.MinInt64 / 2
+)
+
+// File is an open regular file that a loop's cache and transfers share. It is
+// one version of the file: when the file changes, the cache opens it anew, and
+// transfers of the old version go on with theirs.
+type File struct {
+	Size  int64 // bytes
+	Mtime int64 // ns
+	Ino   uint64
+
+	// Body is the content of a small file that is in memory, else nil. It must
+	// not be changed.
+	Body []byte
+	// Data is the session's: what it has derived from this version.
+	Data any
+
+	lent aio.File // the descriptor, for the driver
+	dev  uint64
+	room []byte // Config.Headroom bytes, then Body
+
+	files   *Files
+	key     string
+	refs    int // transfers, and 1 for the cache
+	cached  bool
+	young   bool  // changed less than settling ago when it was opened
+	used    bool  // since the clock's hand passed
+	turn    int64 // the instant of the turn in which it was looked up last: it is not evicted in that turn
+	checked int64 // monotonic ns: when the file system was asked last
+}
+
+// Lent returns the file as a driver knows it, whose memory it is too.
+func (f *File) Lent() *aio.File { return &f.lent }
+
+// Key returns the name that the file has in the cache.
+func (f *File) Key() string { return f.key }
+
+// Retain keeps the file open until Release is called for it.
+func (f *File) Retain() { f.refs++ }
+
+// Headed returns n bytes of scratch memory followed by the Body, in one piece,
+// so that a session can keep a rendered head before the body and send both at
+// once. nil: there is no body in memory, or n exceeds Config.Headroom. The
+// scratch bytes may be changed only while InUse reports false.
+func (f *File) Headed(n int) []byte {
+	head := len(f.room) - len(f.Body)
+	if f.Body == nil || n > head {
+		return nil
+	}
+	return f.room[head-n:]
+}
+
+// InUse reports whether a transfer holds the file.
+func (f *File) InUse() bool { return f.refs > 1 || f.refs == 1 && !f.cached }
+
+// Release ends what Retain has begun.
+func (f *File) Release() {
+	f.refs--
+	if f.refs == 0 {
+		f.files.dispose(f)
+	}
+}
+
+// Unchanged asks the file system whether the file is still the version that was
+// opened, by its size and its time of modification.
+func (f *File) Unchanged(d Driver) bool {
+	st, e := d.Stat(&f.lent)
+	return e == 0 && st.Size == f.Size && st.MtimeNs == f.Mtime
+}
+
+// Distrust makes the cache ask about the file before it gives it to anybody else.
+func (f *File) Distrust() { f.checked = distrusted }
+
+// aged reports whether a version that was opened young has come of age. What
+// was read of it may then be older than its last change: writers that were
+// under way (one write(2), a mapping) leave no trace in the time of modification.
+// It is opened and read once more.
+func (f *File) aged(wall int64) bool { return f.young && wall-f.Mtime >= settling }
+
+func (f *File) same(st *unix.Stat_t) bool {
+	return f.Size == st.Size && f.Mtime == st.Mtim.Nano() && f.Ino == st.Ino && f.dev == st.Dev
+}

@@ -1,0 +1,298 @@
+// Package openfile opens files below a root without leaving it, and keeps them open:
+// a cache for each event loop, in which a version of a file is one File for all responses
+// that send it.
+package openfile
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/aio"
+)
+
+// Files is a loop's cache of open files, bounded in entries and in bytes of
+// bodies. A file that is not looked up for a while makes room (clock
+// algorithm). An entry is asked about at the file system once a second at
+// most, so a changed or replaced file is seen within one second.
+type Files struct {
+	driver  Driver
+	closeFD func(fd int32)
+	now     int64 // monotonic ns: when the turn of the loop has begun
+
+	entries  map[string]*File
+	clock    []*File
+	hand     int
+	bytes    int64 // of bodies
+	max      int
+	maxBytes int64
+	maxBody  int64
+	wall     func() int64 // Unix ns
+	headroom int
+	pinned   []*File // disposed, but a driver still reads
+	stats    *Stats
+}
+
+// Stats count what a cache did.
+type Stats struct {
+	Hits, Misses, Checks, Changed, Evicted uint64
+	Open                                   int   // descriptors held
+	Bytes                                  int64 // bodies held
+}
+
+// Driver is what the cache needs of a loop's driver.
+type Driver interface {
+	ReadAt(f *aio.File, p []byte, off int64) (int, syscall.Errno)
+	Stat(f *aio.File) (aio.FileStat, syscall.Errno)
+}
+
+// Config bounds a cache, whose loop lends it the rest.
+type Config struct {
+	Max      int   // entries
+	MaxBody  int64 // bytes: up to which size bodies are kept in memory
+	MaxBytes int64 // of all such bodies
+	Headroom int   // bytes before each body, for File.Headed
+
+	Driver  Driver
+	CloseFD func(fd int32)
+	Wall    func() int64 // Unix ns
+	Stats   *Stats       // counts into it
+}
+
+// NewFiles returns an empty cache.
+func NewFiles(c Config) *Files {
+	return &Files{
+		driver: c.Driver, closeFD: c.CloseFD, wall: c.Wall, stats: c.Stats, entries: make(map[string]*File),
+		max: c.Max, maxBytes: c.MaxBytes, maxBody: c.MaxBody, headroom: c.Headroom,
+	}
+}
+
+// Turn tells the instant of a turn of the loop that begins, in monotonic ns.
+func (fs *Files) Turn(now int64) { fs.now = now }
+
+// Get returns the cached file of a name if it is fresh, else nil. It does not
+// allocate. The file is valid in this turn, and as long as a transfer that was
+// given it runs.
+func (fs *Files) Get(name []byte) *File {
+	f := fs.entries[string(name)]
+	if f == nil || fs.now-f.checked > fresh {
+		return nil
+	}
+	f.used, f.turn = true, fs.now
+	fs.stats.Hits++
+	return f
+}
+
+// Open returns the file of a name, opening or checking it. EAGAIN: that would
+// wait for the disk; call root.Open off the loop and give Add what
+// it returns. EISDIR: it is a directory. ENXIO: it is neither that nor a regular
+// file. key is the name in the cache, which may say more than name.
+func (fs *Files) Open(r *Root, key, name string) (*File, syscall.Errno) {
+	o := r.Open(name, true)
+	if OutOfDescriptors(o.Err) && fs.Spare() {
+		o = r.Open(name, true)
+	}
+	return fs.Add(key, o)
+}
+
+// OutOfDescriptors reports whether an error says that there are no more of them.
+func OutOfDescriptors(e syscall.Errno) bool { return e == syscall.EMFILE || e == syscall.ENFILE }
+
+// Spare lets go of files until a descriptor is free, and reports whether one is.
+func (fs *Files) Spare() bool {
+	for before := fs.stats.Open; fs.evictIdle(); {
+		if fs.stats.Open < before {
+			return true
+		}
+	}
+	return false
+}
+
+// Add puts an opened file in the cache under a name and returns it; the
+// descriptor is the cache's from here on. If the cache holds the same version
+// already, that is returned instead.
+func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
+	old := fs.entries[key]
+	if o.FD < 0 {
+		if o.Err == syscall.EAGAIN {
+			return nil, o.Err
+		}
+		if old != nil {
+			fs.drop(old)
+		}
+		switch {
+		case o.Err != 0:
+			return nil, o.Err
+		case o.Stat.Mode&unix.S_IFMT == unix.S_IFDIR:
+			return nil, syscall.EISDIR
+		}
+		return nil, syscall.ENXIO
+	}
+	if old != nil {
+		fs.stats.Checks++
+		if old.same(&o.Stat) && !old.aged(fs.wall()) {
+			fs.closeFD(o.FD)
+			old.checked, old.used, old.turn = fs.now, true, fs.now
+			fs.load(old)
+			return old, 0
+		}
+		fs.stats.Changed++
+		fs.drop(old)
+	}
+	fs.stats.Misses++
+	f := &File{
+		Size: o.Stat.Size, Mtime: o.Stat.Mtim.Nano(), Ino: o.Stat.Ino,
+		lent: aio.File{FD: o.FD, Size: o.Stat.Size}, dev: o.Stat.Dev,
+		files: fs, key: key, checked: fs.now, turn: fs.now,
+	}
+	f.young = fs.wall()-f.Mtime < settling
+	fs.insert(f)
+	fs.load(f)
+	return f, 0
+}
+
+func (fs *Files) insert(f *File) {
+	for len(fs.clock) >= fs.max && fs.evictIdle() {
+	}
+	f.cached, f.refs = true, 1
+	fs.entries[f.key] = f
+	fs.clock = append(fs.clock, f)
+	fs.stats.Open++
+}
+
+// makeRoom lets go of bodies until there is room for n bytes, and reports
+// whether there is.
+func (fs *Files) makeRoom(n int64) bool {
+	for fs.bytes+n > fs.maxBytes {
+		if n > fs.maxBytes || !fs.evictIdle() {
+			return false
+		}
+	}
+	return true
+}
+
+// load keeps the body of a small file if it is in memory.
+func (fs *Files) load(f *File) {
+	if f.Size == 0 || f.Size > fs.maxBody || f.Body != nil || !fs.makeRoom(f.Size) {
+		return
+	}
+	room := make([]byte, int64(fs.headroom)+f.Size)
+	body := room[fs.headroom:]
+	n, e := fs.driver.ReadAt(&f.lent, body, 0)
+	if e != 0 || int64(n) != f.Size || !f.Unchanged(fs.driver) {
+		return // not in memory, or it is being changed: the next check tries again
+	}
+	f.Body, f.room = body, room
+	fs.bytes += f.Size
+	fs.stats.Bytes = fs.bytes
+}
+
+// evictIdle lets go of a file that has not been used since the hand passed. What
+// was looked up in this turn stays, since a session may be about to send it.
+func (fs *Files) evictIdle() bool {
+	for range 2 * len(fs.clock) {
+		fs.hand %= len(fs.clock)
+		f := fs.clock[fs.hand]
+		if !f.used && f.turn != fs.now {
+			fs.stats.Evicted++
+			fs.drop(f)
+			return true
+		}
+		f.used = false
+		fs.hand++
+	}
+	return false
+}
+
+// drop takes a file out of the cache. Transfers keep it open.
+func (fs *Files) drop(f *File) {
+	if !f.cached {
+		return
+	}
+	for i, g := range fs.clock {
+		if g == f {
+			last := len(fs.clock) - 1
+			fs.clock[i] = fs.clock[last]
+			fs.clock[last] = nil
+			fs.clock = fs.clock[:last]
+			break
+		}
+	}
+	fs.forget(f)
+	f.Release()
+}
+
+// forget takes a file out of the books of the cache, all but the clock.
+func (fs *Files) forget(f *File) {
+	f.cached = false
+	delete(fs.entries, f.key)
+	if f.Body != nil {
+		fs.bytes -= f.Size
+		fs.stats.Bytes = fs.bytes
+	}
+}
+
+// dispose closes a file that nobody holds, once the driver does not read it.
+func (fs *Files) dispose(f *File) {
+	if f.lent.Pins > 0 {
+		fs.pinned = append(fs.pinned, f)
+		return
+	}
+	fs.closeFD(f.lent.FD)
+	if f.lent.Reader > 0 {
+		fs.closeFD(f.lent.Reader)
+	}
+	f.lent.FD = -1
+	fs.stats.Open--
+}
+
+// MustSweep reports whether Sweep is to be called before long.
+func (fs *Files) MustSweep() bool { return len(fs.pinned) > 0 }
+
+// Sweep disposes of files that a driver was still reading.
+func (fs *Files) Sweep() {
+	pinned := fs.pinned
+	fs.pinned = fs.pinned[:0]
+	for _, f := range pinned {
+		fs.dispose(f)
+	}
+}
+
+// Close lets go of everything. The driver must be destroyed.
+func (fs *Files) Close() {
+	for len(fs.clock) > 0 {
+		fs.drop(fs.clock[len(fs.clock)-1])
+	}
+	for _, f := range fs.pinned {
+		f.lent.Pins = 0
+	}
+	fs.Sweep()
+}
+
+// Prune calls keep for each file of the cache, by its key, and lets go of those for
+// which it returns false: transfers keep theirs open. keep may set File.Data. It is
+// one pass, which does not wait. It is for the loop's own goroutine, and not for
+// a turn in which a session still uses what it has looked up.
+func (fs *Files) Prune(keep func(key string, f *File) bool) {
+	kept := fs.clock[:0]
+	for _, f := range fs.clock {
+		if keep(f.key, f) {
+			kept = append(kept, f)
+			continue
+		}
+		fs.forget(f)
+		f.Release()
+	}
+	clear(fs.clock[len(kept):])
+	fs.clock = kept
+}
+
+// SetHeadroom changes Config.Headroom for this cache, in bytes. Bodies that are
+// in memory with less before them are let go of, and read again when they are
+// asked for. It is for the loop's own goroutine.
+func (fs *Files) SetHeadroom(n int) {
+	if n > fs.headroom {
+		fs.Prune(func(_ string, f *File) bool { return f.Body == nil })
+	}
+	fs.headroom = n
+}

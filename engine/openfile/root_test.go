@@ -1,0 +1,247 @@
+package openfile
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/testenv"
+)
+
+// tree makes files, and links in and out of the root, which is returned.
+//
+//	root/plain  root/dir/plain  root/dir/deep/plain  outside/secret
+func tree(t *testing.T) string {
+	t.Helper()
+	top := t.TempDir()
+	root := filepath.Join(top, "root")
+	for _, dir := range []string{"root/dir/deep", "outside"} {
+		if err := os.MkdirAll(filepath.Join(top, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"root/plain", "root/dir/plain", "root/dir/deep/plain", "outside/secret"} {
+		writeFile(t, filepath.Join(top, name), []byte(name))
+	}
+	for name, target := range map[string]string{
+		"link":          "plain",
+		"dir/up":        "../plain",
+		"dirlink":       "dir",
+		"absolute":      filepath.Join(root, "plain"),
+		"out":           filepath.Join(top, "outside/secret"),
+		"outrelative":   "../outside/secret",
+		"outdir":        "../outside",
+		"dir/deep/out2": "../../../outside/secret",
+		"loop":          "loop",
+		"dangling":      "nothing",
+		"magic":         "/proc/self/exe",
+		"device":        "/dev/null",
+	} {
+		if err := os.Symlink(target, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// openRoot opens a root; walk makes it as if openat2 were not there.
+func openRoot(t *testing.T, dir string, links Symlinks, walk bool) *Root {
+	t.Helper()
+	r, err := OpenRoot(dir, links)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Errorf("close root: %v", err)
+		}
+	})
+	if !walk && !r.openat2 {
+		t.Skip("this kernel or sandbox has no openat2(2)")
+	}
+	r.openat2 = !walk
+	return r
+}
+
+// refused are the answers that mean: there is no such file for you.
+func refused(e syscall.Errno) bool {
+	return slices.Contains([]syscall.Errno{syscall.ENOENT, syscall.ENOTDIR, syscall.ELOOP}, e)
+}
+
+func TestRootSymlinks(t *testing.T) {
+	always := []string{"plain", "dir/plain", "dir/deep/plain"}
+	inside := []string{"link", "dir/up", "dirlink/plain", "dirlink/deep/plain"}
+	outside := []string{"absolute", "out", "outrelative", "outdir/secret", "dir/deep/out2", "dirlink/deep/out2"}
+	never := []string{"loop", "dangling", "nothing", "plain/x", "dir/nothing", "device",
+		"", "..", "../outside/secret", "dir/../../outside/secret", "/etc/passwd"}
+	dir := tree(t)
+	for _, c := range []struct {
+		name  string
+		links Symlinks
+		walk  bool
+		open  [][]string
+		not   [][]string
+	}{
+		{"inside", SymlinksInside, false, [][]string{always, inside}, [][]string{outside, never, {"magic"}}},
+		{"follow", SymlinksFollow, false, [][]string{always, inside, outside}, [][]string{never}},
+		{"deny", SymlinksDeny, false, [][]string{always}, [][]string{inside, outside, never, {"magic"}}},
+		// Links are not followed inside either: see Root.walk.
+		{"inside, walking", SymlinksInside, true, [][]string{always}, [][]string{inside, outside, never, {"magic"}}},
+		{"follow, walking", SymlinksFollow, true, [][]string{always, inside, outside}, [][]string{never}},
+		{"deny, walking", SymlinksDeny, true, [][]string{always}, [][]string{inside, outside, never, {"magic"}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			testenv.LeakCheck(t)
+			r := openRoot(t, dir, c.links, c.walk)
+			for _, name := range slices.Concat(c.open...) {
+				o := r.Open(name, false)
+				if o.FD < 0 || o.Err != 0 {
+					t.Errorf("%s: %v", name, o.Err)
+					continue
+				}
+				unix.Close(int(o.FD))
+			}
+			for _, name := range slices.Concat(c.not...) {
+				o := r.Open(name, false)
+				if o.FD >= 0 {
+					unix.Close(int(o.FD))
+					t.Errorf("%s was opened", name)
+				} else if o.Err != 0 && !refused(o.Err) {
+					t.Errorf("%s: %v", name, o.Err)
+				}
+			}
+		})
+	}
+}
+
+// TestRootRefusesWhatIsNoFile: nothing but regular files is opened, and nothing
+// waits for the other end of a FIFO.
+func TestRootRefusesWhatIsNoFile(t *testing.T) {
+	testenv.LeakCheck(t)
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "directory"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("unix", filepath.Join(dir, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if err := os.Symlink("/dev/zero", filepath.Join(dir, "device")); err != nil {
+		t.Fatal(err)
+	}
+	for _, walk := range []bool{false, true} {
+		r := openRoot(t, dir, SymlinksFollow, walk)
+		for name, mode := range map[string]uint32{
+			"directory": unix.S_IFDIR, "fifo": unix.S_IFIFO, "device": unix.S_IFCHR, "socket": 0,
+		} {
+			o := r.Open(name, false)
+			if o.FD >= 0 || o.Stat.Mode&unix.S_IFMT != mode || (o.Err != 0) != (mode == 0) {
+				t.Errorf("walk %v, %s: descriptor %d, mode %o, error %v", walk, name, o.FD, o.Stat.Mode, o.Err)
+			}
+		}
+	}
+}
+
+// TestRootWithoutOpenat2: a sandbox that hides the call makes the root walk.
+func TestRootWithoutOpenat2(t *testing.T) {
+	dir := tree(t)
+	inThread(t, func() {
+		testenv.Deny(t, unix.ENOSYS, unix.SYS_OPENAT2)
+		r, err := OpenRoot(dir, SymlinksInside)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer r.Close()
+		o := r.Open("dir/deep/plain", true)
+		if r.openat2 || o.FD < 0 {
+			t.Errorf("openat2 %v, error %v", r.openat2, o.Err)
+			return
+		}
+		unix.Close(int(o.FD))
+	})
+}
+
+// inThread runs f on a goroutine of its own, whose thread is not used again.
+func inThread(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		f()
+	}()
+	<-done
+}
+
+// TestRootOfOthersFiles: O_NOATIME is for the owner of a file; for others it is
+// left out.
+func TestRootOfOthersFiles(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("a file of another user is needed")
+	}
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "f"), []byte("content"))
+	r := openRoot(t, dir, SymlinksInside, false)
+	inThread(t, func() {
+		// The credentials of this thread only, unlike those of package syscall.
+		const nobody = 65534
+		keep := ^uintptr(0)
+		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, keep, nobody, keep); e != 0 {
+			t.Errorf("setresuid: %v", e)
+			return
+		}
+		if fd, err := r.open("f", openFlags, false); !errors.Is(err, unix.EPERM) {
+			t.Errorf("O_NOATIME on another's file: descriptor %d, error %v", fd, err)
+		}
+		o := r.Open("f", false)
+		if o.FD < 0 {
+			t.Errorf("open: %v", o.Err)
+			return
+		}
+		unix.Close(int(o.FD))
+	})
+}
+
+func TestOpenRootErrors(t *testing.T) {
+	testenv.LeakCheck(t)
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "f"), nil)
+	for name, want := range map[string]error{"f": unix.ENOTDIR, "nothing": unix.ENOENT} {
+		if r, err := OpenRoot(filepath.Join(dir, name), SymlinksInside); !errors.Is(err, want) {
+			t.Errorf("%s: %v, error %v, want %v", name, r, err, want)
+		}
+	}
+}
+
+// TestRootCachedOnly: a name that the kernel does not know yet would have to be
+// read from the disk; one that it knows is opened at once.
+func TestRootCachedOnly(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "f"), []byte("content"))
+	r := openRoot(t, dir, SymlinksInside, false)
+	warm := r.Open("f", false)
+	if warm.FD < 0 {
+		t.Fatal(warm.Err)
+	}
+	unix.Close(int(warm.FD))
+	o := r.Open("f", true)
+	if o.Err == syscall.EINVAL {
+		t.Skip("this kernel has no RESOLVE_CACHED (5.12)")
+	}
+	if o.FD < 0 {
+		t.Fatalf("a name that was just opened: %v", o.Err)
+	}
+	unix.Close(int(o.FD))
+}
