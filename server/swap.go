@@ -58,7 +58,7 @@ func (s *Server) Ready() error {
 	s.swapping.Lock()
 	set := s.set
 	if set != nil {
-		set.Hold()
+		set.Retain()
 	}
 	s.swapping.Unlock()
 	if set == nil {

@@ -126,7 +126,7 @@ func (h *Handler) list(r *resolve.Answer, accept string) resolve.Step {
 	if !h.listings.Enter() {
 		return r.Fail(http.StatusServiceUnavailable)
 	}
-	defer h.listings.Leave()
+	defer h.listings.Exit()
 	dir := r.Directory()
 	page, e := h.listings.Make(&dir, r.View, listing.PrefersJSON(accept))
 	return r.Listed(&page, e)

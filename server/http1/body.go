@@ -9,7 +9,7 @@ type wants uint8
 
 const (
 	wantsNothing wants = iota
-	wantsDrain         // they are dropped
+	wantsDiscard       // they are dropped
 	wantsHandler       // a handler gets them
 )
 

@@ -22,22 +22,22 @@ type errand interface {
 //     and the detour pools the exchange;
 //   - the exchange has the request head, from which the request is read again;
 //   - the connection is suspended, so that nothing of it comes in between;
-//   - set is held, so that its roots stay open for the errand.
+//   - set is retained, so that its roots stay open for the errand.
 type detour struct {
 	errand errand    // nil: the request is not away
 	set    *site.Set // under which the answer goes on; nil: under that of the session
 }
 
-// away reports whether a task uses the exchange.
-func (x *exchange) away() bool { return x.detour.errand != nil }
+// isAway reports whether a task uses the exchange.
+func (x *exchange) isAway() bool { return x.detour.errand != nil }
 
-// leave begins a detour of the request at hand. set may be nil.
-func (s *Session) leave(c *engine.Conn, set *site.Set, e errand) {
-	x := s.take(c)
+// sendAway begins a detour of the request at hand. set may be nil.
+func (s *Session) sendAway(c *engine.Conn, set *site.Set, e errand) {
+	x := s.exchangeOf(c)
 	x.keepHead(s.head.Raw())
 	x.detour = detour{e, set}
 	if set != nil {
-		set.Hold()
+		set.Retain()
 	}
 	c.Suspend()
 	s.loop.Go(x)
@@ -73,7 +73,7 @@ func (s *Session) resume(x *exchange) {
 	s.answer.Fields = x.call.fields
 }
 
-// letGo ends what a detour held. If the session has another Set by now, the files that
+// letGo releases what a detour has retained. If the session has another Set by now, the files that
 // the errand has put into the cache may be of nobody.
 func (s *Session) letGo(set *site.Set) {
 	if set != s.set {

@@ -11,17 +11,17 @@ import (
 
 // opening is the errand of an answer whose files' directories are not in memory.
 type opening struct {
-	rest  resolve.Rest
+	state resolve.State
 	files []opened
 }
 
 // openLater leaves the request until the files are open that it may need.
 func (s *Session) openLater(c *engine.Conn) {
-	o := &opening{rest: s.answer.Leave()}
+	o := &opening{state: s.answer.Save()}
 	for _, w := range s.answer.Ahead() {
 		o.files = append(o.files, opened{want: w, key: string(w.Key)})
 	}
-	s.leave(c, s.answer.Place.Set(), o)
+	s.sendAway(c, s.answer.Place.Set(), o)
 }
 
 func (o *opening) run() {
@@ -41,16 +41,16 @@ func (o *opening) land(s *Session) {
 
 func (o *opening) goOn(s *Session, x *exchange) {
 	s.known = o.files
-	s.drive(x.conn, s.answer.Resume(&o.rest))
+	s.drive(x.conn, s.answer.Resume(&o.state))
 }
 
 // making is the errand of an answer that is a listing.
 type making struct {
-	rest resolve.Rest
-	gate *listing.Gate
-	dir  listing.Directory
-	view listing.View
-	json bool
+	state resolve.State
+	gate  *listing.Gate
+	dir   listing.Directory
+	view  listing.View
+	json  bool
 
 	page listing.Page
 	err  syscall.Errno
@@ -62,17 +62,17 @@ func (s *Session) listLater(c *engine.Conn) bool {
 	if !s.cfg.Listings.Enter() {
 		return false
 	}
-	s.leave(c, a.Place.Set(), &making{
-		rest: a.Leave(), gate: s.cfg.Listings, dir: a.Directory(), view: a.View,
+	s.sendAway(c, a.Place.Set(), &making{
+		state: a.Save(), gate: s.cfg.Listings, dir: a.Directory(), view: a.View,
 		json: listing.PrefersJSON(string(s.head.Get(wire.Accept))),
 	})
 	return true
 }
 
 func (m *making) run()          { m.page, m.err = m.gate.Make(&m.dir, m.view, m.json) }
-func (m *making) land(*Session) { m.gate.Leave() }
+func (m *making) land(*Session) { m.gate.Exit() }
 
 func (m *making) goOn(s *Session, x *exchange) {
-	s.answer.Resume(&m.rest)
+	s.answer.Resume(&m.state)
 	s.drive(x.conn, s.answer.Listed(&m.page, m.err))
 }

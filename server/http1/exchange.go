@@ -45,8 +45,8 @@ func (x *exchange) keepParts(segs []engine.Segment, plan []httpfile.Segment) {
 	}
 }
 
-// take returns the connection's exchange, a new one if it has none.
-func (s *Session) take(c *engine.Conn) *exchange {
+// exchangeOf returns the connection's exchange, a new one if it has none.
+func (s *Session) exchangeOf(c *engine.Conn) *exchange {
 	if x, ok := c.Data.(*exchange); ok {
 		x.plain = false
 		return x

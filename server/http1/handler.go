@@ -13,7 +13,7 @@ import (
 
 // handle answers a request by a route.
 func (s *Session) handle(c *engine.Conn, r *Route) {
-	h, x := &s.head, s.take(c)
+	h, x := &s.head, s.exchangeOf(c)
 	x.keepHead(h.Raw())
 	x.call.route, x.call.log = r, s.cfg.Log
 	x.call.path = append(x.call.path[:0], s.answer.Request.Path...)
@@ -50,7 +50,7 @@ func (s *Session) run(c *engine.Conn, x *exchange) {
 	s.path = httpfile.AppendLocation(s.path[:0], k.path, nil)
 	k.ctx.URI().SetPathBytes(s.path)
 	if k.route.Blocking {
-		s.leave(c, nil, k)
+		s.sendAway(c, nil, k)
 		return
 	}
 	k.run()

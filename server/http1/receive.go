@@ -65,7 +65,7 @@ func (s *Session) skipBody(c *engine.Conn) {
 		c.CloseAfter(true)
 		return
 	}
-	s.take(c).body.expect(h, wantsDrain)
+	s.exchangeOf(c).body.expect(h, wantsDiscard)
 }
 
 // receiveBody consumes bytes of a body.
@@ -144,7 +144,7 @@ func (s *Session) Closed(c *engine.Conn) {
 	x, ok := c.Data.(*exchange)
 	switch {
 	case !ok:
-	case x.away():
+	case x.isAway():
 		x.conn = nil // the detour pools it
 		c.Data = nil
 	default:

@@ -44,7 +44,7 @@ func (s *Session) sendPlan(c *engine.Conn) {
 		}
 	}
 	if p.Parts > 1 {
-		s.take(c).keepParts(s.segs, p.Segments())
+		s.exchangeOf(c).keepParts(s.segs, p.Segments())
 	}
 	s.respond(c, p.Status, len(s.out), s.out)
 }
@@ -76,7 +76,7 @@ func (s *Session) respond(c *engine.Conn, status, headLen int, head []byte) {
 func (s *Session) record(c *engine.Conn, status, headLen int) {
 	x, ok := c.Data.(*exchange)
 	if !ok {
-		x = s.take(c)
+		x = s.exchangeOf(c)
 		x.plain = true
 	}
 	s.rec.Begin(&x.record, &record.Request{

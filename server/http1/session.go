@@ -42,7 +42,7 @@ type Config struct {
 type Session struct {
 	cfg   *Config
 	loop  *engine.Loop
-	set   *site.Set // held by the server until all loops have another
+	set   *site.Set // retained by the server until all loops have another
 	rec   *record.Recorder
 	clock clock
 	rand  *rand.ChaCha8

@@ -29,7 +29,7 @@ func NewGate(loops int, log *slog.Logger) *Gate {
 	return &Gate{making: make(chan struct{}, maxListings), most: maxListings + maxWaiting*int64(loops), log: log}
 }
 
-// Enter reports whether one more may wait to be made. If so, Leave is to follow.
+// Enter reports whether one more may wait to be made. If so, Exit is to follow.
 func (g *Gate) Enter() bool {
 	if g.entered.Add(1) > g.most {
 		g.entered.Add(-1)
@@ -38,8 +38,8 @@ func (g *Gate) Enter() bool {
 	return true
 }
 
-// Leave ends what Enter began.
-func (g *Gate) Leave() { g.entered.Add(-1) }
+// Exit ends what Enter began.
+func (g *Gate) Exit() { g.entered.Add(-1) }
 
 // Make makes a page of a directory, for who has entered. It waits for its turn and
 // for the disk. ENOENT says that there is no such page.

@@ -11,7 +11,7 @@ import (
 	"github.com/fserve/fserve/engine"
 )
 
-// So many may wait as there are loops for, and who has left makes room.
+// So many may wait as there are loops for, and who has exited makes room.
 func TestGateIsBounded(t *testing.T) {
 	g := NewGate(2, slog.Default())
 	n := 0
@@ -21,9 +21,9 @@ func TestGateIsBounded(t *testing.T) {
 	if want := maxListings + 2*maxWaiting; n != want || g.Enter() {
 		t.Fatalf("%d have entered, want %d", n, want)
 	}
-	g.Leave()
+	g.Exit()
 	if !g.Enter() || g.Enter() {
-		t.Error("who leaves makes room for other than one")
+		t.Error("who exits makes room for other than one")
 	}
 }
 

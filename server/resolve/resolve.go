@@ -13,7 +13,7 @@
 //	a directory without its slash    301
 //	a location below the path        301
 //	a directory without an index     its listing, or 403
-//	a sidecar that the client likes better, 406
+//	a sidecar that the client likes  itself, or 406
 //	preconditions and ranges         304, 412, 206, 416
 //	of failures the error page
 //	the fields of header rules

@@ -122,7 +122,7 @@ func (d *driver) open() Step {
 		d.note(d.a.Want.Name(string(d.a.Want.Key)))
 		return d.opened()
 	}
-	rest, ahead := d.a.Leave(), d.a.Ahead()
+	state, ahead := d.a.Save(), d.a.Ahead()
 	known := make(map[string]bool)
 	for _, w := range ahead {
 		known[string(w.Key)] = true
@@ -130,7 +130,7 @@ func (d *driver) open() Step {
 	}
 	d.spoil()
 	d.begin()
-	step := d.a.Resume(&rest)
+	step := d.a.Resume(&state)
 	for step == Open && known[string(d.a.Want.Key)] {
 		step = d.opened()
 	}

@@ -30,7 +30,7 @@ type compilation struct {
 	faults []error
 }
 
-// Compile checks what is said about hosts, opens the roots and returns the Set, held
+// Compile checks what is said about hosts, opens the roots and returns the Set, retained
 // once. base, whose names are not looked at, is for the requests that none of hosts
 // is for. The files of before, which may be nil, stay good in caches where the new
 // Set has them too. The error names every fault.
@@ -39,7 +39,7 @@ func (c *Compiler) Compile(base Host, hosts []Host, before *Set) (*Set, error) {
 		exact: make(map[string]*vhost), wild: make(map[string]*vhost),
 		keys: make(map[string]bool), spaces: make(map[space]string), open: &c.roots,
 	}}
-	b.out.Hold()
+	b.out.Retain()
 	b.out.base = b.host("", &base, nil)
 	b.out.base.whole.Astray = base.Root == "" && len(hosts) > 0
 	for i := range hosts {
@@ -185,7 +185,7 @@ func (b *compilation) openRoot(p *Place, l *Location, where string) {
 		return
 	}
 	if slices.Contains(b.out.roots, root) {
-		b.roots.release(root) // it is held already
+		b.roots.release(root) // it is retained already
 	} else {
 		b.out.roots = append(b.out.roots, root)
 	}

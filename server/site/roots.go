@@ -28,7 +28,7 @@ type rootSet struct {
 }
 
 // get opens a directory, or returns the root that is open already for it. The
-// caller holds it.
+// caller retains it.
 func (s *rootSet) get(dir string, links engine.Symlinks) (*sharedRoot, error) {
 	root, err := engine.OpenRoot(dir, links)
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *rootSet) get(dir string, links engine.Symlinks) (*sharedRoot, error) {
 	return r, err
 }
 
-// release closes a root that nobody holds any more.
+// release closes a root that nobody retains any more.
 func (s *rootSet) release(r *sharedRoot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 )
 
 // Set is a compiled configuration of all hosts. It is immutable: a new one takes its
-// place. It may be used by any goroutine that holds it, or for which somebody does.
-// When nobody holds it, its roots are closed unless another Set has them too.
+// place. It may be used by any goroutine that has retained it, or for which somebody has.
+// When it is released as often, its roots are closed unless another Set has them too.
 type Set struct {
 	only   *Place            // the default host, if there is nothing else; nil: there is
 	base   *vhost            // the default host
@@ -26,7 +26,7 @@ type Set struct {
 	spaces map[space]string
 
 	refs  atomic.Int32
-	roots []*sharedRoot // each is held
+	roots []*sharedRoot // each is retained
 	open  *rootSet      // that the roots are of
 }
 
@@ -147,11 +147,11 @@ func (h *vhost) sortPrefixes() {
 	h.lengths = slices.Compact(h.lengths)
 }
 
-// Hold keeps the roots open until Release. Who calls it must hold the Set already, or
+// Retain keeps the roots open until Release. The caller must have retained the Set already, or
 // be the one for whom somebody does.
-func (t *Set) Hold() { t.refs.Add(1) }
+func (t *Set) Retain() { t.refs.Add(1) }
 
-// Release ends a Hold; the last one closes the roots.
+// Release ends a Retain; the last one closes the roots.
 func (t *Set) Release() {
 	if t.refs.Add(-1) > 0 {
 		return

@@ -59,7 +59,7 @@ func TestRootsAreClosed(t *testing.T) {
 	if open() != 2 {
 		t.Errorf("%d roots are open, want 2", open())
 	}
-	first.Hold()
+	first.Retain()
 	first.Release()
 	first.Release()
 	if open() != 1 {

@@ -7,19 +7,19 @@ import (
 	"github.com/fserve/fserve/server/site"
 )
 
-// Rest is where an Answer was left, because what it needs takes time. It refers to
+// State is where an Answer was left, because what it needs takes time. It refers to
 // nothing of the Answer.
-type Rest struct {
+type State struct {
 	place   *site.Place
 	path    []byte
 	index   int            // the candidate to go on with
 	failure *httpfile.Plan // whose page is wanted; nil: it is a candidate, or a listing
 }
 
-// Leave returns where the Answer stands, at Open or List. Place.Set is to be held until
+// Save returns where the Answer stands, at Open or List. Place.Set is to be retained until
 // Resume.
-func (a *Answer) Leave() Rest {
-	r := Rest{place: a.Place, path: bytes.Clone(a.Request.Path), index: a.index}
+func (a *Answer) Save() State {
+	r := State{place: a.Place, path: bytes.Clone(a.Request.Path), index: a.index}
 	if a.Want.Kind == Page {
 		failure := a.Plan
 		r.failure = &failure
@@ -27,7 +27,7 @@ func (a *Answer) Leave() Rest {
 	return r
 }
 
-// Ahead returns what may have to be opened from where Leave goes on: all at once, so
+// Ahead returns what may have to be opened from where Save goes on: all at once, so
 // that the answer is decided after one wait, however slow the disk is.
 func (a *Answer) Ahead() []Want {
 	if a.Want.Kind != Sidecar {
@@ -42,7 +42,7 @@ func (a *Answer) Ahead() []Want {
 
 // Resume goes on where the Answer to the same request was left, after Begin. At Open it
 // begins with the candidate, of which a file may have been opened meanwhile.
-func (a *Answer) Resume(r *Rest) Step {
+func (a *Answer) Resume(r *State) Step {
 	a.Request.Path = r.path
 	a.enter(r.place)
 	switch {
