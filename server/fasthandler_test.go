@@ -70,31 +70,10 @@ type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
 
-var stockClient = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-}
-
 func askStock(t *testing.T, method, url string, fields ...string) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequest(method, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		req.Header.Add(name, value)
-	}
-	res, err := stockClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, string(body)
+	a := testenv.Ask(t, testenv.Single, method, url, "", fields...)
+	return a.Response, a.Body
 }
 
 // TestHandlerServe holds what stock fasthttp makes of answers against what they are:
@@ -193,7 +172,7 @@ func TestHandlerFileChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 		url, _ := serveStock(t, server.Config{Site: server.Site{Root: root}})
-		res, err := stockClient.Get(url + "/f")
+		res, err := testenv.Single.Get(url + "/f")
 		if err != nil {
 			t.Fatal(err)
 		}

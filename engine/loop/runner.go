@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/internal/aio"
 )
 
 // Runner runs a Loop for its engine. Post, Stop, Adopt, Stats and Ended may be called by
@@ -14,9 +15,9 @@ import (
 type Runner struct{ loop *Loop }
 
 // NewRunner makes a loop and its session on the calling goroutine, which must be locked to
-// its thread (see Lock) and call Run and then Close.
-func NewRunner(cfg Config) *Runner {
-	l := newLoop(cfg)
+// its thread (see Lock) and call Run and then Close. The driver is the loop's from here on.
+func NewRunner(cfg Config, d aio.Driver) *Runner {
+	l := newLoop(cfg, d)
 	l.session = cfg.NewSession(l)
 	return &Runner{l}
 }

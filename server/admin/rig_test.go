@@ -113,26 +113,12 @@ func (g *rig) do(method, path, body string, fields ...string) reply {
 
 func (g *rig) send(c *http.Client, method, url, body string, fields ...string) reply {
 	g.t.Helper()
-	r, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	var lines []string
 	for i := 0; i < len(fields); i += 2 {
-		if fields[i] == "Host" {
-			r.Host = fields[i+1]
-		}
-		r.Header.Set(fields[i], fields[i+1])
+		lines = append(lines, fields[i]+": "+fields[i+1])
 	}
-	resp, err := c.Do(r)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return reply{resp.StatusCode, resp.Header, string(b)}
+	a := testenv.Ask(g.t, c, method, url, body, lines...)
+	return reply{a.StatusCode, a.Header, a.Body}
 }
 
 // want fails the test unless the status is the given one.

@@ -84,31 +84,10 @@ type reply struct {
 	body   string
 }
 
-var client = &http.Client{
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: true},
-}
-
 func ask(t *testing.T, url, method, target string, fields []string) reply {
 	t.Helper()
-	req, err := http.NewRequest(method, url+target, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		req.Header.Add(name, value)
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return reply{res.StatusCode, res.Header, string(body)}
+	a := testenv.Ask(t, testenv.Single, method, url+target, "", fields...)
+	return reply{a.StatusCode, a.Header, a.Body}
 }
 
 const (
@@ -360,7 +339,7 @@ func TestFileChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 		url := serve(t, handler(t, server.Config{Site: server.Site{Root: root}}))
-		res, err := client.Get(url + "/f")
+		res, err := testenv.Single.Get(url + "/f")
 		if err != nil {
 			t.Fatal(err)
 		}
