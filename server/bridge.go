@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/proxyproto"
 )
 
 // bridge joins a TLS connection to a connection of the engine. The engine knows
@@ -165,14 +165,14 @@ func (b *bridge) readProxyHeader() (rest []byte, err error) {
 	if t.Any() && !t.Contains(b.peer.Addr()) {
 		return nil, errors.New("PROXY header: the peer is no trusted proxy")
 	}
-	buf := make([]byte, 0, maxProxyV2+proxyV2Fixed)
+	buf := make([]byte, 0, proxyproto.MaxLen)
 	for {
 		n, err := b.tcp.Read(buf[len(buf):cap(buf)])
 		if err != nil {
 			return nil, fmt.Errorf("PROXY header: %w", err)
 		}
 		buf = buf[:len(buf)+n]
-		n, client, named, err := parseProxyHeader(buf)
+		n, client, named, err := proxyproto.Parse(buf)
 		if err != nil {
 			return nil, err
 		}
@@ -297,25 +297,8 @@ func (c *prefixConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// view returns the connection as the handler of x may see it.
-func (s *session) view(c *engine.Conn, x *exchange) net.Conn {
-	x.view = connView{remote: net.TCPAddrFromAddrPort(c.RemoteAddr())}
-	if b, ok := c.Adopted().(*bridge); ok {
-		x.view.local = b.tcp.LocalAddr()
-		return &tlsView{connView: &x.view, bridge: b}
-	}
-	x.view.local = s.loop.Addr(c.Listener())
-	return &x.view
-}
-
-// tlsView is a connView by which RequestCtx.IsTLS tells a TLS connection.
-type tlsView struct {
-	*connView
-	bridge *bridge
-}
-
-// Handshake is there for fasthttp, which looks for it.
-func (v *tlsView) Handshake() error { return nil }
+// LocalAddr returns the address at which the client's connection was accepted.
+func (b *bridge) LocalAddr() net.Addr { return b.tcp.LocalAddr() }
 
 // ConnectionState describes the TLS connection.
-func (v *tlsView) ConnectionState() tls.ConnectionState { return v.bridge.tls.ConnectionState() }
+func (b *bridge) ConnectionState() tls.ConnectionState { return b.tls.ConnectionState() }

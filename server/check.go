@@ -17,12 +17,6 @@ func Check(cfg Config) error {
 			faults = append(faults, fmt.Errorf("%w: %w", ErrConfig, err))
 		}
 	}
-	s.closeSites()
+	s.closeSet()
 	return errors.Join(faults...)
-}
-
-// Validate reports what is wrong with a rule by itself.
-func (r HeaderRule) Validate() error {
-	_, err := compileHeaders([]HeaderRule{r})
-	return err
 }

@@ -175,7 +175,7 @@ func TestOddRequestsAreServed(t *testing.T) {
 
 func TestLimitsAreExact(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{Limits: wire.Limits{MaxHead: 2000, MaxTarget: 500, MaxFields: 5}})
+		g := start(t, d, server.Config{RequestLimits: wire.Limits{MaxHead: 2000, MaxTarget: 500, MaxFields: 5}})
 		g.write("f.txt", hello)
 		pad := func(n int) string { // a request of n bytes
 			const fixed = "GET /f.txt HTTP/1.1\r\nHost: h\r\nX: \r\n\r\n"

@@ -45,7 +45,7 @@ func (s *Server) Retire(ctx context.Context) error {
 	s.tls.stopAccepting()
 	err := s.engine.Retire(ctx)
 	err = errors.Join(err, s.tls.wait(ctx))
-	s.closeSites()
+	s.closeSet()
 	return err
 }
 

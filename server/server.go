@@ -6,21 +6,23 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"sort"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
-	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/listen"
-	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/http1"
+	"github.com/fserve/fserve/server/listing"
+	"github.com/fserve/fserve/server/record"
+	"github.com/fserve/fserve/server/site"
 	"github.com/fserve/fserve/server/wire"
 )
 
@@ -48,8 +50,8 @@ type Config struct {
 	// requests, and if anybody is trusted the PROXY headers.
 	Trust Trust
 
-	// Limits bound request heads. Default: 16 KiB, a target of 8 KiB, 100 fields.
-	Limits wire.Limits
+	// RequestLimits bound request heads. Default: 16 KiB, a target of 8 KiB, 100 fields.
+	RequestLimits wire.Limits
 	// MaxBody bounds the bodies that handlers get, in bytes. Default 4 MiB.
 	MaxBody int64
 	// MaxDrain is how much of an unwanted body is read so that the connection
@@ -67,40 +69,19 @@ type Config struct {
 	Engine engine.Config
 }
 
-// Route is a handler for the paths that begin with Prefix.
-type Route struct {
-	Prefix string
-	// Handler answers. Unless Blocking is set it runs on an event loop and must
-	// not block: everything else waits meanwhile. It may call ServeFile. The
-	// RequestCtx must not be kept. A body stream is read to its end, into
-	// memory, before the response begins; Hijack does nothing.
-	Handler fasthttp.RequestHandler
-	// Blocking runs the handler on a goroutine.
-	Blocking bool
-}
-
 // Server is a running origin. Its methods are safe for concurrent use.
 type Server struct {
-	cfg    Config
-	engine *engine.Engine
-	routes []Route   // longest prefix first
-	tls    *tlsFront // nil: no TLS listeners
-	// proxied tells by index of Config.Listen who expects a PROXY header; nil: nobody.
-	proxied  []bool
+	cfg      Config
+	engine   *engine.Engine
+	http     http1.Config
+	tls      *tlsFront // nil: no TLS listeners
 	sessions sessionSet
 
-	listings listingSlots
-
-	roots     rootSet
-	swapping  sync.Mutex // guards what follows
-	sites     *sites     // nil: closed
-	nextSpace uint64     // see compiler.space
-	hostRows  hostRows
+	swapping sync.Mutex // guards what follows
+	set      *site.Set  // nil: closed
+	compiler site.Compiler
+	rows     record.Rows
 }
-
-// headroom is the memory before a small file's body for its rendered head, in
-// bytes. Heads are about 250 bytes; longer ones are sent from elsewhere.
-const headroom = 512
 
 // New opens the root, binds the listeners and serves.
 func New(cfg Config) (*Server, error) {
@@ -113,12 +94,12 @@ func New(cfg Config) (*Server, error) {
 	var forTLS engine.Sockets
 	forTLS, e.Inherit = listen.Divide(e.Inherit, cfg.TLS.Listen)
 	e.Listeners = cfg.Listen
-	e.BodyHeadroom = headroom + s.sites.room
+	e.BodyHeadroom = http1.Headroom(s.set)
 	e.NewSession = s.newSession
 	var err error
 	if s.engine, err = engine.New(e); err != nil {
 		forTLS.Close()
-		s.closeSites()
+		s.closeSet()
 		return nil, err
 	}
 	if err := s.startTLS(forTLS); err != nil {
@@ -133,8 +114,29 @@ func New(cfg Config) (*Server, error) {
 // ErrConfig is wrapped by errors of New that are faults of the Config.
 var ErrConfig = errors.New("bad configuration")
 
-func (s *Server) prepare() (err error) {
+// prepare checks the Config, all but what is to be bound, and opens the roots.
+func (s *Server) prepare() error {
 	c := &s.cfg
+	c.setDefaults()
+	if err := c.check(); err != nil {
+		return err
+	}
+	loops := c.Engine.Loops
+	if loops <= 0 {
+		loops = runtime.GOMAXPROCS(0)
+	}
+	s.http = http1.Config{
+		Routes: slices.Clone(c.Routes), Trust: c.Trust, Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain,
+		Proxied: c.proxied(), Listings: listing.NewGate(loops, c.Log), Log: c.Log,
+		AccessLog: c.AccessLog, Rows: &s.rows,
+	}
+	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })
+	var err error
+	s.set, err = s.compile(c)
+	return err
+}
+
+func (c *Config) setDefaults() {
 	if c.MaxBody == 0 {
 		c.MaxBody = 4 << 20
 	}
@@ -144,23 +146,51 @@ func (s *Server) prepare() (err error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	c.Limits = c.Limits.WithDefaults()
+	c.RequestLimits = c.RequestLimits.WithDefaults()
+}
+
+func (c *Config) check() error {
 	for _, r := range c.Routes {
 		if !strings.HasPrefix(r.Prefix, "/") || r.Handler == nil {
 			return fmt.Errorf("%w: route %q needs a handler and a prefix that begins with /", ErrConfig, r.Prefix)
 		}
 	}
-	if err := s.prepareProxied(); err != nil {
-		return err
+	for _, addr := range c.ProxyProtocol {
+		if !slices.Contains(c.Listen, addr) && !slices.Contains(c.TLS.Listen, addr) {
+			return fmt.Errorf("%w: PROXY protocol for %q, which is no listener's address", ErrConfig, addr)
+		}
 	}
-	s.routes = append(s.routes, c.Routes...)
-	sort.SliceStable(s.routes, func(i, j int) bool { return len(s.routes[i].Prefix) > len(s.routes[j].Prefix) })
 	if !c.hasContent() {
 		return errNoContent
 	}
-	s.listings = make(listingSlots, maxListings)
-	s.sites, err = s.compile(c, nil)
-	return err
+	return nil
+}
+
+// proxied tells by index of Listen who expects a PROXY header; nil: nobody.
+func (c *Config) proxied() (expected []bool) {
+	for _, addr := range c.Listen {
+		expected = append(expected, slices.Contains(c.ProxyProtocol, addr))
+	}
+	if !slices.Contains(expected, true) {
+		return nil
+	}
+	return expected
+}
+
+// compile returns the Set of what a Config says about files, retained once.
+func (s *Server) compile(c *Config) (*site.Set, error) {
+	set, err := s.compiler.Compile(Host{Site: c.Site, Locations: c.Locations}, c.Hosts, s.set)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	set.Number(s.rows.Assign(set.Names()))
+	return set, nil
+}
+
+func (s *Server) newSession(l *engine.Loop) engine.Session {
+	x := s.http.NewSession(l, s.set)
+	s.sessions.add(l, x)
+	return x
 }
 
 // errNoContent is of a Config that nothing could be answered with.
@@ -185,7 +215,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.tls.stopAccepting()
 	err := s.engine.Shutdown(ctx)
 	err = errors.Join(err, s.tls.wait(ctx))
-	s.closeSites()
+	s.closeSet()
 	return err
 }
 
@@ -194,36 +224,17 @@ func (s *Server) Close() error {
 	s.tls.stopAccepting()
 	err := s.engine.Close() // cuts what is behind the TLS connections
 	s.tls.cut()
-	s.closeSites()
+	s.closeSet()
 	return err
 }
 
-// route returns the handler for a normalised path; nil: it is a file's.
-func (s *Server) route(path []byte) *Route {
-	for i := range s.routes {
-		if p := s.routes[i].Prefix; len(path) >= len(p) && string(path[:len(p)]) == p {
-			return &s.routes[i]
-		}
+// closeSet closes the roots once: Close may follow Shutdown. No loop runs any
+// more.
+func (s *Server) closeSet() {
+	s.swapping.Lock()
+	defer s.swapping.Unlock()
+	if s.set != nil {
+		s.set.Release()
+		s.set = nil
 	}
-	return nil
 }
-
-// clock keeps the Date of a loop, right to the second, and the time of day.
-type clock struct {
-	date [httpfile.DateLen]byte
-	next int64 // monotonic ns: when the second changes
-	base int64 // Unix ns minus monotonic ns
-}
-
-// at brings the clock to the monotonic instant now.
-func (k *clock) at(now int64) {
-	if now < k.next {
-		return
-	}
-	wall := time.Now().UnixNano()
-	k.base = wall - now
-	k.next = now + int64(time.Second) - wall%int64(time.Second)
-	httpfile.AppendDate(k.date[:0], wall/int64(time.Second))
-}
-
-func (k *clock) unix(now int64) int64 { return now + k.base }

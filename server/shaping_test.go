@@ -428,3 +428,25 @@ func TestHandlerLimits(t *testing.T) {
 		}
 	})
 }
+
+// A response that a handler has made is of the path class of its request.
+func TestClassOfHandlers(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := shaped(shape.Config{Paths: []shape.PathLimit{{Prefix: "/made/", Limit: shape.Limit{Rate: 1 << 30}}}})
+		made := func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(hello) }
+		cfg.Routes = []server.Route{{Prefix: "/made/", Handler: made}, {Prefix: "/made/later", Handler: made, Blocking: true}}
+		g := start(t, d, cfg)
+		c := g.dial()
+		c.get("/made/x").want(t, 200, hello)
+		c.get("/made/later").want(t, 200, hello)
+		var granted int64
+		for _, n := range g.report().Classes {
+			if n.Name == "/made/" {
+				granted = n.Granted
+			}
+		}
+		if granted < 2*int64(len(hello)) {
+			t.Errorf("%d bytes are counted for the class", granted)
+		}
+	})
+}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/fserve/fserve/engine"
 )
@@ -26,64 +25,26 @@ var ErrClosed = errors.New("server: closed")
 func (s *Server) Swap(cfg Config) error {
 	s.swapping.Lock()
 	defer s.swapping.Unlock()
-	if s.sites == nil {
+	if s.set == nil {
 		return ErrClosed
 	}
 	cfg.Routes = s.cfg.Routes
 	if !cfg.hasContent() {
 		return errNoContent
 	}
-	next, err := s.compile(&cfg, s.sites)
+	next, err := s.compile(&cfg)
 	if err != nil {
 		return err
 	}
-	before := s.sites
-	s.sites = next
+	before := s.set
+	s.set = next
 	s.engine.Ask(func(l *engine.Loop) {
 		if x := s.sessions.of(l); x != nil {
-			x.enter(next)
+			x.Enter(next)
 		}
 	})
-	before.release(&s.roots)
+	before.Release()
 	return nil
-}
-
-// enter makes a session use sites. What was rendered for files under others is
-// dropped, and so are the files of roots that there are not any more.
-func (s *session) enter(t *sites) {
-	s.sites = t
-	s.responses.resize(&s.srv.hostRows)
-	s.loop.Files.SetHeadroom(headroom + t.room)
-	s.loop.Files.Prune(func(key string, f *engine.File) bool {
-		f.Data = nil
-		return t.hasKey(key)
-	})
-}
-
-// hasKey reports whether a key of the cache is of one of the sites' places.
-func (t *sites) hasKey(key string) bool {
-	slash := strings.IndexByte(key, '/')
-	return slash >= 0 && t.keys[key[:slash]]
-}
-
-// leave ends what a task held. If the session has other sites by now, the files
-// that the task has put into the cache may be of nobody.
-func (s *session) leave(t *sites) {
-	if t != s.sites {
-		s.loop.Files.Prune(func(key string, _ *engine.File) bool { return s.sites.hasKey(key) })
-	}
-	t.release(&s.srv.roots)
-}
-
-// closeSites closes the roots once: Close may follow Shutdown. No loop runs any
-// more.
-func (s *Server) closeSites() {
-	s.swapping.Lock()
-	defer s.swapping.Unlock()
-	if s.sites != nil {
-		s.sites.release(&s.roots)
-		s.sites = nil
-	}
 }
 
 // Ready returns why the server cannot answer for its files now, or nil: the
@@ -95,19 +56,19 @@ func (s *Server) Ready() error {
 	default:
 	}
 	s.swapping.Lock()
-	t := s.sites
-	if t != nil {
-		t.hold()
+	set := s.set
+	if set != nil {
+		set.Retain()
 	}
 	s.swapping.Unlock()
-	if t == nil {
+	if set == nil {
 		return ErrClosed
 	}
-	defer t.release(&s.roots)
+	defer set.Release()
 	var faults []error
-	for _, r := range t.roots {
-		if err := readable(r.Root); err != nil {
-			faults = append(faults, fmt.Errorf("root: %s: %w", r.id.dir, err))
+	for dir, root := range set.Roots() {
+		if err := readable(root); err != nil {
+			faults = append(faults, fmt.Errorf("root: %s: %w", dir, err))
 		}
 	}
 	return errors.Join(faults...)

@@ -6,9 +6,7 @@ import "strconv"
 // fields, empty line. date is the current HTTP-date (DateLen bytes). It may be
 // called more than once for a plan.
 func (p *Plan) AppendHead(dst, date []byte, conn Conn) []byte {
-	start := len(dst)
 	dst = append(dst, statusTexts[known(p.Status)].line...)
-	p.DateOffset = len(dst) - start
 	dst = append(dst, date...)
 	dst = append(dst, "\r\n"...)
 	if p.kind == headNote {

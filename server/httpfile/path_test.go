@@ -316,7 +316,8 @@ func TestRedirectDir(t *testing.T) {
 	// Even a path that was not normalised gives no host.
 	for _, path := range []string{"//host", "/\\host", "\\\\host", "///", ""} {
 		var p Plan
-		p.Redirect(302, &Request{Method: MethodGet}, pol, []byte(path))
-		checkLocation(t, []byte(rendered(t, &p, &Request{Method: MethodGet}).fields.Get("Location")))
+		req := &Request{Method: MethodGet, Path: []byte(path)}
+		p.RedirectDir(req, pol)
+		checkLocation(t, []byte(rendered(t, &p, req).fields.Get("Location")))
 	}
 }

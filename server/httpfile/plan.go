@@ -24,7 +24,7 @@ type Segment struct {
 type Entropy [2]uint64
 
 // Plan is how one request is answered. The zero value is ready; a Plan is
-// reused by calling Decide, Fail, FailPage, Decline, Redirect or Content again.
+// reused by calling Decide, Fail, Decline, RedirectDir or Content again.
 type Plan struct {
 	Status int
 	// ContentLength is the value of Content-Length in bytes, -1 if the answer
@@ -33,9 +33,6 @@ type Plan struct {
 	ContentLength int64
 	// Parts is the number of ranges in a 206, else 0.
 	Parts int
-	// DateOffset is where the value of Date begins in the head that
-	// AppendHead made last, in bytes from where the head begins.
-	DateOffset int
 	// RetryAfter is sent if it is not 0, in seconds. Fail sets it to the
 	// policy's value for 429 and 503; the caller may change it.
 	RetryAfter int
@@ -111,12 +108,6 @@ func (p *Plan) note(status int, req *Request, pol *Policy) {
 	p.memory(req, statusTexts[p.Status].note)
 }
 
-// FailPage is Fail with a page for content, see UsePage.
-func (p *Plan) FailPage(status int, req *Request, page *Facts) {
-	p.Fail(status, req, page.policy)
-	p.UsePage(req, page)
-}
-
 // UsePage replaces the short text of a planned failure (by Fail, Decide or
 // Decline) with a file, the page of the configuration. Its type and bytes are
 // used, but not its validators; the other fields stay as planned.
@@ -142,33 +133,15 @@ func (p *Plan) Decline(req *Request, pol *Policy) {
 	}
 }
 
-// Redirect plans a redirect to a normalised path of this server, with the
-// request's query. The status is 301, 302, 303, 307 or 308; any other is a fault
-// of the caller and gives 500.
-func (p *Plan) Redirect(status int, req *Request, pol *Policy, path []byte) {
-	switch status {
-	case 301, 302, 303, 307, 308:
-	default:
-		p.Fail(StatusInternalServerError, req, pol)
-		return
-	}
-	p.redirect(status, req, pol, path, "")
-}
-
-// RedirectDir plans the 301 from a directory without its slash to that with it.
+// RedirectDir plans the 301 from a directory without its slash to that with it,
+// with the request's query.
 func (p *Plan) RedirectDir(req *Request, pol *Policy) {
-	slash := "/"
-	if n := len(req.Path); n > 0 && req.Path[n-1] == '/' {
-		slash = ""
-	}
-	p.redirect(StatusMovedPermanently, req, pol, req.Path, slash)
-}
-
-func (p *Plan) redirect(status int, req *Request, pol *Policy, path []byte, slash string) {
-	p.note(status, req, pol)
+	p.note(StatusMovedPermanently, req, pol)
 	p.mem = append(p.mem, "Location: "...)
-	p.mem = AppendLocation(p.mem, path, nil)
-	p.mem = append(p.mem, slash...)
+	p.mem = AppendLocation(p.mem, req.Path, nil)
+	if n := len(req.Path); n > 0 && req.Path[n-1] != '/' {
+		p.mem = append(p.mem, '/')
+	}
 	p.mem = appendQuery(p.mem, req.Query)
 	p.mem = append(p.mem, "\r\n"...)
 }
@@ -186,7 +159,7 @@ func (p *Plan) Content(req *Request, pol *Policy, contentType string, body []byt
 // reset empties p and keeps its memory.
 func (p *Plan) reset(pol *Policy) {
 	p.Status, p.ContentLength, p.Parts = 0, 0, 0
-	p.DateOffset, p.RetryAfter, p.Extra = 0, 0, nil
+	p.RetryAfter, p.Extra = 0, nil
 	p.policy, p.facts, p.kind, p.now = pol, nil, headNote, 0
 	p.attach, p.vary, p.typ, p.whole = false, false, "", sizeUnknown
 	p.n = 0

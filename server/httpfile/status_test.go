@@ -72,21 +72,3 @@ func TestFail(t *testing.T) {
 		}
 	}
 }
-
-func TestRedirectStatus(t *testing.T) {
-	pol := testPolicy(t, Config{})
-	req := parseRequest(t, "GET")
-	for code := 100; code < 400; code++ {
-		want := 500
-		switch code {
-		case 301, 302, 303, 307, 308:
-			want = code
-		}
-		var p Plan
-		p.Redirect(code, req, pol, []byte("/to"))
-		r := rendered(t, &p, req)
-		if r.status != want || (r.fields.Get("Location") == "/to") != (want == code) {
-			t.Errorf("%d: %v", code, r)
-		}
-	}
-}

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"io"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/foreign"
+	"github.com/fserve/fserve/server/http1"
+	"github.com/fserve/fserve/server/record"
+	"github.com/fserve/fserve/server/site"
+)
+
+// What embedders need of the packages below has its name here, too, so that they import
+// this one alone.
+type (
+	// Site says how files are answered.
+	Site = site.Site
+	// Host is a Site found by the name that a request is for.
+	Host = site.Host
+	// Location is a Site for the paths below a prefix.
+	Location = site.Location
+	// HeaderRule adds a field to responses.
+	HeaderRule = site.HeaderRule
+
+	// Access says which clients are answered.
+	Access = admit.Access
+	// Networks is a set of addresses.
+	Networks = admit.Networks
+	// Trust says whose word on a client's address is taken.
+	Trust = admit.Trust
+	// ClientField selects the field in which trusted proxies name their clients.
+	ClientField = admit.ClientField
+
+	// Route is a handler for the paths that begin with a prefix.
+	Route = http1.Route
+
+	// Handler answers requests for files on the goroutines of other servers.
+	Handler = foreign.Handler
+	// Query is a request to a Handler.
+	Query = foreign.Query
+	// Answer is a Handler's response to a Query.
+	Answer = foreign.Answer
+
+	// AccessLog writes a line for each response.
+	AccessLog = record.AccessLog
+	// LogFormat is how an AccessLog writes its lines.
+	LogFormat = record.LogFormat
+	// Histogram counts times.
+	Histogram = record.Histogram
+	// HostStats are the responses of a host.
+	HostStats = record.HostStats
+	// SessionStats are a loop's counters of requests.
+	SessionStats = record.Stats
+)
+
+const (
+	ClientFieldAuto      = admit.ClientFieldAuto
+	ClientFieldForwarded = admit.ClientFieldForwarded
+	ClientFieldXFF       = admit.ClientFieldXFF
+
+	LogCombined = record.LogCombined
+	LogJSON     = record.LogJSON
+
+	HistogramBuckets = record.HistogramBuckets
+)
+
+// ErrFileChanged is foreign.ErrFileChanged.
+var ErrFileChanged = foreign.ErrFileChanged
+
+// ServeFile is http1.ServeFile: it makes the response to ctx the file at path, for
+// handlers of a Route.
+func ServeFile(ctx *fasthttp.RequestCtx, path string) { http1.ServeFile(ctx, path) }
+
+// SetClient is http1.SetClient: it names whom the response to ctx is counted by.
+func SetClient(ctx *fasthttp.RequestCtx, id string) { http1.SetClient(ctx, id) }
+
+// SetLimit is http1.SetLimit: it limits the response to ctx.
+func SetLimit(ctx *fasthttp.RequestCtx, l shape.Limit) { http1.SetLimit(ctx, l) }
+
+// ParseNetworks is admit.ParseNetworks.
+func ParseNetworks(list []string) (Networks, error) { return admit.ParseNetworks(list) }
+
+// ParseTrust is admit.ParseTrust.
+func ParseTrust(list []string) (Trust, error) { return admit.ParseTrust(list) }
+
+// CheckHostName is site.CheckHostName.
+func CheckHostName(name string) (same string, err error) { return site.CheckHostName(name) }
+
+// NewAccessLog is record.NewAccessLog.
+func NewAccessLog(w io.Writer) *AccessLog { return record.NewAccessLog(w) }
+
+// NewAccessLogIn is record.NewAccessLogIn.
+func NewAccessLogIn(f LogFormat, w io.Writer) *AccessLog { return record.NewAccessLogIn(f, w) }
+
+// OpenAccessLog is record.OpenAccessLog.
+func OpenAccessLog(f LogFormat, path string) (*AccessLog, error) {
+	return record.OpenAccessLog(f, path)
+}
+
+// HistogramBound is record.HistogramBound.
+func HistogramBound(i int) float64 { return record.HistogramBound(i) }
+
+// HistogramIndex is record.HistogramIndex.
+func HistogramIndex(i int) int { return record.HistogramIndex(i) }

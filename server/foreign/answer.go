@@ -1,0 +1,176 @@
+// Package foreign answers requests for files on the goroutines of servers that are not
+// ours: those of net/http and of stock fasthttp. Its answers are those of package
+// resolve; files are opened by waiting for the disk.
+package foreign
+
+import (
+	"iter"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/listing"
+	"github.com/fserve/fserve/server/resolve"
+	"github.com/fserve/fserve/server/site"
+)
+
+// Handler answers requests for files on the goroutines of a server that is not ours.
+// What it answers is what a Server would: the same hosts, locations, paths, plans,
+// sidecars, listings, error pages and fields. It is safe for concurrent use.
+//
+// How the bytes move is up to that server's connections: give it a listener of
+// engine.Engine.Listener.
+type Handler struct {
+	set      *site.Set
+	listings *listing.Gate
+	closing  sync.Once
+}
+
+// New returns a Handler for the places of set, which is the Handler's from now on.
+func New(set *site.Set, log *slog.Logger) *Handler {
+	return &Handler{set: set, listings: listing.NewGate(runtime.GOMAXPROCS(0), log)}
+}
+
+// Close closes the roots. No request may be under way.
+func (h *Handler) Close() error {
+	h.closing.Do(h.set.Release)
+	return nil
+}
+
+// Query is a request to a Handler.
+type Query struct {
+	httpfile.Request            // all but the Path
+	Target           string     // the path as it came, percent-encoded
+	Host             string     // the field Host, or what stands for it
+	Accept           string     // the field Accept
+	Client           netip.Addr // zero: it came through a Unix socket
+}
+
+// Answer is the response to one request. It belongs to one goroutine.
+type Answer struct {
+	resolved resolve.Answer
+	files    [resolve.NumKind]file // that were opened for it; from the end on the chosen one
+	head     string
+	rest     []httpfile.Segment // to be read by Read
+}
+
+// file is an open file; nil: there is none.
+type file struct {
+	*os.File
+	stat unix.Stat_t
+}
+
+// Answer decides the response to a request, for servers that Serve and package
+// nethttp are not for. The caller closes the Answer; what q refers to must not change
+// before.
+func (h *Handler) Answer(q *Query) *Answer {
+	a, now := &Answer{}, time.Now()
+	r := &a.resolved
+	r.Request = q.Request
+	r.Begin(h.set, []byte(q.Host), 0)
+	var path []byte
+	if q.Target != "*" {
+		path = []byte(q.Target)
+	}
+	for step := r.Start(path); step != resolve.Done; {
+		switch step {
+		case resolve.Identify:
+			step = r.Admit(q.Client, !q.Client.IsValid())
+		case resolve.Route:
+			step = r.File()
+		case resolve.Open:
+			step = a.open(&r.Want)
+		case resolve.List:
+			step = h.list(r, q.Accept)
+		case resolve.Send:
+			step = r.Decide(now.UnixNano(), httpfile.Entropy{rand.Uint64(), rand.Uint64()})
+		}
+	}
+	a.closeBut(r.Chosen)
+	a.head = string(r.Plan.AppendHead(nil, httpfile.AppendDate(nil, now.Unix()), httpfile.ConnImplied))
+	a.rest = r.Plan.Segments()
+	return a
+}
+
+// open opens the file that the answer wants, in place of an earlier one of the kind.
+func (a *Answer) open(w *resolve.Want) resolve.Step {
+	name := w.Name(string(w.Key))
+	o := w.Place.Root.Open(name, false)
+	switch {
+	case o.Err != 0:
+		return a.resolved.Opened(nil, o.Err)
+	case o.FD < 0 && o.Stat.Mode&unix.S_IFMT == unix.S_IFDIR:
+		return a.resolved.Opened(nil, syscall.EISDIR)
+	case o.FD < 0:
+		return a.resolved.Opened(nil, syscall.ENXIO)
+	}
+	f := &a.files[w.Kind]
+	_ = f.close() // it was only read
+	*f = file{os.NewFile(uintptr(o.FD), name), o.Stat}
+	v := w.Version(o.Stat.Size, o.Stat.Mtim.Nano())
+	return a.resolved.Opened(&v, 0)
+}
+
+// list makes a listing, unless too many wait.
+func (h *Handler) list(r *resolve.Answer, accept string) resolve.Step {
+	if !h.listings.Enter() {
+		return r.Fail(http.StatusServiceUnavailable)
+	}
+	defer h.listings.Exit()
+	dir := r.Directory()
+	page, e := h.listings.Make(&dir, r.View, listing.PrefersJSON(accept))
+	return r.Listed(&page, e)
+}
+
+// closeBut closes the files but that of a kind.
+func (a *Answer) closeBut(k resolve.Kind) {
+	for i := range a.files {
+		if resolve.Kind(i) != k {
+			_ = a.files[i].close() // it was only read
+		}
+	}
+}
+
+func (f *file) close() error {
+	if f.File == nil {
+		return nil
+	}
+	defer func() { f.File = nil }()
+	return f.Close()
+}
+
+// chosen returns the file of the plan's segments.
+func (a *Answer) chosen() *file { return &a.files[a.resolved.Chosen] }
+
+// Close closes the file.
+func (a *Answer) Close() error { return a.chosen().close() }
+
+// Status returns the status code.
+func (a *Answer) Status() int { return a.resolved.Plan.Status }
+
+// ContentLength returns the length of the body in bytes, -1 if the response has
+// none (204, 304). To a HEAD it is that of the GET.
+func (a *Answer) ContentLength() int64 { return a.resolved.Plan.ContentLength }
+
+// Fields returns the fields of the response but Date, which is the server's.
+func (a *Answer) Fields() iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		_, lines, _ := strings.Cut(a.head, "\r\n") // the status line
+		for line := range strings.SplitSeq(lines, "\r\n") {
+			name, value, ok := strings.Cut(line, ": ")
+			if ok && name != "Date" && !yield(name, value) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package http1
+
+import (
+	"net/http"
+	"syscall"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/resolve"
+	"github.com/fserve/fserve/server/wire"
+)
+
+// drive takes the answer at hand from a step to its end, or to where it has to wait.
+func (s *Session) drive(c *engine.Conn, step resolve.Step) {
+	for {
+		switch step {
+		case resolve.Open:
+			f, e := s.open(&s.answer.Want)
+			if e == syscall.EAGAIN && !s.refusing { // else there would be nothing to go on with
+				s.openLater(c)
+				return
+			}
+			step = s.opened(f, e)
+		case resolve.List:
+			if s.listLater(c) {
+				return
+			}
+			step = s.answer.Fail(http.StatusServiceUnavailable)
+		case resolve.Send:
+			if s.sendHot(c) {
+				return
+			}
+			step = s.answer.Decide(s.clock.unix(s.loop.Now()), s.entropy())
+		default:
+			s.sendPlan(c)
+			return
+		}
+	}
+}
+
+// open finds a file in the cache or the file system; EAGAIN: the disk would have to be
+// waited for.
+func (s *Session) open(w *resolve.Want) (*engine.File, syscall.Errno) {
+	for i := range s.known {
+		if o := &s.known[i]; o.key == string(w.Key) {
+			return o.file, o.err
+		}
+	}
+	if f := s.loop.Files.Get(w.Key); f != nil {
+		return f, 0
+	}
+	key := string(w.Key)
+	return s.loop.Files.Open(w.Place.Root, key, w.Name(key))
+}
+
+// opened tells the answer what opening the file gave that it wants. What is kept with
+// the file and was made for another place (of an earlier configuration) is made anew.
+func (s *Session) opened(f *engine.File, e syscall.Errno) resolve.Step {
+	w := &s.answer.Want
+	if e != 0 {
+		return s.answer.Opened(nil, e)
+	}
+	v, ok := f.Data.(*version)
+	if !ok || v.Place != w.Place {
+		v = &version{Version: w.Version(f.Size, f.Mtime)}
+		f.Data = v
+	}
+	s.files[w.Kind] = f
+	return s.answer.Opened(&v.Version, 0)
+}
+
+// refuse answers a request that cannot be understood, and closes: where the
+// next one would begin is not known.
+func (s *Session) refuse(c *engine.Conn, r wire.Reason) {
+	s.rec.Stats.Refused[r]++
+	s.answer.Place = s.set.Default() // whose it is may not have been read
+	s.fail(c, r.Status())
+}
+
+// fail answers the request in s.head, as far as it was read, with a status and
+// closes.
+func (s *Session) fail(c *engine.Conn, status int) {
+	method := httpfile.MethodGet
+	if string(s.head.Method()) == http.MethodHead {
+		method = httpfile.MethodHead
+	}
+	c.CloseAfter(true)
+	s.refusing = true
+	s.drive(c, s.answer.Refuse(status, method))
+	s.refusing = false
+}

@@ -1,0 +1,92 @@
+package http1
+
+import (
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/record"
+)
+
+// exchange is what a request needs beyond its own turn of the loop: a body that
+// is still arriving, a detour, a handler, a line of the access log. A plain file
+// request has none unless it is logged. Exchanges are pooled by their session.
+type exchange struct {
+	s    *Session
+	conn *engine.Conn // nil: closed during a detour
+	next *exchange    // in the pool
+
+	body   body
+	detour detour
+	call   call
+	record record.Record
+	plain  bool   // it has nothing but the record
+	head   []byte // of the request, so that it can be read again
+	parts  []byte // part headers of a multipart response
+}
+
+// keepHead copies the request head, so that it can be read again.
+func (x *exchange) keepHead(raw []byte) {
+	if len(x.head) == 0 {
+		x.head = append(x.head, raw...)
+	}
+}
+
+// keepParts moves the part headers of a multipart answer, which segs still has in the
+// plan's memory, to memory of the exchange: the plan is used again before they are sent.
+func (x *exchange) keepParts(segs []engine.Segment, plan []httpfile.Segment) {
+	x.parts = x.parts[:0]
+	for _, g := range plan {
+		x.parts = append(x.parts, g.Mem...)
+	}
+	rest := x.parts
+	for i, g := range plan {
+		if g.Kind == httpfile.SegmentMemory {
+			segs[i].Mem, rest = rest[:len(g.Mem):len(g.Mem)], rest[len(g.Mem):]
+		}
+	}
+}
+
+// exchangeOf returns the connection's exchange, a new one if it has none.
+func (s *Session) exchangeOf(c *engine.Conn) *exchange {
+	if x, ok := c.Data.(*exchange); ok {
+		x.plain = false
+		return x
+	}
+	x := s.pool.get()
+	x.s, x.conn, x.record.Began = s, c, s.loop.Now()
+	c.Data = x
+	return x
+}
+
+// pool has the exchanges of a session that are not in use.
+type pool struct{ free *exchange }
+
+func (p *pool) get() *exchange {
+	x := p.free
+	if x == nil {
+		return new(exchange)
+	}
+	p.free, x.next = x.next, nil
+	return x
+}
+
+// put pools an exchange that is done with. c is its connection, nil if that is gone.
+func (p *pool) put(c *engine.Conn, x *exchange) {
+	if c != nil {
+		c.Data = nil
+	}
+	if x.call.timedOut() != nil {
+		return // the handler goes on with what the exchange refers to
+	}
+	x.body.reset()
+	x.call.reset()
+	x.record.Reset()
+	*x = exchange{body: x.body, call: x.call, record: x.record, head: x.head[:0], parts: x.parts[:0], next: p.free}
+	p.free = x
+}
+
+// putPlain is put for an exchange that had nothing but a record, in less time.
+func (p *pool) putPlain(c *engine.Conn, x *exchange) {
+	c.Data = nil
+	x.conn, x.plain = nil, false
+	p.free, x.next = x, p.free
+}

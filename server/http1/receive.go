@@ -1,0 +1,153 @@
+package http1
+
+import (
+	"net/http"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/resolve"
+	"github.com/fserve/fserve/server/wire"
+)
+
+// Receive implements engine.Session.
+func (s *Session) Receive(c *engine.Conn, p []byte, seen int) int {
+	s.clock.at(s.loop.Now())
+	if s.cfg.Proxied != nil && s.awaitsProxyHeader(c) {
+		return s.proxyHeader(c, p)
+	}
+	if x, ok := c.Data.(*exchange); ok && x.body.wants != wantsNothing {
+		return s.receiveBody(c, x, p)
+	}
+	n, r := s.head.Parse(p, seen, s.cfg.Heads)
+	if n == 0 {
+		if r == wire.OK {
+			return 0
+		}
+		s.refuse(c, r)
+		return len(p)
+	}
+	s.rec.Stats.Requests++
+	s.request(c)
+	return n
+}
+
+// request answers the request in s.head, or has a route answer it.
+func (s *Session) request(c *engine.Conn) {
+	if !s.head.KeepAlive || s.loop.Draining() {
+		c.CloseAfter(false)
+	}
+	s.begin()
+	a := &s.answer
+	step := a.Start(s.head.Path())
+	if step == resolve.Identify {
+		step = a.Admit(s.clientOf(c), s.onUnix(c))
+	}
+	if step == resolve.Route {
+		if r := s.cfg.Routes.find(a.Request.Path); r != nil {
+			s.handle(c, r)
+			return
+		}
+		step = a.File()
+	}
+	s.skipBody(c)
+	s.drive(c, step)
+}
+
+// skipBody arranges for the body of a request that nobody wants: it is read and
+// dropped so that the connection can go on, or the connection ends.
+func (s *Session) skipBody(c *engine.Conn) {
+	h := &s.head
+	if !h.HasBody() {
+		return
+	}
+	// A client that waits for 100 Continue may or may not send its body after
+	// a final answer: what comes next cannot be known (RFC 9110 section 10.1.1).
+	if c.Closing() || h.Expect100 || h.ContentLength > s.cfg.MaxDrain {
+		c.CloseAfter(true)
+		return
+	}
+	s.exchangeOf(c).body.expect(h, wantsDiscard)
+}
+
+// receiveBody consumes bytes of a body.
+func (s *Session) receiveBody(c *engine.Conn, x *exchange, p []byte) int {
+	n, done, r := x.body.receive(p, s.cfg)
+	wanted := x.body.wants
+	switch {
+	case r != wire.OK:
+		x.body.wants = wantsNothing
+		s.badBody(c, x, r, wanted)
+		return len(p)
+	case !done:
+		return n
+	}
+	x.body.wants = wantsNothing
+	if wanted == wantsHandler {
+		s.run(c, x)
+	} else if !x.record.Logged() {
+		s.pool.put(c, x)
+	}
+	return n
+}
+
+// badBody ends a connection on which nobody knows where the next request begins.
+func (s *Session) badBody(c *engine.Conn, x *exchange, r wire.Reason, wanted wants) {
+	if wanted == wantsHandler {
+		s.resume(x)
+		s.refuse(c, r)
+		return
+	}
+	// The request has had its answer. An empty one more sends nothing and ends
+	// the connection as the answer should have: lingering, so that what the
+	// client is still sending does not turn the end into a reset.
+	s.rec.Stats.Refused[r]++
+	c.CloseAfter(true)
+	s.resp.Head, s.resp.Body = nil, nil
+	c.Respond(&s.resp)
+}
+
+// Timeout implements engine.Session: the request did not arrive in time.
+func (s *Session) Timeout(c *engine.Conn) {
+	if s.awaitsProxyHeader(c) {
+		return // there is nobody to answer
+	}
+	s.clock.at(s.loop.Now())
+	s.head = wire.Head{}
+	s.answer.Place = s.set.Default()
+	if x, ok := c.Data.(*exchange); ok && x.body.wants == wantsHandler {
+		s.resume(x) // it is the body that is late
+	}
+	s.fail(c, http.StatusRequestTimeout)
+}
+
+// Sent implements engine.Session.
+func (s *Session) Sent(c *engine.Conn, o *engine.Outcome) {
+	if o.End == engine.FileChanged || o.End == engine.FileFailed {
+		s.cfg.Log.Warn("response cut off", "reason", o.End.String(), // once for each response
+			"client", c.RemoteAddr().String(), "bytes", o.Total())
+	}
+	x, ok := c.Data.(*exchange)
+	if !ok {
+		s.rec.End(nil, o, 0)
+		return
+	}
+	s.clock.at(s.loop.Now())
+	s.rec.End(&x.record, o, s.clock.unix(s.loop.Now()))
+	if x.plain {
+		s.pool.putPlain(c, x)
+	} else if x.body.wants == wantsNothing {
+		s.pool.put(c, x)
+	}
+}
+
+// Closed implements engine.Session.
+func (s *Session) Closed(c *engine.Conn) {
+	x, ok := c.Data.(*exchange)
+	switch {
+	case !ok:
+	case x.isAway():
+		x.conn = nil // the detour pools it
+		c.Data = nil
+	default:
+		s.pool.put(c, x)
+	}
+}

@@ -1,0 +1,111 @@
+package http1
+
+import (
+	"net/http"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/peer"
+	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/record"
+)
+
+// sendHot sends the rendered answer to a plain request for a small file, if it can be
+// had.
+func (s *Session) sendHot(c *engine.Conn) bool {
+	a := &s.answer
+	f := s.files[a.Chosen]
+	if f.Body == nil || !a.Request.Plain() || a.Request.HTTP10 || c.Closing() || len(a.Fields) > 0 {
+		return false
+	}
+	hot := f.Data.(*version).rendered(f, s)
+	if hot == nil {
+		return false
+	}
+	s.segs = append(s.segs[:0], engine.Segment{Mem: hot, File: f})
+	s.respond(c, http.StatusOK, len(hot)-len(f.Body), nil)
+	return true
+}
+
+// sendPlan sends what the plan of the answer says.
+func (s *Session) sendPlan(c *engine.Conn) {
+	a := &s.answer
+	p, f := &a.Plan, s.files[a.Chosen]
+	s.out = p.AppendHead(s.out[:0], s.clock.date[:], a.Request.Conn(!c.Closing()))
+	s.segs = s.segs[:0]
+	for _, g := range p.Segments() {
+		switch {
+		case g.Kind == httpfile.SegmentMemory:
+			s.segs = append(s.segs, engine.Segment{Mem: g.Mem})
+		case f.Body != nil: // a few small sends cost less by memory than by file
+			s.segs = append(s.segs, engine.Segment{Mem: f.Body[g.Off : g.Off+g.N], File: f})
+		default:
+			s.segs = append(s.segs, engine.Segment{File: f, Off: g.Off, N: g.N})
+		}
+	}
+	if p.Parts > 1 {
+		s.exchangeOf(c).keepParts(s.segs, p.Segments())
+	}
+	s.respond(c, p.Status, len(s.out), s.out)
+}
+
+// entropy is what the boundary of a multipart answer is made of. Only a
+// request with Range can need it.
+func (s *Session) entropy() httpfile.Entropy {
+	if s.answer.Request.Range == nil {
+		return httpfile.Entropy{}
+	}
+	return httpfile.Entropy{s.rand.Uint64(), s.rand.Uint64()}
+}
+
+// respond sends a response with the body in s.segs, and begins its record. headLen is
+// the length of the response head, wherever it is.
+func (s *Session) respond(c *engine.Conn, status, headLen int, head []byte) {
+	s.rec.Count(s.answer.Place.Row, status)
+	if s.rec.Logs() {
+		s.record(c, status, headLen)
+	}
+	s.resp.Head, s.resp.Body = head, s.segs
+	if s.loop.Shaped() {
+		s.shape(c)
+	}
+	c.Respond(&s.resp)
+}
+
+// record keeps what the access log needs of the request at hand.
+func (s *Session) record(c *engine.Conn, status, headLen int) {
+	x, ok := c.Data.(*exchange)
+	if !ok {
+		x = s.exchangeOf(c)
+		x.plain = true
+	}
+	s.rec.Begin(&x.record, &record.Request{
+		Head: &s.head, Client: s.clientOf(c), Peer: c.RemoteAddr(), Unix: s.onUnix(c),
+		Encrypted: c.Adopted() != nil, Status: status, HeadLen: headLen,
+	})
+}
+
+// shape says whose the response in s.resp is: of which client and path class.
+func (s *Session) shape(c *engine.Conn) {
+	r := &s.resp
+	path := s.answer.Request.Path
+	if class := s.answer.Place.Class; class != nil {
+		path = class
+	}
+	r.Class = s.loop.Limits().Class(path)
+	r.Client, r.Limit = nil, shape.Limit{}
+	if s.cfg.Trust.Any() {
+		s.client = peer.AppendClient(s.client[:0], s.clientOf(c))
+		r.Client = s.client
+	}
+	x, ok := c.Data.(*exchange)
+	if !ok || x.call.route == nil || x.call.ctx == nil || x.call.timedOut() != nil {
+		return
+	}
+	if id, ok := x.call.ctx.UserValue(clientKey{}).(string); ok {
+		r.Client = append(s.client[:0], id...)
+	}
+	if l, ok := x.call.ctx.UserValue(limitKey{}).(shape.Limit); ok {
+		r.Limit = l
+	}
+}

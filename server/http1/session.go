@@ -1,0 +1,142 @@
+// Package http1 speaks HTTP/1.1 on the connections of an engine: received bytes become
+// requests (package wire), requests become plans (package resolve), and plans become
+// responses of memory and file ranges, which the engine sends. Handlers of fasthttp
+// answer the paths of their routes.
+package http1
+
+import (
+	crand "crypto/rand"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"syscall"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/listing"
+	"github.com/fserve/fserve/server/record"
+	"github.com/fserve/fserve/server/resolve"
+	"github.com/fserve/fserve/server/site"
+	"github.com/fserve/fserve/server/wire"
+)
+
+// Config is what the sessions of a server share. It is not changed while they run.
+type Config struct {
+	Routes    Routes
+	Trust     admit.Trust
+	Heads     wire.Limits
+	MaxBody   int64  // of bodies that handlers get, in bytes
+	MaxDrain  int64  // how much of an unwanted body is read, in bytes
+	Proxied   []bool // by listener: a connection begins with a PROXY header; nil: none does
+	Listings  *listing.Gate
+	Log       *slog.Logger
+	AccessLog *record.AccessLog // nil: none
+	Rows      *record.Rows      // of the hosts of every Set
+}
+
+// Session speaks HTTP/1.1 on one event loop. Its fields are scratch memory of the
+// request at hand: views of received bytes that are valid until Receive returns (or,
+// for a request that was away, until its step ends). All methods are for the loop's
+// goroutine.
+type Session struct {
+	cfg   *Config
+	loop  *engine.Loop
+	set   *site.Set // retained by the server until all loops have another
+	rec   *record.Recorder
+	clock clock
+	rand  *rand.ChaCha8
+	pool  pool
+
+	head   wire.Head
+	answer resolve.Answer
+	files  [resolve.NumKind]*engine.File // that were opened for it
+	known  []opened                      // by a detour, for this step
+	// refusing is set while a request that could not be read is answered.
+	refusing bool
+
+	resp   engine.Response
+	segs   []engine.Segment
+	out    []byte // response head
+	client []byte // whom a response is counted by
+	path   []byte // of a handler's request, encoded
+	parser ctxParser
+}
+
+// NewSession returns the session of a loop.
+func (c *Config) NewSession(l *engine.Loop, set *site.Set) *Session {
+	var seed [32]byte
+	_, _ = crand.Read(seed[:]) // never fails
+	s := &Session{
+		cfg: c, loop: l, set: set, rec: record.NewRecorder(c.AccessLog, c.Rows), rand: rand.NewChaCha8(seed),
+		out: make([]byte, 0, 1024), path: make([]byte, 0, 1024), segs: make([]engine.Segment, 0, 40),
+	}
+	s.answer.Place = set.Default()
+	return s
+}
+
+// Recorder returns what counts the responses.
+func (s *Session) Recorder() *record.Recorder { return s.rec }
+
+// headroom is the memory before a small file's body for its rendered head, in
+// bytes. Heads are about 250 bytes; longer ones are sent from elsewhere.
+const headroom = 512
+
+// Headroom returns the engine.Config.BodyHeadroom for the responses of a Set, in bytes.
+func Headroom(set *site.Set) int { return headroom + set.Room() }
+
+// Enter makes the session use another Set. What was rendered for files under others is
+// dropped, and so are the files of roots that there are not any more.
+func (s *Session) Enter(set *site.Set) {
+	s.set = set
+	s.rec.Resize(s.cfg.Rows)
+	s.loop.Files.SetHeadroom(Headroom(set))
+	s.loop.Files.Prune(func(key string, f *engine.File) bool {
+		f.Data = nil
+		return set.HasKey(key)
+	})
+}
+
+// begin begins the answer to the request in s.head.
+func (s *Session) begin() {
+	h, q := &s.head, &s.answer.Request
+	*q = httpfile.Request{
+		Method: httpfile.ParseMethod(h.Method()), HTTP10: h.Minor == 0,
+		Query: h.Query(), AcceptEncoding: h.Get(wire.AcceptEncoding),
+	}
+	if !h.Unconditional() {
+		q.IfMatch, q.IfNoneMatch = h.Get(wire.IfMatch), h.Get(wire.IfNoneMatch)
+		q.IfModifiedSince = single(h, wire.IfModifiedSince)
+		q.IfUnmodifiedSince = single(h, wire.IfUnmodifiedSince)
+		q.IfRange = single(h, wire.IfRange)
+		q.Range = single(h, wire.Range)
+	}
+	s.answer.Begin(s.set, h.Host(), s.loop.Now())
+}
+
+func single(h *wire.Head, f wire.Field) []byte { return httpfile.Single(h.Get(f), h.Repeated(f)) }
+
+// clientOf returns the address of the client of the request in s.head.
+func (s *Session) clientOf(c *engine.Conn) netip.Addr {
+	t := &s.cfg.Trust
+	peer := c.RemoteAddr().Addr()
+	if !t.Any() {
+		return peer
+	}
+	return t.Client(peer, s.onUnix(c), s.head.Get(wire.Forwarded), s.head.Get(wire.XForwardedFor))
+}
+
+// onUnix reports whether a connection was accepted by a Unix socket.
+func (s *Session) onUnix(c *engine.Conn) bool {
+	i := c.Listener()
+	return i >= 0 && s.loop.Addr(i).Network() == "unix"
+}
+
+// opened is what opening a file has given.
+type opened struct {
+	want resolve.Want
+	key  string
+	got  engine.Opened // by the errand
+	file *engine.File  // when it has landed
+	err  syscall.Errno
+}

@@ -1,0 +1,47 @@
+package http1
+
+import (
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/resolve"
+)
+
+// version is what a session keeps with one version of an open file.
+type version struct {
+	resolve.Version
+	// hot is the head of the plain 200 answer followed by the body, in one
+	// piece; nil if the body is not in memory or the head still changes.
+	hot []byte
+}
+
+// rendered returns the head of the plain 200 answer and the body of a small file, with
+// the Date of now, or nil if that cannot be had: the head changes while the file is
+// young, and it must not change while a transfer of it is under way, be it one that
+// began before the version was made.
+func (v *version) rendered(f *engine.File, s *Session) []byte {
+	if v.hot == nil {
+		v.render(f, s)
+		return v.hot
+	}
+	const at = httpfile.OKDateOffset
+	if date := v.hot[at : at+httpfile.DateLen]; string(date) != string(s.clock.date[:]) {
+		if f.InUse() {
+			return nil
+		}
+		copy(date, s.clock.date[:])
+	}
+	return v.hot
+}
+
+func (v *version) render(f *engine.File, s *Session) {
+	now := s.clock.unix(s.loop.Now())
+	if now < v.Facts.SettledAt() || f.InUse() {
+		return
+	}
+	s.out = v.Facts.AppendOK(s.out[:0], s.clock.date[:], now, httpfile.ConnImplied)
+	if len(v.Lines) > 0 {
+		s.out = append(append(s.out[:len(s.out)-len("\r\n")], v.Lines...), "\r\n"...)
+	}
+	v.hot = f.Headed(len(s.out))
+	copy(v.hot, s.out)
+}

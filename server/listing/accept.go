@@ -1,0 +1,57 @@
+package listing
+
+import (
+	"strconv"
+	"strings"
+)
+
+// PrefersJSON reports whether an Accept field ranks JSON above HTML: by its
+// weight, and where that is equal by being named more exactly (RFC 9110 12.5.1).
+// "*/*" and nothing at all get HTML.
+func PrefersJSON(accept string) bool {
+	if accept == "" {
+		return false
+	}
+	jsonQ, jsonBy := weightOf(accept, "application", "json")
+	htmlQ, htmlBy := weightOf(accept, "text", "html")
+	if jsonQ != htmlQ {
+		return jsonQ > htmlQ
+	}
+	return jsonQ > 0 && jsonBy > htmlBy
+}
+
+// weightOf returns the weight that an Accept field gives to a media type, 0 if
+// it is not accepted, and how exactly the range that counts names it: 1 for
+// "*/*" to 3 for the type itself, 0 for none.
+func weightOf(accept, main, sub string) (q float64, by int) {
+	for elem := range strings.SplitSeq(accept, ",") {
+		name, params, _ := strings.Cut(elem, ";")
+		exact := 0
+		switch name = strings.ToLower(strings.TrimSpace(name)); name {
+		case "*/*":
+			exact = 1
+		case main + "/*":
+			exact = 2
+		case main + "/" + sub:
+			exact = 3
+		}
+		if exact > by {
+			q, by = qualityOf(params), exact
+		}
+	}
+	return q, by
+}
+
+// qualityOf returns the q among the parameters of a media range. What is not a
+// weight is none: the range counts as if it had none.
+func qualityOf(params string) float64 {
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+		if strings.EqualFold(name, "q") {
+			if q, err := strconv.ParseFloat(value, 64); err == nil && q >= 0 && q <= 1 {
+				return q
+			}
+		}
+	}
+	return 1
+}

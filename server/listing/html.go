@@ -1,0 +1,270 @@
+package listing
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/fserve/fserve/server/httpfile"
+)
+
+// jsonEntry is an entry of a listing as JSON.
+type jsonEntry struct {
+	Name  string `json:"name"`
+	Size  int64  `json:"size"`  // bytes; 0 for a directory
+	Mtime string `json:"mtime"` // RFC 3339, UTC
+	Dir   bool   `json:"dir"`
+}
+
+// json renders the page as an array.
+func (l *listing) json() ([]byte, error) {
+	out := make([]jsonEntry, 0, len(l.entries))
+	for i := range l.entries {
+		e := &l.entries[i]
+		out = append(out, jsonEntry{Name: e.name, Size: e.size, Mtime: e.utc().Format(time.RFC3339), Dir: e.dir})
+	}
+	body, err := json.Marshal(out)
+	return append(body, '\n'), err
+}
+
+// data is what the template shows.
+type data struct {
+	Title           string
+	Style           template.CSS
+	Crumbs          []crumb
+	Columns         []column
+	Parent          bool
+	Rows            []row
+	Page, Pages     int
+	Total, MostRead string // numbers for people
+	Prev, Next      string // queries, empty: none
+	First, Last     string
+	Partial, Empty  bool
+}
+
+// crumb is a directory on the way to the one that is listed.
+type crumb struct{ Name, Href string }
+
+type column struct {
+	Name, Class, Href string
+	Sort              string // of aria-sort, empty: not sorted by it
+}
+
+type row struct {
+	Name, Href  string
+	Dir         bool
+	Size, Bytes string // for people, and exact
+	Time, Stamp string
+}
+
+// html renders the page as a document without scripts.
+func (l *listing) html() ([]byte, error) {
+	d := data{
+		Title: "Index of " + shown(l.path), Style: style, Crumbs: l.crumbs(), Columns: l.columns(),
+		Parent: l.path != "/", Total: grouped(l.total), Page: l.view.page, Pages: l.pages,
+		Partial: l.partial, MostRead: grouped(maxListed), Empty: l.total == 0,
+	}
+	d.Prev, d.Next = l.neighbours()
+	first, last := l.view, l.view
+	first.page, last.page = 1, l.pages
+	d.First, d.Last = first.query(), last.query()
+	for i := range l.entries {
+		d.Rows = append(d.Rows, l.entries[i].row())
+	}
+	var b bytes.Buffer
+	err := document.Execute(&b, d)
+	return b.Bytes(), err
+}
+
+func (l *listing) crumbs() []crumb {
+	out := []crumb{{"root", "/"}}
+	for end, c := range l.path {
+		if c != '/' || end == 0 {
+			continue
+		}
+		name := l.path[strings.LastIndexByte(l.path[:end], '/')+1 : end]
+		href := string(httpfile.AppendLocation(nil, []byte(l.path[:end+1]), nil))
+		out = append(out, crumb{shown(name), href})
+	}
+	return out
+}
+
+// columns returns the heads of the table: each leads to the listing sorted by
+// it, and the one that it is sorted by to the other order.
+func (l *listing) columns() []column {
+	out := []column{{Name: "Name", Class: "name"}, {Name: "Size", Class: "size"}, {Name: "Modified (UTC)", Class: "time"}}
+	for i, key := range []sortKey{sortName, sortSize, sortTime} {
+		to := View{sort: key, desc: key != sortName}
+		if key == l.view.sort {
+			to.desc = !l.view.desc
+			out[i].Sort = "ascending"
+			if l.view.desc {
+				out[i].Sort = "descending"
+			}
+		}
+		out[i].Href = to.query()
+	}
+	return out
+}
+
+func (e *entry) row() row {
+	t := e.utc()
+	r := row{Name: shown(e.name), Href: e.href(), Dir: e.dir, Time: t.Format("2006-01-02 15:04"), Stamp: t.Format(time.RFC3339)}
+	if !e.dir {
+		r.Size, r.Bytes = humanSize(e.size), strconv.FormatInt(e.size, 10)
+	}
+	return r
+}
+
+// shown returns a name as it may be shown. What orders text in two directions
+// is made visible: with U+202E a name that ends in "txt.exe" would be read as one
+// that ends in "exe.txt". The names themselves need none of them, since each is
+// isolated from its surroundings (bdi).
+func shown(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Bidi_Control, r) {
+			return utf8.RuneError
+		}
+		return r
+	}, name)
+}
+
+// grouped renders a number with its digits in groups of three.
+func grouped(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// humanSize renders a number of bytes with three digits or four, in binary units.
+func humanSize(n int64) string {
+	if n < 1024 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	v, unit := float64(n)/1024, 0
+	for v >= 1023.5 && unit < len(sizeUnits)-1 {
+		v, unit = v/1024, unit+1
+	}
+	if v < 9.95 {
+		return fmt.Sprintf("%.1f %s", v, sizeUnits[unit])
+	}
+	return fmt.Sprintf("%.0f %s", v, sizeUnits[unit])
+}
+
+var sizeUnits = []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+
+// csp lets a listing use its own style and nothing else, so that a name
+// that came through the escaping could do nothing either.
+var csp = func() string {
+	sum := sha256.Sum256([]byte(style))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; base-uri 'none'; form-action 'none'"
+}()
+
+const style = template.CSS(`
+:root { color-scheme: light dark; --bg: #f7f8f9; --panel: #fff; --text: #1b2127; --soft: #5f6973;
+  --line: #e3e6e9; --link: #0a58b0; --hover: #f0f5fb; --dir: #4385cf; }
+@media (prefers-color-scheme: dark) {
+  :root { --bg: #101316; --panel: #171b1f; --text: #e4e7ea; --soft: #98a2ac;
+    --line: #282e34; --link: #84bdf7; --hover: #1f262d; --dir: #6aa5e6; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2.25rem 1.25rem 3rem; max-width: 64rem; background: var(--bg); color: var(--text);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; font-variant-numeric: tabular-nums; }
+a { color: var(--link); text-decoration: none; }
+a:hover bdi, h1 a:hover, nav a:hover, th a:hover { text-decoration: underline; text-underline-offset: .15em; }
+a:focus-visible { outline: 2px solid var(--link); outline-offset: -2px; border-radius: 5px; }
+header, footer { display: flex; flex-wrap: wrap; align-items: baseline; gap: .35rem 1.5rem; padding: 0 .25rem; }
+header { margin-bottom: .9rem; }
+h1 { margin: 0; font-size: 1.2rem; font-weight: 600; line-height: 1.35; overflow-wrap: anywhere; }
+h1 a { color: var(--soft); font-weight: 400; }
+h1 a:last-child { color: var(--text); font-weight: 600; }
+h1 span { color: var(--soft); font-weight: 400; padding: 0 .35em; opacity: .6; }
+main { background: var(--panel); border: 1px solid var(--line); border-radius: 10px; overflow: clip; }
+table { width: 100%; border-collapse: collapse; }
+th { position: sticky; top: 0; padding: 0; text-align: left; font-size: .8rem; font-weight: 500;
+  background: var(--panel); box-shadow: inset 0 -1px var(--line); }
+th a { display: block; padding: .65rem 1rem; color: var(--soft); }
+th[aria-sort] a { color: var(--text); font-weight: 600; }
+th[aria-sort=ascending] a::after { content: " \2191"; }
+th[aria-sort=descending] a::after { content: " \2193"; }
+td { padding: 0; border-top: 1px solid var(--line); vertical-align: top; }
+tbody tr:first-child td { border-top: 0; }
+tbody tr:hover { background: var(--hover); }
+.name a { display: block; overflow-wrap: anywhere; }
+td.name a { padding: .45rem 1rem .45rem 2.7rem; text-indent: -1.7rem; color: var(--text); }
+tr:hover td.name a { color: var(--link); }
+.size, .time { white-space: nowrap; text-align: right; width: 1%; }
+td.size, td.time { padding: .45rem 1rem; color: var(--soft); }
+svg { width: 1rem; height: 1rem; margin-right: .7rem; vertical-align: -.18em; fill: var(--soft); opacity: .8; }
+svg[hidden] { display: none; }
+svg.dir { fill: var(--dir); opacity: 1; }
+.none { margin: 0; padding: 2.5rem 1rem; text-align: center; color: var(--soft); border-top: 1px solid var(--line); }
+.none:only-child { border: 0; }
+footer { padding-top: .9rem; color: var(--soft); font-size: .87rem; }
+nav { margin-left: auto; display: flex; gap: 1.1rem; font-size: .87rem; color: var(--soft); }
+@media (max-width: 40rem) {
+  body { padding: 1.25rem .75rem 2rem; }
+  tr { display: grid; grid-template-columns: 1fr auto; border-top: 1px solid var(--line); }
+  tbody tr:first-child, thead tr { border-top: 0; }
+  thead tr { grid-template-columns: 1fr auto auto; position: sticky; top: 0; background: var(--panel); box-shadow: inset 0 -1px var(--line); }
+  th { position: static; width: auto; background: none; box-shadow: none; }
+  td { border: 0; }
+  th a, td.size { padding-left: .75rem; padding-right: .75rem; }
+  td.size { width: auto; padding: .55rem .75rem 0; }
+  td.name a { padding: .55rem 0 .55rem 2.45rem; }
+  td.time { grid-column: 1 / 3; width: auto; padding: 0 .75rem .55rem 2.45rem; text-align: left; font-size: .82rem; line-height: 1.2; }
+  tr:has(time) td.name a { padding-bottom: .15rem; }
+  .up .size, .up .time { display: none; }
+}
+`)
+
+var document = template.Must(template.New("listing").Parse(`<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{{.Title}}</title>
+<style>{{.Style}}</style>
+{{- if .Prev}}<link rel="prev" href="{{.Prev}}">{{end}}
+{{- if .Next}}<link rel="next" href="{{.Next}}">{{end}}
+</head>
+<body>
+<svg hidden><symbol id="d" viewBox="0 0 16 16"><path d="M1 3a1 1 0 0 1 1-1h3.6a1 1 0 0 1 .7.3L7.6 3.6H14a1 1 0 0 1 1 1V13a1 1 0 0 1-1 1H2a1 1 0 0 1-1-1z"/></symbol>
+<symbol id="f" viewBox="0 0 16 16"><path d="M4 1a1 1 0 0 0-1 1v12a1 1 0 0 0 1 1h8a1 1 0 0 0 1-1V5.5L8.5 1zm.2 1.2h3.6V6.2h4v7.6H4.2z"/></symbol></svg>
+<header>
+<h1>{{range $i, $c := .Crumbs}}{{if $i}}<span>/</span>{{end}}<a href="{{$c.Href}}"><bdi>{{$c.Name}}</bdi></a>{{end}}</h1>
+{{template "pages" .}}</header>
+<main>
+<table>
+<thead><tr>
+{{- range .Columns}}<th scope="col" class="{{.Class}}"{{if .Sort}} aria-sort="{{.Sort}}"{{end}}><a href="{{.Href}}">{{.Name}}</a></th>{{end -}}
+</tr></thead>
+<tbody>
+{{if .Parent}}<tr class="up"><td class="name"><a href="../"><svg class="dir" aria-hidden="true"><use href="#d"/></svg><bdi>..</bdi></a></td><td class="size"></td><td class="time"></td></tr>
+{{end}}{{range .Rows}}<tr><td class="name"><a href="{{.Href}}">{{if .Dir}}<svg class="dir" aria-hidden="true"><use href="#d"/></svg>{{else}}<svg aria-hidden="true"><use href="#f"/></svg>{{end}}<bdi>{{.Name}}</bdi>{{if .Dir}}/{{end}}</a></td><td class="size"{{if .Bytes}} title="{{.Bytes}} bytes"{{end}}>{{.Size}}</td><td class="time"><time datetime="{{.Stamp}}">{{.Time}}</time></td></tr>
+{{end}}</tbody>
+</table>
+{{if .Empty}}<p class="none">This directory is empty.</p>{{end}}
+</main>
+<footer>
+<span>{{.Total}} {{if eq .Total "1"}}entry{{else}}entries{{end}}</span>
+{{- if .Partial}}<span>Not all: listing stops after {{.MostRead}} names.</span>{{end}}
+{{template "pages" .}}</footer>
+</body>
+</html>
+{{define "pages"}}{{if gt .Pages 1}}<nav aria-label="Pages">
+{{- if .Prev}}<a href="{{.First}}">First</a><a rel="prev" href="{{.Prev}}">Previous</a>{{end}}<span>Page {{.Page}} of {{.Pages}}</span>
+{{- if .Next}}<a rel="next" href="{{.Next}}">Next</a><a href="{{.Last}}">Last</a>{{end}}</nav>
+{{end}}{{end}}`))

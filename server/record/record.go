@@ -1,0 +1,127 @@
+// Package record keeps what is to be known of each response in one Record: the
+// counters, the histograms and the access log are made from it.
+package record
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/wire"
+)
+
+// Stats are a loop's counters of requests.
+type Stats struct {
+	Requests    uint64
+	Refused     [wire.NumReason]uint64 // by reason
+	Status      [6]uint64              // responses, by first digit
+	ProxyErrors uint64                 // connections without a good PROXY header
+
+	// FirstByte and Duration are the times from a request's head to the first and
+	// to the last byte of its response with the kernel; of responses that were
+	// cut off, what they took until then. The engine tells the time once a turn:
+	// what was answered in the turn in which it was read took 0.
+	FirstByte, Duration Histogram
+}
+
+// Recorder records the responses of one event loop. All its methods are for that
+// loop's goroutine.
+type Recorder struct {
+	Stats     Stats // all but Status, which Snapshot adds
+	responses Responses
+	log       *buffer // nil: no access log
+}
+
+// NewRecorder returns a Recorder. log may be nil.
+func NewRecorder(log *AccessLog, rows *Rows) *Recorder {
+	r := &Recorder{}
+	r.responses.Resize(rows)
+	if log != nil {
+		r.log = log.newBuffer()
+	}
+	return r
+}
+
+// Resize makes room for rows that are new.
+func (r *Recorder) Resize(rows *Rows) { r.responses.Resize(rows) }
+
+// Snapshot returns the counters, and adds the responses to those of other loops.
+func (r *Recorder) Snapshot(all *Responses) Stats {
+	out := r.Stats
+	out.Status = r.responses.status()
+	all.Add(r.responses)
+	return out
+}
+
+// Logs reports whether there is an access log, for which Begin is called.
+func (r *Recorder) Logs() bool { return r.log != nil }
+
+// Count counts a response in the row of its host.
+func (r *Recorder) Count(row, status int) { r.responses[row][status/100]++ }
+
+// Record is what is kept of a response until it has ended. It is used again after
+// Reset.
+type Record struct {
+	Began int64 // monotonic ns: the turn in which the request was read
+
+	logged          bool // there is to be a line
+	unix, encrypted bool
+	client          netip.Addr
+	headLen         int
+	request, suffix []byte // parts of the line
+}
+
+// Reset makes r ready for another response.
+func (r *Record) Reset() { *r = Record{request: r.request[:0], suffix: r.suffix[:0]} }
+
+// Logged reports whether a line of the access log waits for the response to end.
+func (r *Record) Logged() bool { return r.logged }
+
+// Request is what a Record keeps of a request, and of the response that begins.
+type Request struct {
+	Head      *wire.Head
+	Client    netip.Addr // see admit.Trust
+	Peer      netip.AddrPort
+	Unix      bool // the connection is one of a Unix socket
+	Encrypted bool
+	Status    int
+	HeadLen   int // bytes of the response head
+}
+
+// Begin keeps what the line of the access log needs of a request, whose bytes go away.
+func (r *Recorder) Begin(rec *Record, q *Request) {
+	rec.logged, rec.headLen = true, q.HeadLen
+	rec.client, rec.unix, rec.encrypted = q.Client, q.Unix, q.Encrypted
+	if r.log.log.format == LogJSON {
+		rec.beginJSON(q)
+	} else {
+		rec.beginCombined(q)
+	}
+}
+
+// End counts a response that has ended, and writes its line. rec is nil if nothing
+// was kept: the response was begun in the turn in which its request was read. now is
+// in Unix ns.
+func (r *Recorder) End(rec *Record, o *engine.Outcome, now int64) {
+	if rec == nil {
+		r.Stats.measure(o, 0)
+		return
+	}
+	r.Stats.measure(o, o.Start-rec.Began)
+	if rec.logged {
+		r.log.writeLine(rec, o, now)
+		rec.logged = false
+	}
+}
+
+// measure counts how long a response took, which began so long after its request
+// was read. Nothing at all is what ends a connection after a bad body.
+func (s *Stats) measure(o *engine.Outcome, before int64) {
+	switch {
+	case o.Total() > 0:
+		s.FirstByte.Observe(time.Duration(before + o.First))
+	case o.End == engine.Complete:
+		return
+	}
+	s.Duration.Observe(time.Duration(before + o.Duration))
+}

@@ -1,0 +1,308 @@
+// Package resolve decides what a request is answered with. It does no I/O: an Answer
+// says what it needs next (see Step), is told what that gave, and ends with a plan.
+// So event loops, which must not wait, and goroutines, which may, give the same
+// answers in the same order of decisions:
+//
+//	the place of the path            by host and location
+//	who the client is                403
+//	a handler's route                the driver's
+//	method                           204, 405, 501
+//	no host for the request          421
+//	no root, or a hidden path        404
+//	the file, of a directory its index files in turn
+//	a directory without its slash    301
+//	a location below the path        301
+//	a directory without an index     its listing, or 403
+//	a sidecar that the client likes  itself, or 406
+//	preconditions and ranges         304, 412, 206, 416
+//	of failures the error page
+//	the fields of header rules
+package resolve
+
+import (
+	"net/netip"
+	"syscall"
+
+	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/listing"
+	"github.com/fserve/fserve/server/site"
+)
+
+// Step is what an Answer needs next.
+type Step uint8
+
+const (
+	// Identify: who the client is. Call Admit.
+	Identify Step = iota
+	// Route: the client is admitted, the path is in Request. A handler may take the
+	// request; if none does, call File.
+	Route
+	// Open: the file in Want. Call Opened.
+	Open
+	// List: the directory of the path, as View says. Call Listed, or Fail if that
+	// cannot be done now.
+	List
+	// Send: the time. The representation is chosen; call Decide. Who has the answer
+	// to a plain request rendered already may send that instead.
+	Send
+	// Done: nothing. Plan is complete; Chosen tells of which file its segments are.
+	Done
+)
+
+const (
+	statusMisdirected = 421
+	// dirItself is the candidate that a directory is when it has no index.
+	dirItself = -1
+)
+
+// Answer is how one request is answered. It is reused by Begin, and belongs to one
+// goroutine.
+type Answer struct {
+	// Request is filled before Begin, all but its Path: that is the normalised one,
+	// once it is known.
+	Request httpfile.Request
+	Plan    httpfile.Plan
+	Place   *site.Place  // that the request belongs to
+	Want    Want         // Open
+	View    listing.View // List
+	Chosen  Kind         // the file that is sent
+	Version *Version     // of what is chosen, from Send on
+	Fields  []byte       // lines that a handler adds to the response, each with its CRLF
+
+	set      *site.Set
+	host     []byte
+	now      int64  // monotonic ns
+	accepts  []byte // Accept-Encoding, which counts where there are sidecars
+	index    int    // which candidate is wanted
+	base     Want   // of the source
+	source   *Version
+	refused  bool // of what there is the client accepts nothing: if there is a choice
+	choice   [numCoding]httpfile.Coding
+	codings  []httpfile.Coding // the sidecars that may be there, in choice
+	path     []byte            // memory of Request.Path
+	keys     [2][]byte         // memory of keys, of sources and sidecars
+	hostName []byte            // memory of Set.Find
+}
+
+// Begin begins the answer to Request, for a host of set. What the Request refers to, and
+// host, must stay until the answer is Done. now is in monotonic ns.
+func (a *Answer) Begin(set *site.Set, host []byte, now int64) {
+	a.set, a.host, a.now = set, host, now
+	a.accepts, a.Fields, a.Chosen = a.Request.AcceptEncoding, nil, None
+}
+
+// Start decides about a path as it came, percent-encoded; nil: the request has none,
+// as OPTIONS *.
+func (a *Answer) Start(path []byte) Step {
+	if path == nil {
+		a.Locate(nil)
+		return a.decline()
+	}
+	clean, err := httpfile.NormalizePath(a.path, path)
+	if err != nil {
+		a.Locate(nil)
+		return a.Fail(httpfile.StatusBadRequest)
+	}
+	if len(path) > 0 && &clean[0] != &path[0] {
+		a.path = clean[:0] // it is in memory of the Answer
+	}
+	a.Locate(clean)
+	if a.Place.Access != nil {
+		return Identify
+	}
+	return Route
+}
+
+// Locate makes path, which is normalised, that of the request, and finds its place;
+// nil: that of its host.
+func (a *Answer) Locate(path []byte) {
+	a.Request.Path = path
+	a.enter(a.set.Find(&a.hostName, a.host, path))
+}
+
+// enter makes p the place of the request.
+func (a *Answer) enter(p *site.Place) {
+	a.Place, a.Request.AcceptEncoding = p, nil
+	if p.Precompressed {
+		a.Request.AcceptEncoding = a.accepts
+	}
+}
+
+// Admit goes on after Identify: client is its address, the zero Addr if it is not
+// known; unix says that the connection came through a Unix socket.
+func (a *Answer) Admit(client netip.Addr, unix bool) Step {
+	if !a.Place.Access.Allows(client, unix) {
+		return a.Fail(httpfile.StatusForbidden)
+	}
+	return Route
+}
+
+// File decides about the file of the path, in the place where Locate has found it.
+func (a *Answer) File() Step {
+	q := &a.Request
+	switch {
+	case q.Method != httpfile.MethodGet && q.Method != httpfile.MethodHead:
+		return a.decline()
+	case a.Place.Astray:
+		return a.Fail(statusMisdirected)
+	case a.Place.Root == nil || a.Place.Policy.Hidden(q.Path):
+		return a.failErrno(syscall.ENOENT)
+	}
+	return a.try(0)
+}
+
+// ofDirectory reports whether the path is that of a directory.
+func (a *Answer) ofDirectory() bool { return a.Request.Path[len(a.Request.Path)-1] == '/' }
+
+// try wants the i-th candidate: of a directory its index files, else the file itself.
+func (a *Answer) try(i int) Step {
+	path, p := a.Request.Path, a.Place
+	key := path
+	switch dir := a.ofDirectory(); {
+	case dir && i >= len(p.Index):
+		return a.bare()
+	case dir:
+		key = append(a.key(path), p.Index[i]...)
+		a.keys[0] = key
+	case !p.PathIsKey():
+		key = a.key(path)
+	}
+	a.index = i
+	a.Want.source(p, key)
+	return Open
+}
+
+// key returns the key of a path in memory of the Answer.
+func (a *Answer) key(path []byte) []byte {
+	a.keys[0] = a.Place.AppendKey(a.keys[0][:0], path)
+	return a.keys[0]
+}
+
+// bare answers for a directory without an index: by its listing, or by 403 if there
+// is such a directory, 404 if there is not.
+func (a *Answer) bare() Step {
+	a.index = dirItself
+	if a.Place.Listing {
+		var ok bool
+		if a.View, ok = listing.ParseView(string(a.Request.Query)); !ok {
+			return a.failErrno(syscall.ENOENT)
+		}
+		return List
+	}
+	// The slash at the end makes a file ENOTDIR: nothing is ever open.
+	a.Want.source(a.Place, a.key(a.Request.Path))
+	return Open
+}
+
+// Opened goes on after Open: v is a version of the file that is wanted, or e says why
+// there is none, as engine.Files.Open does.
+func (a *Answer) Opened(v *Version, e syscall.Errno) Step {
+	switch a.Want.Kind {
+	case Sidecar:
+		return a.openedSidecar(v, e)
+	case Page:
+		return a.openedPage(v, e)
+	}
+	switch dir := a.ofDirectory(); {
+	case e == 0:
+		return a.found(v)
+	case a.index == dirItself:
+		if e == syscall.EISDIR {
+			e = syscall.EACCES
+		}
+		return a.failErrno(e)
+	case dir && (e == syscall.ENOENT || e == syscall.EISDIR):
+		return a.try(a.index + 1)
+	case e == syscall.EISDIR, e == syscall.ENOENT && a.Place.LeadsToLocation(a.Request.Path):
+		a.Plan.RedirectDir(&a.Request, a.Place.Policy)
+		return a.finish()
+	}
+	return a.failErrno(e)
+}
+
+// Directory returns the directory that List is about.
+func (a *Answer) Directory() listing.Directory {
+	p, path := a.Place, string(a.Request.Path)
+	return listing.Directory{Root: p.Root, Below: p.Below(path), Path: path, Hidden: p.Policy.Hidden}
+}
+
+// Listed goes on after List: with a page, or with what went wrong.
+func (a *Answer) Listed(page *listing.Page, e syscall.Errno) Step {
+	if e != 0 {
+		return a.failErrno(e)
+	}
+	a.Plan.Content(&a.Request, a.Place.Policy, page.Type, page.Body)
+	a.Plan.Extra = site.AddMissing(page.Fields, a.Place.Lines(string(a.Request.Path)))
+	return a.finish()
+}
+
+// Decide goes on after Send. now is in Unix ns; entropy is of use only to requests with
+// a Range.
+func (a *Answer) Decide(now int64, entropy httpfile.Entropy) Step {
+	a.Plan.Decide(&a.Request, a.Version.Facts, now, entropy)
+	a.Plan.Extra = a.Version.Lines
+	return a.finish()
+}
+
+// decline answers a method that is not for files.
+func (a *Answer) decline() Step {
+	a.Plan.Decline(&a.Request, a.Place.Policy)
+	return a.finish()
+}
+
+func (a *Answer) failErrno(e syscall.Errno) Step { return a.Fail(httpfile.StatusOfErrno(e)) }
+
+// Fail answers with a status from 400 on.
+func (a *Answer) Fail(status int) Step {
+	a.Plan.Fail(status, &a.Request, a.Place.Policy)
+	return a.finish()
+}
+
+// Refuse is Fail for a request that could not be read, or only in part: nothing but
+// the method is believed of it.
+func (a *Answer) Refuse(status int, m httpfile.Method) Step {
+	a.Request, a.Fields = httpfile.Request{Method: m}, nil
+	return a.Fail(status)
+}
+
+// finish wants the page of the configuration for a failure.
+func (a *Answer) finish() Step {
+	if a.Plan.Status < httpfile.StatusBadRequest {
+		return a.done()
+	}
+	a.Chosen = None // a planned failure sends nothing of the file
+	page := a.Place.ErrorPage(a.Plan.Status)
+	if page == nil {
+		return a.done()
+	}
+	a.Want.page(page)
+	return Open
+}
+
+// openedPage puts the page into the planned failure. A page that cannot be had leaves
+// the short text: a failure never leads to another.
+func (a *Answer) openedPage(v *Version, e syscall.Errno) Step {
+	if e == 0 {
+		a.Plan.UsePage(&a.Request, v.Facts)
+		a.Chosen = Page
+	}
+	return a.done()
+}
+
+// done adds the fields that are not of the plan: a handler's, then those of the rules.
+// The plan has the latter if they are known, otherwise they are found by the path.
+func (a *Answer) done() Step {
+	rules := a.Plan.Extra
+	if rules == nil {
+		rules = a.Place.Lines(string(a.Request.Path))
+	}
+	switch own := a.Fields; {
+	case len(own) == 0:
+		a.Plan.Extra = rules
+	case len(rules) == 0:
+		a.Plan.Extra = own
+	default:
+		a.Plan.Extra = site.AddMissing(own[:len(own):len(own)], rules)
+	}
+	return Done
+}

@@ -1,0 +1,259 @@
+package site
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/fserve/fserve/server/httpfile"
+)
+
+// Compiler makes Sets for one server after another, and remembers what they share:
+// open roots, and keys of caches. The zero value is ready. One goroutine at a time
+// may Compile.
+type Compiler struct {
+	roots     rootSet
+	nextSpace uint64 // see space
+}
+
+// compilation is the making of one Set.
+type compilation struct {
+	*Compiler
+	out    *Set
+	before *Set // whose spaces are taken over; nil: there are none
+	faults []error
+}
+
+// Compile checks what is said about hosts, opens the roots and returns the Set, retained
+// once. base, whose names are not looked at, is for the requests that none of hosts
+// is for. The files of before, which may be nil, stay good in caches where the new
+// Set has them too. The error names every fault.
+func (c *Compiler) Compile(base Host, hosts []Host, before *Set) (*Set, error) {
+	b := &compilation{Compiler: c, before: before, out: &Set{
+		exact: make(map[string]*vhost), wild: make(map[string]*vhost),
+		keys: make(map[string]bool), spaces: make(map[space]string), open: &c.roots,
+	}}
+	b.out.Retain()
+	b.out.base = b.host("", &base, nil)
+	b.out.base.whole.Astray = base.Root == "" && len(hosts) > 0
+	for i := range hosts {
+		b.named(&hosts[i])
+	}
+	if len(b.out.places) == 1 {
+		b.out.only = b.out.base.whole
+	}
+	if err := errors.Join(b.faults...); err != nil {
+		b.out.Release()
+		return nil, err
+	}
+	return b.out, nil
+}
+
+// fault notes what is wrong, with the place that it is wrong in.
+func (b *compilation) fault(where string, err error) {
+	if err == nil {
+		return
+	}
+	if where != "" {
+		err = fmt.Errorf("%s: %w", where, err)
+	}
+	b.faults = append(b.faults, err)
+}
+
+// named compiles a host with names.
+func (b *compilation) named(h *Host) {
+	if len(h.Names) == 0 {
+		b.fault("", errors.New("a host needs a name"))
+		return
+	}
+	v := b.host(h.Names[0], h, b.out.base.whole.pages)
+	b.out.hosts = append(b.out.hosts, v)
+	for i, name := range h.Names {
+		same, err := CheckHostName(name)
+		if err != nil {
+			b.fault("host", err)
+			continue
+		}
+		if i == 0 {
+			v.name = same
+		}
+		table, key := b.out.exact, same
+		if suffix, wild := strings.CutPrefix(same, "*"); wild {
+			table, key = b.out.wild, suffix
+		}
+		if table[key] != nil {
+			b.fault("host "+name, errors.New("there is a host of this name already"))
+		}
+		table[key] = v
+	}
+}
+
+// host compiles a host with its locations. outer are the error pages around it.
+func (b *compilation) host(name string, h *Host, outer map[int]*ErrorPage) *vhost {
+	v := &vhost{name: name, byPath: make(map[string]*Place)}
+	v.whole = b.place(v, &Location{Prefix: "/", Site: h.Site}, outer)
+	for i := range h.Locations {
+		l := &h.Locations[i]
+		p := b.place(v, l, v.whole.pages)
+		switch where := whereOf(name, l.Prefix); {
+		case len(l.Prefix) < 3 || l.Prefix[0] != '/' || l.Prefix[len(l.Prefix)-1] != '/' || path.Clean(l.Prefix)+"/" != l.Prefix:
+			b.fault(where, errors.New("the prefix of a location is a path that begins and ends with /, and is not / alone"))
+		case v.byPath[l.Prefix] != nil:
+			b.fault(where, errors.New("there is a location of this prefix already"))
+		}
+		v.byPath[l.Prefix] = p
+	}
+	v.sortPrefixes()
+	return v
+}
+
+// whereOf names a place in errors.
+func whereOf(host, prefix string) string {
+	var parts []string
+	if host != "" {
+		parts = append(parts, "host "+host)
+	}
+	if prefix != "/" {
+		parts = append(parts, "location "+prefix)
+	}
+	return strings.Join(parts, ": ")
+}
+
+// place compiles a location, or with the prefix / a host.
+func (b *compilation) place(host *vhost, l *Location, outer map[int]*ErrorPage) *Place {
+	where, s := whereOf(host.name, l.Prefix), &l.Site
+	p := &Place{
+		set: b.out, host: host, skip: 1, Index: s.Index,
+		Precompressed: s.Precompressed, Listing: s.Listing, pages: outer,
+	}
+	if l.Alias {
+		p.skip = len(l.Prefix)
+	}
+	b.openRoot(p, l, where)
+	var err error
+	p.Policy, err = httpfile.NewPolicy(s.Files)
+	b.fault(where, err)
+	p.headers, err = compileHeaders(s.Headers)
+	b.fault(where, err)
+	b.out.room = max(b.out.room, p.headers.room())
+	b.fault(where, p.compileIndex())
+	if !s.Access.Everybody() {
+		p.Access = &s.Access
+	}
+	if s.Class != "" {
+		p.Class = []byte(s.Class)
+		if s.Class[0] != '/' {
+			b.fault(where, fmt.Errorf("class %q is not a path", s.Class))
+		}
+	}
+	b.pages(p, l, where)
+	b.out.places = append(b.out.places, p)
+	return p
+}
+
+// compileIndex checks the names that are tried in a directory.
+func (p *Place) compileIndex() error {
+	if len(p.Index) == 0 {
+		p.Index = []string{"index.html"}
+	}
+	var faults []error
+	for _, name := range p.Index {
+		if !fs.ValidPath(name) || name == "." || strings.Contains(name, "/") {
+			faults = append(faults, fmt.Errorf("index %q is not a file name", name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// openRoot opens the root of a place and gives its files their keys.
+func (b *compilation) openRoot(p *Place, l *Location, where string) {
+	if l.Root == "" {
+		if l.Prefix != "/" {
+			b.fault(where, errors.New("a location needs a root"))
+		}
+		return
+	}
+	root, err := b.roots.get(l.Root, l.Symlinks)
+	if err != nil {
+		b.fault(where, err)
+		return
+	}
+	if slices.Contains(b.out.roots, root) {
+		b.roots.release(root) // it is retained already
+	} else {
+		b.out.roots = append(b.out.roots, root)
+	}
+	p.Root = root.Root
+	p.key = b.space(space{root: root, host: p.host.name, prefix: l.Prefix, alias: l.Alias})
+	b.out.keys[p.key] = true
+	b.out.keys[p.pageKey()] = true
+}
+
+// space returns what the keys of a space begin with: what they did before, or a
+// number that no other had. The first has nothing, so that the key of a file is
+// its path where there is one root.
+func (b *compilation) space(id space) string {
+	key, ok := "", false
+	if b.before != nil {
+		key, ok = b.before.spaces[id]
+	}
+	if !ok && b.nextSpace > 0 {
+		key = strconv.FormatUint(b.nextSpace, 10)
+	}
+	if !ok {
+		b.nextSpace++
+	}
+	b.out.spaces[id] = key
+	return key
+}
+
+// pages checks the error pages of a place: each is there when the configuration
+// is taken. One that goes away later is replaced by the short text.
+func (b *compilation) pages(p *Place, l *Location, where string) {
+	if l.ErrorPages == nil {
+		return
+	}
+	p.pages = make(map[int]*ErrorPage, len(l.ErrorPages))
+	for status, name := range l.ErrorPages {
+		if err := p.checkPage(status, name); err != nil {
+			b.fault(where, fmt.Errorf("error page %d=%s: %w", status, name, err))
+			continue
+		}
+		p.pages[status] = &ErrorPage{
+			Place: p, Path: []byte(name), Key: []byte(p.pageKey() + name), NameAt: len(p.pageKey()) + len("/"),
+		}
+	}
+}
+
+func (p *Place) checkPage(status int, name string) error {
+	if status < 400 || status > 599 || http.StatusText(status) == "" {
+		return errors.New("not the status of a failure")
+	}
+	if !CleanPath(name) || name[len(name)-1] == '/' {
+		return errors.New("not an absolute path of a file below the root")
+	}
+	if p.Root == nil {
+		return errors.New("error pages need a root")
+	}
+	o := p.Root.Open(name[1:], false)
+	if o.Err != 0 {
+		return o.Err
+	}
+	if o.FD < 0 {
+		return errors.New("not a regular file")
+	}
+	return syscall.Close(int(o.FD))
+}
+
+// CleanPath reports whether path is one that a request could have: a root or what
+// lies below it, normalised. A slash at the end asks for the index.
+func CleanPath(path string) bool {
+	name, ok := strings.CutPrefix(path, "/")
+	return ok && (name == "" || name != "." && fs.ValidPath(strings.TrimSuffix(name, "/")))
+}

@@ -1,0 +1,83 @@
+package site
+
+import (
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/httpfile"
+)
+
+// Place is a compiled Location, or what of a Host has none. It is immutable once its
+// Set is in use.
+type Place struct {
+	Policy        *httpfile.Policy
+	Root          *engine.Root // nil: there are no files
+	Index         []string     // not empty
+	Precompressed bool
+	Listing       bool
+	Access        *admit.Access // nil: everybody
+	Class         []byte        // nil: by the path of the request
+	Astray        bool          // no host was configured for the request
+	Row           int           // of the responses of its host; see Set.Number
+
+	set  *Set
+	host *vhost
+	// key begins the keys that the files of the place have in the cache, so that
+	// those of several roots can be told apart: a number, or nothing, before the
+	// slash that begins the path.
+	key string
+	// skip is where in a path the name to open begins.
+	skip    int
+	headers *headerRules       // nil: none
+	pages   map[int]*ErrorPage // by status; nil: none
+}
+
+// Set returns the Set that the place is of.
+func (p *Place) Set() *Set { return p.set }
+
+// AppendKey appends the key of a path in caches: the same path in two places has two.
+func (p *Place) AppendKey(dst, path []byte) []byte { return append(append(dst, p.key...), path...) }
+
+// PathOf returns the path that AppendKey has appended.
+func (p *Place) PathOf(key []byte) []byte { return key[len(p.key):] }
+
+// PathIsKey reports whether the keys of the place are its paths.
+func (p *Place) PathIsKey() bool { return p.key == "" }
+
+// NameAt returns where in a key the name below Root begins.
+func (p *Place) NameAt() int { return len(p.key) + p.skip }
+
+// Below returns what of a path is below Root.
+func (p *Place) Below(path string) string { return path[p.skip:] }
+
+// LeadsToLocation reports whether a path with a slash added is the prefix of a
+// location of the host.
+func (p *Place) LeadsToLocation(path []byte) bool { return p.host.below(path) }
+
+// Lines returns the lines of the header rules for a path, each with its CRLF: nil if
+// the place has no rules.
+func (p *Place) Lines(path string) []byte {
+	if p.headers == nil {
+		return nil
+	}
+	return p.headers.lines(path)
+}
+
+// ErrorPage is a file that is the body of failures.
+type ErrorPage struct {
+	Place  *Place
+	Path   []byte
+	Key    []byte // of caches
+	NameAt int    // where in Key the name below Place.Root begins
+}
+
+// ErrorPage returns the page for a status, nil if there is none.
+func (p *Place) ErrorPage(status int) *ErrorPage { return p.pages[status] }
+
+// pageKey is key for error pages. With an alias a path means another file there
+// than in a request.
+func (p *Place) pageKey() string {
+	if p.skip > 1 {
+		return p.key + "e"
+	}
+	return p.key
+}

@@ -1,0 +1,170 @@
+package site
+
+import (
+	"bytes"
+	"cmp"
+	"iter"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/fserve/fserve/engine"
+)
+
+// Set is a compiled configuration of all hosts. It is immutable: a new one takes its
+// place. It may be used by any goroutine that has retained it, or for which somebody has.
+// When it is released as often, its roots are closed unless another Set has them too.
+type Set struct {
+	only   *Place            // the default host, if there is nothing else; nil: there is
+	base   *vhost            // the default host
+	exact  map[string]*vhost // by name
+	wild   map[string]*vhost // by what follows the star: ".example.com"
+	places []*Place
+	hosts  []*vhost        // those with names
+	room   int             // bytes that the lines of header rules can add to a head
+	keys   map[string]bool // beginnings of the keys in the cache of files
+	spaces map[space]string
+
+	refs  atomic.Int32
+	roots []*sharedRoot // each is retained
+	open  *rootSet      // that the roots are of
+}
+
+// vhost is a compiled Host.
+type vhost struct {
+	name    string // as in CheckHostName; empty: the default host
+	whole   *Place // what no location is for
+	byPath  map[string]*Place
+	lengths []int // of the prefixes, falling
+}
+
+// Default returns the place of the requests of which no host is known.
+func (t *Set) Default() *Place { return t.base.whole }
+
+// Find returns the place of a request: for a normalised path, or if it is nil that of
+// the host as a whole. host is as it was sent, buf is scratch memory. Find does not
+// allocate, but for IPv6 literals.
+func (t *Set) Find(buf *[]byte, host, path []byte) *Place {
+	if t.only != nil {
+		return t.only
+	}
+	return t.host(buf, host).find(path)
+}
+
+// Room returns how much the lines of header rules can add to a head, in bytes.
+func (t *Set) Room() int { return t.room }
+
+// HasKey reports whether a key of a cache is of one of the places.
+func (t *Set) HasKey(key string) bool {
+	slash := strings.IndexByte(key, '/')
+	return slash >= 0 && t.keys[key[:slash]]
+}
+
+// Names returns the first name of each host that has one.
+func (t *Set) Names() []string {
+	var names []string
+	for _, h := range t.hosts {
+		names = append(names, h.name)
+	}
+	return names
+}
+
+// Number sets the rows in which the responses of the hosts are counted, in the order
+// of Names. It is called before anybody else has the Set.
+func (t *Set) Number(rows []int) {
+	for i, h := range t.hosts {
+		h.whole.Row = rows[i]
+		for _, p := range h.byPath {
+			p.Row = rows[i]
+		}
+	}
+}
+
+// Roots returns the open roots by the directory that was configured.
+func (t *Set) Roots() iter.Seq2[string, *engine.Root] {
+	return func(yield func(string, *engine.Root) bool) {
+		for _, r := range t.roots {
+			if !yield(r.id.dir, r.Root) {
+				return
+			}
+		}
+	}
+}
+
+// host returns the host of a name as it was sent.
+func (t *Set) host(buf *[]byte, host []byte) *vhost {
+	if len(t.exact)+len(t.wild) == 0 {
+		return t.base
+	}
+	name := appendHostName((*buf)[:0], host)
+	*buf = name
+	if h := t.exact[string(name)]; h != nil {
+		return h
+	}
+	if len(t.wild) == 0 {
+		return t.base
+	}
+	for i := bytes.IndexByte(name, '.'); i >= 0; {
+		if h := t.wild[string(name[i:])]; h != nil && i > 0 {
+			return h
+		}
+		next := bytes.IndexByte(name[i+1:], '.')
+		if next < 0 {
+			break
+		}
+		i += 1 + next
+	}
+	return t.base
+}
+
+// find returns the place with the longest prefix.
+func (h *vhost) find(path []byte) *Place {
+	for _, n := range h.lengths {
+		if n > len(path) {
+			continue
+		}
+		if p := h.byPath[string(path[:n])]; p != nil {
+			return p
+		}
+	}
+	return h.whole
+}
+
+// below reports whether a path with a slash added is the prefix of a location.
+func (h *vhost) below(path []byte) bool {
+	if len(h.byPath) == 0 || path[len(path)-1] == '/' {
+		return false
+	}
+	return h.byPath[string(path)+"/"] != nil
+}
+
+// sortPrefixes makes the lengths that find looks for.
+func (h *vhost) sortPrefixes() {
+	for prefix := range h.byPath {
+		h.lengths = append(h.lengths, len(prefix))
+	}
+	slices.SortFunc(h.lengths, func(a, b int) int { return cmp.Compare(b, a) })
+	h.lengths = slices.Compact(h.lengths)
+}
+
+// Retain keeps the roots open until Release. The caller must have retained the Set already, or
+// be the one for whom somebody does.
+func (t *Set) Retain() { t.refs.Add(1) }
+
+// Release ends a Retain; the last one closes the roots.
+func (t *Set) Release() {
+	if t.refs.Add(-1) > 0 {
+		return
+	}
+	for _, r := range t.roots {
+		t.open.release(r)
+	}
+}
+
+// space is what has files of its own in the caches: the same file under two
+// places has two heads.
+type space struct {
+	root         *sharedRoot
+	host, prefix string
+	alias        bool
+}

@@ -1,0 +1,88 @@
+package site
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The responses of a host are counted in one row, those of its locations too.
+func TestNumber(t *testing.T) {
+	dir := t.TempDir()
+	at := Site{Root: dir}
+	var c Compiler
+	set, err := c.Compile(Host{Site: at}, []Host{
+		{Names: []string{"a.example", "b.example"}, Site: at, Locations: []Location{{Prefix: "/l/", Site: at}}},
+		{Names: []string{"*.example"}, Site: at},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Release()
+	if names := set.Names(); !slices.Equal(names, []string{"a.example", "*.example"}) {
+		t.Fatalf("names %v", names)
+	}
+	set.Number([]int{7, 8})
+	var buf []byte
+	for target, want := range map[string]int{
+		"a.example/": 7, "a.example/l/x": 7, "B.example:80/l/": 7, "c.example/": 8, "a.c.example/": 8, "other/": 0, "/": 0,
+	} {
+		host, path, _ := strings.Cut(target, "/")
+		if p := set.Find(&buf, []byte(host), []byte("/"+path)); p.Row != want {
+			t.Errorf("%s: row %d, want %d", target, p.Row, want)
+		}
+	}
+}
+
+// Roots stay open as long as a Set that has them is held, and no longer.
+func TestRootsAreClosed(t *testing.T) {
+	one, two := t.TempDir(), t.TempDir()
+	var c Compiler
+	compile := func(before *Set, dirs ...string) *Set {
+		t.Helper()
+		base := Host{Site: Site{Root: dirs[0]}}
+		for _, dir := range dirs[1:] {
+			base.Locations = append(base.Locations, Location{Prefix: "/" + filepath.Base(dir) + "/", Site: Site{Root: dir}})
+		}
+		set, err := c.Compile(base, nil, before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
+	}
+	open := func() int { return len(c.roots.open) }
+	before := openDescriptors(t)
+	first := compile(nil, one, two, one)
+	second := compile(first, two)
+	if open() != 2 {
+		t.Errorf("%d roots are open, want 2", open())
+	}
+	first.Retain()
+	first.Release()
+	first.Release()
+	if open() != 1 {
+		t.Errorf("%d roots are open, want the one that is left", open())
+	}
+	key := string(second.Default().AppendKey(nil, []byte("/f")))
+	if !second.HasKey(key) || second.HasKey("77/f") || first.HasKey("77/f") {
+		t.Errorf("key %q", key)
+	}
+	second.Release()
+	if open() != 0 || openDescriptors(t) != before {
+		t.Errorf("%d roots are open, %d descriptors, %d before", open(), openDescriptors(t), before)
+	}
+	if _, err := c.Compile(Host{Site: Site{Root: one}, Locations: []Location{{Prefix: "/x/"}}}, nil, nil); err == nil || open() != 0 {
+		t.Errorf("error %v; %d roots are open after it", err, open())
+	}
+}
+
+func openDescriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}

@@ -1,0 +1,69 @@
+// Package site compiles what is said about hosts and locations: which place a
+// request belongs to, and how the files there are answered.
+package site
+
+import (
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/httpfile"
+)
+
+// Site is how files are answered: those of the requests that no Host is for (in a
+// Config), of a Host, or of a Location. A Site takes nothing from the one around
+// it, but error pages.
+type Site struct {
+	// Root is the directory that is served. Empty: everything is 404, or in a Config
+	// with Hosts 421.
+	Root string
+	// Symlinks says which symbolic links below Root are followed. Default:
+	// those that stay inside.
+	Symlinks engine.Symlinks
+	// Index are the names tried in a directory, in order. Default: index.html.
+	Index []string
+	// Files decides about headers of file responses; see httpfile.Config. Its
+	// rules are about paths as they are requested, the location's prefix included.
+	Files httpfile.Config
+	// Precompressed sends f.br, f.zst or f.gz, if it is beside f and not older,
+	// to clients that accept the coding.
+	Precompressed bool
+	// Listing answers for directories without an index with what is in them,
+	// as HTML or JSON. Otherwise they are 403.
+	Listing bool
+	// ErrorPages are the bodies of failures by status: absolute paths of files
+	// below Root, also of ones that are hidden. Handlers make their own. nil:
+	// those of the Host, of a Host those of the Config.
+	ErrorPages map[int]string
+	// Headers adds fields to responses. Its patterns are as those of Files.
+	Headers []HeaderRule
+	// Access says which clients are answered; the others get 403, before anything
+	// is opened or a handler is called.
+	Access admit.Access
+	// Class is the path by which responses find their class of limits. Empty: the
+	// path of the request.
+	Class string
+}
+
+// Location is a part of a host: the paths below a prefix. Of several the longest
+// prefix counts.
+type Location struct {
+	// Prefix is a normalised path with a slash at its beginning and its end. The
+	// path without that slash is redirected here if there is nothing else.
+	Prefix string
+	// Alias puts Root into the place of Prefix: below /dl/, /dl/f is Root/f. It is
+	// Root/dl/f otherwise.
+	Alias bool
+	Site
+}
+
+// Host is a site of its own, found by the Host field or the authority of the
+// request target.
+type Host struct {
+	// Names are the names of the host, without port: example.com, an IP address
+	// (IPv6 in brackets), or *.example.com for all names that end with
+	// .example.com. An exact name wins over a pattern, a longer pattern over a
+	// shorter one.
+	Names []string
+	Site
+	// Locations are the parts of the host that are answered otherwise.
+	Locations []Location
+}
