@@ -5,23 +5,25 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"github.com/fserve/fserve/engine/loop"
 )
 
 // endingSession answers a line with 1,000 bytes and closes when they are sent.
 type endingSession struct{ answer []byte }
 
-func (s *endingSession) Receive(c *Conn, p []byte, _ int) int {
+func (s *endingSession) Receive(c *loop.Conn, p []byte, _ int) int {
 	i := bytes.IndexByte(p, '\n')
 	if i < 0 {
 		return 0
 	}
 	c.CloseAfter(true)
-	c.Respond(&Response{Head: s.answer})
+	c.Respond(&loop.Response{Head: s.answer})
 	return i + 1
 }
-func (s *endingSession) Sent(c *Conn, _ *Outcome) { c.Close() }
-func (s *endingSession) Timeout(*Conn)            {}
-func (s *endingSession) Closed(*Conn)             {}
+func (s *endingSession) Sent(c *loop.Conn, _ *Outcome) { c.Close() }
+func (s *endingSession) Timeout(*loop.Conn)            {}
+func (s *endingSession) Closed(*loop.Conn)             {}
 
 // TestCloseInSent: Conn.Close promises that "the peer gets what was sent, then FIN".
 // The response was complete when Sent was called, but is still held back: close(2)
@@ -30,7 +32,7 @@ func TestCloseInSent(t *testing.T) {
 	eachDriver(t, func(t *testing.T, kind DriverKind) {
 		e, err := New(Config{
 			Listeners: []string{"127.0.0.1:0"}, Driver: kind, Loops: 1,
-			NewSession: func(*Loop) Session { return &endingSession{make([]byte, 1000)} },
+			NewSession: func(*loop.Loop) loop.Session { return &endingSession{make([]byte, 1000)} },
 		})
 		if err != nil {
 			t.Fatal(err)

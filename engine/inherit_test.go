@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/internal/testenv"
 )
@@ -23,18 +24,18 @@ import (
 // named is a session that answers any input with its engine's name.
 type named struct{ name string }
 
-func (s *named) Receive(c *engine.Conn, p []byte, _ int) int {
-	c.Respond(&engine.Response{Head: []byte(s.name)})
+func (s *named) Receive(c *loop.Conn, p []byte, _ int) int {
+	c.Respond(&loop.Response{Head: []byte(s.name)})
 	return len(p)
 }
-func (s *named) Sent(*engine.Conn, *engine.Outcome) {}
-func (s *named) Closed(*engine.Conn)                {}
-func (s *named) Timeout(*engine.Conn)               {}
+func (s *named) Sent(*loop.Conn, *engine.Outcome) {}
+func (s *named) Closed(*loop.Conn)                {}
+func (s *named) Timeout(*loop.Conn)               {}
 
 // make1 makes an engine that answers with its name.
 func make1(t *testing.T, name string, cfg engine.Config) *engine.Engine {
 	t.Helper()
-	cfg.NewSession = func(*engine.Loop) engine.Session { return &named{name} }
+	cfg.NewSession = func(*loop.Loop) loop.Session { return &named{name} }
 	e, err := engine.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +74,7 @@ func TestHandOverBetweenEngines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	listeners := []string{"127.0.0.1:0", engine.UnixPrefix + path}
 	kinds := []engine.DriverKind{engine.DriverFallback, engine.DriverFallback}
-	if e, err := engine.New(engine.Config{NewSession: func(*engine.Loop) engine.Session { return &named{} }, Loops: 1}); err == nil {
+	if e, err := engine.New(engine.Config{NewSession: func(*loop.Loop) loop.Session { return &named{} }, Loops: 1}); err == nil {
 		if name, _ := e.Driver(); name == "uring" {
 			kinds = append(kinds, engine.DriverUring, engine.DriverUring)
 		}
@@ -213,7 +214,7 @@ func mustUseAllLoops(t *testing.T, e *engine.Engine, network, addr string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.ContainsFunc(e.Stats(), func(s engine.LoopStats) bool { return s.Accepted == 0 }) {
+		if !slices.ContainsFunc(e.Stats(), func(s loop.Stats) bool { return s.Accepted == 0 }) {
 			return
 		}
 	}
@@ -239,7 +240,7 @@ func TestInheritBad(t *testing.T) {
 		"bad file descriptor":            {"a": {FDs: []int{1 << 20}}},
 		"not in Config.Listeners":        {"c": {FDs: nil}},
 	} {
-		cfg := engine.Config{Listeners: []string{"a", "b"}, Inherit: in, Loops: 1, NewSession: func(*engine.Loop) engine.Session { return &named{} }}
+		cfg := engine.Config{Listeners: []string{"a", "b"}, Inherit: in, Loops: 1, NewSession: func(*loop.Loop) loop.Session { return &named{} }}
 		if _, err := engine.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
@@ -254,7 +255,7 @@ func TestTurning(t *testing.T) {
 		t.Error(err)
 	}
 	hang, hangs := make(chan struct{}), make(chan struct{})
-	go e.Ask(func(l *engine.Loop) {
+	go e.Ask(func(l *loop.Loop) {
 		if l.Index() == 1 {
 			close(hangs)
 			<-hang

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/internal/testenv"
 )
 
@@ -177,7 +178,7 @@ type chain struct {
 }
 
 func (c *chain) Run() { c.ran.Add(1) }
-func (c *chain) Done(l *Loop) {
+func (c *chain) Done(l *loop.Loop) {
 	if c.length > 1 {
 		l.Go(&chain{length: c.length - 1, ran: c.ran})
 	}
@@ -189,7 +190,7 @@ func TestCloseWaitsForTasks(t *testing.T) {
 		testenv.LeakCheck(t)
 		e := startEngine(t, kind, Config{})
 		var ran atomic.Int64
-		e.onLoop(t, func(l *Loop) { l.Go(&chain{length: 100, ran: &ran}) })
+		e.onLoop(t, func(l *loop.Loop) { l.Go(&chain{length: 100, ran: &ran}) })
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
 		}

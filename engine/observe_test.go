@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/testenv"
 )
@@ -36,7 +37,7 @@ func TestObserve(t *testing.T) {
 			s, w := sums()
 			t.Fatalf("%d responses under way, %d wait; want 1, 1", s, w)
 		}
-		for _, order := range []ConnOrder{ByRate, ByAge, ByWait} {
+		for _, order := range []loop.ConnOrder{loop.ByRate, loop.ByAge, loop.ByWait} {
 			list, open := e.Connections(order, 10)
 			if open != 1 || len(list) != 1 || !list[0].Sending || !list[0].Waiting || list[0].File != "big" || list[0].Left <= 0 {
 				t.Errorf("order %d: %d open: %+v", order, open, list)
@@ -55,7 +56,7 @@ func TestObserve(t *testing.T) {
 			s, w := sums()
 			t.Errorf("%d responses under way, %d wait; want none", s, w)
 		}
-		list, _ := e.Connections(ByAge, 10)
+		list, _ := e.Connections(loop.ByAge, 10)
 		if len(list) != 1 || list[0].Sending || list[0].Requests != 1 || list[0].Age <= 0 || list[0].Age > time.Hour {
 			t.Errorf("%+v", list)
 		}

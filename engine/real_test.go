@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/internal/testenv"
 )
 
@@ -29,15 +31,15 @@ func eachDriver(t *testing.T, test func(*testing.T, DriverKind)) {
 // fileSession answers each line, a file's name, with the file's size, a newline
 // and the file.
 type fileSession struct {
-	loop   *Loop
-	root   *Root
+	loop   *loop.Loop
+	root   *openfile.Root
 	head   []byte
-	segs   [1]Segment
+	segs   [1]loop.Segment
 	closed *atomic.Int64
 	sent   *atomic.Int64
 }
 
-func (s *fileSession) Receive(c *Conn, p []byte, seen int) int {
+func (s *fileSession) Receive(c *loop.Conn, p []byte, seen int) int {
 	i := bytes.IndexByte(p[seen:], '\n')
 	if i < 0 {
 		return 0
@@ -63,32 +65,32 @@ func (s *fileSession) Receive(c *Conn, p []byte, seen int) int {
 	return seen + i + 1
 }
 
-func (s *fileSession) respond(c *Conn, f *File) {
+func (s *fileSession) respond(c *loop.Conn, f *openfile.File) {
 	s.head = append(strconv.AppendInt(s.head[:0], f.Size, 10), '\n')
-	s.segs[0] = Segment{File: f, N: f.Size}
+	s.segs[0] = loop.Segment{File: f, N: f.Size}
 	if f.Body != nil {
-		s.segs[0] = Segment{Mem: f.Body, File: f}
+		s.segs[0] = loop.Segment{Mem: f.Body, File: f}
 	}
-	resp := Response{Head: s.head, Body: s.segs[:]}
+	resp := loop.Response{Head: s.head, Body: s.segs[:]}
 	c.Respond(&resp)
 }
 
-func (s *fileSession) Sent(*Conn, *Outcome) { s.sent.Add(1) }
-func (s *fileSession) Timeout(*Conn)        {}
-func (s *fileSession) Closed(*Conn)         { s.closed.Add(1) }
+func (s *fileSession) Sent(*loop.Conn, *Outcome) { s.sent.Add(1) }
+func (s *fileSession) Timeout(*loop.Conn)        {}
+func (s *fileSession) Closed(*loop.Conn)         { s.closed.Add(1) }
 
 // openFile opens a file that is not in memory. The connection may be gone, and
 // its memory another's, when it is done: it then does nothing.
 type openFile struct {
 	s      *fileSession
-	c      *Conn
+	c      *loop.Conn
 	name   string
-	opened Opened
+	opened openfile.Opened
 }
 
 func (o *openFile) Run() { o.opened = o.s.root.Open(o.name, false) }
 
-func (o *openFile) Done(l *Loop) {
+func (o *openFile) Done(l *loop.Loop) {
 	f, e := l.Files.Add(o.name, o.opened)
 	if o.c.Data != o {
 		return
@@ -113,12 +115,12 @@ type realEngine struct {
 func startEngine(t *testing.T, kind DriverKind, cfg Config) *realEngine {
 	t.Helper()
 	e := &realEngine{dir: t.TempDir()}
-	root, err := OpenRoot(e.dir, SymlinksInside)
+	root, err := openfile.OpenRoot(e.dir, openfile.SymlinksInside)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Listeners, cfg.Driver = []string{"127.0.0.1:0"}, kind
-	cfg.NewSession = func(l *Loop) Session {
+	cfg.NewSession = func(l *loop.Loop) loop.Session {
 		return &fileSession{loop: l, root: root, sent: &e.sent, closed: &e.closed}
 	}
 	if cfg.Loops == 0 {
@@ -155,11 +157,11 @@ func writeFile(t *testing.T, path string, p []byte) {
 }
 
 // onLoop runs f on the first loop and waits for it.
-func (e *realEngine) onLoop(t *testing.T, f func(*Loop)) {
+func (e *realEngine) onLoop(t *testing.T, f func(*loop.Loop)) {
 	t.Helper()
 	var done sync.WaitGroup
 	done.Add(1)
-	if !e.loops[0].Post(func(l *Loop) { defer done.Done(); f(l) }) {
+	if !e.loops[0].Post(func(l *loop.Loop) { defer done.Done(); f(l) }) {
 		t.Fatal("the loop has ended")
 	}
 	done.Wait()

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/guest"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/testenv"
@@ -561,7 +562,7 @@ func TestSendGivesUpTokens(t *testing.T) {
 // TestSendBesideLoops shares one limit between the loops of an engine and Sends.
 func TestSendBesideLoops(t *testing.T) {
 	testenv.LeakCheck(t)
-	session := func(*Loop) Session { return nil }
+	session := func(*loop.Loop) loop.Session { return nil }
 	limits := &shape.Config{Client: shape.Limit{Rate: 100e6}}
 	e := hostOf(t, Config{NewSession: session, Loops: 1, Driver: DriverFallback, Limits: limits})
 	ours, peer := tcpPair(t)

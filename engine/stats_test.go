@@ -37,7 +37,7 @@ func TestStatsWhileOthersDrain(t *testing.T) {
 		if !testenv.Eventually(patience, func() bool { return ended() == 1 }) {
 			t.Fatalf("%d loops have ended, want 1", ended())
 		}
-		answer := make(chan []LoopStats, 1)
+		answer := make(chan []loop.Stats, 1)
 		go func() { answer <- e.Stats() }()
 		select {
 		case stats := <-answer:

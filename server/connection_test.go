@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/internal/testenv"
 	"github.com/fserve/fserve/server"
 )
@@ -200,7 +201,7 @@ func TestEndlessPipelineIsHeldBack(t *testing.T) {
 		}()
 		// The first response cannot end before it is read, and the requests are
 		// more than the server and two socket buffers of the kernel hold.
-		in := func(s *engine.LoopStats) uint64 { return s.BytesIn }
+		in := func(s *loop.Stats) uint64 { return s.BytesIn }
 		var held uint64
 		testenv.Eventually(patience, func() bool {
 			before := held
@@ -297,7 +298,7 @@ func TestAcceptRecovers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		refused := func() bool { return g.stats(func(s *engine.LoopStats) uint64 { return s.AcceptErrors }) > 0 }
+		refused := func() bool { return g.stats(func(s *loop.Stats) uint64 { return s.AcceptErrors }) > 0 }
 		if !testenv.Eventually(patience, refused) {
 			t.Error("no accept has failed")
 		}

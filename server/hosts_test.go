@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/testenv"
 	"github.com/fserve/fserve/server"
@@ -182,7 +183,7 @@ func TestAliasIsNoWayOut(t *testing.T) {
 		}
 		g := start(t, d, server.Config{Site: server.Site{Root: filepath.Join(dir, "root")}, Locations: []server.Location{
 			{Prefix: "/a/", Alias: true, Site: site(filepath.Join(dir, "alias"))},
-			{Prefix: "/follow/", Alias: true, Site: server.Site{Root: filepath.Join(dir, "alias"), Symlinks: engine.SymlinksFollow}},
+			{Prefix: "/follow/", Alias: true, Site: server.Site{Root: filepath.Join(dir, "alias"), Symlinks: openfile.SymlinksFollow}},
 		}})
 		c := g.dial()
 		for target, status := range map[string]int{

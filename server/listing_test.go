@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server"
 )
 
@@ -301,12 +302,12 @@ func TestListingSizes(t *testing.T) {
 func TestListingHides(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		for _, test := range []struct {
-			links engine.Symlinks
+			links openfile.Symlinks
 			want  string
 		}{
-			{engine.SymlinksInside, "dirlink sub f.txt inside"},
-			{engine.SymlinksFollow, "dirlink sub f.txt inside outside"},
-			{engine.SymlinksDeny, "sub f.txt"},
+			{openfile.SymlinksInside, "dirlink sub f.txt inside"},
+			{openfile.SymlinksFollow, "dirlink sub f.txt inside outside"},
+			{openfile.SymlinksDeny, "sub f.txt"},
 		} {
 			root := besides(t)
 			for name, to := range map[string]string{"inside": "sub/g.txt", "outside": "../secret.txt", "dirlink": "sub", "dangling": "none", "loop": "loop"} {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/internal/testenv"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/httpfile"
@@ -30,7 +31,7 @@ func besides(t *testing.T) (root string) {
 
 func TestPathsStayInside(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		for _, links := range []engine.Symlinks{engine.SymlinksInside, engine.SymlinksFollow, engine.SymlinksDeny} {
+		for _, links := range []openfile.Symlinks{openfile.SymlinksInside, openfile.SymlinksFollow, openfile.SymlinksDeny} {
 			g := start(t, d, server.Config{Site: server.Site{Root: besides(t), Symlinks: links}})
 			for _, test := range []struct {
 				target string
@@ -109,7 +110,7 @@ func TestSymlinks(t *testing.T) {
 			{"/proc/0", 404, 403, 404}, // a magic link, which is not followed
 			{"/f.txt", 200, 200, 200},
 		}
-		for i, links := range []engine.Symlinks{engine.SymlinksInside, engine.SymlinksFollow, engine.SymlinksDeny} {
+		for i, links := range []openfile.Symlinks{openfile.SymlinksInside, openfile.SymlinksFollow, openfile.SymlinksDeny} {
 			g := start(t, d, server.Config{Site: server.Site{Root: root, Symlinks: links}})
 			for _, test := range tests {
 				want := []int{test.inside, test.follow, test.deny}[i]

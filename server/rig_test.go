@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/internal/testenv"
 	"github.com/fserve/fserve/server"
 )
@@ -120,7 +121,7 @@ func age(t testing.TB, path string) {
 }
 
 // stats returns the sum over all loops of a number.
-func (g *rig) stats(number func(*engine.LoopStats) uint64) (sum uint64) {
+func (g *rig) stats(number func(*loop.Stats) uint64) (sum uint64) {
 	for _, s := range g.srv.Engine().Stats() {
 		sum += number(&s)
 	}
@@ -129,7 +130,7 @@ func (g *rig) stats(number func(*engine.LoopStats) uint64) (sum uint64) {
 
 // ends returns how many responses have ended in a way.
 func (g *rig) ends(e engine.End) uint64 {
-	return g.stats(func(s *engine.LoopStats) uint64 { return s.Ends[e] })
+	return g.stats(func(s *loop.Stats) uint64 { return s.Ends[e] })
 }
 
 // wantEnds fails the test unless n responses end in a way.
@@ -143,7 +144,7 @@ func (g *rig) wantEnds(e engine.End, n uint64) {
 // wantOpen fails the test unless the number of connections becomes n.
 func (g *rig) wantOpen(n int) {
 	g.t.Helper()
-	open := func() int { return int(g.stats(func(s *engine.LoopStats) uint64 { return uint64(s.Open) })) }
+	open := func() int { return int(g.stats(func(s *loop.Stats) uint64 { return uint64(s.Open) })) }
 	if !testenv.Eventually(patience, func() bool { return open() == n }) {
 		g.t.Errorf("%d connections are open, want %d", open(), n)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/http1"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -187,7 +188,7 @@ func (s *Server) compile(c *Config) (*site.Set, error) {
 	return set, nil
 }
 
-func (s *Server) newSession(l *engine.Loop) engine.Session {
+func (s *Server) newSession(l *loop.Loop) loop.Session {
 	x := s.http.NewSession(l, s.set)
 	s.sessions.add(l, x)
 	return x

@@ -3,7 +3,7 @@ package server
 import (
 	"sync"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/http1"
 )
 
@@ -11,19 +11,19 @@ import (
 // loop only.
 type sessionSet struct {
 	mu     sync.Mutex
-	byLoop map[*engine.Loop]*http1.Session
+	byLoop map[*loop.Loop]*http1.Session
 }
 
-func (t *sessionSet) add(l *engine.Loop, s *http1.Session) {
+func (t *sessionSet) add(l *loop.Loop, s *http1.Session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.byLoop == nil {
-		t.byLoop = make(map[*engine.Loop]*http1.Session)
+		t.byLoop = make(map[*loop.Loop]*http1.Session)
 	}
 	t.byLoop[l] = s
 }
 
-func (t *sessionSet) of(l *engine.Loop) *http1.Session {
+func (t *sessionSet) of(l *loop.Loop) *http1.Session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.byLoop[l]

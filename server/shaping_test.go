@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/testenv"
@@ -67,7 +68,7 @@ func (g *rig) wantFlows(n int) {
 // wantWaiting fails the test unless the number of responses that wait becomes n.
 func (g *rig) wantWaiting(n int) {
 	g.t.Helper()
-	waiting := func() int { return int(g.stats(func(s *engine.LoopStats) uint64 { return uint64(s.Waiting) })) }
+	waiting := func() int { return int(g.stats(func(s *loop.Stats) uint64 { return uint64(s.Waiting) })) }
 	if !testenv.Eventually(patience, func() bool { return waiting() == n }) {
 		g.t.Errorf("%d responses wait, want %d", waiting(), n)
 	}
@@ -75,7 +76,7 @@ func (g *rig) wantWaiting(n int) {
 
 // via returns the bytes of responses that went by a way.
 func (g *rig) via(v aio.Via) uint64 {
-	return g.stats(func(s *engine.LoopStats) uint64 { return s.Driver.Bytes[v] })
+	return g.stats(func(s *loop.Stats) uint64 { return s.Driver.Bytes[v] })
 }
 
 // Every way of sending sends the right bytes under a limit whose burst is far below a
@@ -232,7 +233,7 @@ func TestPausedClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		r, err := readResponse(c.r, http.MethodGet)
-		if n := g.stats(func(s *engine.LoopStats) uint64 { return s.SendTimeouts }); n != 0 || err != nil {
+		if n := g.stats(func(s *loop.Stats) uint64 { return s.SendTimeouts }); n != 0 || err != nil {
 			t.Fatalf("%d send time-outs, %v", n, err)
 		}
 		r.want(t, 200)

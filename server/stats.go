@@ -1,13 +1,13 @@
 package server
 
 import (
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/record"
 )
 
 // Stats are the counters of a server since its start.
 type Stats struct {
-	Loops    []engine.LoopStats
+	Loops    []loop.Stats
 	Sessions []SessionStats // of the same loops
 	Hosts    []HostStats    // of all loops; the default host first
 	TLS      TLSStats
@@ -18,7 +18,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	var out Stats
 	var responses record.Responses
-	s.engine.Ask(func(l *engine.Loop) {
+	s.engine.Ask(func(l *loop.Loop) {
 		out.Loops = append(out.Loops, l.Stats())
 		var one SessionStats
 		if x := s.sessions.of(l); x != nil {

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/engine/openfile"
 )
 
 // ErrClosed is returned by Swap when the server has ended.
@@ -38,7 +39,7 @@ func (s *Server) Swap(cfg Config) error {
 	}
 	before := s.set
 	s.set = next
-	s.engine.Ask(func(l *engine.Loop) {
+	s.engine.Ask(func(l *loop.Loop) {
 		if x := s.sessions.of(l); x != nil {
 			x.Enter(next)
 		}
@@ -75,7 +76,7 @@ func (s *Server) Ready() error {
 }
 
 // readable reports why a root cannot be read.
-func readable(root *engine.Root) error {
+func readable(root *openfile.Root) error {
 	dir, e := root.OpenDir(".")
 	if e != 0 {
 		return e

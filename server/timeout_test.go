@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server"
 )
 
@@ -74,7 +75,7 @@ func TestHeaderTimeout(t *testing.T) {
 				c.conn.Close()
 			}
 		}
-		if n := g.stats(func(s *engine.LoopStats) uint64 { return s.HeaderTimeouts }); n != want {
+		if n := g.stats(func(s *loop.Stats) uint64 { return s.HeaderTimeouts }); n != want {
 			t.Errorf("%d header time-outs, want %d", n, want)
 		}
 		g.wantOpen(0)
@@ -187,7 +188,7 @@ func TestSendTimeout(t *testing.T) {
 		}
 		slow.conn.Close()
 		g.wantOpen(0)
-		if n := g.stats(func(s *engine.LoopStats) uint64 { return s.SendTimeouts }); n != 2 {
+		if n := g.stats(func(s *loop.Stats) uint64 { return s.SendTimeouts }); n != 2 {
 			t.Errorf("%d send time-outs, want 2", n)
 		}
 	})

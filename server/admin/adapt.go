@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/alerts"
 )
@@ -18,7 +18,7 @@ import (
 
 // adaptation returns the part of the engine that finds rates; nil: the server was made
 // without it.
-func (a *Admin) adaptation() *engine.Adaptation { return a.cfg.Server.Engine().Adaptation() }
+func (a *Admin) adaptation() *measure.Adaptation { return a.cfg.Server.Engine().Adaptation() }
 
 // steerFields are the members of a body that steer a rate that is found: rates with
 // their unit.
@@ -28,7 +28,7 @@ var steerFields = []string{"target", "floor", "ceiling"}
 func (l level) steerable() bool { return l == levelClient || l == levelPath }
 
 // takeSteer removes the members of o that steer a rate, and reads them.
-func (l level) takeSteer(o object) (s engine.Steer, given bool, p *problem) {
+func (l level) takeSteer(o object) (s measure.Steer, given bool, p *problem) {
 	for _, part := range []struct {
 		field string
 		at    *int64
@@ -96,7 +96,7 @@ func (v *foundView) String() string {
 }
 
 // steer moves the target and the bounds of a client or a path class.
-func (a *Admin) steer(who string, t target, s engine.Steer) (*steered, *problem) {
+func (a *Admin) steer(who string, t target, s measure.Steer) (*steered, *problem) {
 	ad := a.adaptation()
 	if ad == nil {
 		return nil, problemf(http.StatusConflict, "rates are not adapted")
@@ -112,9 +112,9 @@ func (a *Admin) steer(who string, t target, s engine.Steer) (*steered, *problem)
 		was, is, err = ad.SteerClient(shape.ClientID(t.name), s)
 	}
 	switch {
-	case errors.Is(err, engine.ErrNotAdapted):
+	case errors.Is(err, measure.ErrNotAdapted):
 		return nil, problemf(http.StatusConflict, "the rate of %s is not adapted", t)
-	case errors.Is(err, engine.ErrCrowded):
+	case errors.Is(err, measure.ErrCrowded):
 		return nil, problemf(http.StatusConflict, "too many clients are known")
 	case err != nil:
 		return nil, problemf(http.StatusBadRequest, "%v", err)
@@ -126,7 +126,7 @@ func (a *Admin) steer(who string, t target, s engine.Steer) (*steered, *problem)
 
 // putSteered answers a PUT for a client or a path class whose body steers a rate, and
 // perhaps sets a limit too.
-func (a *Admin) putSteered(who string, t target, o object, s engine.Steer) (any, *problem) {
+func (a *Admin) putSteered(who string, t target, o object, s measure.Steer) (any, *problem) {
 	var wanted order
 	var p *problem
 	if len(o) > 0 {
@@ -174,7 +174,7 @@ func (a *Admin) postTarget(r *http.Request) (any, *problem) {
 	return out, nil
 }
 
-func readSteer(r *http.Request) (client string, s engine.Steer, pause bool, p *problem) {
+func readSteer(r *http.Request) (client string, s measure.Steer, pause bool, p *problem) {
 	rates := []string{"target_bps", "floor_bps", "ceiling_bps"}
 	o, p := readObject(r, append([]string{"client_id"}, rates...)...)
 	if p != nil {
@@ -234,7 +234,7 @@ func (a *Admin) getAdapt(*http.Request) (any, *problem) {
 	return v, nil
 }
 
-func viewAllFound(level shape.Level, states []engine.AdaptState) []*foundView {
+func viewAllFound(level shape.Level, states []measure.State) []*foundView {
 	list := make([]*foundView, len(states))
 	for i := range states {
 		v := viewFound(&states[i].State)

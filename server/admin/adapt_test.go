@@ -9,8 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
-	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/admin"
@@ -20,7 +20,7 @@ import (
 // startAdapted is start with rates that are found for clients and for /a/, and a profile.
 func startAdapted(t *testing.T) (*rig, *alerts.Switch) {
 	t.Helper()
-	p, err := adapt.NewPolicy(adapt.Config{Min: 1 << 20, Max: 50 << 20, SampleEvery: engine.AdaptSampleEvery})
+	p, err := adapt.NewPolicy(adapt.Config{Min: 1 << 20, Max: 50 << 20, SampleEvery: measure.SampleEvery})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func startAdapted(t *testing.T) (*rig, *alerts.Switch) {
 	t.Cleanup(profiles.Close)
 	g = start(t, func(sc *server.Config, ac *admin.Config) {
 		sc.Engine.Limits = &shape.Config{Paths: []shape.PathLimit{{Prefix: "/a/"}}}
-		sc.Engine.Adapt = &engine.AdaptConfig{Client: p, Paths: map[string]*adapt.Policy{"/a/": p}}
+		sc.Engine.Adapt = &measure.Config{Client: p, Paths: map[string]*adapt.Policy{"/a/": p}}
 		ac.Alerts = profiles
 	})
 	profiles.SetProfiles([]alerts.Profile{{Name: "degraded", Match: map[string]string{"alertname": "Slow"}, Caps: shape.Caps{Global: 1000}, Forget: time.Hour}})

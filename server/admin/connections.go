@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/shape"
 )
 
@@ -39,7 +39,7 @@ type responseView struct {
 	HeldSeconds map[string]float64 `json:"held_seconds,omitempty"`
 }
 
-var connOrders = map[string]engine.ConnOrder{"": engine.ByRate, "rate": engine.ByRate, "age": engine.ByAge, "wait": engine.ByWait}
+var connOrders = map[string]loop.ConnOrder{"": loop.ByRate, "rate": loop.ByRate, "age": loop.ByAge, "wait": loop.ByWait}
 
 func (a *Admin) getConnections(r *http.Request) (any, *problem) {
 	order, ok := connOrders[r.URL.Query().Get("by")]
@@ -58,7 +58,7 @@ func (a *Admin) getConnections(r *http.Request) (any, *problem) {
 	return v, nil
 }
 
-func viewConn(c *engine.ConnInfo) connView {
+func viewConn(c *loop.ConnInfo) connView {
 	v := connView{
 		ID:         strconv.Itoa(c.Loop) + "-" + strconv.FormatUint(c.ID, 16),
 		AgeSeconds: round3(c.Age.Seconds()), Requests: c.Requests,

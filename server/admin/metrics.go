@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/alerts"
@@ -89,7 +89,7 @@ type scrape struct {
 	version        string
 	driver, reason string
 	started        time.Time
-	adapt          *engine.AdaptReport // nil: rates are not found
+	adapt          *measure.Report // nil: rates are not found
 	found          []foundRate
 	alerts         *alerts.SwitchState // nil: none are taken
 	webhook        *alerts.SenderStats // nil: none are sent
@@ -118,12 +118,12 @@ func (a *Admin) scrape() *scrape {
 // foundRate is the state of the search for a rate, with its labels.
 type foundRate struct {
 	level, name string
-	state       *engine.AdaptState
+	state       *measure.State
 }
 
 // addFound adds the states of some clients or path classes. Names that are the same but
 // for bytes that are no UTF-8 have one series.
-func (s *scrape) addFound(level shape.Level, list []engine.AdaptState) {
+func (s *scrape) addFound(level shape.Level, list []measure.State) {
 	seen := make(map[string]bool)
 	for i := range list {
 		name := validLabel(list[i].Name)

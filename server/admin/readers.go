@@ -6,7 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/wire"
 )
@@ -91,7 +92,7 @@ func (s *sums) reuse() float64 {
 	return min(float64(s.Reused)/float64(s.Responses), 1)
 }
 
-func openByLoop(loops []engine.LoopStats) []int {
+func openByLoop(loops []loop.Stats) []int {
 	open := make([]int, len(loops))
 	for i := range loops {
 		open[i] = loops[i].Open
@@ -153,7 +154,7 @@ func activeProfiles(s *scrape, e emitter) {
 }
 
 // found reads a metric of each client and path class whose rate is found.
-func found(read func(*engine.AdaptState) float64) reader {
+func found(read func(*measure.State) float64) reader {
 	return func(s *scrape, e emitter) {
 		for i := range s.found {
 			f := &s.found[i]
@@ -163,7 +164,7 @@ func found(read func(*engine.AdaptState) float64) reader {
 }
 
 // foundIn is found for a metric that is 1 for the state that something is in.
-func foundIn(read func(*engine.AdaptState) fmt.Stringer) reader {
+func foundIn(read func(*measure.State) fmt.Stringer) reader {
 	return func(s *scrape, e emitter) {
 		for i := range s.found {
 			f := &s.found[i]

@@ -5,7 +5,7 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/config"
@@ -15,7 +15,7 @@ import (
 // of all loops together.
 type snapshot struct {
 	at    time.Time
-	loops []engine.LoopStats
+	loops []loop.Stats
 	sum   sums
 	hosts []server.HostStats
 	tls   server.TLSStats
@@ -31,7 +31,7 @@ type snapshot struct {
 
 // sums are the counters of all loops, added up.
 type sums struct {
-	engine.LoopStats
+	loop.Stats
 	session server.SessionStats
 	// jitter is the mean over all downloads that are steady; NaN: there are none.
 	jitter float64
@@ -60,7 +60,7 @@ func (s *sums) add(stats *server.Stats) {
 	steady := 0.
 	for i := range stats.Loops {
 		l := &stats.Loops[i]
-		addCounters(reflect.ValueOf(&s.LoopStats), reflect.ValueOf(l))
+		addCounters(reflect.ValueOf(&s.Stats), reflect.ValueOf(l))
 		steady += l.Jitter * float64(l.Steady)
 	}
 	for i := range stats.Sessions {

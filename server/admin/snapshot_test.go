@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server"
 )
 
@@ -135,7 +135,7 @@ func TestAddCounters(t *testing.T) {
 
 // Every counter of a loop and a session is of a kind that addCounters adds.
 func TestCountersCanBeAdded(t *testing.T) {
-	for name, typ := range map[string]reflect.Type{"loop": reflect.TypeFor[engine.LoopStats](), "session": reflect.TypeFor[server.SessionStats]()} {
+	for name, typ := range map[string]reflect.Type{"loop": reflect.TypeFor[loop.Stats](), "session": reflect.TypeFor[server.SessionStats]()} {
 		var visit func(name string, typ reflect.Type)
 		visit = func(name string, typ reflect.Type) {
 			switch typ.Kind() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
 )
@@ -142,19 +143,19 @@ var groups = []group{
 	}},
 	{func(s *scrape) bool { return s.adapt != nil }, []metric{
 		gauge("fserve_adapt_target_bytes_per_second", "Rate that was found, of path classes and of the clients that are in trouble, have bounds of their own, or are the busiest.",
-			found(func(f *engine.AdaptState) float64 { return float64(f.Target) }), "level", "name"),
+			found(func(f *measure.State) float64 { return float64(f.Target) }), "level", "name"),
 		gauge("fserve_adapt_estimate_bytes_per_second", "What the line is thought to carry; 0: nothing was measured yet.",
-			found(func(f *engine.AdaptState) float64 { return float64(f.Estimate) }), "level", "name"),
-		gauge("fserve_adapt_floor_bytes_per_second", "The least that the rate may be.", found(func(f *engine.AdaptState) float64 { return float64(f.Min) }), "level", "name"),
-		gauge("fserve_adapt_ceiling_bytes_per_second", "The most that the rate may be.", found(func(f *engine.AdaptState) float64 { return float64(f.Max) }), "level", "name"),
+			found(func(f *measure.State) float64 { return float64(f.Estimate) }), "level", "name"),
+		gauge("fserve_adapt_floor_bytes_per_second", "The least that the rate may be.", found(func(f *measure.State) float64 { return float64(f.Min) }), "level", "name"),
+		gauge("fserve_adapt_ceiling_bytes_per_second", "The most that the rate may be.", found(func(f *measure.State) float64 { return float64(f.Max) }), "level", "name"),
 		gauge("fserve_adapt_loss_ratio", "Part of the segments that were lost, of the last sample of the breaker.",
-			found(func(f *engine.AdaptState) float64 { return f.Loss }), "level", "name"),
+			found(func(f *measure.State) float64 { return f.Loss }), "level", "name"),
 		gauge("fserve_adapt_fast_loop_state", "1 for the phase that the fast loop is in: doubling, linear, steady.",
-			foundIn(func(f *engine.AdaptState) fmt.Stringer { return f.Phase }), "level", "name", "state"),
+			foundIn(func(f *measure.State) fmt.Stringer { return f.Phase }), "level", "name", "state"),
 		gauge("fserve_adapt_slow_loop_state", "1 for what the slow loop last found.",
-			foundIn(func(f *engine.AdaptState) fmt.Stringer { return f.Verdict }), "level", "name", "state"),
+			foundIn(func(f *measure.State) fmt.Stringer { return f.Verdict }), "level", "name", "state"),
 		gauge("fserve_adapt_breaker_state", "1 for the stage of the breaker: closed, open, half-open, frozen.",
-			foundIn(func(f *engine.AdaptState) fmt.Stringer { return f.Stage }), "level", "name", "state"),
+			foundIn(func(f *measure.State) fmt.Stringer { return f.Stage }), "level", "name", "state"),
 		gauge("fserve_adapt_clients", "Clients whose rate is found, by the stage of their breaker.",
 			each(named[adapt.Stage], func(s *scrape) []int { return s.adapt.Stages[:] }), "state"),
 		gauge("fserve_adapt_connections", "Connections that are being sampled.", one(func(s *scrape) int { return s.adapt.Taps })),

@@ -18,8 +18,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/testenv"
 )
@@ -366,8 +366,8 @@ func TestNotifier(t *testing.T) {
 	testenv.LeakCheck(t)
 	var sent []*Message
 	n := NewNotifier("host1", func(m *Message) { sent = append(sent, m) }, quiet)
-	event := func(k adapt.Kind) engine.AdaptEvent {
-		return engine.AdaptEvent{Level: shape.LevelClient, Name: "192.0.2.1", Event: adapt.Event{Kind: k, Target: 1 << 20, Loss: 0.2, Trips: 3}}
+	event := func(k adapt.Kind) measure.Event {
+		return measure.Event{Level: shape.LevelClient, Name: "192.0.2.1", Event: adapt.Event{Kind: k, Target: 1 << 20, Loss: 0.2, Trips: 3}}
 	}
 	for _, k := range []adapt.Kind{adapt.Tripped, adapt.HalfOpened, adapt.Froze, adapt.Thawed, adapt.Recovered} {
 		n.Event(event(k))
@@ -400,7 +400,7 @@ func TestNotifierNeverWaits(t *testing.T) {
 	hold := make(chan struct{})
 	n := NewNotifier("h", func(*Message) { <-hold }, quiet)
 	for range maxEvents + 100 {
-		n.Event(engine.AdaptEvent{Level: shape.LevelClient, Name: "c", Event: adapt.Event{Kind: adapt.Froze}})
+		n.Event(measure.Event{Level: shape.LevelClient, Name: "c", Event: adapt.Event{Kind: adapt.Froze}})
 	}
 	if n.Dropped() < 99 {
 		t.Errorf("%d dropped", n.Dropped())

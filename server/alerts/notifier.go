@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/rate"
 )
 
@@ -41,7 +41,7 @@ type Notifier struct {
 
 // stamped is an event and its time.
 type stamped struct {
-	engine.AdaptEvent
+	measure.Event
 	at time.Time
 }
 
@@ -57,7 +57,7 @@ func NewNotifier(instance string, send func(*Message), log *slog.Logger) *Notifi
 }
 
 // Event takes an event. It is for the event loops: it never waits.
-func (n *Notifier) Event(e engine.AdaptEvent) {
+func (n *Notifier) Event(e measure.Event) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	if n.closed {

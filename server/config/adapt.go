@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/engine/shape"
 )
@@ -84,7 +84,7 @@ func (a *Adapt) policy(low, high, start rate.Rate) (*adapt.Policy, error) {
 	case low == rate.Paused || high == rate.Paused || start == rate.Paused:
 		return nil, errors.New("a rate of 0 is not one that can be found")
 	}
-	c := adapt.Config{Min: int64(low), Max: int64(high), Start: int64(start), SampleEvery: engine.AdaptSampleEvery}
+	c := adapt.Config{Min: int64(low), Max: int64(high), Start: int64(start), SampleEvery: measure.SampleEvery}
 	for name, value := range a.Tune {
 		if k, ok := knobs[name]; ok {
 			if err := k.set(&c, value); err != nil {
@@ -96,8 +96,8 @@ func (a *Adapt) policy(low, high, start rate.Rate) (*adapt.Policy, error) {
 }
 
 // Adaptation returns the configuration by which the engine finds rates. c must be valid.
-func (c *Config) Adaptation() engine.AdaptConfig {
-	var out engine.AdaptConfig
+func (c *Config) Adaptation() measure.Config {
+	var out measure.Config
 	out.Client, _ = c.Adapt.policy(c.Adapt.Min, c.Adapt.Max, c.Adapt.Start)
 	for prefix, l := range c.Limits.Paths {
 		if p, _ := c.Adapt.policy(l.AdaptMin, l.AdaptMax, 0); p != nil {

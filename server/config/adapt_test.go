@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/adapt"
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 )
 
@@ -64,7 +64,7 @@ func TestAdaptation(t *testing.T) {
 	if a.Client == nil || len(a.Paths) != 1 || a.Paths["/a/"] == nil {
 		t.Fatalf("%+v, problems %v", a, b.problems)
 	}
-	if c := a.Client.Config(); c.Min != 1<<20 || c.Max != 50<<20 || c.Start != 1<<20 || c.Breaker.Quiet != 5*time.Minute || c.SampleEvery != engine.AdaptSampleEvery {
+	if c := a.Client.Config(); c.Min != 1<<20 || c.Max != 50<<20 || c.Start != 1<<20 || c.Breaker.Quiet != 5*time.Minute || c.SampleEvery != measure.SampleEvery {
 		t.Errorf("%+v", c)
 	}
 	if c := a.Paths["/a/"].Config(); c.Min != 2<<20 || c.Max != 3<<20 || c.Breaker.Quiet != 5*time.Minute {

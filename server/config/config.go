@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/server"
 )
@@ -195,7 +196,7 @@ type Files struct {
 	Index []string `key:"index" flag:"index" live:"yes" help:"name of an index file (default index.html); repeatable"`
 	// Symlinks are the symbolic links that are followed: inside (those that stay
 	// below the root), follow (all) or deny (none). Default: inside.
-	Symlinks *engine.Symlinks `key:"symlinks" flag:"symlinks" live:"yes" help:"symbolic links that are followed: inside (the root), follow (all) or deny (none)"`
+	Symlinks *openfile.Symlinks `key:"symlinks" flag:"symlinks" live:"yes" help:"symbolic links that are followed: inside (the root), follow (all) or deny (none)"`
 	// Dotfiles serves names that begin with a dot; those below /.well-known/ are
 	// served in any case. Default: false.
 	Dotfiles *bool `key:"dotfiles" flag:"dotfiles" live:"yes" help:"serve names that begin with a dot"`

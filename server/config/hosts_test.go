@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 )
 
 const hostsFile = `
@@ -52,7 +52,7 @@ func TestHosts(t *testing.T) {
 		dl.Files.Server != "top" || !reflect.DeepEqual(dl.Access, c.Access) || len(dl.Access.Deny.Prefixes) != 1 {
 		t.Errorf("%+v", dl)
 	}
-	if deep.Prefix != "/dl/deep/" || deep.Alias || deep.Root != "/srv/www" || !deep.Listing || deep.Symlinks != engine.SymlinksDeny || deep.Class != "" {
+	if deep.Prefix != "/dl/deep/" || deep.Alias || deep.Root != "/srv/www" || !deep.Listing || deep.Symlinks != openfile.SymlinksDeny || deep.Class != "" {
 		t.Errorf("%+v", deep)
 	}
 	a, b := c.Hosts[0], c.Hosts[1]

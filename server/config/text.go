@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server"
 )
 
@@ -23,7 +24,7 @@ type setter interface{ Set(string) error }
 var choices = map[reflect.Type][]string{
 	reflect.TypeFor[engine.DriverKind]():  {engine.DriverAuto: "auto", engine.DriverUring: "uring", engine.DriverFallback: "fallback"},
 	reflect.TypeFor[engine.ZeroCopy]():    {engine.ZeroCopyAuto: "auto", engine.ZeroCopySendfile: "sendfile", engine.ZeroCopySplice: "splice", engine.ZeroCopyCopy: "copy"},
-	reflect.TypeFor[engine.Symlinks]():    {engine.SymlinksInside: "inside", engine.SymlinksFollow: "follow", engine.SymlinksDeny: "deny"},
+	reflect.TypeFor[openfile.Symlinks]():  {openfile.SymlinksInside: "inside", openfile.SymlinksFollow: "follow", openfile.SymlinksDeny: "deny"},
 	reflect.TypeFor[server.LogFormat]():   {server.LogCombined: "combined", server.LogJSON: "json"},
 	reflect.TypeFor[server.ClientField](): {server.ClientFieldAuto: "auto", server.ClientFieldForwarded: "forwarded", server.ClientFieldXFF: "x-forwarded-for"},
 }

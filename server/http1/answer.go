@@ -4,14 +4,15 @@ import (
 	"net/http"
 	"syscall"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/resolve"
 	"github.com/fserve/fserve/server/wire"
 )
 
 // drive takes the answer at hand from a step to its end, or to where it has to wait.
-func (s *Session) drive(c *engine.Conn, step resolve.Step) {
+func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 	for {
 		switch step {
 		case resolve.Open:
@@ -40,7 +41,7 @@ func (s *Session) drive(c *engine.Conn, step resolve.Step) {
 
 // open finds a file in the cache or the file system; EAGAIN: the disk would have to be
 // waited for.
-func (s *Session) open(w *resolve.Want) (*engine.File, syscall.Errno) {
+func (s *Session) open(w *resolve.Want) (*openfile.File, syscall.Errno) {
 	for i := range s.known {
 		if o := &s.known[i]; o.key == string(w.Key) {
 			return o.file, o.err
@@ -55,7 +56,7 @@ func (s *Session) open(w *resolve.Want) (*engine.File, syscall.Errno) {
 
 // opened tells the answer what opening the file gave that it wants. What is kept with
 // the file and was made for another place (of an earlier configuration) is made anew.
-func (s *Session) opened(f *engine.File, e syscall.Errno) resolve.Step {
+func (s *Session) opened(f *openfile.File, e syscall.Errno) resolve.Step {
 	w := &s.answer.Want
 	if e != 0 {
 		return s.answer.Opened(nil, e)
@@ -71,7 +72,7 @@ func (s *Session) opened(f *engine.File, e syscall.Errno) resolve.Step {
 
 // refuse answers a request that cannot be understood, and closes: where the
 // next one would begin is not known.
-func (s *Session) refuse(c *engine.Conn, r wire.Reason) {
+func (s *Session) refuse(c *loop.Conn, r wire.Reason) {
 	s.rec.Stats.Refused[r]++
 	s.answer.Place = s.set.Default() // whose it is may not have been read
 	s.fail(c, r.Status())
@@ -79,7 +80,7 @@ func (s *Session) refuse(c *engine.Conn, r wire.Reason) {
 
 // fail answers the request in s.head, as far as it was read, with a status and
 // closes.
-func (s *Session) fail(c *engine.Conn, status int) {
+func (s *Session) fail(c *loop.Conn, status int) {
 	method := httpfile.MethodGet
 	if string(s.head.Method()) == http.MethodHead {
 		method = httpfile.MethodHead

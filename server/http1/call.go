@@ -8,7 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 )
 
 // call is one call of a route's handler.
@@ -73,7 +73,7 @@ func (k *call) timedOut() *fasthttp.Response {
 }
 
 // look returns the connection as a handler may see it.
-func (k *call) look(c *engine.Conn) net.Conn {
+func (k *call) look(c *loop.Conn) net.Conn {
 	k.view = connView{remote: net.TCPAddrFromAddrPort(c.RemoteAddr())}
 	if e, ok := c.Adopted().(encrypted); ok {
 		k.view.local = e.LocalAddr()

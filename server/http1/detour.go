@@ -1,7 +1,8 @@
 package http1
 
 import (
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/site"
 )
 
@@ -32,7 +33,7 @@ type detour struct {
 func (x *exchange) isAway() bool { return x.detour.errand != nil }
 
 // sendAway begins a detour of the request at hand. set may be nil.
-func (s *Session) sendAway(c *engine.Conn, set *site.Set, e errand) {
+func (s *Session) sendAway(c *loop.Conn, set *site.Set, e errand) {
 	x := s.exchangeOf(c)
 	x.keepHead(s.head.Raw())
 	x.detour = detour{e, set}
@@ -43,11 +44,11 @@ func (s *Session) sendAway(c *engine.Conn, set *site.Set, e errand) {
 	s.loop.Go(x)
 }
 
-// Run implements engine.Task.
+// Run implements loop.Task.
 func (x *exchange) Run() { x.detour.errand.run() }
 
-// Done implements engine.Task.
-func (x *exchange) Done(*engine.Loop) {
+// Done implements loop.Task.
+func (x *exchange) Done(*loop.Loop) {
 	s, d := x.s, x.detour
 	x.detour = detour{}
 	d.errand.land(s)
@@ -77,7 +78,7 @@ func (s *Session) resume(x *exchange) {
 // the errand has put into the cache may be of nobody.
 func (s *Session) letGo(set *site.Set) {
 	if set != s.set {
-		s.loop.Files.Prune(func(key string, _ *engine.File) bool { return s.set.HasKey(key) })
+		s.loop.Files.Prune(func(key string, _ *openfile.File) bool { return s.set.HasKey(key) })
 	}
 	set.Release()
 }

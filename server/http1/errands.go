@@ -3,7 +3,7 @@ package http1
 import (
 	"syscall"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/resolve"
 	"github.com/fserve/fserve/server/wire"
@@ -16,7 +16,7 @@ type opening struct {
 }
 
 // openLater leaves the request until the files are open that it may need.
-func (s *Session) openLater(c *engine.Conn) {
+func (s *Session) openLater(c *loop.Conn) {
 	o := &opening{state: s.answer.Save()}
 	for _, w := range s.answer.Ahead() {
 		o.files = append(o.files, opened{want: w, key: string(w.Key)})
@@ -57,7 +57,7 @@ type making struct {
 }
 
 // listLater leaves the request until its listing is made; false: too many wait.
-func (s *Session) listLater(c *engine.Conn) bool {
+func (s *Session) listLater(c *loop.Conn) bool {
 	a := &s.answer
 	if !s.cfg.Listings.Enter() {
 		return false

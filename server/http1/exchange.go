@@ -1,7 +1,7 @@
 package http1
 
 import (
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/record"
 )
@@ -11,8 +11,8 @@ import (
 // request has none unless it is logged. Exchanges are pooled by their session.
 type exchange struct {
 	s    *Session
-	conn *engine.Conn // nil: closed during a detour
-	next *exchange    // in the pool
+	conn *loop.Conn // nil: closed during a detour
+	next *exchange  // in the pool
 
 	body   body
 	detour detour
@@ -32,7 +32,7 @@ func (x *exchange) keepHead(raw []byte) {
 
 // keepParts moves the part headers of a multipart answer, which segs still has in the
 // plan's memory, to memory of the exchange: the plan is used again before they are sent.
-func (x *exchange) keepParts(segs []engine.Segment, plan []httpfile.Segment) {
+func (x *exchange) keepParts(segs []loop.Segment, plan []httpfile.Segment) {
 	x.parts = x.parts[:0]
 	for _, g := range plan {
 		x.parts = append(x.parts, g.Mem...)
@@ -46,7 +46,7 @@ func (x *exchange) keepParts(segs []engine.Segment, plan []httpfile.Segment) {
 }
 
 // exchangeOf returns the connection's exchange, a new one if it has none.
-func (s *Session) exchangeOf(c *engine.Conn) *exchange {
+func (s *Session) exchangeOf(c *loop.Conn) *exchange {
 	if x, ok := c.Data.(*exchange); ok {
 		x.plain = false
 		return x
@@ -70,7 +70,7 @@ func (p *pool) get() *exchange {
 }
 
 // put pools an exchange that is done with. c is its connection, nil if that is gone.
-func (p *pool) put(c *engine.Conn, x *exchange) {
+func (p *pool) put(c *loop.Conn, x *exchange) {
 	if c != nil {
 		c.Data = nil
 	}
@@ -85,7 +85,7 @@ func (p *pool) put(c *engine.Conn, x *exchange) {
 }
 
 // putPlain is put for an exchange that had nothing but a record, in less time.
-func (p *pool) putPlain(c *engine.Conn, x *exchange) {
+func (p *pool) putPlain(c *loop.Conn, x *exchange) {
 	c.Data = nil
 	x.conn, x.plain = nil, false
 	p.free, x.next = x, p.free

@@ -6,13 +6,13 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/site"
 )
 
 // handle answers a request by a route.
-func (s *Session) handle(c *engine.Conn, r *Route) {
+func (s *Session) handle(c *loop.Conn, r *Route) {
 	h, x := &s.head, s.exchangeOf(c)
 	x.keepHead(h.Raw())
 	x.call.route, x.call.log = r, s.cfg.Log
@@ -34,7 +34,7 @@ func (s *Session) handle(c *engine.Conn, r *Route) {
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
 // run calls the handler of x, whose request is complete.
-func (s *Session) run(c *engine.Conn, x *exchange) {
+func (s *Session) run(c *loop.Conn, x *exchange) {
 	k := &x.call
 	if k.ctx == nil {
 		k.ctx = new(fasthttp.RequestCtx)
@@ -85,7 +85,7 @@ func (k *call) goOn(s *Session, x *exchange) {
 }
 
 // handlerBody sends a response that a handler has made itself.
-func (s *Session) handlerBody(c *engine.Conn, k *call, r *fasthttp.Response) {
+func (s *Session) handlerBody(c *loop.Conn, k *call, r *fasthttp.Response) {
 	status := r.StatusCode()
 	if status < 200 || status > 599 { // an interim one would leave the client waiting
 		k.log.Error("handler answered with a status that ends no request", "route", k.route.Prefix, "status", status)
@@ -107,7 +107,7 @@ func (s *Session) handlerBody(c *engine.Conn, k *call, r *fasthttp.Response) {
 	setDate(s.out, s.clock.date[:])
 	s.segs = s.segs[:0]
 	if len(body) > 0 && string(s.head.Method()) != http.MethodHead {
-		s.segs = append(s.segs, engine.Segment{Mem: body})
+		s.segs = append(s.segs, loop.Segment{Mem: body})
 	}
 	s.respond(c, status, len(s.out), s.out)
 }
@@ -122,7 +122,7 @@ func setDate(head, date []byte) {
 }
 
 // handlerFile sends the file that a handler has asked for.
-func (s *Session) handlerFile(c *engine.Conn, k *call, name string) {
+func (s *Session) handlerFile(c *loop.Conn, k *call, name string) {
 	if !site.CleanPath(name) {
 		k.log.Error("ServeFile: not a clean absolute path", "path", name)
 		s.fail(c, http.StatusInternalServerError)

@@ -3,13 +3,13 @@ package http1
 import (
 	"errors"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/proxyproto"
 )
 
 // awaitsProxyHeader reports whether a connection must begin with a PROXY header
 // that has not arrived yet.
-func (s *Session) awaitsProxyHeader(c *engine.Conn) bool {
+func (s *Session) awaitsProxyHeader(c *loop.Conn) bool {
 	i := c.Listener()
 	return s.cfg.Proxied != nil && i >= 0 && s.cfg.Proxied[i] && !c.Named()
 }
@@ -17,7 +17,7 @@ func (s *Session) awaitsProxyHeader(c *engine.Conn) bool {
 // proxyHeader takes the PROXY header of a connection. What is none, or comes from
 // a peer that has no business to send one, ends in a reset: an answer would go to
 // a proxy that takes it for that of a request.
-func (s *Session) proxyHeader(c *engine.Conn, p []byte) int {
+func (s *Session) proxyHeader(c *loop.Conn, p []byte) int {
 	n, err := s.nameClient(c, p)
 	if err != nil {
 		s.rec.Stats.ProxyErrors++
@@ -35,7 +35,7 @@ var errUntrusted = errors.New("the peer is no trusted proxy")
 
 // nameClient makes the client in the header at the beginning of p, which has n bytes,
 // the peer of the connection; n is 0 if more bytes are needed.
-func (s *Session) nameClient(c *engine.Conn, p []byte) (n int, err error) {
+func (s *Session) nameClient(c *loop.Conn, p []byte) (n int, err error) {
 	t, peer := &s.cfg.Trust, c.RemoteAddr()
 	if t.Any() && !t.TrustsPeer(peer.Addr(), s.onUnix(c)) {
 		return 0, errUntrusted

@@ -4,12 +4,13 @@ import (
 	"net/http"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/resolve"
 	"github.com/fserve/fserve/server/wire"
 )
 
-// Receive implements engine.Session.
-func (s *Session) Receive(c *engine.Conn, p []byte, seen int) int {
+// Receive implements loop.Session.
+func (s *Session) Receive(c *loop.Conn, p []byte, seen int) int {
 	s.clock.at(s.loop.Now())
 	if s.cfg.Proxied != nil && s.awaitsProxyHeader(c) {
 		return s.proxyHeader(c, p)
@@ -31,7 +32,7 @@ func (s *Session) Receive(c *engine.Conn, p []byte, seen int) int {
 }
 
 // request answers the request in s.head, or has a route answer it.
-func (s *Session) request(c *engine.Conn) {
+func (s *Session) request(c *loop.Conn) {
 	if !s.head.KeepAlive || s.loop.Draining() {
 		c.CloseAfter(false)
 	}
@@ -54,7 +55,7 @@ func (s *Session) request(c *engine.Conn) {
 
 // skipBody arranges for the body of a request that nobody wants: it is read and
 // dropped so that the connection can go on, or the connection ends.
-func (s *Session) skipBody(c *engine.Conn) {
+func (s *Session) skipBody(c *loop.Conn) {
 	h := &s.head
 	if !h.HasBody() {
 		return
@@ -69,7 +70,7 @@ func (s *Session) skipBody(c *engine.Conn) {
 }
 
 // receiveBody consumes bytes of a body.
-func (s *Session) receiveBody(c *engine.Conn, x *exchange, p []byte) int {
+func (s *Session) receiveBody(c *loop.Conn, x *exchange, p []byte) int {
 	n, done, r := x.body.receive(p, s.cfg)
 	wanted := x.body.wants
 	switch {
@@ -90,7 +91,7 @@ func (s *Session) receiveBody(c *engine.Conn, x *exchange, p []byte) int {
 }
 
 // badBody ends a connection on which nobody knows where the next request begins.
-func (s *Session) badBody(c *engine.Conn, x *exchange, r wire.Reason, wanted wants) {
+func (s *Session) badBody(c *loop.Conn, x *exchange, r wire.Reason, wanted wants) {
 	if wanted == wantsHandler {
 		s.resume(x)
 		s.refuse(c, r)
@@ -105,8 +106,8 @@ func (s *Session) badBody(c *engine.Conn, x *exchange, r wire.Reason, wanted wan
 	c.Respond(&s.resp)
 }
 
-// Timeout implements engine.Session: the request did not arrive in time.
-func (s *Session) Timeout(c *engine.Conn) {
+// Timeout implements loop.Session: the request did not arrive in time.
+func (s *Session) Timeout(c *loop.Conn) {
 	if s.awaitsProxyHeader(c) {
 		return // there is nobody to answer
 	}
@@ -119,8 +120,8 @@ func (s *Session) Timeout(c *engine.Conn) {
 	s.fail(c, http.StatusRequestTimeout)
 }
 
-// Sent implements engine.Session.
-func (s *Session) Sent(c *engine.Conn, o *engine.Outcome) {
+// Sent implements loop.Session.
+func (s *Session) Sent(c *loop.Conn, o *engine.Outcome) {
 	if o.End == engine.FileChanged || o.End == engine.FileFailed {
 		s.cfg.Log.Warn("response cut off", "reason", o.End.String(), // once for each response
 			"client", c.RemoteAddr().String(), "bytes", o.Total())
@@ -139,8 +140,8 @@ func (s *Session) Sent(c *engine.Conn, o *engine.Outcome) {
 	}
 }
 
-// Closed implements engine.Session.
-func (s *Session) Closed(c *engine.Conn) {
+// Closed implements loop.Session.
+func (s *Session) Closed(c *loop.Conn) {
 	x, ok := c.Data.(*exchange)
 	switch {
 	case !ok:

@@ -3,7 +3,7 @@ package http1
 import (
 	"net/http"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/httpfile"
@@ -12,7 +12,7 @@ import (
 
 // sendHot sends the rendered answer to a plain request for a small file, if it can be
 // had.
-func (s *Session) sendHot(c *engine.Conn) bool {
+func (s *Session) sendHot(c *loop.Conn) bool {
 	a := &s.answer
 	f := s.files[a.Chosen]
 	if f.Body == nil || !a.Request.Plain() || a.Request.HTTP10 || c.Closing() || len(a.Fields) > 0 {
@@ -22,13 +22,13 @@ func (s *Session) sendHot(c *engine.Conn) bool {
 	if hot == nil {
 		return false
 	}
-	s.segs = append(s.segs[:0], engine.Segment{Mem: hot, File: f})
+	s.segs = append(s.segs[:0], loop.Segment{Mem: hot, File: f})
 	s.respond(c, http.StatusOK, len(hot)-len(f.Body), nil)
 	return true
 }
 
 // sendPlan sends what the plan of the answer says.
-func (s *Session) sendPlan(c *engine.Conn) {
+func (s *Session) sendPlan(c *loop.Conn) {
 	a := &s.answer
 	p, f := &a.Plan, s.files[a.Chosen]
 	s.out = p.AppendHead(s.out[:0], s.clock.date[:], a.Request.Conn(!c.Closing()))
@@ -36,11 +36,11 @@ func (s *Session) sendPlan(c *engine.Conn) {
 	for _, g := range p.Segments() {
 		switch {
 		case g.Kind == httpfile.SegmentMemory:
-			s.segs = append(s.segs, engine.Segment{Mem: g.Mem})
+			s.segs = append(s.segs, loop.Segment{Mem: g.Mem})
 		case f.Body != nil: // a few small sends cost less by memory than by file
-			s.segs = append(s.segs, engine.Segment{Mem: f.Body[g.Off : g.Off+g.N], File: f})
+			s.segs = append(s.segs, loop.Segment{Mem: f.Body[g.Off : g.Off+g.N], File: f})
 		default:
-			s.segs = append(s.segs, engine.Segment{File: f, Off: g.Off, N: g.N})
+			s.segs = append(s.segs, loop.Segment{File: f, Off: g.Off, N: g.N})
 		}
 	}
 	if p.Parts > 1 {
@@ -60,7 +60,7 @@ func (s *Session) entropy() httpfile.Entropy {
 
 // respond sends a response with the body in s.segs, and begins its record. headLen is
 // the length of the response head, wherever it is.
-func (s *Session) respond(c *engine.Conn, status, headLen int, head []byte) {
+func (s *Session) respond(c *loop.Conn, status, headLen int, head []byte) {
 	s.rec.Count(s.answer.Place.Row, status)
 	if s.rec.Logs() {
 		s.record(c, status, headLen)
@@ -73,7 +73,7 @@ func (s *Session) respond(c *engine.Conn, status, headLen int, head []byte) {
 }
 
 // record keeps what the access log needs of the request at hand.
-func (s *Session) record(c *engine.Conn, status, headLen int) {
+func (s *Session) record(c *loop.Conn, status, headLen int) {
 	x, ok := c.Data.(*exchange)
 	if !ok {
 		x = s.exchangeOf(c)
@@ -86,7 +86,7 @@ func (s *Session) record(c *engine.Conn, status, headLen int) {
 }
 
 // shape says whose the response in s.resp is: of which client and path class.
-func (s *Session) shape(c *engine.Conn) {
+func (s *Session) shape(c *loop.Conn) {
 	r := &s.resp
 	path := s.answer.Request.Path
 	if class := s.answer.Place.Class; class != nil {

@@ -11,7 +11,8 @@ import (
 	"net/netip"
 	"syscall"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
@@ -41,7 +42,7 @@ type Config struct {
 // goroutine.
 type Session struct {
 	cfg   *Config
-	loop  *engine.Loop
+	loop  *loop.Loop
 	set   *site.Set // retained by the server until all loops have another
 	rec   *record.Recorder
 	clock clock
@@ -50,13 +51,13 @@ type Session struct {
 
 	head   wire.Head
 	answer resolve.Answer
-	files  [resolve.NumKind]*engine.File // that were opened for it
-	known  []opened                      // by a detour, for this step
+	files  [resolve.NumKind]*openfile.File // that were opened for it
+	known  []opened                        // by a detour, for this step
 	// refusing is set while a request that could not be read is answered.
 	refusing bool
 
-	resp   engine.Response
-	segs   []engine.Segment
+	resp   loop.Response
+	segs   []loop.Segment
 	out    []byte // response head
 	client []byte // whom a response is counted by
 	path   []byte // of a handler's request, encoded
@@ -64,12 +65,12 @@ type Session struct {
 }
 
 // NewSession returns the session of a loop.
-func (c *Config) NewSession(l *engine.Loop, set *site.Set) *Session {
+func (c *Config) NewSession(l *loop.Loop, set *site.Set) *Session {
 	var seed [32]byte
 	_, _ = crand.Read(seed[:]) // never fails
 	s := &Session{
 		cfg: c, loop: l, set: set, rec: record.NewRecorder(c.AccessLog, c.Rows), rand: rand.NewChaCha8(seed),
-		out: make([]byte, 0, 1024), path: make([]byte, 0, 1024), segs: make([]engine.Segment, 0, 40),
+		out: make([]byte, 0, 1024), path: make([]byte, 0, 1024), segs: make([]loop.Segment, 0, 40),
 	}
 	s.answer.Place = set.Default()
 	return s
@@ -91,7 +92,7 @@ func (s *Session) Enter(set *site.Set) {
 	s.set = set
 	s.rec.Resize(s.cfg.Rows)
 	s.loop.Files.SetHeadroom(Headroom(set))
-	s.loop.Files.Prune(func(key string, f *engine.File) bool {
+	s.loop.Files.Prune(func(key string, f *openfile.File) bool {
 		f.Data = nil
 		return set.HasKey(key)
 	})
@@ -117,7 +118,7 @@ func (s *Session) begin() {
 func single(h *wire.Head, f wire.Field) []byte { return httpfile.Single(h.Get(f), h.Repeated(f)) }
 
 // clientOf returns the address of the client of the request in s.head.
-func (s *Session) clientOf(c *engine.Conn) netip.Addr {
+func (s *Session) clientOf(c *loop.Conn) netip.Addr {
 	t := &s.cfg.Trust
 	peer := c.RemoteAddr().Addr()
 	if !t.Any() {
@@ -127,7 +128,7 @@ func (s *Session) clientOf(c *engine.Conn) netip.Addr {
 }
 
 // onUnix reports whether a connection was accepted by a Unix socket.
-func (s *Session) onUnix(c *engine.Conn) bool {
+func (s *Session) onUnix(c *loop.Conn) bool {
 	i := c.Listener()
 	return i >= 0 && s.loop.Addr(i).Network() == "unix"
 }
@@ -136,7 +137,7 @@ func (s *Session) onUnix(c *engine.Conn) bool {
 type opened struct {
 	want resolve.Want
 	key  string
-	got  engine.Opened // by the errand
-	file *engine.File  // when it has landed
+	got  openfile.Opened // by the errand
+	file *openfile.File  // when it has landed
 	err  syscall.Errno
 }

@@ -1,7 +1,7 @@
 package http1
 
 import (
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/resolve"
 )
@@ -18,7 +18,7 @@ type version struct {
 // the Date of now, or nil if that cannot be had: the head changes while the file is
 // young, and it must not change while a transfer of it is under way, be it one that
 // began before the version was made.
-func (v *version) rendered(f *engine.File, s *Session) []byte {
+func (v *version) rendered(f *openfile.File, s *Session) []byte {
 	if v.hot == nil {
 		v.render(f, s)
 		return v.hot
@@ -33,7 +33,7 @@ func (v *version) rendered(f *engine.File, s *Session) []byte {
 	return v.hot
 }
 
-func (v *version) render(f *engine.File, s *Session) {
+func (v *version) render(f *openfile.File, s *Session) {
 	now := s.clock.unix(s.loop.Now())
 	if now < v.Facts.SettledAt() || f.InUse() {
 		return

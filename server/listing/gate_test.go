@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 )
 
 // So many may wait as there are loops for, and who has exited makes room.
@@ -35,7 +35,7 @@ func TestGateMakes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	root, err := engine.OpenRoot(dir, engine.SymlinksInside)
+	root, err := openfile.OpenRoot(dir, openfile.SymlinksInside)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 )
 
 const (
@@ -34,7 +34,7 @@ type entry struct {
 
 // Directory is a directory that is to be listed.
 type Directory struct {
-	Root   *engine.Root
+	Root   *openfile.Root
 	Below  string // its name below Root: empty, or with a slash at the end
 	Path   string // the normalised path of the request, with its slash at the end
 	Hidden func(path []byte) bool

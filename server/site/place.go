@@ -1,7 +1,7 @@
 package site
 
 import (
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/httpfile"
 )
@@ -10,8 +10,8 @@ import (
 // Set is in use.
 type Place struct {
 	Policy        *httpfile.Policy
-	Root          *engine.Root // nil: there are no files
-	Index         []string     // not empty
+	Root          *openfile.Root // nil: there are no files
+	Index         []string       // not empty
 	Precompressed bool
 	Listing       bool
 	Access        *admit.Access // nil: everybody

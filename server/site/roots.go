@@ -3,12 +3,12 @@ package site
 import (
 	"sync"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 )
 
 // sharedRoot is an open root that several places and sites may have.
 type sharedRoot struct {
-	*engine.Root
+	*openfile.Root
 	id   rootID
 	refs int // guarded by rootSet.mu
 }
@@ -17,7 +17,7 @@ type sharedRoot struct {
 // inode.
 type rootID struct {
 	dir      string
-	links    engine.Symlinks
+	links    openfile.Symlinks
 	dev, ino uint64
 }
 
@@ -29,8 +29,8 @@ type rootSet struct {
 
 // get opens a directory, or returns the root that is open already for it. The
 // caller retains it.
-func (s *rootSet) get(dir string, links engine.Symlinks) (*sharedRoot, error) {
-	root, err := engine.OpenRoot(dir, links)
+func (s *rootSet) get(dir string, links openfile.Symlinks) (*sharedRoot, error) {
+	root, err := openfile.OpenRoot(dir, links)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 )
 
 // Set is a compiled configuration of all hosts. It is immutable: a new one takes its
@@ -81,8 +81,8 @@ func (t *Set) Number(rows []int) {
 }
 
 // Roots returns the open roots by the directory that was configured.
-func (t *Set) Roots() iter.Seq2[string, *engine.Root] {
-	return func(yield func(string, *engine.Root) bool) {
+func (t *Set) Roots() iter.Seq2[string, *openfile.Root] {
+	return func(yield func(string, *openfile.Root) bool) {
 		for _, r := range t.roots {
 			if !yield(r.id.dir, r.Root) {
 				return

@@ -3,7 +3,7 @@
 package site
 
 import (
-	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/httpfile"
 )
@@ -17,7 +17,7 @@ type Site struct {
 	Root string
 	// Symlinks says which symbolic links below Root are followed. Default:
 	// those that stay inside.
-	Symlinks engine.Symlinks
+	Symlinks openfile.Symlinks
 	// Index are the names tried in a directory, in order. Default: index.html.
 	Index []string
 	// Files decides about headers of file responses; see httpfile.Config. Its
