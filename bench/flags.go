@@ -61,7 +61,8 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 }
 
 func (f *flags) bind(fs *flag.FlagSet) {
-	fs.StringVar(&f.cases, "cases", strings.Join(suite.Usual(), ","), "what to measure, separated by `commas`; "+suite.ShapeGroup+" is all cases of limited downloads")
+	fs.StringVar(&f.cases, "cases", strings.Join(suite.Usual(), ","), "what to measure, separated by `commas`; "+suite.ShapeGroup+" is all cases of limited downloads,\n"+
+		suite.BuildsGroup+" what to look at when two builds are compared")
 	fs.StringVar(&f.servers, "servers", "", "what to compare: nginx, uring, fallback (fserve with that driver)\n"+
 		"and any of -peers (default "+defaultServers+"; with -compare "+compareServers+")")
 	fs.StringVar(&f.peers, "peers", "", "further servers: fasthttp, nethttp, floor")
@@ -110,7 +111,7 @@ func (f *flags) validate(fs *flag.FlagSet) error {
 		return fmt.Errorf("%w: either -json or -markdown", errUsage)
 	}
 	for _, name := range list(f.cases) {
-		if name != suite.ShapeGroup && !slices.Contains(suite.Names(), name) {
+		if !suite.Known(name) {
 			return fmt.Errorf("%w: unknown case %q; there are %s", errUsage, name, strings.Join(suite.Names(), ", "))
 		}
 	}

@@ -32,7 +32,6 @@ import (
 	"github.com/fserve/fserve/bench/load"
 	"github.com/fserve/fserve/bench/peer"
 	"github.com/fserve/fserve/bench/report"
-	"github.com/fserve/fserve/bench/shape"
 	"github.com/fserve/fserve/bench/suite"
 )
 
@@ -59,11 +58,8 @@ func main() {
 // helper runs what the suite starts this program for by itself: the load
 // generator or a server. They end by SIGTERM.
 func helper(args []string) (ok bool, err error) {
-	if len(args) > 0 && args[0] == "load" {
-		return true, load.Command(context.Background(), args[1:], os.Stdin, os.Stdout)
-	}
-	if len(args) > 0 && args[0] == suite.ShapeCommand {
-		return true, shape.Command(context.Background(), os.Stdin, os.Stdout)
+	if len(args) > 0 && args[0] == load.CommandName {
+		return true, load.Command(context.Background(), os.Stdin, os.Stdout)
 	}
 	return peer.Main(args)
 }

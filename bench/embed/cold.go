@@ -4,18 +4,16 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"math"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/bench/load"
 )
 
 // cold downloads many files that are not in memory at once, and prints how many
@@ -41,7 +39,7 @@ func (o *options) cold(ctx context.Context, self, root string) error {
 			}
 		}
 		command := append([]string{self, "serve", "-root", root}, contestant.args...)
-		if err := o.coldRun(ctx, command, contestant.what); err != nil {
+		if err := o.coldRun(ctx, self, command, contestant.what); err != nil {
 			return err
 		}
 	}
@@ -50,6 +48,9 @@ func (o *options) cold(ctx context.Context, self, root string) error {
 
 // coldExt has a type that net/http knows, so that it does not look at the content.
 const coldExt = ".pdf"
+
+// coldTurn is what is taken of one download before the next is looked at, in bytes.
+const coldTurn = 1 << 20
 
 func coldName(root string, i int) string { return filepath.Join(root, "cold"+strconv.Itoa(i)+coldExt) }
 
@@ -77,45 +78,38 @@ func drop(name string) error {
 	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
+// coldTime bounds the downloads; what is not complete then has failed.
+const coldTime = 10 * time.Minute
+
 // coldRun downloads all files at once.
-func (o *options) coldRun(ctx context.Context, command []string, what string) error {
+func (o *options) coldRun(ctx context.Context, self string, command []string, what string) error {
 	s, err := o.start(command)
 	if err != nil {
 		return err
 	}
 	defer s.stop()
-	began := time.Now()
-	var total, failed atomic.Int64
-	var all sync.WaitGroup
+	cfg := load.Config{Measure: coldTime}
 	for i := range o.coldFiles {
-		all.Go(func() {
-			n, err := fetch(ctx, "http://"+s.addr+"/cold"+strconv.Itoa(i)+coldExt)
-			total.Add(n)
-			if err != nil || n != o.coldSize {
-				failed.Add(1)
-			}
+		cfg.Groups = append(cfg.Groups, load.Group{
+			Mode: load.Once, Conns: 1, Path: "/cold" + strconv.Itoa(i) + coldExt, BodyLen: o.coldSize, Turn: coldTurn,
 		})
 	}
-	done := make(chan struct{})
-	go func() { all.Wait(); close(done) }()
-	threads := watch(s.cmd.Process.Pid, done)
-	seconds := time.Since(began).Seconds()
+	done, most := make(chan struct{}), make(chan int)
+	go func() { most <- watch(s.cmd.Process.Pid, done) }()
+	res, err := o.load(ctx, self, s, cfg)
+	close(done)
+	threads := <-most
+	if err != nil {
+		return err
+	}
+	var bytes, complete int64
+	for i := range res.Groups {
+		bytes += res.Groups[i].Bytes
+		complete += res.Groups[i].Requests
+	}
 	fmt.Printf("%d cold downloads of %d MiB, %s: at most %d threads, %.0f MB/s, %d failed\n",
-		o.coldFiles, o.coldSize>>20, what, threads, float64(total.Load())/1e6/seconds, failed.Load())
+		o.coldFiles, o.coldSize>>20, what, threads, float64(bytes)/1e6/res.Seconds, int64(o.coldFiles)-complete)
 	return nil
-}
-
-func fetch(ctx context.Context, url string) (int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
-	return io.Copy(io.Discard, res.Body)
 }
 
 // watch returns the largest number of threads that a process had until done is

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -90,26 +89,26 @@ func (o *options) compare(ctx context.Context, self, root string, c contest) err
 	if err := os.WriteFile(filepath.Join(root, path), bytes.Repeat([]byte("download"), int(c.size/8)), 0o644); err != nil {
 		return err
 	}
+	cfg := load.Config{
+		Groups: []load.Group{{Mode: load.Closed, Conns: 64, Path: path, BodyLen: c.size}},
+		Warm:   o.measure / 4, Measure: o.measure, Spin: true,
+	}
 	var plain, other, ratios, speed []float64
 	for i := range o.pairs {
 		pair := [][]string{c.plain, c.other}
 		if i%2 == 1 {
 			slices.Reverse(pair)
 		}
-		var got [2]load.Result
+		var got [2]*load.Result
 		for k, command := range pair {
-			r, err := o.measureOne(ctx, self, command, load.Config{
-				Mode: load.Closed, Path: path, Conns: 64, BodyLen: c.size, Warm: o.measure / 4, Measure: o.measure, Spin: true,
-			})
-			if err != nil {
+			var err error
+			if got[(k+i)%2], err = o.measureOne(ctx, self, command, cfg); err != nil {
 				return err
 			}
-			got[(k+i)%2] = r
 		}
-		perCPU := func(r load.Result) float64 { return float64(r.Bytes) / 1e9 / r.ServerCPU }
 		plain, other = append(plain, perCPU(got[0])), append(other, perCPU(got[1]))
 		ratios = append(ratios, perCPU(got[1])/perCPU(got[0]))
-		speed = append(speed, float64(got[1].Bytes)/got[1].Seconds/(float64(got[0].Bytes)/got[0].Seconds))
+		speed = append(speed, perSecond(got[1])/perSecond(got[0]))
 	}
 	fmt.Printf("%s: GB per server CPU second %s, %s; ratio %s (%s-%s); ratio of bytes per second %s; %d pairs\n", c.about,
 		report.Number(report.Median(plain)), report.Number(report.Median(other)),
@@ -118,24 +117,24 @@ func (o *options) compare(ctx context.Context, self, root string, c contest) err
 	return nil
 }
 
+// perCPU and perSecond return GB per CPU second of the server, and per second.
+func perCPU(r *load.Result) float64    { return float64(r.Groups[0].Bytes) / 1e9 / r.ServerCPU }
+func perSecond(r *load.Result) float64 { return float64(r.Groups[0].Bytes) / 1e9 / r.Seconds }
+
 // measureOne puts load on a server that is started for it.
-func (o *options) measureOne(ctx context.Context, self string, command []string, cfg load.Config) (r load.Result, err error) {
+func (o *options) measureOne(ctx context.Context, self string, command []string, cfg load.Config) (*load.Result, error) {
 	s, err := o.start(command)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
 	defer s.stop()
+	return o.load(ctx, self, s, cfg)
+}
+
+// load puts load on a server.
+func (o *options) load(ctx context.Context, self string, s *process, cfg load.Config) (*load.Result, error) {
 	cfg.Addr, cfg.Pids, cfg.Core = s.addr, []int{s.cmd.Process.Pid}, o.serverCPU
-	cmd := exec.CommandContext(ctx, self, append([]string{"load"}, cfg.Args()...)...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	if err := proc.StartOn(cmd, o.loadCPU); err != nil {
-		return r, err
-	}
-	if err := cmd.Wait(); err != nil {
-		return r, err
-	}
-	return r, json.Unmarshal(out.Bytes(), &r)
+	return load.Process{Self: self, CPU: o.loadCPU}.Run(ctx, cfg, nil)
 }
 
 // process is a server under load.

@@ -35,8 +35,8 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "serve" {
 		return serve(args[1:])
 	}
-	if len(args) > 0 && args[0] == "load" {
-		return load.Command(ctx, args[1:], os.Stdin, os.Stdout)
+	if len(args) > 0 && args[0] == load.CommandName {
+		return load.Command(ctx, os.Stdin, os.Stdout)
 	}
 	o, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {

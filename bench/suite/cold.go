@@ -22,6 +22,11 @@ const (
 	hotRate   = 500 // requests a second beside them; a server that stalls for 20 ms keeps up
 	coldLeast = 10 * time.Second
 
+	// coldTurn bounds what is taken of one download before the other connections are
+	// looked at, in bytes, so that the generator itself does not delay the requests
+	// that it times.
+	coldTurn = 256 * kib
+
 	dropCaches = "/proc/sys/vm/drop_caches"
 	pageSize   = 4096
 )
@@ -75,24 +80,33 @@ func canDrop(r *runner) string {
 }
 
 func runCold(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-	c, err := r.config(s, load.Mixed, file1k)
-	if err != nil {
-		return nil, err
-	}
-	c.Conns, c.Rate = hotConns, hotRate
-	c.Measure = max(coldLeast, 5*r.Measure)
-	c.DownloadLen = r.LargeFile
+	c := r.load(hot(file1k, time.Second/hotRate))
+	// The downloads begin with the measurement, which ends with them.
+	c.Warm, c.Measure = 0, max(coldLeast, 5*r.Measure)
 	for i := range coldFiles {
-		c.Downloads = append(c.Downloads, r.large(i).path())
+		c.Groups = append(c.Groups, load.Group{Mode: load.Once, Conns: 1, Path: r.large(i).path(), BodyLen: r.LargeFile, Turn: coldTurn})
 	}
 	if err := r.chill(); err != nil {
 		return nil, err
 	}
-	res, err := r.generate(ctx, c)
+	res, err := r.generate(ctx, s, c)
+	if err != nil {
+		return nil, err
+	}
+	var bytes, complete int64
+	for _, download := range res.Groups[1:] {
+		bytes += download.Bytes
+		complete += download.Requests
+	}
+	seen, gb := res.Groups[0], float64(bytes)/1e9
 	return []float64{
-		millis(res.P50), millis(res.P99), millis(res.Max),
-		gigabytes(res), perCPUSecond(res), float64(res.Completed),
-	}, err
+		millis(seen.P50), millis(seen.P99), millis(seen.Max), gb / res.Seconds, gb / res.ServerCPU, float64(complete),
+	}, nil
+}
+
+// hot are requests for a file at fixed times, beside whatever else there is.
+func hot(f file, every time.Duration) load.Group {
+	return load.Group{Mode: load.Timed, Conns: hotConns, Path: f.path(), BodyLen: f.size, Every: every}
 }
 
 // chill drops the page cache and checks that the large files are gone from it.

@@ -67,21 +67,21 @@ func runMultipart(ctx context.Context, r *runner, s *peer.Server) ([]float64, er
 		return nil, err
 	}
 	r.verify.close()
-	c, err := r.config(s, load.Closed, f)
+	g := r.closed(f)
+	g.BodyLen, g.Ranges.Of = parts*partLen, r.LargeFile
+	single, err := r.generate(ctx, s, r.load(g))
 	if err != nil {
 		return nil, err
 	}
-	c.BodyLen, c.RangeOf = parts*partLen, r.LargeFile
-	single, err := r.generate(ctx, c)
+	g.BodyLen, g.Ranges = length, load.Ranges{Of: 10 * from, Parts: parts, PartLen: partLen, From: from}
+	several, err := r.generate(ctx, s, r.load(g))
 	if err != nil {
 		return nil, err
 	}
-	c.BodyLen, c.RangeFrom, c.RangeOf, c.Parts, c.PartLen = length, from, 10*from, parts, partLen
-	several, err := r.generate(ctx, c)
 	return []float64{
 		cpuMicros(several), cpuMicros(single), cpuMicros(several) / cpuMicros(single),
 		perSecond(several), perSecond(single), busy(several),
-	}, err
+	}, nil
 }
 
 // parts checks an answer with several ranges, the first at off, and returns its length.

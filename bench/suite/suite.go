@@ -16,7 +16,6 @@ import (
 	"github.com/fserve/fserve/bench/peer"
 	"github.com/fserve/fserve/bench/proc"
 	"github.com/fserve/fserve/bench/report"
-	"github.com/fserve/fserve/bench/shape"
 )
 
 // ErrFailed means that at least one server could not be started, sent
@@ -64,8 +63,8 @@ type runner struct {
 	root    string // files that are served
 	scratch string // configurations and logs
 	verify  *verifier
-	others  []float64                 // of each run of this case, the part of the core that others used
-	traces  map[string][]shape.Series // by case
+	others  []float64           // of each run of this case, the part of the core that others used
+	traces  map[string][]series // by case
 }
 
 // Run measures the cases one after the other and hands each to emit when it is
