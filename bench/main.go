@@ -7,10 +7,11 @@
 // disturbed; the ratios suffer less than the figures, and CPU times less than
 // rates.
 //
-//	go run ./bench                              everything but limited downloads
+//	go run ./bench                              everything but the groups shape and embed
 //	go run ./bench -cases 1k,10m -pairs 9       two cases
-//	go run ./bench -servers uring -compare ./old-fserve
+//	go run ./bench -cases builds -compare ./old two builds of fserve
 //	go run ./bench -cases shape -plot .         limited downloads
+//	go run ./bench -cases embed                 the engine inside other servers
 //	go run ./bench -congestion reno             without BBR's pacing (root)
 //	go run ./bench -record docs/measured.md     adds a dated section to a page
 //

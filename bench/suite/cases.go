@@ -32,12 +32,14 @@ var (
 
 func (o *Options) large(i int) file { return file{fmt.Sprintf("large%d.bin", i), o.LargeFile} }
 
-// testCase is one case. All functions but possible are set.
+// testCase is one case. All functions but field and possible are set.
 type testCase struct {
 	name    string
 	metrics []report.Metric
 	fresh   bool // a new server process for each measurement
 	cold    bool // nginx takes part with "aio threads" too
+
+	field func(o *Options) []Contestant // the servers, if the case has its own
 
 	about    func(o *Options) string
 	files    func(o *Options) []file
@@ -88,6 +90,11 @@ var cases = []*testCase{
 	retune(),
 	scraped(),
 	costs(),
+	embedFiles(),
+	embedLimited("embed-200m", "200 MB/s", 200_000_000),
+	embedLimited("embed-1g", "1 GB/s", 1_000_000_000),
+	embedGin(),
+	embedCold(),
 	cold(),
 }
 
@@ -95,19 +102,20 @@ var cases = []*testCase{
 const (
 	// ShapeGroup stands for all cases of limited downloads.
 	ShapeGroup = "shape"
+	// EmbedGroup stands for all cases of servers that the engine is embedded in.
+	EmbedGroup = "embed"
 	// BuildsGroup stands for what to look at when two builds of fserve are compared.
 	BuildsGroup = "builds"
 )
 
 // groups are names that stand for several cases.
 var groups = map[string]func(name string) bool{
-	ShapeGroup: limited,
+	ShapeGroup: func(name string) bool { return strings.HasPrefix(name, ShapeGroup+"-") },
+	EmbedGroup: func(name string) bool { return strings.HasPrefix(name, EmbedGroup+"-") },
 	BuildsGroup: func(name string) bool {
 		return slices.Contains([]string{"1k", "16k", "100k", "range", "idle", "shape-10k", "cold"}, name)
 	},
 }
-
-func limited(name string) bool { return strings.HasPrefix(name, ShapeGroup+"-") }
 
 // Names returns the names of all cases.
 func Names() []string {
@@ -119,8 +127,16 @@ func Names() []string {
 }
 
 // Usual returns the names of the cases that are measured if none are named: all but
-// those of ShapeGroup, which take long.
-func Usual() []string { return slices.DeleteFunc(Names(), limited) }
+// those of ShapeGroup, which take long, and of EmbedGroup.
+func Usual() []string {
+	return slices.DeleteFunc(Names(), func(name string) bool { return groups[ShapeGroup](name) || groups[EmbedGroup](name) })
+}
+
+// HaveOwn tells whether all these cases have their own servers.
+func HaveOwn(names []string) bool {
+	sel, err := selectCases(names)
+	return err == nil && !slices.ContainsFunc(sel, func(c *testCase) bool { return c.field == nil })
+}
 
 // Known tells whether there is a case or a group of cases of that name.
 func Known(name string) bool { return groups[name] != nil || slices.Contains(Names(), name) }

@@ -84,7 +84,7 @@ func runCold(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) 
 	// The downloads begin with the measurement, which ends with them.
 	c.Warm, c.Measure = 0, max(coldLeast, 5*r.Measure)
 	for i := range coldFiles {
-		c.Groups = append(c.Groups, load.Group{Mode: load.Once, Conns: 1, Path: r.large(i).path(), BodyLen: r.LargeFile, Turn: coldTurn})
+		c.Groups = append(c.Groups, download(r.large(i)))
 	}
 	if err := r.chill(); err != nil {
 		return nil, err
@@ -93,15 +93,25 @@ func runCold(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) 
 	if err != nil {
 		return nil, err
 	}
-	var bytes, complete int64
-	for _, download := range res.Groups[1:] {
-		bytes += download.Bytes
-		complete += download.Requests
-	}
-	seen, gb := res.Groups[0], float64(bytes)/1e9
+	bytes, complete := together(res.Groups[1:])
+	seen, gb := res.Groups[0], bytes/1e9
 	return []float64{
-		millis(seen.P50), millis(seen.P99), millis(seen.Max), gb / res.Seconds, gb / res.ServerCPU, float64(complete),
+		millis(seen.P50), millis(seen.P99), millis(seen.Max), gb / res.Seconds, gb / res.ServerCPU, complete,
 	}, nil
+}
+
+// together returns the bytes and the responses of several groups.
+func together(groups []load.Seen) (bytes, complete float64) {
+	for i := range groups {
+		bytes += float64(groups[i].Bytes)
+		complete += float64(groups[i].Requests)
+	}
+	return bytes, complete
+}
+
+// download is one download of a file.
+func download(f file) load.Group {
+	return load.Group{Mode: load.Once, Conns: 1, Path: f.path(), BodyLen: f.size, Turn: coldTurn}
 }
 
 // hot are requests for a file at fixed times, beside whatever else there is.

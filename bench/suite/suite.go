@@ -47,6 +47,7 @@ type Options struct {
 
 	Shape time.Duration // length of a measurement of limited downloads
 	Plot  string        // directory for plots of those; empty: none
+	Gin   string        // path of the program of examples/gin; empty: it is not measured
 
 	Dir       string // where temporary files go; must hold 4 GiB for "cold"
 	Self      string // path of this program
@@ -163,6 +164,9 @@ func (r *runner) measure(ctx context.Context, c *testCase) (res report.Case, ok 
 // entries returns the contestants that take part in a case.
 func (r *runner) entries(c *testCase) (entries []*entry, notes []string) {
 	field := r.Contestants
+	if c.field != nil {
+		field = c.field(&r.Options)
+	}
 	if c.cold {
 		field, notes = withThreads(field, r.Nginx)
 	}
