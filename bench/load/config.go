@@ -95,7 +95,7 @@ type Group struct {
 	// wait; 0: all. Groups without a bound are served first.
 	Turn int64
 	// Pace is how fast each client takes what comes, in bytes per second; 0: at once.
-	// It needs Config.Slots.
+	// It needs Config.Slots and mode Closed.
 	Pace int64
 }
 
@@ -140,20 +140,21 @@ func (c *Config) validate() error {
 		return errors.New("no connections")
 	case c.Spread < 0 || c.Warm < 0 || c.Measure < 0:
 		return errors.New("a time is negative")
+	case c.Slots && c.count(Closed) == 0:
+		return errors.New("no connections whose bytes are counted by slots")
 	case c.Slots && c.slots() < 2:
 		return fmt.Errorf("a measurement of %v is shorter than two slots of %v", c.Measure, Slot)
 	}
-	trickling := 0
+	slow := 0
 	for i := range c.Groups {
-		g := &c.Groups[i]
-		if err := g.validate(c); err != nil {
+		if err := c.Groups[i].validate(c); err != nil {
 			return fmt.Errorf("group %d: %w", i, err)
 		}
-		if g.Mode == Trickle {
-			trickling++
+		if c.Groups[i].Mode == Trickle {
+			slow++
 		}
 	}
-	if trickling > 1 {
+	if slow > 1 {
 		return errors.New("more than one group trickles")
 	}
 	return nil
@@ -169,7 +170,7 @@ func (g *Group) validate(c *Config) error {
 		return fmt.Errorf("body: %d bytes is out of range", g.BodyLen)
 	case g.Source < 0 || g.Clients < 0 || g.Source+g.Clients > sock.MaxSources:
 		return errors.New("source addresses are out of range")
-	case g.Turn < 0 || g.Pace < 0 || g.Pace > 0 && !c.Slots:
+	case g.Turn < 0 || g.Pace < 0 || g.Pace > 0 && (!c.Slots || g.Mode != Closed):
 		return errors.New("pace or turn is out of range")
 	case c.Measure == 0 && g.Mode != Hold:
 		return errors.New("no time for a measurement")

@@ -103,7 +103,7 @@ func (l *loop) begin(began func(int64) error) (clocks, error) {
 	for i := range l.groups {
 		l.groups[i].meter.reset()
 	}
-	l.slow.cut = 0
+	l.slow.cut, l.memory = 0, memory{}
 	l.now = sys.Nanotime()
 	l.begun, l.looked, l.idle, l.stall = l.now, l.now, 0, 0
 	l.end = l.now + int64(l.Measure)
@@ -133,24 +133,14 @@ func (l *loop) result(before clocks) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	elapsed := time.Duration(l.now - l.begun).Seconds()
 	r := &Result{
-		Seconds: elapsed, Began: l.clock, ServerCPU: after.server - before.server, CoreBusy: after.core - before.core,
-		LoadBusy: after.self - before.self, Stall: time.Duration(l.stall), ServerRSS: l.memory.rss,
+		Seconds: time.Duration(l.now - l.begun).Seconds(), Began: l.clock, Stall: time.Duration(l.stall), ServerRSS: l.memory.rss,
+		ServerCPU: after.server - before.server, CoreBusy: after.core - before.core, LoadBusy: after.self - before.self,
 	}
 	if l.Spin {
-		r.LoadBusy = elapsed - time.Duration(l.idle).Seconds()
+		r.LoadBusy = r.Seconds - time.Duration(l.idle).Seconds()
 	}
-	var bytes int64
-	for i := range l.groups {
-		seen := l.groups[i].meter.seen()
-		if l.groups[i].Mode == Trickle {
-			seen.Cut = l.slow.cut
-		}
-		bytes += seen.Bytes
-		r.Groups = append(r.Groups, seen)
-	}
-	if bytes == 0 && l.Measure > 0 {
+	if l.seen(r) == 0 && l.Measure > 0 {
 		return nil, errNothing
 	}
 	if l.Slots {
@@ -158,4 +148,17 @@ func (l *loop) result(before clocks) (*Result, error) {
 		r.Conns, r.Total, r.Trace = l.slots.collect(), l.slots.total, l.slots.trace()
 	}
 	return r, nil
+}
+
+// seen adds what was seen of the groups to r and returns the bytes of all.
+func (l *loop) seen(r *Result) (bytes int64) {
+	for i := range l.groups {
+		g := l.groups[i].meter.seen()
+		if l.groups[i].Mode == Trickle {
+			g.Cut = l.slow.cut
+		}
+		bytes += g.Bytes
+		r.Groups = append(r.Groups, g)
+	}
+	return bytes
 }

@@ -240,6 +240,7 @@ func TestValidate(t *testing.T) {
 		{"no connections", func(c *Config, _ *Group) { c.Groups = nil }},
 		{"negative", func(c *Config, _ *Group) { c.Warm = -1 }},
 		{"two slots", func(c *Config, _ *Group) { c.Slots, c.Measure = true, Slot }},
+		{"by slots", func(c *Config, g *Group) { c.Slots, g.Mode = true, Hold }},
 		{"no time", func(c *Config, _ *Group) { c.Measure = 0 }},
 		{"connections are out of range", func(_ *Config, g *Group) { g.Conns = 0 }},
 		{"leading slash", func(_ *Config, g *Group) { g.Path = "f" }},

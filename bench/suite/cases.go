@@ -157,12 +157,13 @@ func selectCases(names []string) (sel []*testCase, err error) {
 }
 
 // single returns a case in which all connections ask for one file over and over, but
-// for what edit changes of that. In what it is about, {conns} stands for their number.
+// for what edit changes of that. Others begin with it and replace what differs. In what it
+// is about, names in braces stand for what the options say.
 func single(name, about string, f file, columns []column, edit ...func(*load.Group)) *testCase {
 	return &testCase{
 		name:     name,
 		metrics:  metrics(columns),
-		about:    func(o *Options) string { return strings.ReplaceAll(about, "{conns}", fmt.Sprint(o.Conns)) },
+		about:    func(o *Options) string { return o.fill(about) },
 		files:    func(*Options) []file { return []file{f} },
 		site:     func(r *runner) peer.Site { return r.site(f, r.Conns) },
 		excluded: func(peer.Kind) string { return "" },
@@ -181,6 +182,12 @@ func single(name, about string, f file, columns []column, edit ...func(*load.Gro
 			return figures(columns, res), nil
 		},
 	}
+}
+
+// fill puts what the options say into a text.
+func (o *Options) fill(text string) string {
+	return strings.NewReplacer("{conns}", fmt.Sprint(o.Conns), "{idle}", fmt.Sprint(o.IdleConns),
+		"{large}", fmt.Sprintf("%d MiB", o.LargeFile/mib)).Replace(text)
 }
 
 func (r *runner) site(f file, conns int) peer.Site {
@@ -207,30 +214,24 @@ func reconnect() *testCase {
 
 // ranges asks for parts of a large file, and for a whole file of their size.
 func ranges() *testCase {
-	return &testCase{
-		name: "range",
-		about: func(o *Options) string {
-			return fmt.Sprintf("random ranges of 64 KiB out of %d MiB, beside a whole file of 64 KiB, %d keep-alive connections",
-				o.LargeFile/mib, o.Conns)
-		},
-		metrics: []report.Metric{
-			{Name: "ranges/s", Better: report.Higher}, {Name: "CPU µs/range", Better: report.Lower},
-			{Name: "files/s", Better: report.Higher}, {Name: "CPU µs/file"}, {Name: "ranges/files"},
-		},
-		files:    func(o *Options) []file { return []file{file64k, o.large(0)} },
-		site:     func(r *runner) peer.Site { return r.site(file64k, r.Conns) },
-		excluded: oneAnswer,
-		verify: func(ctx context.Context, r *runner, s *peer.Server) error {
-			if err := resident(r.root, r.large(0)); err != nil {
-				return err
-			}
-			if err := r.verify.whole(ctx, s, file64k, false); err != nil {
-				return err
-			}
-			return r.verify.ranges(ctx, s, r.large(0), rangeLen)
-		},
-		run: runRanges,
+	c := single("range", "random ranges of 64 KiB out of {large}, beside a whole file of 64 KiB, {conns} keep-alive connections", file64k, nil)
+	c.metrics = []report.Metric{
+		{Name: "ranges/s", Better: report.Higher}, {Name: "CPU µs/range", Better: report.Lower},
+		{Name: "files/s", Better: report.Higher}, {Name: "CPU µs/file"}, {Name: "ranges/files"},
 	}
+	c.files = func(o *Options) []file { return []file{file64k, o.large(0)} }
+	c.excluded = oneAnswer
+	c.verify = func(ctx context.Context, r *runner, s *peer.Server) error {
+		if err := resident(r.root, r.large(0)); err != nil {
+			return err
+		}
+		if err := r.verify.whole(ctx, s, file64k, false); err != nil {
+			return err
+		}
+		return r.verify.ranges(ctx, s, r.large(0), rangeLen)
+	}
+	c.run = runRanges
+	return c
 }
 
 func runRanges(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {

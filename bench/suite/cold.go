@@ -33,35 +33,30 @@ const (
 
 // cold measures hot requests beside downloads of files that are on disk only.
 func cold() *testCase {
-	return &testCase{
-		name: "cold",
-		cold: true,
-		about: func(o *Options) string {
-			return fmt.Sprintf("hot 1 KiB (%d/s on %d connections) beside %d cold downloads of %d MiB; latency from the time a request is due",
-				hotRate, hotConns, coldFiles, o.LargeFile/mib)
-		},
-		metrics: []report.Metric{
-			{Name: "hot p50 ms", Better: report.Lower}, {Name: "hot p99 ms", Better: report.Lower}, {Name: "hot max ms"},
-			{Name: "cold GB/s", Better: report.Higher}, {Name: "GB/server CPU s"}, {Name: "downloads complete"},
-		},
-		files: func(o *Options) []file {
-			files := []file{file1k}
-			for i := range coldFiles {
-				files = append(files, o.large(i))
-			}
-			return files
-		},
-		site:     func(r *runner) peer.Site { return r.site(file1k, r.Conns) },
-		possible: canDrop,
-		excluded: oneAnswer,
-		verify: func(ctx context.Context, r *runner, s *peer.Server) error {
-			if err := r.verify.whole(ctx, s, file1k, false); err != nil {
-				return err
-			}
-			return r.verify.whole(ctx, s, r.large(0), false)
-		},
-		run: runCold,
+	c := single("cold", fmt.Sprintf("hot 1 KiB (%d/s on %d connections) beside %d cold downloads of {large}; latency from the time a request is due",
+		hotRate, hotConns, coldFiles), file1k, nil)
+	c.cold = true
+	c.metrics = []report.Metric{
+		{Name: "hot p50 ms", Better: report.Lower}, {Name: "hot p99 ms", Better: report.Lower}, {Name: "hot max ms"},
+		{Name: "cold GB/s", Better: report.Higher}, {Name: "GB/server CPU s"}, {Name: "downloads complete"},
 	}
+	c.files = func(o *Options) []file {
+		files := []file{file1k}
+		for i := range coldFiles {
+			files = append(files, o.large(i))
+		}
+		return files
+	}
+	c.possible = canDrop
+	c.excluded = oneAnswer
+	c.verify = func(ctx context.Context, r *runner, s *peer.Server) error {
+		if err := r.verify.whole(ctx, s, file1k, false); err != nil {
+			return err
+		}
+		return r.verify.whole(ctx, s, r.large(0), false)
+	}
+	c.run = runCold
+	return c
 }
 
 // canDrop says why the page cache cannot be dropped here.

@@ -56,7 +56,7 @@ func (r *runner) during(ctx context.Context, s *peer.Server, c load.Config, f du
 
 // steady is during, and again if something kept the generator from looking.
 func (r *runner) steady(ctx context.Context, s *peer.Server, c load.Config, f during) (*load.Result, error) {
-	var stall time.Duration
+	var longest time.Duration
 	for range attempts {
 		res, err := r.during(ctx, s, c, f)
 		if err != nil {
@@ -65,7 +65,7 @@ func (r *runner) steady(ctx context.Context, s *peer.Server, c load.Config, f du
 		if float64(res.Stall) <= unsteady*float64(load.Slot) {
 			return res, nil
 		}
-		stall = res.Stall
+		longest = res.Stall
 	}
-	return nil, fmt.Errorf("%w: the generator was kept from its work for %v", errUnsteady, stall)
+	return nil, fmt.Errorf("%w: the generator was kept from its work for %v", errUnsteady, longest)
 }

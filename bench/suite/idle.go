@@ -2,7 +2,6 @@ package suite
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/fserve/fserve/bench/load"
@@ -19,11 +18,8 @@ const (
 // idle measures what connections cost in memory that made one request each
 // and are quiet since.
 func idle() *testCase {
-	c := single("idle", "", file1k, nil)
+	c := single("idle", "{idle} idle keep-alive connections that made one request each: resident memory added", file1k, nil)
 	c.fresh = true
-	c.about = func(o *Options) string {
-		return fmt.Sprintf("%d idle keep-alive connections that made one request each: resident memory added", o.IdleConns)
-	}
 	c.metrics = []report.Metric{{Name: "MB", Better: report.Lower}, {Name: "bytes/connection"}, {Name: "MB before"}}
 	c.site = func(r *runner) peer.Site { return r.site(file1k, r.IdleConns) }
 	c.possible = func(r *runner) string { return fits(r.IdleConns) }

@@ -156,7 +156,7 @@ var (
 	silence         = of(func(c *load.Conn) float64 { return millis(c.Silence) })
 )
 
-// median and highest are figures of all connections together.
+// median and p99 make one figure of those of all connections.
 func median(of func(*load.Result) []float64) func(*load.Result) float64 {
 	return func(r *load.Result) float64 { return report.Median(of(r)) }
 }

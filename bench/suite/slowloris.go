@@ -23,12 +23,9 @@ const calmRate = 2000
 // waits for its core. So the core is kept awake. The median of p99 over slots leaves out
 // whatever stops the machine now and then.
 func slowloris() *testCase {
-	c := single("slowloris", "", file1k, nil)
+	c := single("slowloris", fmt.Sprintf("{idle} connections that send a byte a second of a head, beside hot 1 KiB (%d/s on %d connections); "+
+		"memory beside that of as many idle ones, p99 beside that without them", calmRate, hotConns), file1k, nil)
 	c.fresh = true
-	c.about = func(o *Options) string {
-		return fmt.Sprintf("%d connections that send a byte a second of a head, beside hot 1 KiB (%d/s on %d connections); "+
-			"memory beside that of as many idle ones, p99 beside that without them", o.IdleConns, calmRate, hotConns)
-	}
 	c.metrics = []report.Metric{
 		{Name: "hot p99 ms", Better: report.Lower}, {Name: "p99 calm ms"}, {Name: "p99/calm", Better: report.Lower}, {Name: "hot max ms"},
 		{Name: "slots p99 ms", Better: report.Lower}, {Name: "slots calm ms"}, {Name: "slots/calm", Better: report.Lower},
