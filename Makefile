@@ -36,9 +36,9 @@ run: build
 build:
 	$(GO) build -o $(BIN)/fserve ./cmd/fserve
 
-# The reference of the configuration, from its comments.
+# The reference of the configuration from its comments, and those of metrics and of the admin listener from their tables.
 docs:
-	$(GO) generate ./server/config
+	$(GO) generate ./server/config ./server/admin
 
 # What embedders may use, after a change of it that is meant.
 api:

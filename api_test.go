@@ -73,6 +73,7 @@ func exported(t *testing.T, dir string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		showInternal(t, f)
 		ast.FileExports(f)
 		for _, d := range f.Decls {
 			if public(d) {
@@ -82,6 +83,61 @@ func exported(t *testing.T, dir string) string {
 	}
 	slices.Sort(decls)
 	return strings.Join(decls, "\n") + "\n"
+}
+
+// showInternal puts the structure of an internal type in the place of its name where that is
+// published by an alias: what embedders see of it is not to change unseen.
+func showInternal(t *testing.T, f *ast.File) {
+	t.Helper()
+	for _, d := range f.Decls {
+		g, ok := d.(*ast.GenDecl)
+		if !ok || g.Tok != token.TYPE {
+			continue
+		}
+		for _, spec := range g.Specs {
+			s := spec.(*ast.TypeSpec)
+			name, ok := s.Type.(*ast.SelectorExpr)
+			if dir := internalDir(f, name); ok && s.Assign.IsValid() && dir != "" {
+				if structure, ok := declared(t, dir, name.Sel.Name).(*ast.StructType); ok {
+					s.Type = structure
+				}
+			}
+		}
+	}
+}
+
+// internalDir returns the folder of the internal package that a name is of, empty if it is
+// of none.
+func internalDir(f *ast.File, name *ast.SelectorExpr) string {
+	if name == nil {
+		return ""
+	}
+	for _, i := range f.Imports {
+		path, ok := inModule(strings.Trim(i.Path.Value, `"`))
+		if ok && strings.HasPrefix(path, "internal/") && filepath.Base(path) == name.X.(*ast.Ident).Name {
+			return path
+		}
+	}
+	return ""
+}
+
+// declared returns what a type of a package is declared as.
+func declared(t *testing.T, dir, name string) ast.Expr {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range names {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := f.Scope.Lookup(name); o != nil {
+			return o.Decl.(*ast.TypeSpec).Type
+		}
+	}
+	return nil
 }
 
 // public reports whether a declaration that FileExports has left can be named from

@@ -57,7 +57,7 @@ func New(cfg Config) (_ *Engine, err error) {
 	if err := e.openShaper(); err != nil {
 		return nil, err
 	}
-	e.guests = guest.New(guest.Config{ZeroCopy: e.cfg.ZeroCopy, Shaper: e.shaper, Tree: e.guestTree()})
+	e.guests = guest.New(e.cfg.ZeroCopy, e.shaper, e.guestTree())
 	if err := e.chooseDriver(); err != nil {
 		return nil, err
 	}
@@ -165,8 +165,8 @@ func (e *Engine) openLoop(i, core int) (*loop.Runner, error) {
 		listen.CloseAll(sockets)
 		return nil, fmt.Errorf("loop %d: %w", i, err)
 	}
-	r := loop.NewRunner(e.loopConfig(i, d))
-	r.Hold(sockets)
+	r := loop.NewRunner(e.loopConfig(i), d)
+	r.Own(sockets)
 	if !e.cfg.Paused {
 		if err := r.Accept(); err != nil {
 			return nil, errors.Join(err, r.Close())
@@ -178,10 +178,10 @@ func (e *Engine) openLoop(i, core int) (*loop.Runner, error) {
 	return r, nil
 }
 
-func (e *Engine) loopConfig(i int, d aio.Driver) loop.Config {
+func (e *Engine) loopConfig(i int) loop.Config {
 	c := &e.cfg
 	return loop.Config{
-		Index: i, Driver: d, NewSession: c.NewSession, Addrs: e.Addrs(),
+		Index: i, NewSession: c.NewSession, Addrs: e.Addrs(),
 		Shaper: e.shaper, Adaptation: e.adaptation, Expire: i == 0,
 		Files:         openfile.Config{Max: c.MaxFiles, MaxBody: c.MaxBody, MaxBytes: c.MaxBodyBytes, Headroom: c.BodyHeadroom},
 		HeaderTimeout: c.HeaderTimeout, IdleTimeout: c.IdleTimeout, SendTimeout: c.SendTimeout, LingerTimeout: c.LingerTimeout,

@@ -84,24 +84,8 @@ func serveHTTP(t *testing.T, e *Engine, h http.Handler, configure func(*http.Ser
 
 func get(t *testing.T, client *http.Client, url string, fields ...string) (*http.Response, []byte) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		req.Header.Set(name, value)
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, body
+	a := testenv.Ask(t, client, http.MethodGet, url, "", fields...)
+	return a.Response, []byte(a.Body)
 }
 
 // TestListenerServesFiles serves files by net/http, with limits and without.

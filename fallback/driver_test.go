@@ -3,7 +3,7 @@ package fallback
 import (
 	"errors"
 	"os"
-	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -209,81 +209,19 @@ func TestFairness(t *testing.T) {
 	}
 }
 
-func TestQueue(t *testing.T) {
-	var q queue
-	q.grow(4)
-	for i := range uint32(3) {
-		q.push(i)
-	}
-	q.pop()
-	q.pop()
-	for i := range uint32(3) {
-		q.push(3 + i) // around the end
-	}
-	q.grow(8)
-	for i := range uint32(4) {
-		q.push(6 + i)
-	}
-	for want := uint32(2); want < 10; want++ {
-		if got := q.front(); got != want {
-			t.Fatalf("front is %d, want %d", got, want)
-		}
-		q.pop()
-	}
-	if q.n != 0 {
-		t.Errorf("%d left", q.n)
-	}
-}
-
-// TestFetcherStops stops a fetcher that has more to do than workers: it gives
-// the rest back and leaves no goroutine.
-func TestFetcherStops(t *testing.T) {
-	testenv.LeakCheck(t)
-	file := testenv.NewPattern(21).File(t, t.TempDir(), 1<<20)
-	wakes := make(chan struct{}, 100)
-	before := runtime.NumGoroutine()
-	f := newFetcher(2, func() { wakes <- struct{}{} })
-	for i := range uint32(100) {
-		f.submit(&fetch{token: aio.MakeToken(i, 1), fd: int32(file.Fd()), r: mover.Range{End: 1 << 20}})
-	}
-	<-wakes
-	rest := f.stop()
-	if f.workers > 2 {
-		t.Errorf("%d workers, limit is 2", f.workers)
-	}
-	if len(rest) != 100 {
-		t.Errorf("%d of 100 fetches came back", len(rest))
-	}
-	for _, r := range rest {
-		if r.err != 0 {
-			t.Errorf("fetch: %v", r.err)
-		}
-	}
-	// Descriptors are not touched after stop: nobody was still at work.
-	testenv.Eventually(5*time.Second, func() bool { return runtime.NumGoroutine() <= before })
-	if late := f.take(nil); len(late) > 0 {
-		t.Errorf("%d fetches ended after stop", len(late))
-	}
-}
-
-// TestFetcherAbandons checks that a fetch which nobody waits for any more is
-// not made.
-func TestFetcherAbandons(t *testing.T) {
-	testenv.LeakCheck(t)
-	wakes := make(chan struct{}, 2)
-	f := newFetcher(1, func() { wakes <- struct{}{} })
-	given, kept := &fetch{fd: -1, r: mover.Range{End: 1}}, &fetch{fd: -1, r: mover.Range{End: 1}}
-	given.abandoned.Store(true)
-	f.submit(given)
-	f.submit(kept)
-	<-wakes
-	<-wakes
-	if rest := f.stop(); len(rest) != 2 {
-		t.Errorf("%d of 2 fetches came back", len(rest))
-	}
-	if given.err != 0 || kept.err != syscall.EBADF {
-		t.Errorf("abandoned: %v, the other: %v, want %v", given.err, kept.err, syscall.EBADF)
-	}
+// holdUp keeps the only goroutine of the driver's fetches busy until the function
+// that it returns is called.
+func (r *rig) holdUp(t *testing.T) (free func()) {
+	t.Helper()
+	begun, end := make(chan struct{}), make(chan struct{})
+	r.pool.Submit(new(mover.State), &mover.Fetch{Source: mover.Source{FD: -1}, Range: mover.Range{End: 1}, Done: func() {
+		close(begun)
+		<-end
+	}})
+	<-begun
+	free = sync.OnceFunc(func() { close(end) })
+	t.Cleanup(free) // before the driver ends
+	return free
 }
 
 // TestCloseDuringFetch closes a slot whose fetch does not get its turn: Closed
@@ -299,72 +237,67 @@ func TestCloseDuringFetch(t *testing.T) {
 			t.Errorf("%d pins after the driver's end", f.Pins)
 		}
 	})
-	r := newRig(t, aio.Config{})
-	r.fetcher.limit = 0
+	r := newRig(t, aio.Config{ColdWorkers: 1})
+	r.holdUp(t)
 	for gen := uint32(1); gen < 4; gen++ {
 		if s := r.SendFile(r.tok, f, 0, 1000, false); s.Status != aio.BlockedDisk {
 			t.Fatalf("status %d, %v, want blocked on the disk", s.Status, s.Err)
 		}
-		sl := r.lookup(r.tok)
-		j := sl.fetch
+		epoch := r.Get(r.tok).Move.Epoch
 		r.Close(r.tok, false)
 		if ev := r.next(t); ev.Op != aio.Closed {
 			t.Fatalf("%v event", ev.Op)
 		}
-		if f.Pins != int32(gen) || !j.abandoned.Load() {
-			t.Errorf("after %d of them: %d pins, abandoned: %v", gen, f.Pins, j.abandoned.Load())
+		if f.Pins != int32(gen) {
+			t.Errorf("after %d of them: %d pins", gen, f.Pins)
 		}
 		fd, _ := testenv.Pair(t, testenv.SockOptions{})
 		r.tok = aio.MakeToken(0, gen+1)
 		if err := r.Open(r.tok, fd); err != nil {
 			t.Fatal(err)
 		}
-		if sl.move.Epoch == j.epoch {
+		if r.Get(r.tok).Move.Epoch == epoch {
 			t.Error("the slot's next use has the epoch of the fetch")
 		}
 	}
 }
 
-// TestJumpAbandonsFetch goes on elsewhere in a file while it is read ahead.
-func TestJumpAbandonsFetch(t *testing.T) {
+// TestJumpDuringFetch goes on elsewhere in a file while it is read ahead: nobody is
+// ready by the fetch that was given up.
+func TestJumpDuringFetch(t *testing.T) {
 	const size, chunk = 4 << 20, 64 << 10
 	file := testenv.NewPattern(23).File(t, t.TempDir(), size)
 	testenv.NeedCold(t, file)
 	f := testenv.Borrow(t, file)
 	mover.Reader(f) // is there before the rig looks for leaks
-	r := newRig(t, aio.Config{ColdChunk: chunk})
-	r.fetcher.limit = 0 // the test is the worker
-	send := func(off, n int64, want aio.Status) *fetch {
+	r := newRig(t, aio.Config{ColdChunk: chunk, ColdWorkers: 1})
+	send := func(off, n int64, want aio.Status) {
 		t.Helper()
 		if s := r.SendFile(r.tok, f, off, n, false); s.Status != want || want == aio.OK && s.N != n {
 			t.Fatalf("from %d: %d sent, status %d, %v", off, s.N, s.Status, s.Err)
 		}
-		return r.lookup(r.tok).fetch
 	}
-	serve := func() {
+	ready := func() {
 		t.Helper()
-		r.fetcher.serve(r.fetcher.next())
+		if ev := r.next(t); ev.Op != aio.Ready || ev.Err != 0 {
+			t.Fatalf("%v event, %v", ev.Op, ev.Err)
+		}
 	}
 	send(0, chunk/2, aio.BlockedDisk)
-	serve()
-	if ev := r.next(t); ev.Op != aio.Ready || ev.Err != 0 {
-		t.Fatalf("%v event, %v", ev.Op, ev.Err)
+	ready()
+	free := r.holdUp(t)
+	send(0, chunk/2, aio.OK)
+	if f.Pins != 1 {
+		t.Fatalf("%d pins: no read-ahead", f.Pins)
 	}
-	ahead := send(0, chunk/2, aio.OK)
-	if ahead == nil || ahead.r != (mover.Range{Off: chunk, End: 2 * chunk}) {
-		t.Fatalf("no read-ahead: %+v", ahead)
+	send(size/2, 1000, aio.BlockedDisk)
+	if f.Pins != 2 {
+		t.Fatalf("%d pins, want one for each fetch", f.Pins)
 	}
-	there := send(size/2, 1000, aio.BlockedDisk)
-	if there == ahead || !ahead.abandoned.Load() || there.abandoned.Load() {
-		t.Error("the fetch before is not given up")
-	}
-	serve() // the one that was given up: nobody is ready by it
-	if n, err := r.Wait(r.ev, 0); n != 0 || err != nil || f.Pins != 1 {
+	free()
+	ready()
+	send(size/2, 1000, aio.OK)
+	if n, err := r.Wait(r.ev, 0); n != 0 || err != nil || f.Pins != 0 {
 		t.Fatalf("%d events, %v, %d pins", n, err, f.Pins)
 	}
-	serve()
-	if ev := r.next(t); ev.Op != aio.Ready || ev.Err != 0 {
-		t.Fatalf("%v event, %v", ev.Op, ev.Err)
-	}
-	send(size/2, 1000, aio.OK)
 }

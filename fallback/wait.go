@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/driver"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -24,9 +24,9 @@ const (
 // Wait takes what epoll has, waiting only if nothing is queued, and serves the
 // queue.
 func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
-	d.stats.Waits++
+	d.Counters.Waits++
 	d.nextBuf = 0
-	if d.queue.n > 0 {
+	if d.queue.Len() > 0 {
 		timeout = 0
 	}
 	var deadline int64
@@ -54,63 +54,32 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 // poll calls epoll_wait in the form that suits the time-out. The count is 0
 // with any error.
 func (d *Driver) poll(limit int, timeout time.Duration) (int, syscall.Errno) {
-	d.stats.Enters++
+	d.Counters.Enters++
+	ev := d.events[:limit]
 	if timeout == 0 {
-		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(d.epfd),
-			uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit), 0, 0, 0)
-		return counted(n, e)
+		return sys.EpollPwait(d.epfd, ev, 0, false)
 	}
 	if !d.noPwait2 {
-		n, e := d.pwait2(limit, timeout)
+		n, e := d.pwait2(ev, timeout)
 		if e != syscall.ENOSYS && e != syscall.EPERM {
 			return n, e
 		}
 		d.noPwait2 = true // Linux before 5.11, or a sandbox that does not know the call
 	}
-	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(d.epfd),
-		uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit), uintptr(millis(timeout)), 0, 0)
-	return counted(n, e)
+	return sys.EpollPwait(d.epfd, ev, millis(timeout), true)
 }
 
 // pwait2 waits with the time-out as it is, at first for a short time in which the
 // processor is kept.
-func (d *Driver) pwait2(limit int, timeout time.Duration) (int, syscall.Errno) {
-	var ts unix.Timespec
-	if d.cfg.HoldProcessor {
-		short := aio.ShortWait
-		if timeout > 0 {
-			short = min(short, timeout)
-		}
-		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(d.epfd),
-			uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit),
-			uintptr(unsafe.Pointer(waitTimeout(short, &ts))), 0, 0)
-		if n, e := counted(n, e); n > 0 || e != 0 && e != syscall.EINTR || short == timeout {
+func (d *Driver) pwait2(ev []unix.EpollEvent, timeout time.Duration) (int, syscall.Errno) {
+	short, rest := aio.SplitWait(timeout, d.cfg.HoldProcessor)
+	if short > 0 {
+		n, e := sys.EpollPwait2(d.epfd, ev, short, false)
+		if n > 0 || e != 0 && e != syscall.EINTR || rest == 0 {
 			return n, e
 		}
-		if timeout > 0 {
-			timeout -= short
-		}
 	}
-	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(d.epfd),
-		uintptr(unsafe.Pointer(&d.events[0])), uintptr(limit),
-		uintptr(unsafe.Pointer(waitTimeout(timeout, &ts))), 0, 0)
-	return counted(n, e)
-}
-
-func counted(n uintptr, e syscall.Errno) (int, syscall.Errno) {
-	if e != 0 {
-		return 0, e
-	}
-	return int(n), 0
-}
-
-// waitTimeout puts a time-out into ts for epoll_pwait2; nil is for ever.
-func waitTimeout(timeout time.Duration, ts *unix.Timespec) *unix.Timespec {
-	if timeout < 0 {
-		return nil
-	}
-	*ts = unix.NsecToTimespec(int64(timeout))
-	return ts
+	return sys.EpollPwait2(d.epfd, ev, rest, true)
 }
 
 // millis rounds a time-out up to milliseconds, so that Wait never returns early.
@@ -123,7 +92,7 @@ func millis(timeout time.Duration) int {
 
 // noteAll records what events of epoll say and reports whether one was a wake-up.
 func (d *Driver) noteAll(events []unix.EpollEvent) (woken bool) {
-	d.stats.Completions += uint64(len(events))
+	d.Counters.Completions += uint64(len(events))
 	for i := range events {
 		if events[i].Fd == wakeSlot {
 			d.noteWake()
@@ -140,58 +109,58 @@ func (d *Driver) noteAll(events []unix.EpollEvent) (woken bool) {
 
 // note records what an event says about its slot.
 func (d *Driver) note(ev *unix.EpollEvent) {
-	i := uint32(ev.Fd)
 	// A descriptor that was duplicated elsewhere goes on reporting after Close.
-	sl := d.lookup(aio.MakeToken(i, uint32(ev.Pad)))
-	if sl == nil {
+	t := aio.MakeToken(uint32(ev.Fd), uint32(ev.Pad))
+	s := d.Get(t)
+	if s == nil {
 		return
 	}
-	if sl.flags&listener != 0 {
-		d.enqueue(i)
+	if s.Own.is(isListener) {
+		d.enqueue(t, s)
 		return
 	}
 	const gone = unix.EPOLLHUP | unix.EPOLLERR
 	if ev.Events&(unix.EPOLLRDHUP|gone) != 0 {
-		sl.flags |= hungUp
+		s.Own.flags |= hungUp
 	}
 	if ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|gone) != 0 {
-		sl.flags |= readable
-		if sl.flags&(paused|ended) == 0 {
-			d.enqueue(i)
+		s.Own.flags |= readable
+		if s.Own.receives() {
+			d.enqueue(t, s)
 		}
 	}
-	if ev.Events&(unix.EPOLLOUT|gone) != 0 && sl.flags&waitSocket != 0 {
-		sl.flags = sl.flags&^waitSocket | ready
-		d.enqueue(i)
+	if ev.Events&(unix.EPOLLOUT|gone) != 0 && s.Wait == driver.ForRoom {
+		s.Wait = driver.ForDelivery
+		d.enqueue(t, s)
 	}
 }
 
-// noteWake resets the wake-up. The eventfd is drained first: a Wake in between
-// finds the flag set and does nothing, and this Wait returns anyway. The other
-// way round its signal would be lost while the flag stays set.
+// Wake makes the current or next Wait return. It may be called by any goroutine.
+func (d *Driver) Wake() { d.waker.Wake() }
+
+// noteWake reads the wake-up away.
 func (d *Driver) noteWake() {
-	sys.EventfdDrain(d.wakeFD)
-	d.woken.Swap(false)
+	sys.EventfdDrain(d.waker.FD)
+	d.waker.Seen()
 }
 
 // serveAll serves each slot of the queue at most once, in order, while there is
 // room for events and there are buffers to receive into.
 func (d *Driver) serveAll(ev []aio.Event) int {
 	n := 0
-	for left := d.queue.n; left > 0 && n < len(ev); left-- {
-		i := d.queue.front()
-		sl := &d.slots[i]
-		k, v := d.serve(i, sl, ev[n:])
+	for left := d.queue.Len(); left > 0 && n < len(ev); left-- {
+		t := d.queue.Front()
+		s := d.At(t)
+		k, v := d.serve(t, s, ev[n:])
 		n += k
 		switch v {
 		case stall:
 			return n
 		case done:
-			d.queue.pop()
-			sl.flags &^= queued
+			d.queue.Pop()
+			s.Own.flags &^= queued
 		case again:
-			d.queue.pop()
-			d.queue.push(i)
+			d.queue.Push(d.queue.Pop())
 		}
 	}
 	return n
@@ -199,29 +168,27 @@ func (d *Driver) serveAll(ev []aio.Event) int {
 
 // serve delivers what a slot has, into at least one free event. It returns how
 // many events it filled.
-func (d *Driver) serve(i uint32, sl *slot, ev []aio.Event) (int, verdict) {
-	t := aio.MakeToken(i, sl.gen)
+func (d *Driver) serve(t aio.Token, s *slot, ev []aio.Event) (int, verdict) {
 	switch {
-	case sl.flags&closing != 0:
-		// serveAll takes the flag away: the slot is free. The epoch goes on.
-		*sl = slot{flags: queued, move: sl.move}
+	case s.IsClosing():
+		d.Free(s)
 		ev[0] = aio.Event{Token: t, Op: aio.Closed}
 		return 1, done
-	case sl.flags&listener != 0:
-		return d.accept(t, sl, ev)
+	case s.Own.is(isListener):
+		return d.accept(t, s, ev)
 	}
 	n := 0
-	if sl.flags&ready != 0 {
-		sl.flags &^= ready
-		ev[0] = aio.Event{Token: t, Op: aio.Ready, Err: take(&sl.fault)}
+	if s.Wait == driver.ForDelivery {
+		s.Wait = driver.ForNothing
+		ev[0] = aio.Event{Token: t, Op: aio.Ready, Err: s.Own.popFault()}
 		n = 1
 	}
-	if sl.flags&(readable|paused|ended) != readable {
+	if !s.Own.receives() {
 		return n, done
 	}
 	if n == len(ev) {
 		return n, stall
 	}
-	k, v := d.receive(t, sl, &ev[n])
+	k, v := d.receive(t, s, &ev[n])
 	return n + k, v
 }

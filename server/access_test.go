@@ -76,9 +76,10 @@ func TestRefusedClients(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		var called atomic.Int64
 		g := start(t, d, server.Config{
-			Root:   t.TempDir(),
-			Trust:  server.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Field: server.ClientFieldXFF},
-			Access: access(t, "", "198.51.100.0/24"),
+			Site: server.Site{
+				Root: t.TempDir(), Access: access(t, "", "198.51.100.0/24"),
+			},
+			Trust: server.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Field: server.ClientFieldXFF},
 			Locations: []server.Location{{Prefix: "/private/", Site: server.Site{
 				Root: t.TempDir(), Access: access(t, "192.0.2.0/24", ""),
 			}}},

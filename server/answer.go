@@ -27,8 +27,8 @@ import (
 // engine.Engine.Listener.
 type Handler struct{ srv *Server }
 
-// NewHandler returns a Handler for the part of a Config that is about files: what is
-// in a Site, Locations, Hosts and Log. The rest is not used.
+// NewHandler returns a Handler for the part of a Config that is about files: Site,
+// Locations, Hosts and Log. The rest is not used.
 func NewHandler(cfg Config) (*Handler, error) {
 	cfg.Routes, cfg.Listen, cfg.ProxyProtocol, cfg.TLS = nil, nil, nil, TLS{}
 	h := &Handler{srv: &Server{cfg: cfg}}

@@ -22,8 +22,10 @@ func chaosSite(t *testing.T, d engine.DriverKind) *rig {
 	root := t.TempDir()
 	writeFile(t, filepath.Join(root, "404.html"), []byte("<p>not here</p>"))
 	g := start(t, d, server.Config{
-		Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/404.html"},
-		Headers: []server.HeaderRule{{Match: "*.txt", Name: "X-Kind", Value: "text"}},
+		Site: server.Site{
+			Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/404.html"},
+			Headers: []server.HeaderRule{{Match: "*.txt", Name: "X-Kind", Value: "text"}},
+		},
 	})
 	g.write("f.txt", hello)
 	g.write("empty.txt", "")
@@ -196,7 +198,7 @@ func TestLinkRaceNeverLeaves(t *testing.T) {
 		if err := exchange(); err != nil {
 			t.Skipf("the file system cannot exchange names: %v", err)
 		}
-		g := start(t, d, server.Config{Root: root, Precompressed: true, Listing: true})
+		g := start(t, d, server.Config{Site: server.Site{Root: root, Precompressed: true, Listing: true}})
 		stop, exchanged := make(chan struct{}), make(chan int)
 		go func() {
 			n := 0

@@ -20,11 +20,11 @@ func TestCheck(t *testing.T) {
 		name, want string
 		cfg        Config
 	}{
-		{"good", "", Config{Root: root, ErrorPages: map[int]string{404: "/404.html"}}},
-		{"root", "no such file", Config{Root: root + "/none"}},
-		{"page", "404=/none.html", Config{Root: root, ErrorPages: map[int]string{404: "/none.html"}}},
-		{"header", "Date cannot be set", Config{Root: root, Headers: []HeaderRule{{Match: "/", Name: "Date", Value: "now"}}}},
-		{"certificate", "no such file", Config{Root: root, TLS: TLS{Listen: []string{":0"}, CertFile: root + "/c", KeyFile: root + "/k"}}},
+		{"good", "", Config{Site: Site{Root: root, ErrorPages: map[int]string{404: "/404.html"}}}},
+		{"root", "no such file", Config{Site: Site{Root: root + "/none"}}},
+		{"page", "404=/none.html", Config{Site: Site{Root: root, ErrorPages: map[int]string{404: "/none.html"}}}},
+		{"header", "Date cannot be set", Config{Site: Site{Root: root, Headers: []HeaderRule{{Match: "/", Name: "Date", Value: "now"}}}}},
+		{"certificate", "no such file", Config{Site: Site{Root: root}, TLS: TLS{Listen: []string{":0"}, CertFile: root + "/c", KeyFile: root + "/k"}}},
 	} {
 		err := Check(test.cfg)
 		if (test.want == "") != (err == nil) || err != nil && (!errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), test.want)) {

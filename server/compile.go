@@ -38,8 +38,7 @@ func (s *Server) compile(c *Config, before *sites) (*sites, error) {
 		keys: make(map[string]bool), spaces: make(map[space]string),
 	}}
 	b.out.hold()
-	def := c.defaultHost()
-	b.out.base = b.host("", &def, nil)
+	b.out.base = b.host("", &Host{Site: c.Site, Locations: c.Locations}, nil)
 	b.out.base.whole.astray = c.Root == "" && len(c.Hosts) > 0
 	for i := range c.Hosts {
 		b.named(&c.Hosts[i])

@@ -81,7 +81,7 @@ func TestDiskError(t *testing.T) {
 		const size = 40 << 20
 		p := testenv.NewPattern(23)
 		disk := newDisk(t, p, map[string]int64{"big.bin": size})
-		g := start(t, driver, server.Config{Root: disk.dir, Routes: []server.Route{{Prefix: "/echo", Handler: echo}}})
+		g := start(t, driver, server.Config{Site: server.Site{Root: disk.dir}, Routes: []server.Route{{Prefix: "/echo", Handler: echo}}})
 		other := g.dial()
 		other.get("/echo").want(t, 200)
 

@@ -24,8 +24,10 @@ func TestErrorPages(t *testing.T) {
 		writeFile(t, filepath.Join(root, "412"), []byte(big))
 		writeFile(t, filepath.Join(root, "f.txt"), []byte(hello))
 		writeFile(t, filepath.Join(root, "400.html"), []byte("bad"))
-		g := start(t, d, server.Config{Root: root, ErrorPages: map[int]string{
-			400: "/400.html", 404: "/.pages/404.html", 412: "/412", 416: "/range.txt", 405: "/400.html", 403: "/400.html",
+		g := start(t, d, server.Config{Site: server.Site{
+			Root: root, ErrorPages: map[int]string{
+				400: "/400.html", 404: "/.pages/404.html", 412: "/412", 416: "/range.txt", 405: "/400.html", 403: "/400.html",
+			},
 		}})
 		c := g.dial()
 		for range 3 {
@@ -70,7 +72,7 @@ func TestErrorPageGoesAway(t *testing.T) {
 		root := memoryDir(t)
 		page := filepath.Join(root, "404.html")
 		writeFile(t, page, []byte("one"))
-		g := start(t, d, server.Config{Root: root, ErrorPages: map[int]string{404: "/404.html"}})
+		g := start(t, d, server.Config{Site: server.Site{Root: root, ErrorPages: map[int]string{404: "/404.html"}}})
 		c := g.dial()
 		becomes := func(body string) {
 			t.Helper()
@@ -109,8 +111,10 @@ func TestErrorPageThatMustBeWaitedFor(t *testing.T) {
 		if _, err := os.Stat(root + "/ostype"); err != nil {
 			t.Skip(err)
 		}
-		g := start(t, d, server.Config{Root: root, ErrorPages: map[int]string{
-			404: "/ostype", 405: "/ostype", 400: "/ostype", 431: "/ostype"}})
+		g := start(t, d, server.Config{Site: server.Site{
+			Root: root, ErrorPages: map[int]string{
+				404: "/ostype", 405: "/ostype", 400: "/ostype", 431: "/ostype"},
+		}})
 		c := g.dial()
 		// The page's size is 0, as all files there have: that tells it from the text.
 		c.send(request("GET", "/nothing") + request("HEAD", "/nothing") + request("PUT", "/x", "Content-Length: 3") + "abc" +
@@ -163,7 +167,7 @@ func TestErrorPagesAreChecked(t *testing.T) {
 		"not modified":  {304: "/p.html"},
 		"through a dir": {404: "/p.html/p.html"},
 	} {
-		srv, err := server.New(server.Config{Root: root, Listen: []string{"127.0.0.1:0"}, ErrorPages: pages,
+		srv, err := server.New(server.Config{Site: server.Site{Root: root, ErrorPages: pages}, Listen: []string{"127.0.0.1:0"},
 			Engine: engine.Config{Driver: engine.DriverFallback, Loops: 1}})
 		if err == nil {
 			srv.Close()

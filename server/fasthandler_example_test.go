@@ -16,7 +16,7 @@ func ExampleHandler_Serve() {
 	must(err)
 	defer os.RemoveAll(root)
 	must(os.WriteFile(filepath.Join(root, "hello.txt"), []byte("hello, world"), 0o644))
-	files, err := server.NewHandler(server.Config{Root: root})
+	files, err := server.NewHandler(server.Config{Site: server.Site{Root: root}})
 	must(err)
 	defer files.Close()
 

@@ -72,31 +72,10 @@ type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
 
-var stockClient = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-}
-
 func askStock(t *testing.T, method, url string, fields ...string) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequest(method, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		req.Header.Add(name, value)
-	}
-	res, err := stockClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, string(body)
+	a := testenv.Ask(t, testenv.Single, method, url, "", fields...)
+	return a.Response, a.Body
 }
 
 // TestHandlerAnswersAsServer asks a Handler under stock fasthttp and a Server the
@@ -105,8 +84,10 @@ func TestHandlerAnswersAsServer(t *testing.T) {
 	checkFDs(t)
 	root := t.TempDir()
 	cfg := server.Config{
-		Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/.404.html", 405: "/.404.html"},
-		Headers: []server.HeaderRule{{Match: "/d/", Name: "X-Dir", Value: "d"}},
+		Site: server.Site{
+			Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/.404.html", 405: "/.404.html"},
+			Headers: []server.HeaderRule{{Match: "/d/", Name: "X-Dir", Value: "d"}},
+		},
 	}
 	for name, content := range map[string]string{
 		".404.html": "<p>nothing", "f.txt": "0123456789\n", "empty": "", "a.css": "a{}", "a.css.br": "br", "a.css.gz": "gz",
@@ -168,7 +149,7 @@ func TestHandlerParts(t *testing.T) {
 	p := testenv.NewPattern(4)
 	name := p.File(t, root, 300_000).Name()
 	age(t, name)
-	url, e := serveStock(t, server.Config{Root: root})
+	url, e := serveStock(t, server.Config{Site: server.Site{Root: root}})
 	res, body := askStock(t, http.MethodGet, url+"/"+filepath.Base(name), "Range: bytes=0-99,1000-100999,-60000")
 	if res.StatusCode != 206 || res.ContentLength != int64(len(body)) {
 		t.Fatalf("%d, %v", res.StatusCode, res.Header)
@@ -197,8 +178,8 @@ func TestHandlerFileChanges(t *testing.T) {
 		if err := os.WriteFile(path, bytes.Repeat([]byte{1}, size), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		url, _ := serveStock(t, server.Config{Root: root})
-		res, err := stockClient.Get(url + "/f")
+		url, _ := serveStock(t, server.Config{Site: server.Site{Root: root}})
+		res, err := testenv.Single.Get(url + "/f")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,7 +203,7 @@ func TestAnswerRead(t *testing.T) {
 	p := testenv.NewPattern(5)
 	name := p.File(t, root, 10_000).Name()
 	age(t, name)
-	h, err := server.NewHandler(server.Config{Root: root})
+	h, err := server.NewHandler(server.Config{Site: server.Site{Root: root}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -276,7 +276,7 @@ func TestYoungFileHasWeakValidators(t *testing.T) {
 
 func TestIndexAndRedirect(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{Index: []string{"index.html", "index.txt"}})
+		g := start(t, d, server.Config{Site: server.Site{Index: []string{"index.html", "index.txt"}}})
 		g.write("index.html", "root")
 		g.write("a/index.txt", "second choice")
 		g.write("both/index.html", "first")
@@ -406,11 +406,11 @@ func TestDateIsRight(t *testing.T) {
 
 func TestHeadersByConfiguration(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{Files: httpfile.Config{
+		g := start(t, d, server.Config{Site: server.Site{Files: httpfile.Config{
 			Server:        "fserve",
 			CacheControl:  []httpfile.Rule{{Match: "/assets/", Value: "public, max-age=31536000, immutable"}},
 			DownloadParam: "download",
-		}})
+		}}})
 		g.write("assets/app.js", "js")
 		g.write("f.txt", hello)
 		c := g.dial()

@@ -83,7 +83,7 @@ func fuzzServers(f *testing.F) (addrs []string) {
 	root := f.TempDir()
 	for _, d := range []engine.DriverKind{engine.DriverFallback, engine.DriverAuto} {
 		g := serve(f, d, server.Config{
-			Root: root, MaxDrain: fuzzDrain, MaxBody: fuzzBody, Precompressed: true, Listing: true,
+			Site: server.Site{Root: root, Precompressed: true, Listing: true}, MaxDrain: fuzzDrain, MaxBody: fuzzBody,
 			Routes: []server.Route{
 				{Prefix: "/h", Handler: echo},
 				{Prefix: "/b", Handler: echo, Blocking: true},

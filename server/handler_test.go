@@ -253,7 +253,7 @@ func TestServeFile(t *testing.T) {
 func TestServeFileRefusesOddNames(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		name := make(chan string, 1)
-		g := start(t, d, server.Config{Root: besides(t), Symlinks: engine.SymlinksFollow, Routes: []server.Route{{
+		g := start(t, d, server.Config{Site: server.Site{Root: besides(t), Symlinks: engine.SymlinksFollow}, Routes: []server.Route{{
 			Prefix: "/h", Handler: func(ctx *fasthttp.RequestCtx) { server.ServeFile(ctx, <-name) },
 		}}})
 		for _, odd := range []string{"", "f.txt", "/../secret.txt", "/..", "/sub/../../secret.txt", "//f.txt", "/sub//g.txt", "/.", "/./f.txt"} {

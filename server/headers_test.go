@@ -17,13 +17,15 @@ func TestHeaderRules(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		long := strings.Repeat("long ", 600) + "value" // more than there is room for before a small file
 		g := start(t, d, server.Config{
-			Precompressed: true,
-			Headers: []server.HeaderRule{
-				{Match: "/a/", Name: "X-Dir", Value: "a"},
-				{Match: "*.css", Name: "x-dir", Value: "second"},
-				{Match: "*.css", Name: "X-Kind", Value: "style: yes, \"quoted\""},
-				{Match: "/long", Name: "X-Long", Value: long},
-				{Match: "/nothing", Name: "X-Nothing", Value: "here"},
+			Site: server.Site{
+				Precompressed: true,
+				Headers: []server.HeaderRule{
+					{Match: "/a/", Name: "X-Dir", Value: "a"},
+					{Match: "*.css", Name: "x-dir", Value: "second"},
+					{Match: "*.css", Name: "X-Kind", Value: "style: yes, \"quoted\""},
+					{Match: "/long", Name: "X-Long", Value: long},
+					{Match: "/nothing", Name: "X-Nothing", Value: "here"},
+				},
 			},
 			Routes: []server.Route{{Prefix: "/h/", Handler: func(ctx *fasthttp.RequestCtx) {
 				ctx.Response.Header.Set("X-Kind", "handler")
@@ -95,9 +97,10 @@ func TestHeaderRulesAreChecked(t *testing.T) {
 		{Match: "/", Name: "Content-Encoding", Value: "br"},
 		{Match: "/", Name: "Cache-Control", Value: "no-cache"},
 	} {
-		srv, err := server.New(server.Config{Root: t.TempDir(), Listen: []string{"127.0.0.1:0"},
-			Headers: []server.HeaderRule{{Match: "/", Name: "X-Fine", Value: "yes"}, rule},
-			Engine:  engine.Config{Driver: engine.DriverFallback, Loops: 1}})
+		srv, err := server.New(server.Config{Site: server.Site{
+			Root: t.TempDir(), Headers: []server.HeaderRule{{Match: "/", Name: "X-Fine", Value: "yes"}, rule},
+		}, Listen: []string{"127.0.0.1:0"},
+			Engine: engine.Config{Driver: engine.DriverFallback, Loops: 1}})
 		if err == nil {
 			srv.Close()
 		}
@@ -110,13 +113,15 @@ func TestHeaderRulesAreChecked(t *testing.T) {
 // What httpfile decides by rules arrives on the wire.
 func TestFileRules(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{Index: []string{"none.html", "main.html"}, Files: httpfile.Config{
-			Server:        "files/1",
-			CacheControl:  []httpfile.Rule{{Match: "/assets/", Value: "public, max-age=31536000, immutable"}, {Match: "*.html", Value: "no-cache"}},
-			Disposition:   []httpfile.Rule{{Match: "*.iso", Value: "attachment"}},
-			DownloadParam: "dl",
-			ContentTypes:  map[string]string{"iso": "application/x-disc"},
-			Dotfiles:      true,
+		g := start(t, d, server.Config{Site: server.Site{
+			Index: []string{"none.html", "main.html"}, Files: httpfile.Config{
+				Server:        "files/1",
+				CacheControl:  []httpfile.Rule{{Match: "/assets/", Value: "public, max-age=31536000, immutable"}, {Match: "*.html", Value: "no-cache"}},
+				Disposition:   []httpfile.Rule{{Match: "*.iso", Value: "attachment"}},
+				DownloadParam: "dl",
+				ContentTypes:  map[string]string{"iso": "application/x-disc"},
+				Dotfiles:      true,
+			},
 		}})
 		g.write("assets/x.html", hello)
 		g.write("sub/main.html", hello)

@@ -37,7 +37,7 @@ func site(root string) server.Site { return server.Site{Root: root} }
 func TestHosts(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		dir := func(name string) string { return dirWith(t, "f", name) }
-		cfg := server.Config{Root: dir("default"), Hosts: []server.Host{
+		cfg := server.Config{Site: server.Site{Root: dir("default")}, Hosts: []server.Host{
 			{Names: []string{"a.example", "A2.example."}, Site: site(dir("a"))},
 			{Names: []string{"*.example"}, Site: site(dir("any"))},
 			{Names: []string{"*.b.example", "[2001:db8::1]", "192.0.2.1"}, Site: site(dir("b"))},
@@ -104,8 +104,10 @@ func TestLocations(t *testing.T) {
 			"dl/404.html", "alias dl 404", "c.css", "css", "c.css.gz", "packed", ".dot", "dot", "index.html", "not it")
 		deep := dirWith(t, "dl/deep/f", "deepest", "dl/deep/sub/x", "x")
 		g := start(t, d, server.Config{
-			Root: root, ErrorPages: map[int]string{404: "/404.html"},
-			Headers: []server.HeaderRule{{Match: "/", Name: "X-Part", Value: "root"}},
+			Site: server.Site{
+				Root: root, ErrorPages: map[int]string{404: "/404.html"},
+				Headers: []server.HeaderRule{{Match: "/", Name: "X-Part", Value: "root"}},
+			},
 			Locations: []server.Location{
 				{Prefix: "/dl/", Alias: true, Site: server.Site{
 					Root: other, Index: []string{"no", "index.htm"}, Precompressed: true,
@@ -178,7 +180,7 @@ func TestAliasIsNoWayOut(t *testing.T) {
 		if err := os.Symlink("../secret", filepath.Join(dir, "alias", "out")); err != nil {
 			t.Fatal(err)
 		}
-		g := start(t, d, server.Config{Root: filepath.Join(dir, "root"), Locations: []server.Location{
+		g := start(t, d, server.Config{Site: server.Site{Root: filepath.Join(dir, "root")}, Locations: []server.Location{
 			{Prefix: "/a/", Alias: true, Site: site(filepath.Join(dir, "alias"))},
 			{Prefix: "/follow/", Alias: true, Site: server.Site{Root: filepath.Join(dir, "alias"), Symlinks: engine.SymlinksFollow}},
 		}})
@@ -202,7 +204,7 @@ func TestClassOfLocation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg := server.Config{Root: root, Locations: []server.Location{
+		cfg := server.Config{Site: server.Site{Root: root}, Locations: []server.Location{
 			{Prefix: "/a/", Site: server.Site{Root: root, Class: "/stopped/"}},
 		}}
 		cfg.Engine.Limits = &shape.Config{Paths: []shape.PathLimit{{Prefix: "/stopped/", Limit: shape.Limit{Rate: stopped}}}}
@@ -226,8 +228,10 @@ func TestClassOfLocation(t *testing.T) {
 
 func TestBadHosts(t *testing.T) {
 	root := dirWith(t, "f", "f")
-	loc := func(l ...server.Location) server.Config { return server.Config{Root: root, Locations: l} }
-	host := func(h ...server.Host) server.Config { return server.Config{Root: root, Hosts: h} }
+	loc := func(l ...server.Location) server.Config {
+		return server.Config{Site: server.Site{Root: root}, Locations: l}
+	}
+	host := func(h ...server.Host) server.Config { return server.Config{Site: server.Site{Root: root}, Hosts: h} }
 	for _, test := range []struct {
 		cfg   server.Config
 		fault string

@@ -98,7 +98,7 @@ func TestUnixSocket(t *testing.T) {
 			t.Fatal(err)
 		}
 		srv := startOn(t, d, server.Config{
-			Root: root, Listen: []string{"unix:" + path, "127.0.0.1:0"},
+			Site: server.Site{Root: root}, Listen: []string{"unix:" + path, "127.0.0.1:0"},
 			Engine: engine.Config{UnixMode: 0o600},
 			Routes: []server.Route{{Prefix: "/who", Handler: func(ctx *fasthttp.RequestCtx) {
 				ctx.SetBodyString(ctx.LocalAddr().Network())
@@ -127,7 +127,7 @@ func TestUnixSocket(t *testing.T) {
 		fetch(t, "unix", path, request("GET", "/who")).want(t, 200, "unix")
 		fetch(t, "tcp", srv.Addrs()[1].String(), request("GET", "/who")).want(t, 200, "tcp")
 
-		if _, err := server.New(server.Config{Root: root, Listen: []string{"unix:" + path}}); !errors.Is(err, syscall.EADDRINUSE) {
+		if _, err := server.New(server.Config{Site: server.Site{Root: root}, Listen: []string{"unix:" + path}}); !errors.Is(err, syscall.EADDRINUSE) {
 			t.Errorf("a second server on the socket: %v", err)
 		}
 		fetch(t, "unix", path, request("GET", "/f.txt")).want(t, 200, hello)
@@ -178,7 +178,7 @@ func TestUnixSocketPathInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	listen := []string{"127.0.0.1:0", "unix:" + path}
-	if _, err := server.New(server.Config{Root: t.TempDir(), Listen: listen}); err == nil {
+	if _, err := server.New(server.Config{Site: server.Site{Root: t.TempDir()}, Listen: listen}); err == nil {
 		t.Error("a server listens where a file is")
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != "precious" {
@@ -187,7 +187,7 @@ func TestUnixSocketPathInUse(t *testing.T) {
 	// What was bound before the failure is removed.
 	good := path + "2"
 	listen = []string{"unix:" + good, "unix:" + path}
-	if _, err := server.New(server.Config{Root: t.TempDir(), Listen: listen}); err == nil {
+	if _, err := server.New(server.Config{Site: server.Site{Root: t.TempDir()}, Listen: listen}); err == nil {
 		t.Error("a server listens where a file is")
 	}
 	if _, err := os.Lstat(good); !errors.Is(err, fs.ErrNotExist) {
@@ -270,7 +270,7 @@ func TestProxyProtocolOnlyFromTrusted(t *testing.T) {
 }
 
 func TestProxyProtocolNeedsAListener(t *testing.T) {
-	_, err := server.New(server.Config{Root: t.TempDir(), Listen: []string{"127.0.0.1:0"}, ProxyProtocol: []string{"127.0.0.1:80"}})
+	_, err := server.New(server.Config{Site: server.Site{Root: t.TempDir()}, Listen: []string{"127.0.0.1:0"}, ProxyProtocol: []string{"127.0.0.1:80"}})
 	if !errors.Is(err, server.ErrConfig) {
 		t.Errorf("error %v", err)
 	}

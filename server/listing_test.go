@@ -60,7 +60,7 @@ func TestListingIsOff(t *testing.T) {
 
 func TestListingJSON(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{Listing: true})
+		g := start(t, d, server.Config{Site: server.Site{Listing: true}})
 		g.write("b.txt", "12345")
 		g.write("a.txt", "1")
 		g.write("c.txt", "123")
@@ -118,7 +118,7 @@ func TestListingJSON(t *testing.T) {
 
 func TestListingByAccept(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{Listing: true})
+		g := start(t, d, server.Config{Site: server.Site{Listing: true}})
 		g.write("f.txt", hello)
 		c := g.dial()
 		for accept, json := range map[string]bool{
@@ -170,7 +170,7 @@ var (
 // Every name is shown as it is, does nothing, and leads to its file.
 func TestListingHTML(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{Listing: true})
+		g := start(t, d, server.Config{Site: server.Site{Listing: true}})
 		files := []string{
 			"<script>alert(1)<", `"><img src=x onerror=alert(1)>`, "javascript:alert(1)", "100%.txt", "%41", "a b?c#d", "&amp;",
 			"dir & <b>", "ü.txt", "'quote'", "{{.Title}}", "a:b", "//host"[2:], "-", "~", "a;b=c", "+plus", "http:", "\xff\xfe",
@@ -245,7 +245,7 @@ func TestListingHTML(t *testing.T) {
 // What is beside the rows is small, and what would reorder a name is visible.
 func TestListingPageIsSmallAndHonest(t *testing.T) {
 	const overhead = 8 << 10 // bytes
-	g := start(t, engine.DriverFallback, server.Config{Listing: true})
+	g := start(t, engine.DriverFallback, server.Config{Site: server.Site{Listing: true}})
 	g.write("empty/x", "")
 	if err := os.Remove(filepath.Join(g.root, "empty", "x")); err != nil {
 		t.Fatal(err)
@@ -274,7 +274,7 @@ func TestListingPageIsSmallAndHonest(t *testing.T) {
 }
 
 func TestListingSizes(t *testing.T) {
-	g := start(t, engine.DriverFallback, server.Config{Listing: true})
+	g := start(t, engine.DriverFallback, server.Config{Site: server.Site{Listing: true}})
 	sizes := map[string]int64{
 		"0 B": 0, "1023 B": 1023, "1.0 KiB": 1024, "9.9 KiB": 10137, "10 KiB": 10240, "1023 KiB": 1023 << 10,
 		"1.0 MiB": 1<<20 - 1, "1.5 GiB": 3 << 29, "2.0 TiB": 2 << 40,
@@ -321,7 +321,7 @@ func TestListingHides(t *testing.T) {
 			if err := unix.Mkfifo(filepath.Join(root, "fifo"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			g := start(t, d, server.Config{Root: root, Symlinks: test.links, Listing: true})
+			g := start(t, d, server.Config{Site: server.Site{Root: root, Symlinks: test.links, Listing: true}})
 			c := g.dial()
 			list := c.asJSON("/")
 			if got := namesOf(list); got != test.want {
@@ -343,7 +343,7 @@ func TestListingHides(t *testing.T) {
 // A directory of 2,500 entries has three pages that hold each name once.
 func TestListingPages(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{Listing: true})
+		g := start(t, d, server.Config{Site: server.Site{Listing: true}})
 		const files = 2500
 		for i := range files {
 			f, err := os.Create(filepath.Join(g.root, fmt.Sprintf("f%04d", i)))
@@ -401,7 +401,7 @@ func link(r *response, rel string) string {
 // more than a bounded number waits.
 func TestListingsAtOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{Listing: true})
+		g := start(t, d, server.Config{Site: server.Site{Listing: true}})
 		for i := range 300 {
 			g.write(fmt.Sprintf("f%d", i), "")
 		}

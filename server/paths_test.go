@@ -31,7 +31,7 @@ func besides(t *testing.T) (root string) {
 func TestPathsStayInside(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		for _, links := range []engine.Symlinks{engine.SymlinksInside, engine.SymlinksFollow, engine.SymlinksDeny} {
-			g := start(t, d, server.Config{Root: besides(t), Symlinks: links})
+			g := start(t, d, server.Config{Site: server.Site{Root: besides(t), Symlinks: links}})
 			for _, test := range []struct {
 				target string
 				status int
@@ -110,7 +110,7 @@ func TestSymlinks(t *testing.T) {
 			{"/f.txt", 200, 200, 200},
 		}
 		for i, links := range []engine.Symlinks{engine.SymlinksInside, engine.SymlinksFollow, engine.SymlinksDeny} {
-			g := start(t, d, server.Config{Root: root, Symlinks: links})
+			g := start(t, d, server.Config{Site: server.Site{Root: root, Symlinks: links}})
 			for _, test := range tests {
 				want := []int{test.inside, test.follow, test.deny}[i]
 				if r := g.once(http.MethodGet, test.target); r.status != want {
@@ -138,7 +138,7 @@ func TestDotfiles(t *testing.T) {
 				t.Errorf("%s: %d, want %d", target, r.status, status)
 			}
 		}
-		all := start(t, d, server.Config{Root: g.root, Files: httpfile.Config{Dotfiles: true}})
+		all := start(t, d, server.Config{Site: server.Site{Root: g.root, Files: httpfile.Config{Dotfiles: true}}})
 		all.once(http.MethodGet, "/.git/config").want(t, 200, secret)
 	})
 }

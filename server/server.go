@@ -26,32 +26,11 @@ import (
 
 // Config configures a Server. Only Root (or Hosts or Routes) and Listen are needed.
 type Config struct {
-	// Root is the directory that is served. Empty: only Routes are.
-	Root string
-	// Symlinks says which symbolic links below Root are followed. Default:
-	// those that stay inside.
-	Symlinks engine.Symlinks
-	// Index are the names tried in a directory, in order. Default: index.html.
-	Index []string
-	// Files decides about headers of file responses; see httpfile.Config.
-	Files httpfile.Config
-	// Precompressed sends f.br, f.zst or f.gz, if it is beside f and not older,
-	// to clients that accept the coding.
-	Precompressed bool
-	// Listing answers for directories without an index with what is in them,
-	// as HTML or JSON. Otherwise they are 403.
-	Listing bool
-	// ErrorPages are the bodies of failures by status: absolute paths of files
-	// below Root, also of ones that are hidden. Handlers make their own.
-	ErrorPages map[int]string
-	// Headers adds fields to responses.
-	Headers []HeaderRule
-	// Access says which clients are answered; the others get 403.
-	Access Access
-	// Locations are parts of what is above that are answered otherwise.
+	// Site answers the requests that no Host is for.
+	Site
+	// Locations are parts of the Site that are answered otherwise.
 	Locations []Location
-	// Hosts are found by the name that a request is for. What is above is for the
-	// requests that none of them is for; without a Root these are 421.
+	// Hosts are found by the name that a request is for.
 	Hosts []Host
 
 	// Routes are handlers by path prefix, of all hosts; the longest prefix wins over

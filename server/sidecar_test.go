@@ -16,7 +16,7 @@ import (
 	"github.com/fserve/fserve/server"
 )
 
-var precompressed = server.Config{Precompressed: true}
+var precompressed = server.Config{Site: server.Site{Precompressed: true}}
 
 // coded makes a file with all its sidecars, which are not really compressed: what
 // they are makes no difference to the server.
@@ -93,7 +93,7 @@ func TestSidecarsAreNegotiated(t *testing.T) {
 // what the file's coding is.
 func TestSidecarsOfHandlers(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{Precompressed: true, Routes: []server.Route{{Prefix: "/h/",
+		g := start(t, d, server.Config{Site: server.Site{Precompressed: true}, Routes: []server.Route{{Prefix: "/h/",
 			Handler: func(ctx *fasthttp.RequestCtx) {
 				if string(ctx.Path()) == "/h/coded" {
 					ctx.Response.Header.Set("Content-Encoding", "x-own")
@@ -232,7 +232,7 @@ func TestSidecarsComeAndGo(t *testing.T) {
 // fails, and the sidecars are opened off the loop.
 func TestSidecarsThatMustBeWaitedFor(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{Precompressed: true, Root: memoryDir(t)})
+		g := start(t, d, server.Config{Site: server.Site{Precompressed: true, Root: memoryDir(t)}})
 		g.write("none.css", "plain")
 		g.write("gz.css", "plain")
 		g.write("gz.css.gz", "gzip")

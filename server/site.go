@@ -5,10 +5,12 @@ import (
 	"github.com/fserve/fserve/server/httpfile"
 )
 
-// Site is how the files of a host or of a location are answered. Nothing is taken
-// from the host or the Config around it, but error pages.
+// Site is how files are answered: those of the requests that no Host is for (in a
+// Config), of a Host, or of a Location. A Site takes nothing from the one around
+// it, but error pages.
 type Site struct {
-	// Root is the directory that is served. Empty: everything is 404.
+	// Root is the directory that is served. Empty: everything is 404, or in a Config
+	// with Hosts 421.
 	Root string
 	// Symlinks says which symbolic links below Root are followed. Default:
 	// those that stay inside.
@@ -61,16 +63,4 @@ type Host struct {
 	Site
 	// Locations are the parts of the host that are answered otherwise.
 	Locations []Location
-}
-
-// defaultHost returns the host for the requests that no other is for.
-func (c *Config) defaultHost() Host {
-	return Host{
-		Site: Site{
-			Root: c.Root, Symlinks: c.Symlinks, Index: c.Index, Files: c.Files,
-			Precompressed: c.Precompressed, Listing: c.Listing, ErrorPages: c.ErrorPages,
-			Headers: c.Headers, Access: c.Access,
-		},
-		Locations: c.Locations,
-	}
 }

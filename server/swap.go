@@ -13,8 +13,7 @@ import (
 var ErrClosed = errors.New("server: closed")
 
 // Swap puts what cfg says about files in the place of what the Config has said:
-// Root, Symlinks, Index, Files, Precompressed, Listing, ErrorPages, Headers,
-// Access, Locations and Hosts. The rest of cfg is not looked at.
+// its Site, Locations and Hosts. The rest of cfg is not looked at.
 //
 // Roots are opened and everything is checked before anything changes; an error
 // wraps ErrConfig, and all goes on as it was. When Swap returns, every request

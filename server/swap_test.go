@@ -34,7 +34,7 @@ func TestSwap(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		one := dirWith(t, "f", hello, "f.gz", "packed", "404.html", "lost", "big", strings.Repeat("x", 20_000), "sub/f", "sub")
 		two := dirWith(t, "f", "other")
-		g := start(t, d, server.Config{Root: one})
+		g := start(t, d, server.Config{Site: server.Site{Root: one}})
 		c := g.dial()
 		hot := func(want, header string) {
 			t.Helper()
@@ -48,18 +48,20 @@ func TestSwap(t *testing.T) {
 		with := func(value string) []server.HeaderRule {
 			return []server.HeaderRule{{Match: "/", Name: "X-V", Value: value}}
 		}
-		mustSwap(t, g.srv, server.Config{Root: one, Headers: with("1")})
+		mustSwap(t, g.srv, server.Config{Site: server.Site{Root: one, Headers: with("1")}})
 		hot(hello, "1")
 		long := strings.Repeat("long ", 300) + "."
-		mustSwap(t, g.srv, server.Config{Root: one, Headers: with(long)}) // more than there was room for
+		mustSwap(t, g.srv, server.Config{Site: server.Site{Root: one, Headers: with(long)}}) // more than there was room for
 		hot(hello, long)
-		mustSwap(t, g.srv, server.Config{Root: two, Headers: with("2")})
+		mustSwap(t, g.srv, server.Config{Site: server.Site{Root: two, Headers: with("2")}})
 		hot("other", "2")
-		mustSwap(t, g.srv, server.Config{Root: one})
+		mustSwap(t, g.srv, server.Config{Site: server.Site{Root: one}})
 		hot(hello, "")
 
-		mustSwap(t, g.srv, server.Config{Root: one, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/404.html"},
-			Files: httpfile.Config{Server: "x", ContentTypes: map[string]string{"html": "text/x"}}})
+		mustSwap(t, g.srv, server.Config{Site: server.Site{
+			Root: one, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/404.html"},
+			Files: httpfile.Config{Server: "x", ContentTypes: map[string]string{"html": "text/x"}},
+		}})
 		c.get("/f", "Accept-Encoding: gzip").want(t, 200, "packed")
 		c.get("/f").wantField(t, "Vary", "Accept-Encoding")
 		c.get("/sub/").want(t, 200)
@@ -67,7 +69,7 @@ func TestSwap(t *testing.T) {
 		r.want(t, 404, "lost")
 		r.wantField(t, "Content-Type", "text/x; charset=utf-8")
 		r.wantField(t, "Server", "x")
-		mustSwap(t, g.srv, server.Config{Root: one})
+		mustSwap(t, g.srv, server.Config{Site: server.Site{Root: one}})
 		c.get("/f", "Accept-Encoding: gzip").want(t, 200, hello)
 		c.get("/f").wantField(t, "Vary", "")
 		c.get("/sub/").want(t, 403)
@@ -94,10 +96,10 @@ func TestSwapFails(t *testing.T) {
 		before := testenv.FDs(t)
 		for _, cfg := range []server.Config{
 			{},
-			{Root: "/no/such/dir"},
-			{Root: g.root, Hosts: []server.Host{{Names: []string{"a"}, Site: site("/no/such/dir")}}},
-			{Root: g.root, ErrorPages: map[int]string{404: "/no"}},
-			{Root: g.root, Headers: []server.HeaderRule{{Match: "/", Name: "X", Value: ""}}},
+			{Site: server.Site{Root: "/no/such/dir"}},
+			{Site: server.Site{Root: g.root}, Hosts: []server.Host{{Names: []string{"a"}, Site: site("/no/such/dir")}}},
+			{Site: server.Site{Root: g.root, ErrorPages: map[int]string{404: "/no"}}},
+			{Site: server.Site{Root: g.root, Headers: []server.HeaderRule{{Match: "/", Name: "X", Value: ""}}}},
 		} {
 			if err := g.srv.Swap(cfg); !errors.Is(err, server.ErrConfig) {
 				t.Errorf("%+v: %v", cfg, err)
@@ -110,7 +112,7 @@ func TestSwapFails(t *testing.T) {
 		if err := g.srv.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := g.srv.Swap(server.Config{Root: g.root}); !errors.Is(err, server.ErrClosed) {
+		if err := g.srv.Swap(server.Config{Site: server.Site{Root: g.root}}); !errors.Is(err, server.ErrClosed) {
 			t.Errorf("after the end: %v", err)
 		}
 		if err := g.srv.Ready(); err == nil {
@@ -128,14 +130,14 @@ func TestSwapSeesAnotherRoot(t *testing.T) {
 		if err := os.Symlink(one, link); err != nil {
 			t.Fatal(err)
 		}
-		g := start(t, d, server.Config{Root: link})
+		g := start(t, d, server.Config{Site: server.Site{Root: link}})
 		c := g.dial()
 		c.get("/f").want(t, 200, "one")
 		if err := errors.Join(os.Remove(link), os.Symlink(two, link)); err != nil {
 			t.Fatal(err)
 		}
 		c.get("/f").want(t, 200, "one")
-		mustSwap(t, g.srv, server.Config{Root: link})
+		mustSwap(t, g.srv, server.Config{Site: server.Site{Root: link}})
 		c.get("/f").want(t, 200, "two")
 	})
 }
@@ -162,9 +164,9 @@ func TestDownloadsSurviveSwaps(t *testing.T) {
 		}
 		for i := range 50 {
 			root := []string{other, g.root}[i%2]
-			mustSwap(t, g.srv, server.Config{Root: root, Headers: []server.HeaderRule{{Match: "/", Name: "X", Value: fmt.Sprint(i)}}})
+			mustSwap(t, g.srv, server.Config{Site: server.Site{Root: root, Headers: []server.HeaderRule{{Match: "/", Name: "X", Value: fmt.Sprint(i)}}}})
 		}
-		mustSwap(t, g.srv, server.Config{Root: other})
+		mustSwap(t, g.srv, server.Config{Site: server.Site{Root: other}})
 		g.dial().get("/big").want(t, 200, "small")
 		for _, c := range all {
 			body := make([]byte, size)
@@ -195,7 +197,7 @@ func TestSwapsLeakNothing(t *testing.T) {
 			header := []server.HeaderRule{{Match: "/", Name: "X-Site", Value: name}}
 			pages := map[int]string{404: "/lost"}
 			return server.Config{
-				Root: root, Headers: header, ErrorPages: pages, Listing: true, Precompressed: i%2 == 0,
+				Site:      server.Site{Root: root, Headers: header, ErrorPages: pages, Listing: true, Precompressed: i%2 == 0},
 				Locations: []server.Location{{Prefix: "/sub/", Alias: true, Site: server.Site{Root: filepath.Join(root, "sub"), Headers: header}}},
 				Hosts:     []server.Host{{Names: []string{"*.example"}, Site: server.Site{Root: root, Headers: header, ErrorPages: pages}}},
 			}

@@ -487,7 +487,7 @@ func TestTLSReload(t *testing.T) {
 
 func TestTLSConfigErrors(t *testing.T) {
 	testenv.LeakCheck(t)
-	good := withTLS(t, server.Config{Root: t.TempDir(), Listen: []string{"127.0.0.1:0"}})
+	good := withTLS(t, server.Config{Site: server.Site{Root: t.TempDir()}, Listen: []string{"127.0.0.1:0"}})
 	for name, change := range map[string]func(*server.Config){
 		"no certificate": func(c *server.Config) { c.TLS.CertFile = "" },
 		"no such key":    func(c *server.Config) { c.TLS.KeyFile += "x" },

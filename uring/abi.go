@@ -63,14 +63,16 @@ type bufReg struct {
 	_           [3]uint64
 }
 
-// bufEntry is struct io_uring_buf. The ring's tail lies over the last field of
-// entry 0.
+// bufEntry is struct io_uring_buf.
 type bufEntry struct {
 	addr uint64
 	len  uint32
 	bid  uint16
-	tail uint16
+	_    uint16 // of entry 0: the ring's tail
 }
+
+// bufTailWord is where the word starts that ends with the ring's tail.
+const bufTailWord = unsafe.Offsetof(bufEntry{}.bid)
 
 // getEventsArg is struct io_uring_getevents_arg.
 type getEventsArg struct {

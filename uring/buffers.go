@@ -19,13 +19,19 @@ const bufferGroup = 0
 //  1. give puts it on the ring: the kernel owns it.
 //  2. A receive fills it, its completion names it: we own it.
 //  3. Its bytes are lent to the engine until the next Wait, which gives it back (1).
+//
+// One thread calls its methods. The kernel only reads the entries and the tail;
+// an entry is written before the tail that covers it is stored.
 type buffers struct {
-	ring []byte // bufEntry array
-	data []byte
-	size int
-	mask uint16
-	tail uint16
-	lent []uint16 // given out since the last Wait
+	ring    []byte // mapping of entries and tail
+	entries []bufEntry
+	tail    *atomic.Uint32 // the word that ends with the kernel's 16-bit tail, see publish
+
+	data  []byte
+	size  int
+	mask  uint16
+	added uint16   // what the tail will be
+	lent  []uint16 // given out since the last Wait
 }
 
 // newBuffers registers n buffers of size bytes with r. n is a power of two.
@@ -33,17 +39,11 @@ func newBuffers(r *ring, n, size int) (*buffers, error) {
 	if n <= 0 || n > 1<<15 || n&(n-1) != 0 {
 		return nil, fmt.Errorf("receive buffers: %d is not a power of two up to 32768", n)
 	}
-	ring, err := sys.MmapAnon(n * int(unsafe.Sizeof(bufEntry{})))
-	if err != nil {
-		return nil, fmt.Errorf("map receive ring: %w", err)
+	b := &buffers{size: size, mask: uint16(n - 1), lent: make([]uint16, 0, n)}
+	if err := b.mmap(n); err != nil {
+		return nil, err
 	}
-	data, err := sys.MmapAnon(n * size)
-	if err != nil {
-		_ = sys.Munmap(ring)
-		return nil, fmt.Errorf("map receive buffers: %w", err)
-	}
-	b := &buffers{ring: ring, data: data, size: size, mask: uint16(n - 1), lent: make([]uint16, 0, n)}
-	reg := bufReg{ringAddr: uint64(uintptr(unsafe.Pointer(&ring[0]))), ringEntries: uint32(n), bgid: bufferGroup}
+	reg := bufReg{ringAddr: uint64(uintptr(unsafe.Pointer(&b.entries[0]))), ringEntries: uint32(n), bgid: bufferGroup}
 	if err := r.register(registerPbufRing, unsafe.Pointer(&reg), 1); err != nil {
 		return nil, errors.Join(fmt.Errorf("register receive buffers: %w", err), b.free())
 	}
@@ -54,8 +54,33 @@ func newBuffers(r *ring, n, size int) (*buffers, error) {
 	return b, nil
 }
 
+// mmap makes the ring of n entries and the memory that they name.
+func (b *buffers) mmap(n int) error {
+	ring, err := sys.MmapAnon(n * int(unsafe.Sizeof(bufEntry{})))
+	if err != nil {
+		return fmt.Errorf("map receive ring: %w", err)
+	}
+	if b.data, err = sys.MmapAnon(n * b.size); err != nil {
+		_ = sys.Munmap(ring)
+		return fmt.Errorf("map receive buffers: %w", err)
+	}
+	b.ring = ring
+	b.entries = unsafe.Slice((*bufEntry)(unsafe.Pointer(&ring[0])), n)
+	b.tail = (*atomic.Uint32)(unsafe.Pointer(&ring[bufTailWord]))
+	return nil
+}
+
 // count returns how many buffers there are.
 func (b *buffers) count() int { return int(b.mask) + 1 }
+
+// of returns the bytes that a completion has brought; they are valid until the
+// next Wait. A buffer may come without any.
+func (b *buffers) of(c completion) []byte {
+	if c.flags&cqeBuffer == 0 {
+		return nil
+	}
+	return b.lend(uint16(c.flags>>cqeBufferShift), int(max(c.res, 0)))
+}
 
 // lend returns the first n bytes of buffer id until the next giveBack.
 func (b *buffers) lend(id uint16, n int) []byte {
@@ -76,22 +101,20 @@ func (b *buffers) giveBack() {
 	b.publish()
 }
 
+// add puts a buffer on the ring, where the kernel does not see it before publish.
 func (b *buffers) add(id uint16) {
-	e := (*bufEntry)(unsafe.Pointer(&b.ring[uintptr(b.tail&b.mask)*unsafe.Sizeof(bufEntry{})]))
-	// Field by field: the ring's tail lies over entry 0's last field.
+	e := &b.entries[b.added&b.mask]
+	// Field by field: the tail lies over what follows them in entry 0.
 	e.addr = uint64(uintptr(unsafe.Pointer(&b.data[int(id)*b.size])))
 	e.len = uint32(b.size)
 	e.bid = id
-	b.tail++
+	b.added++
 }
 
-// publish makes added buffers visible to the kernel. The 16-bit tail and the
-// buffer id before it are stored as one aligned word, since sync/atomic has no
-// 16-bit store; only this thread writes either.
+// publish shows the kernel the added buffers. There is no atomic store of 16
+// bits, so the id of entry 0, which lies before the tail, is stored with it.
 func (b *buffers) publish() {
-	word := (*uint32)(unsafe.Pointer(&b.ring[12]))
-	bid := *(*uint16)(unsafe.Pointer(&b.ring[12]))
-	atomic.StoreUint32(word, uint32(bid)|uint32(b.tail)<<16)
+	b.tail.Store(uint32(b.entries[0].bid) | uint32(b.added)<<16)
 }
 
 // free unmaps. The ring must be closed, or never have known the buffers.

@@ -1,6 +1,7 @@
 package uring
 
 import (
+	"cmp"
 	"fmt"
 	"syscall"
 	"unsafe"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/driver"
 	"github.com/fserve/fserve/internal/mover"
 	"github.com/fserve/fserve/internal/sys"
 )
@@ -24,19 +26,18 @@ import (
 // range's last byte, which waits for it. Reading the range itself would copy
 // every byte for nothing.
 type fetches struct {
-	table []fetchOp
-	free  []uint32
-	pipes []*fetchPipe // empty
+	ring  *ring
+	table []fetchOp    // by number
+	holes []uint32     // of table
+	pipes []*fetchPipe // empty ones
 	drop  []byte       // off the heap: where the last bytes go
 }
 
-// fetchOp is one fetch under way. It pins its file until it completes.
+// fetchOp is one fetch under way.
 type fetchOp struct {
-	file  *aio.File
-	token aio.Token
-	epoch uint32
-	err   syscall.Errno // of a part of the chain
-	pipe  *fetchPipe    // nil: by advice
+	driver.Fetch
+	err  syscall.Errno // of a part of the chain
+	pipe *fetchPipe    // nil: by advice
 }
 
 // fetchPipe is what a range passes through. A fetch has it to itself.
@@ -52,7 +53,8 @@ const (
 	leastPipe = 256 << 10
 )
 
-func (f *fetches) init() (err error) {
+func (f *fetches) init(r *ring) (err error) {
+	f.ring = r
 	if f.drop, err = sys.MmapAnon(1); err != nil {
 		return fmt.Errorf("map fetch memory: %w", err)
 	}
@@ -78,15 +80,22 @@ func (f *fetches) pipe() *fetchPipe {
 	return p
 }
 
+// giveBack pools a pipe that is empty.
+func (f *fetches) giveBack(p *fetchPipe) {
+	if p != nil {
+		f.pipes = append(f.pipes, p)
+	}
+}
+
 func (p *fetchPipe) close() {
 	sys.Close(p.r)
 	sys.Close(p.w)
 }
 
 func (f *fetches) put(op fetchOp) uint32 {
-	if n := len(f.free); n > 0 {
-		i := f.free[n-1]
-		f.free = f.free[:n-1]
+	if n := len(f.holes); n > 0 {
+		i := f.holes[n-1]
+		f.holes = f.holes[:n-1]
 		f.table[i] = op
 		return i
 	}
@@ -97,11 +106,12 @@ func (f *fetches) put(op fetchOp) uint32 {
 func (f *fetches) remove(i uint32) fetchOp {
 	op := f.table[i]
 	f.table[i] = fetchOp{}
-	f.free = append(f.free, i)
+	f.holes = append(f.holes, i)
 	return op
 }
 
-func (f *fetches) unmap() error {
+// free frees what the fetches used, of which none is under way.
+func (f *fetches) free() error {
 	for _, p := range f.pipes {
 		p.close()
 	}
@@ -112,130 +122,101 @@ func (f *fetches) unmap() error {
 	return sys.Munmap(f.drop)
 }
 
-// fetch queues the fetch of r. The file is pinned until it completes, whatever
-// becomes of the slot.
+// fetch queues the fetch of r.
 func (d *Driver) fetch(t aio.Token, s *slot, f *aio.File, r mover.Range) bool {
-	op := fetchOp{file: f, token: t, epoch: s.move.Epoch}
 	reader := mover.Reader(f)
+	var pipe *fetchPipe
 	if reader >= 0 {
-		op.pipe = d.fetches.pipe()
+		pipe = d.fetches.pipe()
 	}
 	piece, each := max(f.Advice, mover.MinAdvice), 1
-	if op.pipe != nil {
-		piece, each = op.pipe.bytes, 2
+	if pipe != nil {
+		piece, each = pipe.bytes, 2
 	}
-	if !d.roomFor(each*int((r.End-r.Off+piece-1)/piece) + 1) {
-		d.fetches.giveBack(op.pipe)
+	if !d.ring.roomFor(each*int((r.End-r.Off+piece-1)/piece) + 1) {
+		d.fetches.giveBack(pipe)
 		return false
 	}
-	i := d.fetches.put(op)
-	if op.pipe != nil {
-		d.drainRange(i, reader, op.pipe, r)
+	i := d.fetches.put(fetchOp{Fetch: d.BeginFetch(t, s, f), pipe: pipe})
+	if pipe != nil {
+		d.fetches.drainRange(i, reader, pipe, r)
 	} else {
-		d.adviseRange(i, f, r, piece)
+		d.fetches.adviseRange(i, f, r, piece)
 	}
-	f.Pins++
-	d.stats.ColdReads++
 	return true
-}
-
-// roomFor reports whether the ring takes n more operations: a chain must not be
-// torn.
-func (d *Driver) roomFor(n int) bool {
-	return d.ring.room() >= n || d.ring.submit() == 0 && d.ring.room() >= n
 }
 
 // drainRange queues the splices of a fetch. Only the last one is told of when
 // it succeeds.
-func (d *Driver) drainRange(i uint32, reader int32, p *fetchPipe, r mover.Range) {
+func (f *fetches) drainRange(i uint32, reader int32, p *fetchPipe, r mover.Range) {
 	const none = ^uint64(0) // the offset of a pipe
 	for off := r.Off; off < r.End; off += p.bytes {
 		n := uint32(min(r.End-off, p.bytes))
-		d.part(i, iouring.IORING_OP_SPLICE, p.w, uint64(off), n, none).SetSpliceFdIn(reader)
+		f.part(i, iouring.IORING_OP_SPLICE, p.w, uint64(off), n, none).SetSpliceFdIn(reader)
 		if off+p.bytes < r.End {
-			d.toNull(d.part(i, iouring.IORING_OP_SPLICE, mover.Null(), none, n, none), p)
+			p.toNull(f.part(i, iouring.IORING_OP_SPLICE, mover.Null(), none, n, none))
 			continue
 		}
-		last := d.prepare(opFetch, aio.Token(i), iouring.IORING_OP_SPLICE, mover.Null(), none, n, none)
-		d.toNull(last, p)
+		last := f.ring.prepare(opFetch.ofFetch(i), iouring.IORING_OP_SPLICE, mover.Null(), none, n, none)
+		p.toNull(last)
 		last.SetFlags(sqeAsync)
 	}
 }
 
 // toNull completes a splice from a pipe. It does not wait: of a file that was
 // cut the pipe has nothing.
-func (d *Driver) toNull(e *sqe, p *fetchPipe) {
+func (p *fetchPipe) toNull(e *sqe) {
 	e.SetSpliceFdIn(p.r)
 	e.SetOpFlags(unix.SPLICE_F_NONBLOCK)
 }
 
 // adviseRange queues the advice and the read of a fetch.
-func (d *Driver) adviseRange(i uint32, f *aio.File, r mover.Range, piece int64) {
+func (f *fetches) adviseRange(i uint32, file *aio.File, r mover.Range, piece int64) {
 	for off := r.Off; off < r.End; off += piece {
-		d.part(i, iouring.IORING_OP_FADVISE, f.FD, 0, uint32(min(r.End-off, piece)), uint64(off)).
+		f.part(i, iouring.IORING_OP_FADVISE, file.FD, 0, uint32(min(r.End-off, piece)), uint64(off)).
 			SetOpFlags(unix.FADV_WILLNEED)
 	}
-	last := d.prepare(opFetch, aio.Token(i), iouring.IORING_OP_READ, f.FD,
-		uint64(uintptr(unsafe.Pointer(&d.fetches.drop[0]))), 1, uint64(r.End-1))
+	last := f.ring.prepare(opFetch.ofFetch(i), iouring.IORING_OP_READ, file.FD,
+		uint64(uintptr(unsafe.Pointer(&f.drop[0]))), 1, uint64(r.End-1))
 	last.SetFlags(sqeAsync)
 }
 
 // part queues an operation that the next one of the chain follows. Success is
 // silent; a failure does not break the chain.
-func (d *Driver) part(i uint32, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
-	e := d.ring.next()
-	e.PrepOperation(code, fd, addr, n, off)
+func (f *fetches) part(i uint32, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
+	e := f.ring.next(opPart.ofFetch(i), code, fd, addr, n, off)
 	e.SetFlags(sqeAsync | sqeHardlink | sqeSkipSuccess)
-	e.SetUserData(opPart<<opShift | uint64(i))
-	d.stats.Submissions++
 	return e
 }
 
-// partFailed notes a failure in a chain.
-func (d *Driver) partFailed(i uint32, res int32) {
-	op := &d.fetches.table[i]
-	if op.file == nil || res >= 0 {
-		return
-	}
-	e := errnoOf(res)
-	if op.pipe == nil || e == syscall.EAGAIN {
-		return // only advice; a pipe without bytes: the file ends before
-	}
-	op.err = e
-}
-
-// giveBack pools a pipe that is empty.
-func (f *fetches) giveBack(p *fetchPipe) {
-	if p != nil {
-		f.pipes = append(f.pipes, p)
+// partFailed notes a failure in a chain, of which advice is none, and neither is a
+// pipe without bytes: the file ends before.
+func (f *fetches) partFailed(c completion) {
+	op := &f.table[c.name.fetch()]
+	if e := c.errno(); op.pipe != nil && e != 0 && e != syscall.EAGAIN {
+		op.err = e
 	}
 }
 
-// fetched handles the completion of fetch i.
-func (d *Driver) fetched(i uint32, res int32, ev *aio.Event) bool {
-	op := d.fetches.remove(i)
-	op.file.Pins--
-	e := op.err
+// fetched handles the completion of a fetch.
+func (d *Driver) fetched(c completion, ev *aio.Event) bool {
+	op := d.fetches.remove(c.name.fetch())
+	e := cmp.Or(op.err, c.errno())
 	switch {
 	case op.pipe == nil:
-		e = errnoOf(res)
-	case e != 0 || res < 0:
-		op.pipe.close() // it may hold bytes
-		if e == 0 && syscall.Errno(-res) != syscall.EAGAIN {
-			e = errnoOf(res)
-		}
-	default:
+	case e == 0:
 		d.fetches.giveBack(op.pipe)
+	default:
+		op.pipe.close() // it may hold bytes
+		if e == syscall.EAGAIN {
+			e = 0 // the pipe has nothing: the file was cut
+		}
 	}
-	s := d.slot(op.token)
-	if s == nil || s.move.Epoch != op.epoch {
+	s, fault := d.EndFetch(op.Fetch, e)
+	if s == nil {
 		return false
 	}
-	fault := d.mover.Fetched(&s.move, e)
-	if !s.is(blockedDisk) {
-		return false // read-ahead; if it failed, the attempt that gets there will too
-	}
-	s.flags &^= blockedDisk
-	*ev = aio.Event{Token: op.token, Op: aio.Ready, Err: fault}
+	s.Wait = driver.ForNothing
+	*ev = aio.Event{Token: op.Token, Op: aio.Ready, Err: fault}
 	return true
 }

@@ -8,73 +8,88 @@ import (
 	"github.com/fserve/fserve/internal/aio"
 )
 
+// Open implements aio.Driver.
+func (d *Driver) Open(t aio.Token, fd int) error { return d.start(t, fd, 0) }
+
+// Pause implements aio.Driver.
+func (d *Driver) Pause(t aio.Token) {
+	if s := d.Get(t); s != nil && !s.Own.is(paused) {
+		s.Own.flags |= paused
+		d.arm(t, s)
+	}
+}
+
+// Resume implements aio.Driver.
+func (d *Driver) Resume(t aio.Token) {
+	if s := d.Get(t); s != nil && s.Own.is(paused) {
+		s.Own.flags &^= paused
+		d.arm(t, s)
+	}
+}
+
 // armReceive queues the receive operation: recvMultishot, or 0 for a single one.
 func (d *Driver) armReceive(t aio.Token, s *slot, kind uint16) bool {
-	e := d.prepare(opRecv, t, iouring.IORING_OP_RECV, s.fd, 0, 0, 0)
+	e := d.ring.prepare(opRecv.of(t), iouring.IORING_OP_RECV, s.FD, 0, 0, 0)
 	if e == nil {
 		return false
 	}
 	e.SetIoprio(kind)
 	e.SetFlags(sqeBufferSelect)
 	e.SetBufGroup(bufferGroup)
-	s.flags = s.flags&^stale | streaming | unverified
-	s.ops++
+	s.Own.stream = armed
+	s.Own.flags = s.Own.flags&^stale | unverified
 	return true
 }
 
-// received handles a completion of a connection's stream. The operation is
-// still armed if cqeMore is set.
-func (d *Driver) received(t aio.Token, s *slot, res int32, flags uint32, ev *aio.Event) bool {
-	var data []byte
-	if flags&cqeBuffer != 0 {
-		data = d.buffers.lend(uint16(flags>>cqeBufferShift), int(max(res, 0)))
-	}
-	if s.is(closing) {
+// received handles a completion of a connection's stream.
+func (d *Driver) received(t aio.Token, s *slot, c completion, ev *aio.Event) bool {
+	data := d.buffers.of(c)
+	if s.IsClosing() {
 		return false
 	}
-	e := errnoOf(res)
+	e := c.errno()
 	switch {
-	case res > 0:
-		d.goOn(t, s, flags&cqeMore != 0)
+	case c.res > 0:
+		d.goOn(t, s, c.more())
 		*ev = aio.Event{Token: t, Op: aio.Received, Data: data, More: true}
 		return true
 	case e == syscall.ENOBUFS:
-		d.stats.NoBuffers++
+		d.Counters.NoBuffers++
 		d.starve(t, s)
 		return false
 	case e == syscall.ECANCELED, aio.Classify(e) == aio.Retry && e != 0:
-		d.settle(t, s)
+		d.arm(t, s)
 		return false
 	case e != 0:
-		d.stats.Errors[aio.Classify(e)]++
+		d.Counters.CountError(e)
 	default:
 		// A send that failed has taken the error from the socket, which then
 		// reads like an orderly end; it was none.
-		e = syscall.Errno(s.err)
+		e = s.PopErr()
 	}
-	s.flags = s.flags&^wantStream | ended
+	s.Own.flags |= ended
 	*ev = aio.Event{Token: t, Op: aio.Received, Err: e}
 	return true
 }
 
 // goOn sees to it that a stream that has delivered bytes goes on.
-func (d *Driver) goOn(t aio.Token, s *slot, armed bool) {
+func (d *Driver) goOn(t aio.Token, s *slot, isArmed bool) {
 	switch {
-	case !armed && d.starving.n > 0:
+	case !isArmed && d.starving.Len() > 0:
 		d.starve(t, s)
 		return
-	case armed && s.is(unverified):
+	case isArmed && s.Own.is(unverified):
 		d.verify(s)
 	}
-	d.settle(t, s)
+	d.arm(t, s)
 }
 
 // starve queues a connection for which there was no buffer, or which has had
 // one while others had none.
 func (d *Driver) starve(t aio.Token, s *slot) {
-	if !s.is(starved) {
-		s.flags |= starved
-		d.starving.push(t)
+	if !s.Own.is(starved) {
+		s.Own.flags |= starved
+		d.starving.Push(t)
 	}
 }
 
@@ -85,43 +100,18 @@ func (d *Driver) starve(t aio.Token, s *slot) {
 // runs receives that were armed earlier, so those that wait have precedence.
 func (d *Driver) feed() {
 	// What is completed and not yet drained may hold a buffer each.
-	room := d.buffers.count() - int(d.ring.pending())
-	for ; room > 0 && d.starving.n > 0; room-- {
-		t := d.starving.pop()
-		s := d.slot(t)
-		if s == nil || !s.is(starved) {
-			room++
+	room := d.buffers.count() - int(d.ring.cq.pending())
+	for room > 0 && d.starving.Len() > 0 {
+		t := d.starving.Pop()
+		s := d.Get(t)
+		if s == nil || !s.Own.is(starved) {
 			continue
 		}
-		s.flags &^= starved
-		if s.is(wantStream) && !s.is(streaming) && !d.armReceive(t, s, 0) {
+		room--
+		s.Own.flags &^= starved
+		if s.Own.stream == idle && !s.Own.is(paused|ended) && !d.armReceive(t, s, 0) {
 			d.starve(t, s)
 			return
 		}
 	}
-}
-
-// tokens is a queue.
-type tokens struct {
-	ring []aio.Token // length is a power of two
-	head uint32
-	n    uint32
-}
-
-func (q *tokens) push(t aio.Token) {
-	if int(q.n) == len(q.ring) {
-		ring := make([]aio.Token, max(64, 2*len(q.ring)))
-		k := copy(ring, q.ring[q.head:])
-		copy(ring[k:], q.ring[:q.head])
-		q.ring, q.head = ring, 0
-	}
-	q.ring[(q.head+q.n)&uint32(len(q.ring)-1)] = t
-	q.n++
-}
-
-func (q *tokens) pop() aio.Token {
-	t := q.ring[q.head]
-	q.head = (q.head + 1) & uint32(len(q.ring)-1)
-	q.n--
-	return t
 }

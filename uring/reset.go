@@ -1,6 +1,7 @@
 package uring
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -39,10 +40,10 @@ const (
 // finds nothing to cancel.
 func (d *Driver) verify(s *slot) {
 	if d.verifying == verifyFirst {
-		s.flags &^= unverified
+		s.Own.flags &^= unverified
 	}
-	if sys.HungUp(s.fd) {
-		s.flags |= stale
+	if sys.HungUp(s.FD) {
+		s.Own.flags |= stale
 	}
 }
 
@@ -75,18 +76,13 @@ func (d *Driver) tellsReset() (bool, error) {
 		return false, err
 	}
 	_, err = d.Wait(ev, 0) // arms it
-	if _, e := unix.Write(far, []byte{'!'}); err == nil && e != nil {
-		err = fmt.Errorf("write to loopback: %w", e)
-	}
-	sys.SetReset(int32(far))
-	unix.Close(far)
-	if err != nil {
+	if err = errors.Join(err, writeAndReset(far)); err != nil {
 		return false, err
 	}
 	const patience = 1000 // ms, for the network's own threads
 	poll := []unix.PollFd{{Fd: int32(near), Events: unix.POLLRDHUP}}
 	if n, err := unix.Poll(poll, patience); n != 1 {
-		return false, fmt.Errorf("no reset over loopback: %w", err)
+		return false, errors.Join(errors.New("no reset over loopback"), err)
 	}
 	for range len(ev) { // a turn of the kernel's work each
 		n, err := d.Wait(ev, 0)
@@ -100,6 +96,16 @@ func (d *Driver) tellsReset() (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// writeAndReset sends a byte, and then a reset by closing.
+func writeAndReset(fd int) error {
+	defer unix.Close(fd)
+	sys.SetReset(int32(fd))
+	if _, err := unix.Write(fd, []byte{'!'}); err != nil {
+		return fmt.Errorf("write to loopback: %w", err)
+	}
+	return nil
 }
 
 // loopbackPair returns the two ends of a TCP connection over loopback.

@@ -53,7 +53,7 @@ func TestLostResetIsFound(t *testing.T) {
 		if n, err := d.Wait(ev, 0); n != 0 || err != nil { // arms the receive
 			t.Fatalf("%d events, %v", n, err)
 		}
-		d.slots[0].fd = int32(forgotten)
+		d.At(tok).FD = int32(forgotten)
 		if v == verifyAll { // one without a reset comes first
 			complete(t, d, tok, &ev[0])
 		}
@@ -73,7 +73,7 @@ func TestLostResetIsFound(t *testing.T) {
 // complete has the driver believe that its receive has delivered a byte.
 func complete(t *testing.T, d *Driver, tok aio.Token, ev *aio.Event) {
 	t.Helper()
-	if !d.complete(opRecv<<opShift|uint64(tok), 1, cqeMore, ev) || ev.Op != aio.Received {
+	if !d.complete(completion{opRecv.of(tok), 1, cqeMore}, ev) || ev.Op != aio.Received {
 		t.Fatalf("no bytes, but %v", ev.Op)
 	}
 }

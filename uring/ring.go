@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
-	"github.com/fserve/fserve/internal/sys"
 )
 
 const (
@@ -22,55 +21,48 @@ const (
 	cqEntries = 8192
 )
 
-// ring is the memory that this process shares with one io_uring instance, and
-// the two queues in it. The kernel writes sqHead and cqTail, we write sqTail
-// and cqHead; each is loaded and stored atomically, and published only by the
-// store of a tail (or head) after what it covers. It belongs to one thread.
+// ring is one io_uring instance with its two queues. It belongs to the thread
+// that has enabled it.
 type ring struct {
-	fd  int32
-	mem []byte // both queues
-	ent []byte // the SQE array
+	fd   int32
+	sq   submissions
+	cq   completions
+	hold bool // the processor, for the first part of a wait
 
-	sqes    []sqe
-	sqMask  uint32
-	sqHead  *uint32 // kernel
-	sqTail  *uint32
-	sqFlags *uint32 // kernel
-	tail    uint32  // SQEs prepared so far
-	flushed uint32  // SQEs the kernel has taken
+	inflight  int    // operations that will still complete
+	submitted uint64 // operations that were prepared
 
-	cqes   []cqe
-	cqMask uint32
-	cqHead *uint32
-	cqTail *uint32 // kernel
-	head   uint32  // CQEs taken so far
-
-	hold bool // aio.Config.HoldProcessor
+	queues  []byte // mapping of sq and cq, but for the entries of sq
+	entries []byte // mapping of the entries of sq
 
 	ts  timespec
-	arg getEventsArg
+	arg getEventsArg // names ts
 }
 
-// setupFlags are tried in order: the cheapest way of running completions that
-// the kernel knows.
-var setupFlags = []uint32{
+// ways are sets of set-up flags, the cheapest way of running completions first.
+var ways = [...]uint32{
 	setupSubmitAll | setupSingleIssuer | setupDeferTaskrun, // 6.1
 	setupSubmitAll | iouring.IORING_SETUP_COOP_TASKRUN,     // 5.19
 }
 
+// knownWay is the index of the first way that this kernel knows, once a ring was
+// made.
+var knownWay atomic.Int32
+
 // newRing makes a ring that is still disabled: enable lets it run, restricted
-// to the operations in use.
-func newRing() (*ring, error) {
+// to the operations in use. hold is aio.Config.HoldProcessor.
+func newRing(hold bool) (*ring, error) {
 	var err error
-	for _, flags := range setupFlags {
+	for i := knownWay.Load(); int(i) < len(ways); i++ {
 		p := iouring.IOURingParams{
-			Flags: flags | iouring.IORING_SETUP_CLAMP | iouring.IORING_SETUP_CQSIZE |
+			Flags: ways[i] | iouring.IORING_SETUP_CLAMP | iouring.IORING_SETUP_CQSIZE |
 				iouring.IORING_SETUP_R_DISABLED,
 			CQEntries: cqEntries,
 		}
 		var fd int
 		if fd, err = iouring.IOURingSetup(sqEntries, &p); err == nil {
-			return mapRing(int32(fd), &p)
+			knownWay.Store(i)
+			return mapRing(int32(fd), &p, hold)
 		}
 		if !errors.Is(err, syscall.EINVAL) {
 			break
@@ -80,50 +72,58 @@ func newRing() (*ring, error) {
 }
 
 // mapRing maps the queues of fd and takes fd over.
-func mapRing(fd int32, p *iouring.IOURingParams) (*ring, error) {
+func mapRing(fd int32, p *iouring.IOURingParams, hold bool) (_ *ring, err error) {
+	r := &ring{fd: fd, hold: hold}
+	defer func() {
+		if err != nil {
+			_ = r.close()
+		}
+	}()
 	const need = iouring.IORING_FEAT_SINGLE_MMAP | featNoDrop | featExtArg
 	if p.Features&need != need {
-		sys.Close(fd)
 		return nil, fmt.Errorf("io_uring lacks features %#x: Linux 6.0 or newer is needed", need&^p.Features)
 	}
 	sqSize := p.SQOffset.Array + p.SQEntries*4
 	cqSize := p.CQOffset.Cqes + p.CQEntries*uint32(unsafe.Sizeof(cqe{}))
-	mem, err := unix.Mmap(int(fd), int64(iouring.IORING_OFF_SQ_RING), int(max(sqSize, cqSize)),
-		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
-	if err != nil {
-		sys.Close(fd)
+	if r.queues, err = r.mmap(iouring.IORING_OFF_SQ_RING, int(max(sqSize, cqSize))); err != nil {
 		return nil, fmt.Errorf("map io_uring queues: %w", err)
 	}
-	ent, err := unix.Mmap(int(fd), int64(iouring.IORING_OFF_SQES), int(p.SQEntries)*int(unsafe.Sizeof(sqe{})),
-		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
-	if err != nil {
-		_ = unix.Munmap(mem)
-		sys.Close(fd)
+	if r.entries, err = r.mmap(iouring.IORING_OFF_SQES, int(p.SQEntries)*int(unsafe.Sizeof(sqe{}))); err != nil {
 		return nil, fmt.Errorf("map io_uring entries: %w", err)
 	}
-	at := func(off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&mem[off])) }
-	r := &ring{
-		fd: fd, mem: mem, ent: ent,
-		sqes:   unsafe.Slice((*sqe)(unsafe.Pointer(&ent[0])), p.SQEntries),
-		sqMask: p.SQEntries - 1, sqHead: at(p.SQOffset.Head), sqTail: at(p.SQOffset.Tail), sqFlags: at(p.SQOffset.Flags),
-		cqes:   unsafe.Slice((*cqe)(unsafe.Pointer(&mem[p.CQOffset.Cqes])), p.CQEntries),
-		cqMask: p.CQEntries - 1, cqHead: at(p.CQOffset.Head), cqTail: at(p.CQOffset.Tail),
-	}
-	// Entry i of the queue is always SQE i: the indirection is filled in once.
-	array := unsafe.Slice(at(p.SQOffset.Array), p.SQEntries)
-	for i := range array {
-		array[i] = uint32(i)
-	}
+	r.lay(p)
 	r.arg.ts = uint64(uintptr(unsafe.Pointer(&r.ts))) // r is on the heap and never moves
 	return r, nil
 }
 
+func (r *ring) mmap(off uint64, n int) ([]byte, error) {
+	return unix.Mmap(int(r.fd), int64(off), n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
+}
+
+// lay lays the queues over the mappings.
+func (r *ring) lay(p *iouring.IOURingParams) {
+	at := func(off uint32) unsafe.Pointer { return unsafe.Pointer(&r.queues[off]) }
+	index := func(off uint32) *atomic.Uint32 { return (*atomic.Uint32)(at(off)) }
+	r.sq = submissions{
+		entries: unsafe.Slice((*sqe)(unsafe.Pointer(&r.entries[0])), p.SQEntries), mask: p.SQEntries - 1,
+		head: index(p.SQOffset.Head), tail: index(p.SQOffset.Tail), flags: index(p.SQOffset.Flags),
+	}
+	r.cq = completions{
+		entries: unsafe.Slice((*cqe)(at(p.CQOffset.Cqes)), p.CQEntries), mask: p.CQEntries - 1,
+		head: index(p.CQOffset.Head), tail: index(p.CQOffset.Tail),
+	}
+	// Entry i of the queue is always SQE i: the indirection is filled in once.
+	for i := range p.SQEntries {
+		*(*uint32)(at(p.SQOffset.Array + 4*i)) = i
+	}
+}
+
 // enable restricts the ring to the operations in use, so that a bug cannot
 // reach others, and lets it run. The calling thread becomes its only user.
-func (r *ring) enable(ops []uint8) error {
-	rs := make([]restriction, 0, len(ops)+1)
-	for _, op := range ops {
-		rs = append(rs, restriction{opcode: restrictSQEOp, arg: op})
+func (r *ring) enable() error {
+	rs := make([]restriction, 0, len(opcodes)+1)
+	for _, code := range opcodes {
+		rs = append(rs, restriction{opcode: restrictSQEOp, arg: code})
 	}
 	rs = append(rs, restriction{opcode: restrictSQEFlags, arg: sqeAsync | sqeBufferSelect | sqeHardlink | sqeSkipSuccess})
 	if err := r.register(registerRestrictions, unsafe.Pointer(&rs[0]), uint32(len(rs))); err != nil {
@@ -135,26 +135,46 @@ func (r *ring) enable(ops []uint8) error {
 	return nil
 }
 
+// boundWorkers bounds the kernel threads that wait for files. The default is the
+// process limit: thousands.
+func (r *ring) boundWorkers(n int) error {
+	workers := [2]uint32{uint32(n), 1} // for files and for the rest
+	if err := r.register(registerIOWQWorkers, unsafe.Pointer(&workers), 2); err != nil {
+		return fmt.Errorf("bound io_uring workers: %w", err)
+	}
+	return nil
+}
+
 func (r *ring) register(op uint8, arg unsafe.Pointer, n uint32) error {
 	return iouring.IOURingRegister(int(r.fd), op, arg, n)
 }
 
-// next returns a cleared SQE to fill in, or nil if the queue is full and the
-// kernel does not take anything from it.
-func (r *ring) next() *sqe {
-	if r.tail-r.flushed == uint32(len(r.sqes)) {
-		if e := r.submit(); e != 0 || r.tail-r.flushed == uint32(len(r.sqes)) {
-			return nil
-		}
+// prepare queues an operation that will complete as name says; nil: the ring takes none.
+func (r *ring) prepare(name userData, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
+	e := r.next(name, code, fd, addr, n, off)
+	if e != nil {
+		r.inflight++
 	}
-	s := &r.sqes[r.tail&r.sqMask]
-	s.Reset()
-	r.tail++
-	return s
+	return e
 }
 
-// room returns how many SQEs can be prepared before the next submit.
-func (r *ring) room() int { return len(r.sqes) - int(r.tail-r.flushed) }
+// next queues an operation that completes only if it fails; nil: the ring takes none.
+func (r *ring) next(name userData, code uint8, fd int32, addr uint64, n uint32, off uint64) *sqe {
+	if !r.roomFor(1) {
+		return nil
+	}
+	e := r.sq.next()
+	e.PrepOperation(code, fd, addr, n, off)
+	e.SetUserData(uint64(name))
+	r.submitted++
+	return e
+}
+
+// roomFor reports whether n entries can be prepared without a submission in
+// between: a chain of operations must not be torn.
+func (r *ring) roomFor(n int) bool {
+	return r.sq.room() >= n || r.submit() == 0 && r.sq.room() >= n
+}
 
 // submit gives the kernel what is queued, without waiting.
 func (r *ring) submit() syscall.Errno {
@@ -166,12 +186,11 @@ func (r *ring) submit() syscall.Errno {
 	}
 }
 
-// enter publishes the queued SQEs and enters the kernel once.
+// enter publishes the queued entries and enters the kernel once.
 func (r *ring) enter(wait uint32, flags uintptr, arg *getEventsArg, block bool) syscall.Errno {
-	atomic.StoreUint32(r.sqTail, r.tail)
-	_, e := enter(r.fd, r.tail-r.flushed, wait, flags, arg, block)
-	// The head tells what was taken even when a later step failed.
-	r.flushed = atomic.LoadUint32(r.sqHead)
+	r.sq.publish()
+	_, e := enter(r.fd, r.sq.queued(), wait, flags, arg, block)
+	r.sq.refresh() // it tells what was taken even when a later step failed
 	return e
 }
 
@@ -181,21 +200,15 @@ func (r *ring) wait(timeout time.Duration) syscall.Errno {
 	if timeout == 0 {
 		return r.enter(0, enterGetEvents, nil, false)
 	}
-	if r.hold {
-		short := aio.ShortWait
-		if timeout > 0 {
-			short = min(short, timeout)
-		}
+	short, rest := aio.SplitWait(timeout, r.hold)
+	if short > 0 {
 		e := r.waitFor(short, false)
 		// An enter that has submitted something says neither ETIME nor EINTR.
-		if e != 0 && e != syscall.ETIME && e != syscall.EINTR || r.pending() > 0 || short == timeout {
+		if e != 0 && e != syscall.ETIME && e != syscall.EINTR || r.cq.pending() > 0 || rest == 0 {
 			return e
 		}
-		if timeout > 0 {
-			timeout -= short
-		}
 	}
-	return r.waitFor(timeout, true)
+	return r.waitFor(rest, true)
 }
 
 // waitFor waits once; block says that the processor may be taken meanwhile.
@@ -207,26 +220,14 @@ func (r *ring) waitFor(timeout time.Duration, block bool) syscall.Errno {
 	return r.enter(1, enterGetEvents, &r.arg, block)
 }
 
-// pending returns how many completions are in the mapping.
-func (r *ring) pending() uint32 { return atomic.LoadUint32(r.cqTail) - r.head }
-
-// overflowed reports whether the kernel holds completions that did not fit.
-func (r *ring) overflowed() bool {
-	return atomic.LoadUint32(r.sqFlags)&iouring.IORING_SQ_CQ_OVERFLOW != 0
-}
-
-// take returns the oldest completion. It is valid until release.
-func (r *ring) take() *cqe {
-	c := &r.cqes[r.head&r.cqMask]
-	r.head++
-	return c
-}
-
-// release gives the entries of all taken completions back to the kernel.
-func (r *ring) release() { atomic.StoreUint32(r.cqHead, r.head) }
-
-// close unmaps and closes. The kernel must have nothing under way that
-// touches memory of ours.
+// close unmaps and closes, however far mapRing came. The kernel must have nothing
+// under way that touches memory of ours.
 func (r *ring) close() error {
-	return errors.Join(unix.Munmap(r.ent), unix.Munmap(r.mem), unix.Close(int(r.fd)))
+	var errs []error
+	for _, m := range [][]byte{r.entries, r.queues} {
+		if m != nil {
+			errs = append(errs, unix.Munmap(m))
+		}
+	}
+	return errors.Join(append(errs, unix.Close(int(r.fd)))...)
 }

@@ -6,125 +6,128 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/internal/aio"
-	"github.com/fserve/fserve/internal/sys"
 )
 
-// Wait implements aio.Driver: give buffers back, enter the kernel (to
-// wait for long a second time, see aio.ShortWait), drain one bounded batch.
-func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
-	d.stats.Waits++
+// Wait implements aio.Driver. In a turn it
+//
+//  1. gives lent buffers back, and lets those receive that wait for one;
+//  2. queues what slots want and could not have before, and the read of the waker;
+//  3. delivers what has happened without the kernel;
+//  4. enters the kernel, to wait for long twice (see aio.ShortWait);
+//  5. reaps one bounded batch of completions.
+func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (n int, err error) {
+	d.Counters.Waits++
 	d.buffers.giveBack()
 	d.feed()
-	d.settleAll()
-	n := copy(ev, d.ready)
-	d.ready = d.ready[:copy(d.ready, d.ready[n:])]
+	d.armAll()
+	wakes := d.armWake()
+	for ; n < len(ev) && d.ready.Len() > 0; n++ {
+		ev[n] = d.ready.Pop()
+	}
 	if n == len(ev) {
 		return n, nil
 	}
-	if n > 0 || d.ring.pending() > 0 || len(d.unsettled) > 0 || d.starving.n > 0 {
+	if n > 0 || d.ring.cq.pending() > 0 || d.unarmed.Len() > 0 || d.starving.Len() > 0 || !wakes {
 		timeout = 0
 	}
 	// Completions that already fill the batch are served first.
-	if int(d.ring.pending()) < len(ev)-n {
-		if err := d.enter(timeout); err != nil {
+	if int(d.ring.cq.pending()) < len(ev)-n {
+		if err = d.enter(timeout); err != nil {
 			return n, err
 		}
 	}
-	return n + d.drain(ev[n:]), nil
+	return n + d.reap(ev[n:]), nil
 }
 
 func (d *Driver) enter(timeout time.Duration) error {
-	d.stats.Enters++
-	if d.ring.overflowed() {
-		d.stats.Overflows++ // entering with GETEVENTS moves them to the queue
+	d.Counters.Enters++
+	d.Counters.Submissions = d.ring.submitted
+	if d.ring.sq.overflowed() {
+		d.Counters.Overflows++ // entering with GETEVENTS moves them to the queue
 	}
 	switch e := d.ring.wait(timeout); e {
 	case 0, syscall.ETIME, syscall.EINTR:
 	case syscall.EBUSY, syscall.EAGAIN:
 		// The completion queue overflowed, or memory is short: what is queued
 		// stays queued, draining completions makes room.
-		d.stats.Errors[aio.Wait]++
+		d.Counters.CountError(e)
 	default:
 		return fmt.Errorf("io_uring_enter: %w", e)
 	}
 	return nil
 }
 
-// drain turns completions into events until ev is full.
-func (d *Driver) drain(ev []aio.Event) int {
+// reap turns completions into events until ev is full, or until all buffers are
+// lent: then it is time to give them back.
+func (d *Driver) reap(ev []aio.Event) int {
 	n := 0
-	for n < len(ev) && d.ring.pending() > 0 && len(d.buffers.lent) < cap(d.buffers.lent) {
-		c := d.ring.take()
-		d.stats.Completions++
-		if d.complete(c.UserData(), c.Result(), c.Flags(), &ev[n]) {
+	for n < len(ev) && d.ring.cq.pending() > 0 && len(d.buffers.lent) < cap(d.buffers.lent) {
+		c := d.ring.cq.next()
+		d.Counters.Completions++
+		if d.complete(completion{userData(c.UserData()), c.Result(), c.Flags()}, &ev[n]) {
 			n++
 		}
 	}
-	d.ring.release()
+	d.ring.cq.release()
 	return n
 }
 
+// completion is what the kernel says of an operation.
+type completion struct {
+	name  userData
+	res   int32
+	flags uint32
+}
+
+// more reports whether the operation goes on and will complete again.
+func (c completion) more() bool { return c.flags&cqeMore != 0 }
+
+// errno returns the error of the result.
+func (c completion) errno() syscall.Errno { return syscall.Errno(max(0, -c.res)) }
+
 // complete handles one completion and reports whether it made an event.
-func (d *Driver) complete(data uint64, res int32, flags uint32, ev *aio.Event) bool {
-	op, t := data>>opShift, aio.Token(data)&aio.TokenMask
-	if op == opPart {
-		d.partFailed(uint32(t), res)
+func (d *Driver) complete(c completion, ev *aio.Event) bool {
+	if c.name.op() == opPart {
+		d.fetches.partFailed(c)
 		return false
 	}
-	more := flags&cqeMore != 0
-	if !more {
-		d.inflight--
+	if !c.more() {
+		d.ring.inflight--
 	}
-	switch op {
-	case opIgnore:
+	switch c.name.op() {
+	case opCancel:
 		return false
 	case opWake:
-		if !d.stopping {
-			d.armWake()
-		}
+		d.woken()
 		return false
 	case opFetch:
-		return d.fetched(uint32(t), res, ev)
+		return d.fetched(c, ev)
 	}
-	// The slot is still the token's: it is freed only after its last completion.
-	s := &d.slots[t.Slot()]
-	if !more {
-		s.ops--
-		s.flags &^= streamOf[op]
+	return d.completeSlot(c, ev)
+}
+
+// completeSlot handles a completion that names a slot. That is still the token's:
+// it is freed only after its last completion.
+func (d *Driver) completeSlot(c completion, ev *aio.Event) (made bool) {
+	t := c.name.token()
+	s := d.At(t)
+	p := &s.Own.stream
+	if c.name.op() == opPoll {
+		p = &s.Own.poll
 	}
-	made := false
-	switch op {
+	if !c.more() {
+		*p = idle
+	}
+	switch c.name.op() {
 	case opAccept:
-		made = d.accepted(t, s, res, ev)
+		made = d.accepted(t, s, c, ev)
 	case opRecv:
-		made = d.received(t, s, res, flags, ev)
+		made = d.received(t, s, c, ev)
 	case opPoll:
 		made = d.polled(t, s, ev)
 	}
-	if s.is(closing) && s.ops == 0 {
-		d.finishClose(t, s)
+	if s.IsClosing() && s.Own.isQuiet() {
+		d.closeFD(t, s)
 	}
 	return made
 }
-
-// streamOf is which flags end with the last completion of an operation.
-var streamOf = [...]slotFlags{
-	opAccept: streaming | cancelling,
-	opRecv:   streaming | cancelling,
-	opPoll:   polling | pollCancelling,
-	opWake:   0,
-}
-
-// polled handles the completion of a wait for room in the socket. An error of
-// the socket shows in the attempt that follows.
-func (d *Driver) polled(t aio.Token, s *slot, ev *aio.Event) bool {
-	if s.is(closing) || !s.is(blockedSocket) {
-		return false
-	}
-	s.flags &^= blockedSocket
-	*ev = aio.Event{Token: t, Op: aio.Ready}
-	return true
-}
-
-// Wake implements aio.Driver.
-func (d *Driver) Wake() { sys.EventfdSignal(d.wakeFD) }

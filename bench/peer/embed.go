@@ -34,7 +34,7 @@ func embedMain(args []string) error {
 	}
 	handler := http.FileServer(http.Dir(*root))
 	if *strict {
-		if handler, err = nethttp.New(server.Config{Root: *root}); err != nil {
+		if handler, err = nethttp.New(server.Config{Site: server.Site{Root: *root}}); err != nil {
 			return err
 		}
 	}

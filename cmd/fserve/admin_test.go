@@ -30,25 +30,11 @@ func (p *process) admin() string {
 // has the status.
 func call(t *testing.T, status int, method, url, body string, fields ...string) string {
 	t.Helper()
-	r, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
+	a := testenv.Ask(t, testenv.Single, method, url, body, fields...)
+	if a.StatusCode != status {
+		t.Fatalf("%s %s: status %d, want %d: %s", method, url, a.StatusCode, status, a.Body)
 	}
-	for i := 0; i < len(fields); i += 2 {
-		r.Header.Set(fields[i], fields[i+1])
-	}
-	tr := &http.Transport{}
-	defer tr.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: tr, Timeout: patience}).Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != status {
-		t.Fatalf("%s %s: status %d, want %d: %v: %s", method, url, resp.StatusCode, status, err, b)
-	}
-	return string(b)
+	return a.Body
 }
 
 // Downloads that stand still go on when they are let go, are slowed down and let
@@ -184,8 +170,8 @@ func TestAdminToken(t *testing.T) {
 	}
 	url := "http://127.0.0.1:" + port
 	call(t, 401, "GET", url+"/metrics", "")
-	call(t, 401, "GET", url+"/debug/pprof/cmdline", "", "Authorization", "Bearer wrong")
-	call(t, 200, "GET", url+"/debug/pprof/cmdline", "", "Authorization", "Bearer s3cret")
+	call(t, 401, "GET", url+"/debug/pprof/cmdline", "", "Authorization: Bearer wrong")
+	call(t, 200, "GET", url+"/debug/pprof/cmdline", "", "Authorization: Bearer s3cret")
 	call(t, 200, "GET", url+"/readyz", "")
 }
 

@@ -23,7 +23,7 @@ type alerting struct {
 	notifier *alerts.Notifier
 }
 
-// openAlerting readies what goes out.
+// openAlerting makes the sender of alerts.
 func openAlerting(c *config.Config) (*alerting, error) {
 	a := &alerting{}
 	var send func(*alerts.Message)
@@ -52,7 +52,8 @@ func (a *alerting) watch(s *shape.Shaper, c *config.Config) {
 	a.profiles.SetProfiles(c.AlertProfiles())
 }
 
-// close ends it, once the server has ended. What waits to be sent gets a last chance.
+// close ends it, once the server has ended. Alerts that wait to be sent get a last
+// chance.
 func (a *alerting) close() {
 	if a == nil {
 		return
@@ -69,15 +70,11 @@ func (a *alerting) close() {
 	a.sender.Close(ctx)
 }
 
-// retune brings limits, what finds rates, and profiles from one configuration to another.
+// retune brings limits, adaptation and profiles from one configuration to another.
 func (h *host) retune(old, next *config.Config) error {
 	e := h.srv.Engine()
 	err := old.Limits.Retune(e.Limits(), &next.Limits)
-	if ad := e.Adaptation(); ad != nil {
-		ad.Configure(next.Adaptation())
-	}
-	if h.alerts != nil && h.alerts.profiles != nil {
-		h.alerts.profiles.SetProfiles(next.AlertProfiles())
-	}
+	e.Adaptation().Configure(next.Adaptation())
+	h.alerts.profiles.SetProfiles(next.AlertProfiles())
 	return err
 }

@@ -59,7 +59,7 @@ func load(sources *config.Sources) (*config.Loaded, error) {
 	return c, checkMachine(c.Config)
 }
 
-// checkMachine finds what is wrong with a configuration on this machine.
+// checkMachine finds the faults of a configuration that only this machine can tell.
 func checkMachine(c *config.Config) error {
 	_, token := c.Admin.Bearer()
 	if err := errors.Join(server.Check(c.Server()), checkLog(c.AccessLog.File), checkPID(c.PIDFile), token); err != nil {
@@ -114,7 +114,7 @@ func printConfig(cmd *cobra.Command, sources *config.Sources) error {
 	return err
 }
 
-// version is what the build knows of itself.
+// version is the version that the build knows of itself.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -309,21 +309,8 @@ func TestReloadHosts(t *testing.T) {
 		}
 		ask := func(host, path string) (int, string) {
 			t.Helper()
-			q, err := http.NewRequest("GET", p.url(path), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			q.Host = host
-			r, err := http.DefaultTransport.RoundTrip(q)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Body.Close()
-			body, err := io.ReadAll(r.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return r.StatusCode, string(body)
+			a := testenv.Ask(t, http.DefaultClient, "GET", p.url(path), "", "Host: "+host)
+			return a.StatusCode, a.Body
 		}
 		want := func(host, path string, status int, body string) {
 			t.Helper()

@@ -1,13 +1,13 @@
 package main_test
 
 import (
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fserve/fserve/internal/testenv"
 )
 
 func TestFileFlagsAreChecked(t *testing.T) {
@@ -108,39 +108,24 @@ func TestFileFlags(t *testing.T) {
 			{"/link", "sorry", 404, "Server", "files"},
 			{"/.dot/x", "x", 200, "X-One", ""},
 		} {
-			resp, body := fetch(t, "http://"+p.addrs[0]+test.target, "gzip")
-			if resp.StatusCode != test.status || body != test.body || resp.Header.Get(test.field) != test.value {
-				t.Errorf("%s: %d %q %s: %q; want %d %q and %q", test.target, resp.StatusCode, body, test.field,
-					resp.Header.Get(test.field), test.status, test.body, test.value)
+			a := get(t, p.url(test.target), "Accept-Encoding: gzip")
+			if a.StatusCode != test.status || a.Body != test.body || a.Header.Get(test.field) != test.value {
+				t.Errorf("%s: %d %q %s: %q; want %d %q and %q", test.target, a.StatusCode, a.Body, test.field,
+					a.Header.Get(test.field), test.status, test.body, test.value)
 			}
 		}
-		if resp, body := fetch(t, "http://"+p.addrs[0]+"/dir/", ""); resp.StatusCode != 200 || !strings.Contains(body, `<a href="./f">`) {
-			t.Errorf("listing: %d %q", resp.StatusCode, body)
+		if a := get(t, p.url("/dir/")); a.StatusCode != 200 || !strings.Contains(a.Body, `<a href="./f">`) {
+			t.Errorf("listing: %d %q", a.StatusCode, a.Body)
 		}
 		off := serve(t, nil, "--root", root, driver, "--precompressed=false")
-		if resp, body := fetch(t, "http://"+off.addrs[0]+"/assets/a.js", "gzip"); body != "js" || resp.Header.Get("Vary") != "" {
-			t.Errorf("without sidecars: %q, Vary %q", body, resp.Header.Get("Vary"))
+		if a := get(t, off.url("/assets/a.js"), "Accept-Encoding: gzip"); a.Body != "js" || a.Header.Get("Vary") != "" {
+			t.Errorf("without sidecars: %q, Vary %q", a.Body, a.Header.Get("Vary"))
 		}
 	})
 }
 
-// fetch gets a URL, with an Accept-Encoding if it is not empty, and does not decode.
-func fetch(t *testing.T, url, accept string) (*http.Response, string) {
+// get asks for a URL on a connection of its own.
+func get(t *testing.T, url string, fields ...string) testenv.Answer {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Close = true
-	req.Header.Set("Accept-Encoding", accept)
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, string(body)
+	return testenv.Ask(t, testenv.Single, "GET", url, "", fields...)
 }

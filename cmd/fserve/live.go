@@ -11,7 +11,7 @@ import (
 	"github.com/fserve/fserve/server/config"
 )
 
-// tellings are the signals that change what a running server does.
+// tellings are the signals that change a running server.
 type tellings struct{ reload, reopen, upgrade chan os.Signal }
 
 // subscribe keeps the signals for listen, instead of letting them end the process.
@@ -31,8 +31,8 @@ func (s tellings) end() {
 	}
 }
 
-// listen reacts to the signals and to the files that change what a running server
-// does, until the function returned is called.
+// listen reacts to the signals and to the files that change a running server, until the
+// function returned is called.
 func (h *host) listen(s tellings) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stopWatching = cancel
@@ -82,7 +82,7 @@ func (h *host) reopen() {
 }
 
 // apply brings the server from one configuration to another, as far as that is
-// possible while it runs. What it does first is what can fail. Roots are opened anew
+// possible while it runs. The steps that can fail come first. Roots are opened anew
 // and the admin token is read again in any case: the configuration only names them.
 func (h *host) apply(old, next *config.Config) error {
 	if h.log != nil && old.AccessLog.File != next.AccessLog.File {
@@ -95,7 +95,7 @@ func (h *host) apply(old, next *config.Config) error {
 	}
 	h.renewToken(&next.Admin)
 	if len(config.Diff(old, next)) == 0 {
-		return nil // what was changed by HTTP stays
+		return nil // limits that were changed by HTTP stay
 	}
 	slog.SetLogLoggerLevel(next.Log.Level)
 	return h.retune(old, next)

@@ -154,12 +154,12 @@ func TestReloadRenewsToken(t *testing.T) {
 	p, rewrite := configured(t, file(first), "--config-watch=false")
 	reload := func(status int, with string) {
 		t.Helper()
-		call(t, status, "POST", p.admin()+"/-/reload", "", "Authorization", "Bearer "+with)
+		call(t, status, "POST", p.admin()+"/-/reload", "", "Authorization: Bearer "+with)
 	}
 	want := func(good, bad string) {
 		t.Helper()
-		call(t, 200, "GET", p.admin()+"/limits", "", "Authorization", "Bearer "+good)
-		call(t, 401, "GET", p.admin()+"/limits", "", "Authorization", "Bearer "+bad)
+		call(t, 200, "GET", p.admin()+"/limits", "", "Authorization: Bearer "+good)
+		call(t, 401, "GET", p.admin()+"/limits", "", "Authorization: Bearer "+bad)
 	}
 	want("first", "second")
 	token("1", "second\n")

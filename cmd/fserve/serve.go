@@ -48,7 +48,7 @@ func serve(_ *cobra.Command, sources *config.Sources) error {
 	announce(h.srv, h.config.Config().Root)
 	h.announceAdmin()
 	if err := h.predecessor.Ready(); err != nil {
-		slog.Warn("upgrade", "err", err) // it has ended: this process is what there is
+		slog.Warn("upgrade", "err", err) // the predecessor has ended: this process serves
 	}
 	signs, cancel := context.WithCancel(context.Background())
 	h.stopWatchdog = cancel
@@ -78,11 +78,7 @@ func (h *host) start(sources *config.Sources) (err error) {
 	}
 	sc := c.Server()
 	sc.AccessLog = h.log
-	limits := c.Limits.Shape()
-	sc.Engine.Limits = &limits
-	adapt := c.Adaptation()
-	sc.Engine.Adapt, sc.Engine.OnAdapt = &adapt, h.alerts.notifier.Event
-	sc.Engine.Sample = c.Admin.Listen != ""
+	sc.Engine.OnAdapt = h.alerts.notifier.Event
 	// More than the loops need: they then keep theirs while they wait in the kernel
 	// for a short time (see aio.ShortWait), and none is taken from them when
 	// goroutines wait for a disk.
@@ -131,7 +127,7 @@ func (h *host) live(ctx context.Context) {
 	keepAlive(ctx, h.srv)
 }
 
-// host is a server with what belongs to it in this process.
+// host is a server with its log, its admin listener and the rest of this process.
 type host struct {
 	config *config.Reloader
 	log    *server.AccessLog // nil: none
@@ -196,7 +192,7 @@ func announce(srv *server.Server, root string) {
 		root, strings.Join(urls(srv), " "), driver, why, srv.Engine().Loops())
 }
 
-// urls returns what the server listens on, as it would be asked for.
+// urls returns the addresses of the server, as a client would write them.
 func urls(srv *server.Server) (list []string) {
 	for _, a := range srv.Addrs() {
 		if a.Network() == "unix" {

@@ -22,7 +22,7 @@ import (
 // upgradeStart is how long a successor may take until it serves.
 const upgradeStart = time.Minute
 
-// receive takes what this process was given: by a predecessor, or by systemd.
+// receive takes the sockets that a predecessor or systemd has given to this process.
 func (h *host) receive() error {
 	var err error
 	if h.predecessor, h.inherited, err = handover.Receive(); err != nil {
@@ -39,7 +39,7 @@ func (h *host) receive() error {
 	return nil
 }
 
-// inherit moves what was given for addresses to a configuration of the server.
+// inherit moves sockets for the addresses of a configuration into it.
 func (h *host) inherit(sc *server.Config) {
 	sc.Engine.Inherit = make(engine.Sockets)
 	for _, list := range [][]string{sc.Listen, sc.TLS.Listen} {
@@ -68,7 +68,7 @@ func (h *host) inheritAdmin(addr string) (net.Listener, error) {
 	return ln, err
 }
 
-// dropInherited closes what nothing in the configuration is for.
+// dropInherited closes the sockets that no address in the configuration is for.
 func (h *host) dropInherited() {
 	for _, name := range h.inherited.Names() {
 		slog.Warn("a socket was given to this process, and nothing listens on it: no address is configured like that", "socket", name)
@@ -163,8 +163,8 @@ func (u *upgrade) outcome() <-chan error {
 	return u.result
 }
 
-// retire leaves the service to a successor that serves, and lets what runs here
-// come to its end.
+// retire leaves the service to a successor that serves, and lets the responses here come
+// to their end.
 func (h *host) retire(u *upgrade, signals <-chan os.Signal) error {
 	defer u.cancel()
 	h.replaced.Store(true)
@@ -187,8 +187,8 @@ func (h *host) retire(u *upgrade, signals <-chan os.Signal) error {
 	return errors.Join(err, ended(h.srv.Retire(ctx)))
 }
 
-// hasten bounds what is left by the drain time-out at the first signal, and ends
-// it at the second.
+// hasten bounds the remaining responses by the drain time-out at the first signal, and
+// ends them at the second.
 func hasten(ctx context.Context, cancel context.CancelFunc, signals <-chan os.Signal, drain time.Duration) {
 	var over <-chan time.Time
 	for {

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -10,59 +9,60 @@ import (
 	"github.com/fserve/fserve/internal/testenv"
 )
 
-// TestColdReads queues many more reads than there may be workers: all are done, by
-// a few goroutines, which end, and the last one closes the file.
+// awaitReads waits until nothing of f is under way.
+func awaitReads(t *testing.T, f *Guests) {
+	t.Helper()
+	if !testenv.Eventually(30*time.Second, func() bool { return f.Stats().UnderWay == 0 }) {
+		t.Fatalf("%d reads are under way", f.Stats().UnderWay)
+	}
+}
+
+// TestColdReads makes many reads of a file by both ways: all are counted, and the
+// last one to end closes the file.
 func TestColdReads(t *testing.T) {
 	testenv.LeakCheck(t)
-	for _, drains := range []bool{true, false} {
-		f := testenv.NewPattern(40).File(t, t.TempDir(), 1<<20)
-		source, err := openCold(testenv.Borrow(t, f))
+	const reads = 200
+	for _, reader := range []bool{true, false} {
+		file := testenv.Borrow(t, testenv.NewPattern(40).File(t, t.TempDir(), 1<<20))
+		if !reader {
+			file.Reader = -1
+		}
+		source, err := openCold(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		source.drains = source.drains && drains
-		var all sync.WaitGroup
-		c := coldReads{ended: all.Done}
-		var reads []*coldRead
-		for range 200 {
-			all.Add(1)
-			r := c.submit(source, mover.Range{Off: 0, End: 2 << 20}) // more than there is
-			reads = append(reads, r)
-			c.mu.Lock()
-			if c.workers > coldWorkers {
-				t.Errorf("%d workers", c.workers)
-			}
-			c.mu.Unlock()
-		}
-		reads[199].abandoned.Store(true)
-		all.Wait()
-		for i, r := range reads {
-			<-r.done
-			if r.err != 0 {
-				t.Errorf("read %d: %v", i, r.err)
-			}
-		}
-		if !testenv.Eventually(30*time.Second, func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.workers == 0 }) {
-			t.Error("workers are left")
-		}
-		if n := source.refs.Load(); n != 1 {
-			t.Errorf("%d references are left, besides ours", n-1)
+		file.Reader = -1 // it is the source's
+		f := &Guests{cold: mover.NewPool(coldWorkers)}
+		all := make([]*coldRead, reads)
+		for i := range all {
+			all[i] = f.read(new(mover.State), source, mover.Range{Off: 0, End: 2 << 20}) // more than there is
 		}
 		source.release()
+		for i, r := range all {
+			<-r.done
+			if r.Err != 0 {
+				t.Errorf("read %d: %v", i, r.Err)
+			}
+		}
+		awaitReads(t, f)
+		if n := source.refs.Load(); n != 0 {
+			t.Errorf("%d references are left", n)
+		}
+		if n := f.Stats().ColdReads; n != reads {
+			t.Errorf("%d reads are counted, want %d", n, reads)
+		}
 	}
 }
 
 // TestColdReadFails tells of a read that fails.
 func TestColdReadFails(t *testing.T) {
-	var ended sync.WaitGroup
-	ended.Add(1)
-	c := coldReads{ended: ended.Done}
-	source := &coldFile{fd: -1}
-	source.refs.Store(2) // it is not to be closed
-	r := c.submit(source, mover.Range{Off: 0, End: 10})
+	source := &coldFile{Source: mover.Source{FD: -1, Reader: -1}}
+	source.refs.Store(1) // it is not to be closed
+	f := &Guests{cold: mover.NewPool(coldWorkers)}
+	r := f.read(new(mover.State), source, mover.Range{Off: 0, End: 10})
 	<-r.done
-	ended.Wait()
-	if r.err != syscall.EBADF {
-		t.Errorf("%v", r.err)
+	awaitReads(t, f)
+	if r.Err != syscall.EBADF {
+		t.Errorf("%v", r.Err)
 	}
 }

@@ -37,11 +37,11 @@ func (l *listener) Accept() (net.Conn, error) {
 	if sc, ok := c.(syscall.Conn); ok {
 		g.raw, _ = sc.SyscallConn() // fails if it is closed already
 	}
-	l.guests.adopt(g)
+	l.guests.register(g)
 	return g, nil
 }
 
-func (g *Guests) adopt(c *Conn) {
+func (g *Guests) register(c *Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.conns[c] = struct{}{}
@@ -50,7 +50,7 @@ func (g *Guests) adopt(c *Conn) {
 	}
 }
 
-func (g *Guests) disown(c *Conn) {
+func (g *Guests) forget(c *Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.conns, c)
@@ -101,7 +101,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if err := c.guests.enter(); err != nil {
 		return 0, c.fault("write", err)
 	}
-	defer c.guests.leave()
+	defer c.guests.exit()
 	return c.writeLimited(p)
 }
 
@@ -252,7 +252,7 @@ func (c *Conn) sendFrom(ctx context.Context, file syscall.RawConn, flow Flow, of
 	if err := f.enter(); err != nil {
 		return outcome.Outcome{End: outcome.Aborted}, err
 	}
-	defer f.leave()
+	defer f.exit()
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	s := f.sender()
@@ -260,7 +260,7 @@ func (c *Conn) sendFrom(ctx context.Context, file syscall.RawConn, flow Flow, of
 	if f.gate != nil {
 		s.lane = c.join(flow)
 	}
-	return s.finish(s.hold(file))
+	return s.finish(s.withFile(file))
 }
 
 // SyscallConn implements syscall.Conn. What it returns is not what the library's
@@ -299,7 +299,7 @@ func (c *Conn) Close() error {
 	c.mu.Unlock()
 	err := c.Conn.Close()
 	if first {
-		c.guests.disown(c)
+		c.guests.forget(c)
 	}
 	return err
 }

@@ -52,15 +52,15 @@ func (c *corking) turn() int64 {
 	return guestTurn
 }
 
-// hold corks a socket that was asked.
-func (c *corking) hold(sock int32) {
+// cork corks a socket that was asked.
+func (c *corking) cork(sock int32) {
 	if c.may && !c.on {
 		c.on = sys.SetCork(sock, true) == 0
 	}
 }
 
-// release lets go what the cork holds back.
-func (c *corking) release(sock int32) {
+// uncork lets go what the cork holds back.
+func (c *corking) uncork(sock int32) {
 	if c.on {
 		c.on = false
 		_ = sys.SetCork(sock, false) // it was possible before

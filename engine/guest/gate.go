@@ -89,11 +89,11 @@ func (g *gate) run() {
 		g.setPause()
 	}
 	g.ran = g.now()
-	g.settle()
+	g.serve()
 }
 
-// settle names the flows that may go on now, and sets the timer for the next.
-func (g *gate) settle() {
+// serve names the flows that may go on now, and sets the timer for the next.
+func (g *gate) serve() {
 	if g.over {
 		return
 	}
@@ -135,7 +135,7 @@ func (g *gate) take(l *lane, want int64) int64 {
 	defer g.mu.Unlock()
 	n := g.tree.Take(&l.flow, want, g.now())
 	if n == 0 {
-		g.settle()
+		g.serve()
 	}
 	return n
 }
@@ -148,7 +148,7 @@ func (g *gate) refund(l *lane, n int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.tree.Refund(&l.flow, n, g.now())
-	g.settle()
+	g.serve()
 }
 
 // rest ends a response, of which unsent bytes were granted and not sent, and
@@ -166,7 +166,7 @@ func (g *gate) rest(l *lane, unsent int64) (held [shape.NumLevels]int64) {
 	}
 	g.tree.Rest(&l.flow, now)
 	held = l.flow.Held()
-	g.settle()
+	g.serve()
 	return held
 }
 

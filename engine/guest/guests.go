@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/mover"
@@ -31,7 +32,7 @@ type Guests struct {
 	shaper *shape.Shaper // nil: nothing is shaped
 	gate   *gate         // nil: nothing is shaped
 	shut   bool          // there are limits, and no place in them: see engine.Config.Guests
-	cold   coldReads
+	cold   *mover.Pool
 
 	cut  chan struct{} // closed by Close: what waits gives up
 	over chan struct{} // closed when nothing is under way and nothing will be
@@ -48,38 +49,31 @@ type Guests struct {
 
 // Stats count what Send and the connections of Listener did.
 type Stats struct {
-	Sends     uint64             // calls of Send, and files sent by connections of Listener
-	Failed    uint64             // of them, those that have not sent everything
-	ColdReads uint64             // file ranges that were not in memory
-	Bytes     [aio.NumVia]uint64 // moved, by way; of memory only what is limited
-	StepsDown [aio.NumVia]uint64 // ways refused by a file system, by way
-	Conns     int                // of Listener, open now
-	UnderWay  int                // calls
+	Sends     uint64                 // calls of Send, and files sent by connections of Listener
+	Failed    uint64                 // of them, those that have not sent everything
+	ColdReads uint64                 // file ranges that were not in memory
+	Bytes     [outcome.NumVia]uint64 // moved, by way; of memory only what is limited
+	StepsDown [outcome.NumVia]uint64 // ways refused by a file system, by way
+	Conns     int                    // of Listener, open now
+	UnderWay  int                    // calls
 }
 
 // maxIdleSenders bounds the senders that are kept for later; each may hold pipes.
 const maxIdleSenders = 64
 
-// Config is what Guests are made with.
-type Config struct {
-	ZeroCopy aio.Mode
-	Shaper   *shape.Shaper // nil: nothing is shaped
-	Tree     int           // the Shaper's tree that is the guests' own; negative: there is none
-}
-
-// New returns Guests that let calls begin.
-func New(cfg Config) *Guests {
+// New returns Guests that let calls begin. A nil shaper shapes nothing; tree is that of the
+// shaper which is the guests' own, negative: there is none, and no call begins.
+func New(mode aio.Mode, shaper *shape.Shaper, tree int) *Guests {
 	g := &Guests{
-		mode: cfg.ZeroCopy, shaper: cfg.Shaper, cut: make(chan struct{}), over: make(chan struct{}),
+		mode: mode, shaper: shaper, cut: make(chan struct{}), over: make(chan struct{}),
 		waits: make(map[*wait]struct{}), conns: make(map[*Conn]struct{}),
 	}
-	g.cold.ended = g.leave
 	switch {
-	case cfg.Shaper == nil:
-	case cfg.Tree < 0:
+	case shaper == nil:
+	case tree < 0:
 		g.shut = true
 	default:
-		g.gate = newGate(cfg.Shaper.Tree(cfg.Tree), cfg.Shaper.Limits)
+		g.gate = newGate(shaper.Tree(tree), shaper.Limits)
 	}
 	return g
 }
@@ -120,10 +114,11 @@ func (g *Guests) enterRead() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.under++
+	g.stats.ColdReads++
 }
 
-// leave ends what enter or enterRead has begun.
-func (g *Guests) leave() {
+// exit ends what enter or enterRead has begun.
+func (g *Guests) exit() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.under--
@@ -213,7 +208,7 @@ func (g *Guests) done(s *sender, failed bool) {
 		g.stats.Bytes[via] += n
 		g.stats.StepsDown[via] += s.stats.StepsDown[via]
 	}
-	s.stats.Bytes, s.stats.StepsDown = [aio.NumVia]uint64{}, [aio.NumVia]uint64{}
+	s.stats.Bytes, s.stats.StepsDown = [outcome.NumVia]uint64{}, [outcome.NumVia]uint64{}
 	if len(g.idle) < maxIdleSenders {
 		g.idle = append(g.idle, s)
 		return
@@ -251,9 +246,6 @@ func (g *Guests) Stats() Stats {
 	defer g.mu.Unlock()
 	s := g.stats
 	s.Conns, s.UnderWay = len(g.conns), g.under
-	g.cold.mu.Lock()
-	s.ColdReads = g.cold.begun
-	g.cold.mu.Unlock()
 	return s
 }
 

@@ -47,7 +47,7 @@ func (g *Guests) send(ctx context.Context, conn syscall.Conn, file *os.File, off
 	if err := g.enter(); err != nil {
 		return outcome.Outcome{End: outcome.Aborted}, err
 	}
-	defer g.leave()
+	defer g.exit()
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return outcome.Outcome{End: outcome.Aborted}, err
@@ -68,7 +68,7 @@ func (g *Guests) send(ctx context.Context, conn syscall.Conn, file *os.File, off
 		g.join(s.lane, flow)
 	}
 	defer g.interruptible(ctx, s.deadline)()
-	return s.finish(s.hold(source))
+	return s.finish(s.withFile(source))
 }
 
 // join begins a response in the tree.
@@ -149,8 +149,8 @@ type wait struct{ deadline writeDeadline }
 // interrupt ends the wait, and those that follow.
 func (w *wait) interrupt() { _ = w.deadline.SetWriteDeadline(past) } // what is closed needs none
 
-// hold runs s while the file cannot be closed.
-func (s *sender) hold(file syscall.RawConn) error {
+// withFile runs s while the file cannot be closed.
+func (s *sender) withFile(file syscall.RawConn) error {
 	s.out = outcome.Outcome{Start: sys.Nanotime()}
 	if file.Control(s.run) != nil {
 		return os.ErrClosed // that is all that can be wrong with it
@@ -222,12 +222,9 @@ var ErrNotRegular = errors.New("not a regular file")
 func (s *sender) closeFile() {
 	s.mover.Reset(&s.move)
 	if s.cork.on { // a deadline has passed, or the connection is closed
-		_ = s.raw.Control(func(fd uintptr) { s.cork.release(int32(fd)) })
+		_ = s.raw.Control(func(fd uintptr) { s.cork.uncork(int32(fd)) })
 	}
-	if s.read != nil {
-		s.read.abandoned.Store(true)
-		s.read = nil
-	}
+	s.read = nil // abandoned by Reset
 	if s.source != nil {
 		s.source.release()
 		_ = sys.Fadvise(s.file.FD, unix.FADV_NORMAL)
@@ -305,14 +302,14 @@ func (s *sender) attemptFD(fd uintptr) bool {
 	}
 	if turn >= corkAfter {
 		s.cork.ask(int32(fd))
-		s.cork.hold(int32(fd))
+		s.cork.cork(int32(fd))
 	}
 	if s.lane == nil {
 		turn = s.cork.turn()
 	}
 	done := s.turn(int32(fd), turn)
 	if s.lane != nil || !done || s.why != noObstacle || s.left == 0 {
-		s.cork.release(int32(fd))
+		s.cork.uncork(int32(fd))
 	}
 	return done
 }
@@ -416,8 +413,7 @@ func (s *sender) fetch(r mover.Range) error {
 		s.source = source
 		_ = sys.Fadvise(s.file.FD, unix.FADV_RANDOM) // only advice
 	}
-	s.guests.enterRead()
-	s.read = s.guests.cold.submit(s.source, r)
+	s.read = s.guests.read(&s.move, s.source, r)
 	return nil
 }
 
@@ -434,7 +430,7 @@ func (s *sender) fetched(awaited bool) error {
 			return nil
 		}
 	}
-	e := s.read.err
+	e := s.read.Err
 	s.read = nil
 	s.mover.Now = sys.Nanotime()
 	if e = s.mover.Fetched(&s.move, e); e != 0 && awaited {
@@ -457,56 +453,6 @@ func (s *sender) giveBack() {
 	if s.lane != nil && s.grant > 0 {
 		s.guests.gate.refund(s.lane, s.grant)
 		s.grant = 0
-	}
-}
-
-// event is what a call waits for: one of the channels.
-type event struct {
-	tokens <-chan int64
-	done   <-chan struct{}
-	timer  <-chan time.Time
-}
-
-// await waits for an event, or for what ends that: ctx, the engine, and of a
-// connection of Listener (else nil) its write deadline and its end.
-func (g *Guests) await(ctx context.Context, c *Conn, ev event) (tokens int64, err error) {
-	for {
-		poke, expiry, err := c.waiting()
-		if err != nil {
-			return 0, err
-		}
-		select {
-		case tokens = <-ev.tokens:
-		case <-ev.done:
-		case <-ev.timer:
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		case <-g.cut:
-			err = ErrEnded
-		case <-poke: // the deadline is another, or the connection is closed
-			expiry.stop()
-			continue
-		case <-expiry.c():
-			err = os.ErrDeadlineExceeded
-		}
-		expiry.stop()
-		return tokens, err
-	}
-}
-
-// expiry is a timer that may be none.
-type expiry struct{ *time.Timer }
-
-func (e expiry) c() <-chan time.Time {
-	if e.Timer == nil {
-		return nil
-	}
-	return e.C
-}
-
-func (e expiry) stop() {
-	if e.Timer != nil {
-		e.Stop()
 	}
 }
 

@@ -21,7 +21,7 @@ const acceptPause = 10 * time.Millisecond
 type acceptor struct {
 	loop      *Loop
 	listeners []*listener
-	held      []listen.Socket // not accepted from yet
+	paused    []listen.Socket // not accepted from yet
 	resumeAt  int64           // when stopped listeners accept again; 0: none is
 }
 
@@ -36,13 +36,13 @@ type listener struct {
 	line    line // what its connections have of it
 }
 
-// acceptHeld begins to accept at the sockets that are held.
-func (a *acceptor) acceptHeld() error {
-	held := a.held
-	a.held = nil
-	for i, s := range held {
+// start begins to accept at the sockets that are paused.
+func (a *acceptor) start() error {
+	sockets := a.paused
+	a.paused = nil
+	for i, s := range sockets {
 		if err := a.listen(s); err != nil {
-			listen.CloseAll(held[i+1:])
+			listen.CloseAll(sockets[i+1:])
 			return fmt.Errorf("loop %d: %w", a.loop.cfg.Index, err)
 		}
 	}
@@ -162,8 +162,8 @@ func (a *acceptor) closed(ln *listener) {
 // stop stops accepting.
 func (a *acceptor) stop() {
 	a.resumeAt = 0 // what rests now will not be resumed
-	listen.CloseAll(a.held)
-	a.held = nil
+	listen.CloseAll(a.paused)
+	a.paused = nil
 	for _, ln := range a.listeners {
 		if !ln.closing {
 			a.closeListener(ln)
@@ -209,8 +209,8 @@ func (a *acceptor) acceptLast(ln *listener) {
 
 // close closes what the driver does not own, when the loop ends.
 func (a *acceptor) close() {
-	listen.CloseAll(a.held)
-	a.held = nil
+	listen.CloseAll(a.paused)
+	a.paused = nil
 	for _, ln := range a.listeners {
 		if ln.last >= 0 {
 			a.loop.kernel.closeFD(ln.last)

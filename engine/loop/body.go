@@ -123,7 +123,7 @@ func (p *parts) add(s Segment) {
 		return
 	}
 	if s.File != nil {
-		s.File.Hold()
+		s.File.Retain()
 	}
 	p.list = append(p.list, s)
 	p.left += s.left()

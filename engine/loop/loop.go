@@ -25,7 +25,6 @@ const batch = 256
 // Config is what a Loop is made with. Package engine fills it in and checks it.
 type Config struct {
 	Index      int
-	Driver     aio.Driver          // belongs to the Runner from NewRunner on
 	NewSession func(*Loop) Session // called once, on the loop's goroutine
 	Addrs      []net.Addr          // of the listeners
 	Shaper     *shape.Shaper       // nil: nothing is shaped
@@ -81,8 +80,8 @@ type Loop struct {
 	gone    chan struct{}         // closed when destroy has returned
 }
 
-func newLoop(cfg Config) *Loop {
-	l := &Loop{cfg: cfg, driver: cfg.Driver, kernel: realKernel, gone: make(chan struct{})}
+func newLoop(cfg Config, d aio.Driver) *Loop {
+	l := &Loop{cfg: cfg, driver: d, kernel: realKernel, gone: make(chan struct{})}
 	if cfg.Shaper != nil {
 		l.flows.tree = cfg.Shaper.Tree(cfg.Index)
 	}
@@ -92,7 +91,7 @@ func newLoop(cfg Config) *Loop {
 	shortest := min(cfg.IdleTimeout, cfg.HeaderTimeout, cfg.SendTimeout, cfg.LingerTimeout)
 	l.sweeper = sweeper{loop: l, every: int64(min(max(shortest/8, 10*time.Millisecond), time.Second))}
 	files := cfg.Files
-	files.Driver, files.Stats = cfg.Driver, &l.stats.Files
+	files.Driver, files.Stats = d, &l.stats.Files
 	files.CloseFD = func(fd int32) { l.kernel.closeFD(fd) }
 	files.Wall = func() int64 { return l.kernel.wall() }
 	l.Files = openfile.NewFiles(files)

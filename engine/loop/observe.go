@@ -153,7 +153,7 @@ func (l *Loop) connections(order ConnOrder, n int) []ConnInfo {
 			return
 		}
 		if r := (ranked{c.rank(order), c}); len(top) < n || n > 0 && r.key > top[0].key {
-			top = admit(top, r, n)
+			top = keepTop(top, r, n)
 		}
 	})
 	list := make([]ConnInfo, 0, len(top))
@@ -163,8 +163,8 @@ func (l *Loop) connections(order ConnOrder, n int) []ConnInfo {
 	return list
 }
 
-// admit keeps the n largest in a heap whose first one is the smallest.
-func admit(heap []ranked, r ranked, n int) []ranked {
+// keepTop keeps the n largest in a heap whose first one is the smallest.
+func keepTop(heap []ranked, r ranked, n int) []ranked {
 	if len(heap) < n {
 		heap = append(heap, r)
 		for i := len(heap) - 1; i > 0 && heap[i].key < heap[(i-1)/2].key; i = (i - 1) / 2 {

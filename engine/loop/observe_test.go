@@ -48,7 +48,7 @@ func TestSpeed(t *testing.T) {
 }
 
 // The heap keeps the largest, whatever the order they come in.
-func TestAdmit(t *testing.T) {
+func TestKeepTop(t *testing.T) {
 	const n, of = 10, 1000
 	for step := int64(1); step < 50; step += 2 { // odd and of no common factor with of, or not
 		var heap []ranked
@@ -57,7 +57,7 @@ func TestAdmit(t *testing.T) {
 			if len(heap) == n && r.key <= heap[0].key {
 				continue
 			}
-			heap = admit(heap, r, n)
+			heap = keepTop(heap, r, n)
 		}
 		least := make(map[int64]int)
 		for i := range int64(of) {

@@ -1,6 +1,9 @@
 package loop
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Task is work that may block: Run is called on a goroutine of its own, then
 // Done on the loop, even if the engine is shutting down.
@@ -17,6 +20,8 @@ type mailbox struct {
 	over  bool // the loop has ended: nothing is taken any more
 	busy  int  // tasks whose Run has not returned
 	idle  *sync.Cond
+
+	some atomic.Bool // tasks or funcs has any: a turn without takes no lock
 }
 
 func (p *mailbox) init() { p.idle = sync.NewCond(&p.mu) }
@@ -27,6 +32,7 @@ func (p *mailbox) take() (tasks []Task, funcs []func(*Loop)) {
 	defer p.mu.Unlock()
 	tasks, funcs = p.tasks, p.funcs
 	p.tasks, p.funcs = nil, nil
+	p.some.Store(false)
 	return tasks, funcs
 }
 
@@ -53,6 +59,7 @@ func (l *Loop) taskRan(t Task) {
 	defer p.mu.Unlock()
 	p.busy--
 	p.tasks = append(p.tasks, t)
+	p.some.Store(true)
 	if p.over {
 		p.idle.Signal()
 		return
@@ -69,11 +76,15 @@ func (l *Loop) post(f func(*Loop)) bool {
 		return false
 	}
 	p.funcs = append(p.funcs, f)
+	p.some.Store(true)
 	l.driver.Wake()
 	return true
 }
 
 func (l *Loop) runPosts() {
+	if !l.posts.some.Load() {
+		return
+	}
 	tasks, funcs := l.posts.take()
 	for _, t := range tasks {
 		t.Done(l)

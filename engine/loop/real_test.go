@@ -88,8 +88,8 @@ func startLoop(t *testing.T, driver makeDriver, congestion string, session Sessi
 			ended <- err
 			return
 		}
-		r := NewRunner(Config{Driver: d, Addrs: set.Addrs(), NewSession: func(*Loop) Session { return session }}.withDefaults())
-		r.Hold(set.Row(0))
+		r := NewRunner(Config{Addrs: set.Addrs(), NewSession: func(*Loop) Session { return session }}.withDefaults(), d)
+		r.Own(set.Row(0))
 		if err = r.Accept(); err == nil {
 			started <- r
 			err = r.Run()

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/internal/aio"
 )
 
 // Runner runs a Loop for its engine. Post, Stop, Adopt, Stats and Ended may be called by
@@ -14,9 +15,9 @@ import (
 type Runner struct{ loop *Loop }
 
 // NewRunner makes a loop and its session on the calling goroutine, which must be locked to
-// its thread (see Lock) and call Run and then Close.
-func NewRunner(cfg Config) *Runner {
-	l := newLoop(cfg)
+// its thread (see Lock) and call Run and then Close. The driver is the loop's from here on.
+func NewRunner(cfg Config, d aio.Driver) *Runner {
+	l := newLoop(cfg, d)
 	l.session = cfg.NewSession(l)
 	return &Runner{l}
 }
@@ -49,12 +50,12 @@ func (r *Runner) Run() error {
 	return nil
 }
 
-// Hold gives listening sockets to the loop, which owns them from here on and
+// Own gives listening sockets to the loop, which owns them from here on and
 // accepts nothing before Accept.
-func (r *Runner) Hold(sockets []listen.Socket) { r.loop.acceptor.held = sockets }
+func (r *Runner) Own(sockets []listen.Socket) { r.loop.acceptor.paused = sockets }
 
-// Accept begins to accept at the sockets that are held.
-func (r *Runner) Accept() error { return r.loop.acceptor.acceptHeld() }
+// Accept begins to accept at them.
+func (r *Runner) Accept() error { return r.loop.acceptor.start() }
 
 // Listening returns the sockets that are accepted from. They stay the loop's.
 func (r *Runner) Listening() []listen.Socket { return r.loop.acceptor.sockets() }

@@ -12,7 +12,7 @@ const (
 	chunkBytes = 1 << 20
 
 	// pacedTurn and pacedChunk are the turn and the attempt of a connection that
-	// is paced; see Conn.share.
+	// is paced; see line.share.
 	pacedTurn  = 512 << 10
 	pacedChunk = 256 << 10
 
@@ -57,7 +57,7 @@ func (s *Stream) pump() {
 		return
 	}
 	c.cork(s.corks)
-	budget, chunk := c.share()
+	budget, chunk := c.line.share(c.loop.cfg.TurnBudget)
 	for s.at.left() > 0 || s.pull(budget) {
 		if budget <= 0 {
 			s.yield()
@@ -99,7 +99,7 @@ func (s *Stream) pull(budget int64) bool {
 		return s.pull(budget)
 	}
 	if segment.File != nil {
-		segment.File.Hold()
+		segment.File.Retain()
 	}
 	s.at, s.last, s.taken = segment, status == Last, false
 	return true
@@ -227,11 +227,11 @@ func (s *Stream) account(n aio.Sent) bool {
 // share returns how many bytes a stream may send before others get their turn, and
 // how many one call is asked for. Fewer and larger calls are cheaper, except where
 // what they send is paced: then the timers cost more the more is queued.
-func (c *Conn) share() (budget, chunk int64) {
-	if c.line.paced {
-		return min(c.loop.cfg.TurnBudget, pacedTurn), pacedChunk
+func (n line) share(turn int64) (budget, chunk int64) {
+	if n.paced {
+		return min(turn, pacedTurn), pacedChunk
 	}
-	return c.loop.cfg.TurnBudget, chunkBytes
+	return turn, chunkBytes
 }
 
 // enlarge gives a paced connection a larger send buffer, once, if its peer is fast,

@@ -23,7 +23,7 @@ func (s *simSession) newSource(c *Conn) *simSource {
 	b := &simSource{s: s, c: c, all: slices.Clone(s.segs), pausing: s.m.rnd.IntN(2) == 0}
 	for _, g := range b.all {
 		if g.File != nil {
-			g.File.Hold()
+			g.File.Retain()
 		}
 		if g.left() > 0 {
 			b.list = append(b.list, g)

@@ -126,14 +126,14 @@ func (m *simulation) run() error {
 	}
 	m.driver = &watched{Driver: d, eof: make(map[aio.Token]bool), status: make(map[aio.Token]aio.Status)}
 	cfg := m.cfg.withDefaults()
-	cfg.Driver, cfg.Expire = m.driver, true
+	cfg.Expire = true
 	if m.limits != nil {
 		cfg.Shaper = m.limits.shaper
 	}
 	if m.adapt != nil {
 		cfg.Adaptation = m.adapt.a
 	}
-	l := newLoop(cfg)
+	l := newLoop(cfg, m.driver)
 	m.loop, m.session.loop = l, l
 	l.session, l.kernel.closeFD = m.session, m.w.CloseFD
 	l.kernel.limitUnsent = func(_, _ int32) {}

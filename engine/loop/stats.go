@@ -6,6 +6,9 @@ import (
 	"github.com/fserve/fserve/internal/aio"
 )
 
+// DriverStats are the counters of a loop's driver.
+type DriverStats = aio.Stats
+
 // Stats are a loop's counters since its start.
 type Stats struct {
 	Accepted       uint64 // connections
@@ -27,7 +30,7 @@ type Stats struct {
 	Sampled        uint64  // times that the kernel was asked about a connection, for adaptation
 	Unsampled      uint64  // connections that could not be asked about
 	Files          openfile.Stats
-	Driver         aio.Stats
+	Driver         DriverStats
 }
 
 // Stats returns the loop's counters, also after its end.

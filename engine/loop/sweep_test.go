@@ -18,7 +18,7 @@ func (d *closingDriver) Close(t aio.Token, _ bool) { d.closed[t] = true }
 // sweptLoop returns a loop with n connections that are never late.
 func sweptLoop(n int) (*Loop, *closingDriver) {
 	d := &closingDriver{closed: make(map[aio.Token]bool)}
-	l := newLoop(Config{Driver: d}.withDefaults())
+	l := newLoop(Config{}.withDefaults(), d)
 	for range n {
 		slot, _ := l.conns.get(n)
 		*l.conns.at(slot) = Conn{loop: l, token: l.conns.token(slot)}

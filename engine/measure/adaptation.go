@@ -193,7 +193,7 @@ func (a *Adaptation) enterClient(id shape.ClientID, now int64) *node {
 	defer a.mu.Unlock()
 	n := a.client(id, now)
 	if n != nil {
-		n.enter(now)
+		n.attach(now)
 	}
 	return n
 }
@@ -204,7 +204,7 @@ func (a *Adaptation) enterPath(prefix string, now int64) *node {
 	defer a.mu.Unlock()
 	n := a.path(prefix)
 	if n != nil {
-		n.enter(now)
+		n.attach(now)
 	}
 	return n
 }

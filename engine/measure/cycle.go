@@ -95,7 +95,11 @@ func (s *Sampler) sampleMeters(g *group, most int, now int64) (n int) {
 				m.part.conns++
 			}
 		}
-		if m.tap.dead || !m.busy && !m.line.Sending() {
+		switch {
+		case m.tap.meter == unmeasurable:
+			s.drop(m, false, now)
+			continue
+		case !m.busy && !m.line.Sending():
 			s.End(m.tap, false, now)
 			continue
 		}

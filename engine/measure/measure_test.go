@@ -329,7 +329,7 @@ func TestAdaptLeavesTheUnmeasuredAlone(t *testing.T) {
 		s := newSampled(t, 1, Config{Client: adaptPolicy(t, mib, 50*mib)}, k, nil)
 		c := s.begin(0, "a")
 		s.run(time.Second, false)
-		if st := s.loops[0].Counts(); !c.tap.dead || c.tap.On() || st.Sampled != 1 || st.Unsampled != 1 {
+		if st := s.loops[0].Counts(); c.tap.meter != unmeasurable || c.tap.On() || st.Sampled != 1 || st.Unsampled != 1 {
 			t.Errorf("%v: asked %d times, %d in vain", k.fail, st.Sampled, st.Unsampled)
 		}
 		if got := s.limit(0, "a"); got != shape.Unlimited {

@@ -95,9 +95,9 @@ func (n *node) steer(s Steer) (was, is adapt.State, err error) {
 	return was, n.ctl.State(), nil
 }
 
-// enter counts a loop that begins to serve the node. Who comes back after a
+// attach counts a loop that begins to serve the node. Who comes back after a
 // while begins a new round: what is measured is not of the time away.
-func (n *node) enter(now int64) {
+func (n *node) attach(now int64) {
 	n.mu.Lock()
 	if n.members++; n.members > 1 {
 		n.mu.Unlock()
@@ -110,9 +110,9 @@ func (n *node) enter(now int64) {
 	n.tell(event)
 }
 
-// leave is the opposite of enter. It reports whether time must go on for the node
+// detach is the opposite of attach. It reports whether time must go on for the node
 // while nobody serves it; see tickAway.
-func (n *node) leave(now int64) (restless bool) {
+func (n *node) detach(now int64) (restless bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.members--

@@ -96,12 +96,14 @@ type classPart struct {
 // Tap is a connection's place in the measurement, kept with the connection. The zero value
 // is of one that is not measured.
 type Tap struct {
-	meter *meter // nil: it is not measured now
-	dead  bool   // it cannot be
+	meter *meter // nil: it is not measured now; unmeasurable: it cannot be
 }
 
+// unmeasurable stands for the meter of connections that the kernel tells too little of.
+var unmeasurable = new(meter)
+
 // On reports whether the connection is measured.
-func (t *Tap) On() bool { return t.meter != nil }
+func (t *Tap) On() bool { return t.meter != nil && t.meter != unmeasurable }
 
 // meter is what is measured of a connection while it is busy.
 type meter struct {
@@ -136,7 +138,7 @@ func (s *Sampler) On() bool { return s.shared != nil && s.shared.on.Load() }
 // client and a class, and applies what was found for both. The response has
 // joined the tree.
 func (s *Sampler) Measure(t *Tap, line Line, client []byte, class *shape.Class, now int64) {
-	if !s.On() || t.dead {
+	if !s.On() || t.meter == unmeasurable {
 		return
 	}
 	if m := t.meter; m != nil && string(m.group.id) != string(client) {
@@ -155,7 +157,8 @@ func (s *Sampler) Measure(t *Tap, line Line, client []byte, class *shape.Class, 
 // begin begins to measure a connection, if it can be: one that cannot be measured is not
 // held.
 func (s *Sampler) begin(t *Tap, line Line, client []byte, now int64) bool {
-	if !s.ask(t, line) {
+	if !s.ask(line) {
+		t.meter = unmeasurable
 		return false
 	}
 	first := sampleOf(&s.info)
@@ -174,14 +177,13 @@ func (s *Sampler) begin(t *Tap, line Line, client []byte, now int64) bool {
 
 // ask asks the kernel about a connection. A connection that cannot be asked,
 // or of which too little is known, is not asked again.
-func (s *Sampler) ask(t *Tap, line Line) bool {
+func (s *Sampler) ask(line Line) bool {
 	e := line.TCPInfo(&s.info)
 	s.counts.Sampled++
 	if e == 0 && s.info.Known&sys.TCPBytesAcked != 0 {
 		return true
 	}
 	s.counts.Unsampled++
-	t.dead = true
 	return false
 }
 
@@ -200,15 +202,22 @@ func sampleOf(i *sys.TCPInfo) adapt.Sample {
 // End stops measuring a connection. What it did since the last sample counts, unless
 // its descriptor is gone.
 func (s *Sampler) End(t *Tap, gone bool, now int64) {
-	m := t.meter
-	if m == nil {
+	if !t.On() {
 		return
 	}
-	t.meter = nil
-	if !gone && !t.dead && s.On() {
+	m := t.meter
+	if !gone && s.On() {
 		if d, ok := s.sample(m, now); ok {
 			s.observe(m, d, now)
 		}
+	}
+	s.drop(m, gone, now)
+}
+
+// drop forgets what was measured of a connection.
+func (s *Sampler) drop(m *meter, gone bool, now int64) {
+	if m.tap.meter == m {
+		m.tap.meter = nil
 	}
 	if m.pace != 0 && !gone {
 		m.line.Pace(0)
@@ -228,7 +237,8 @@ func (s *Sampler) End(t *Tap, gone bool, now int64) {
 
 // sample samples one connection.
 func (s *Sampler) sample(m *meter, now int64) (d adapt.Delta, ok bool) {
-	if !s.ask(m.tap, m.line) {
+	if !s.ask(m.line) {
+		m.tap.meter = unmeasurable
 		return d, false
 	}
 	sample := sampleOf(&s.info)
@@ -349,7 +359,7 @@ func (s *Sampler) leave(g *group, now int64) {
 }
 
 func (s *Sampler) leaveNode(n *node, now int64) {
-	if n != nil && n.leave(now) {
+	if n != nil && n.detach(now) {
 		s.away = append(s.away, n)
 	}
 }

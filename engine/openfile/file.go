@@ -55,8 +55,8 @@ func (f *File) Lent() *aio.File { return &f.lent }
 // Key returns the name that the file has in the cache.
 func (f *File) Key() string { return f.key }
 
-// Hold keeps the file open until Release is called for it.
-func (f *File) Hold() { f.refs++ }
+// Retain keeps the file open until Release is called for it.
+func (f *File) Retain() { f.refs++ }
 
 // Headed returns n bytes of scratch memory followed by the Body, in one piece,
 // so that a session can keep a rendered head before the body and send both at
@@ -73,7 +73,7 @@ func (f *File) Headed(n int) []byte {
 // InUse reports whether a transfer holds the file.
 func (f *File) InUse() bool { return f.refs > 1 || f.refs == 1 && !f.cached }
 
-// Release ends what Hold has begun.
+// Release ends what Retain has begun.
 func (f *File) Release() {
 	f.refs--
 	if f.refs == 0 {
@@ -91,11 +91,11 @@ func (f *File) Unchanged(d Driver) bool {
 // Distrust makes the cache ask about the file before it gives it to anybody else.
 func (f *File) Distrust() { f.checked = distrusted }
 
-// settled reports whether a version that was opened young has come of age. What
+// aged reports whether a version that was opened young has come of age. What
 // was read of it may then be older than its last change: writers that were
 // under way (one write(2), a mapping) leave no trace in the time of modification.
 // It is opened and read once more.
-func (f *File) settled(wall int64) bool { return f.young && wall-f.Mtime >= settling }
+func (f *File) aged(wall int64) bool { return f.young && wall-f.Mtime >= settling }
 
 func (f *File) same(st *unix.Stat_t) bool {
 	return f.Size == st.Size && f.Mtime == st.Mtim.Nano() && f.Ino == st.Ino && f.dev == st.Dev

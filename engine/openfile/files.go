@@ -130,7 +130,7 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 	}
 	if old != nil {
 		fs.stats.Checks++
-		if old.same(&o.Stat) && !old.settled(fs.wall()) {
+		if old.same(&o.Stat) && !old.aged(fs.wall()) {
 			fs.closeFD(o.FD)
 			old.checked, old.used, old.turn = fs.now, true, fs.now
 			fs.load(old)

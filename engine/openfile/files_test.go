@@ -169,7 +169,7 @@ func TestFilesSeeChanges(t *testing.T) {
 					t.Fatal(err)
 				}
 				old := c.open("f")
-				old.Hold()
+				old.Retain()
 				if err := change.do(c, path); err != nil {
 					t.Fatal(err)
 				}
@@ -357,14 +357,14 @@ func TestFilesOutOfDescriptors(t *testing.T) {
 		c.write(name, name)
 	}
 	testenv.LimitFDs(t, 20)
-	c.open("used").Hold()
+	c.open("used").Retain()
 	used := c.fs.entries["used"]
 	idle := c.open("idle")
 	restore := testenv.ExhaustFDs(t)
 	c.turn(1)
 	f, e := c.fs.Open(c.root, "new", "new")
 	c.turn(1)
-	f.Hold()
+	f.Retain()
 	_, e2 := c.fs.Open(c.root, "newer", "newer")
 	restore()
 	if e != 0 || string(f.Body) != "new" || idle.lent.FD != -1 {

@@ -14,7 +14,7 @@ func TestFilesPrune(t *testing.T) {
 	held, kept := c.open("a1"), c.open("b1")
 	c.open("a2")
 	c.open("b2")
-	held.Hold()
+	held.Retain()
 	kept.Data = "old"
 	seen := 0
 	c.fs.Prune(func(key string, f *File) bool {

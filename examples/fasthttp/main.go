@@ -47,7 +47,7 @@ func newService(root, limit string) (*service, error) {
 		return nil, err
 	}
 	s := &service{}
-	if s.files, err = server.NewHandler(server.Config{Root: root, Precompressed: true}); err != nil {
+	if s.files, err = server.NewHandler(server.Config{Site: server.Site{Root: root, Precompressed: true}}); err != nil {
 		return nil, err
 	}
 	if s.engine, err = engine.New(engine.Config{Limits: &shape.Config{Client: shape.Limit{Rate: rate}}}); err != nil {

@@ -69,7 +69,7 @@ func newShop(root string, key []byte) (s *shop, err error) {
 		return nil, fmt.Errorf("a key is needed")
 	}
 	s = &shop{key: key}
-	if s.files, err = nethttp.New(server.Config{Root: root}); err != nil {
+	if s.files, err = nethttp.New(server.Config{Site: server.Site{Root: root}}); err != nil {
 		return nil, err
 	}
 	if s.engine, err = engine.New(engine.Config{Limits: &shape.Config{}}); err != nil {

@@ -248,6 +248,9 @@ type Stats struct {
 	_           [0]func()        // not comparable: take differences field by field
 }
 
+// CountError counts an error by its class.
+func (s *Stats) CountError(e syscall.Errno) { s.Errors[Classify(e)]++ }
+
 // TakeMax bounds what Driver.Take takes, in bytes.
 const TakeMax = 256 << 10
 
@@ -390,6 +393,20 @@ type Config struct {
 // kernel, because a timer that is the next one to expire costs a virtual machine
 // 4 us to set and take back.
 const ShortWait = 20 * time.Millisecond
+
+// SplitWait divides a wait of up to timeout, which must not be 0 (negative: for
+// ever), into a first one that keeps the processor, if hold is set, and one that
+// hands it back. Either may be 0: it is left out.
+func SplitWait(timeout time.Duration, hold bool) (short, rest time.Duration) {
+	switch {
+	case !hold:
+		return 0, timeout
+	case timeout < 0:
+		return ShortWait, timeout
+	}
+	short = min(ShortWait, timeout)
+	return short, timeout - short
+}
 
 // WithDefaults returns c with its zero fields filled in.
 func (c Config) WithDefaults() Config {

@@ -39,9 +39,9 @@ func Reader(f *aio.File) int32 {
 	return f.Reader
 }
 
-// Drain reads a range of a file into the page cache and drops it, without
+// drain reads a range of a file into the page cache and drops it, without
 // copying (sendfile(2) to /dev/null). It blocks.
-func Drain(fd int32, r Range) syscall.Errno {
+func drain(fd int32, r Range) syscall.Errno {
 	for off := r.Off; off < r.End; {
 		o := off
 		n, err := unix.Sendfile(int(Null()), int(fd), &o, int(r.End-off))

@@ -137,11 +137,10 @@ func (m *Mover) readAhead(st *State) Range {
 // that comes to the place fetches it and hears of the failure.
 func (m *Mover) Fetched(st *State, e syscall.Errno) syscall.Errno {
 	r := st.fetching
-	st.fetching = Range{}
+	st.fetching, st.fetch = Range{}, nil
 	if e != 0 {
-		class := aio.Classify(e)
-		m.stats.Errors[class]++
-		if class == aio.Fatal {
+		m.stats.CountError(e)
+		if aio.Classify(e) == aio.Fatal {
 			st.streak = false
 			return e
 		}

@@ -331,12 +331,6 @@ func Pipe(size int) (r, w int32, capacity int, err error) {
 	return int32(p[0]), int32(p[1]), capacity, nil
 }
 
-// Eventfd makes a non-blocking eventfd.
-func Eventfd() (int32, error) {
-	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	return int32(fd), err
-}
-
 // EventfdSignal adds one to an eventfd. It may be called from any goroutine.
 func EventfdSignal(fd int32) {
 	one := uint64(1)

@@ -3,7 +3,6 @@ package admin
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -14,19 +13,21 @@ import (
 	"github.com/fserve/fserve/server/alerts"
 )
 
-// Adaptive bandwidth and alerts: what is found is shown and steered, and alerts switch
-// profiles of limits on and off.
+// Adaptive bandwidth and alerts: rates that were found are shown and steered, and alerts
+// switch profiles of limits on and off.
 
-// adaptation returns what finds rates, nil if the server was made without.
+// adaptation returns the part of the engine that finds rates; nil: the server was made
+// without it.
 func (a *Admin) adaptation() *engine.Adaptation { return a.cfg.Server.Engine().Adaptation() }
 
-// steerFields are the members of a change of what is found: rates with their unit.
+// steerFields are the members of a body that steer a rate that is found: rates with
+// their unit.
 var steerFields = []string{"target", "floor", "ceiling"}
 
 // steerable reports whether rates are found for a level.
 func (l level) steerable() bool { return l == levelClient || l == levelPath }
 
-// takeSteer removes the members of o that are of what is found, and reads them.
+// takeSteer removes the members of o that steer a rate, and reads them.
 func (l level) takeSteer(o object) (s engine.Steer, given bool, p *problem) {
 	for _, part := range []struct {
 		field string
@@ -52,7 +53,7 @@ func (l level) takeSteer(o object) (s engine.Steer, given bool, p *problem) {
 	return s, given, nil
 }
 
-// steered is the answer to a change of what is found.
+// steered is the answer to a request that steers a rate.
 type steered struct {
 	Level string     `json:"level"`
 	Name  string     `json:"name"`
@@ -61,7 +62,8 @@ type steered struct {
 	Limit *changed   `json:"limit,omitempty"` // that was changed with it
 }
 
-// foundView is what is found of a client or a path class. Rates are in bytes per second.
+// foundView is the state of the search for the rate of a client or a path class. Rates
+// are in bytes per second.
 type foundView struct {
 	Level       string  `json:"level,omitempty"`
 	Name        string  `json:"name,omitempty"`
@@ -88,12 +90,12 @@ func viewFound(s *adapt.State) *foundView {
 	}
 }
 
-// String is what is found for the log.
+// String returns the rates for the log.
 func (v *foundView) String() string {
 	return fmt.Sprintf("target %v floor %v ceiling %v", shape.Rate(v.Target), shape.Rate(v.Floor), shape.Rate(v.Ceiling))
 }
 
-// steer changes what is found for a client or a path class.
+// steer moves the target and the bounds of a client or a path class.
 func (a *Admin) steer(who string, t target, s engine.Steer) (*steered, *problem) {
 	ad := a.adaptation()
 	if ad == nil {
@@ -122,61 +124,54 @@ func (a *Admin) steer(who string, t target, s engine.Steer) (*steered, *problem)
 	return out, nil
 }
 
-// putSteered is PUT for a client or a path class that has members of what is found, and perhaps
-// those of a limit.
-func (a *Admin) putSteered(w http.ResponseWriter, r *http.Request, t target, o object, s engine.Steer) *problem {
+// putSteered answers a PUT for a client or a path class whose body steers a rate, and
+// perhaps sets a limit too.
+func (a *Admin) putSteered(who string, t target, o object, s engine.Steer) (any, *problem) {
 	var wanted order
 	var p *problem
 	if len(o) > 0 {
 		if wanted, p = readOrder(o, t.level); p != nil {
-			return p
+			return nil, p
 		}
 	}
-	out, p := a.steer(a.who(r), t, s)
+	out, p := a.steer(who, t, s)
 	if p != nil {
-		return p
+		return nil, p
 	}
 	if len(o) > 0 {
-		c, p := a.limits.set(a.who(r), t, wanted)
+		c, p := a.limits.set(who, t, wanted)
 		if p != nil {
-			return p
+			return nil, p
 		}
 		out.Limit = &c
 	}
-	answer(w, http.StatusOK, out)
-	return nil
+	return out, nil
 }
 
 // postTarget is POST /config where the rates of clients are found:
 // {"client_id":"user_123","target_bps":5242880,"floor_bps":…,"ceiling_bps":…}, of
 // which one rate at least is needed. The target is where the loops go on from. 0
 // pauses the client, and a target after that lets it go on.
-func (a *Admin) postTarget(w http.ResponseWriter, r *http.Request) *problem {
+func (a *Admin) postTarget(r *http.Request) (any, *problem) {
 	client, s, pause, p := readSteer(r)
 	if p != nil {
-		return p
+		return nil, p
 	}
 	who := a.who(r)
 	if pause {
-		c, p := a.limits.retarget(who, client, shape.Paused)
-		if p != nil {
-			return p
-		}
-		answer(w, http.StatusOK, c)
-		return nil
+		return a.limits.retarget(who, client, shape.Paused)
 	}
 	t := target{levelClient, client}
 	out, p := a.steer(who, t, s)
 	if p != nil {
-		return p
+		return nil, p
 	}
 	if l, own := a.limits.shaper.ClientLimit(shape.ClientID(client)); own && l.Rate == shape.Paused && s.Target != 0 {
 		if c, p := a.limits.remove(who, t); p == nil {
 			out.Limit = &c
 		}
 	}
-	answer(w, http.StatusOK, out)
-	return nil
+	return out, nil
 }
 
 func readSteer(r *http.Request) (client string, s engine.Steer, pause bool, p *problem) {
@@ -185,35 +180,21 @@ func readSteer(r *http.Request) (client string, s engine.Steer, pause bool, p *p
 	if p != nil {
 		return "", s, false, p
 	}
-	client, ok, p := o.text("client_id")
-	switch {
-	case p != nil:
-		return "", s, false, p
-	case !ok:
-		return "", s, false, bad("client_id", "it is missing")
-	}
-	if p = levelClient.checkName("client_id", client); p != nil {
+	if client, p = o.client(); p != nil {
 		return "", s, false, p
 	}
-	given := false
 	for i, at := range []*int64{&s.Target, &s.Floor, &s.Ceiling} {
-		field := rates[i]
-		n, p := o.number(field)
-		_, ok := o[field]
-		switch {
-		case p != nil:
+		n, given, p := o.number(rates[i])
+		if p != nil {
 			return "", s, false, p
-		case !ok:
-			continue
-		case n < 0 || n > adapt.MaxRate || n == 0 && i > 0:
-			return "", s, false, bad(field, "%d is not a number of bytes per second up to %d", n, int64(adapt.MaxRate))
-		case n == 0:
-			pause = true
 		}
-		*at, given = n, true
+		if n < 0 || n > adapt.MaxRate || n == 0 && given && i > 0 {
+			return "", s, false, bad(rates[i], "%d is not a number of bytes per second up to %d", n, int64(adapt.MaxRate))
+		}
+		*at, pause = n, pause || given && n == 0
 	}
 	switch {
-	case !given:
+	case len(o) == 1:
 		return "", s, false, bad("target_bps", "it is missing, and so are floor_bps and ceiling_bps")
 	case pause && len(o) > 2:
 		return "", s, false, bad("target_bps", "0 pauses the client: it goes with nothing else")
@@ -224,73 +205,57 @@ func readSteer(r *http.Request) (client string, s engine.Steer, pause bool, p *p
 // maxFound is how many clients GET /adapt shows beside those in trouble.
 const maxFound = 100
 
-// getAdapt shows what is found.
-func (a *Admin) getAdapt(w http.ResponseWriter, _ *http.Request) {
+// adaptView is the answer to GET /adapt.
+type adaptView struct {
+	On       bool         `json:"on"`
+	Known    int          `json:"clients_known"`
+	Sampled  int          `json:"connections_sampled"`
+	Period   float64      `json:"sample_seconds"`
+	Clients  []*foundView `json:"clients"`
+	Paths    []*foundView `json:"paths"`
+	Profiles []string     `json:"profiles_in_force"`
+}
+
+// getAdapt shows the rates that are found.
+func (a *Admin) getAdapt(*http.Request) (any, *problem) {
 	ad := a.adaptation()
-	if ad == nil {
-		problemf(http.StatusConflict, "rates are not adapted").write(w)
-		return
-	}
 	r := ad.Report(maxFound)
-	view := struct {
-		On       bool         `json:"on"`
-		Known    int          `json:"clients_known"`
-		Sampled  int          `json:"connections_sampled"`
-		Period   float64      `json:"sample_seconds"`
-		Clients  []*foundView `json:"clients"`
-		Paths    []*foundView `json:"paths"`
-		Profiles []string     `json:"profiles_in_force"`
-	}{On: ad.On(), Known: r.Known, Sampled: r.Taps, Period: r.Period.Seconds(), Clients: []*foundView{}, Paths: []*foundView{}, Profiles: []string{}}
-	list := func(level shape.Level, states []engine.AdaptState, to *[]*foundView) {
-		for i := range states {
-			v := viewFound(&states[i].State)
-			v.Level, v.Name, v.Connections = level.String(), states[i].Name, states[i].Conns
-			*to = append(*to, v)
-		}
+	v := adaptView{
+		On: ad.On(), Known: r.Known, Sampled: r.Taps, Period: r.Period.Seconds(),
+		Clients: viewAllFound(shape.LevelClient, r.Clients), Paths: viewAllFound(shape.LevelPath, r.Paths), Profiles: []string{},
 	}
-	list(shape.LevelClient, r.Clients, &view.Clients)
-	list(shape.LevelPath, r.Paths, &view.Paths)
 	if s := a.cfg.Alerts; s != nil {
 		for _, p := range s.State().Profiles {
 			if p.Active {
-				view.Profiles = append(view.Profiles, p.Name)
+				v.Profiles = append(v.Profiles, p.Name)
 			}
 		}
 	}
-	answer(w, http.StatusOK, view)
+	return v, nil
 }
 
-// postAlerts takes what Alertmanager posts.
-func (a *Admin) postAlerts(w http.ResponseWriter, r *http.Request) {
-	if a.cfg.Alerts == nil {
-		problemf(http.StatusConflict, "the server takes no alerts").write(w)
-		return
+func viewAllFound(level shape.Level, states []engine.AdaptState) []*foundView {
+	list := make([]*foundView, len(states))
+	for i := range states {
+		v := viewFound(&states[i].State)
+		v.Level, v.Name, v.Connections = level.String(), states[i].Name, states[i].Conns
+		list[i] = v
 	}
-	body, err := io.ReadAll(r.Body)
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		problemf(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", tooLarge.Limit).write(w)
-		return
-	case err != nil:
-		problemf(http.StatusBadRequest, "the body broke off").write(w)
-		return
+	return list
+}
+
+// postAlerts takes a message of Alertmanager.
+func (a *Admin) postAlerts(r *http.Request) (any, *problem) {
+	body, p := readBody(r)
+	if p != nil {
+		return nil, p
 	}
 	m, err := alerts.Parse(body)
 	if err != nil {
-		problemf(http.StatusBadRequest, "%v", err).write(w)
-		return
+		return nil, problemf(http.StatusBadRequest, "%v", err)
 	}
 	active := a.cfg.Alerts.Receive(m, a.who(r))
-	answer(w, http.StatusOK, struct {
+	return struct {
 		Profiles []string `json:"profiles_in_force"`
-	}{slices.Concat([]string{}, active)})
-}
-
-// bodyBound returns the bound of a request's body, in bytes.
-func bodyBound(r *http.Request) int64 {
-	if r.URL.Path == "/alerts" {
-		return alerts.MaxBody
-	}
-	return maxBody
+	}{slices.Concat([]string{}, active)}, nil
 }

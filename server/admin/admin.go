@@ -15,13 +15,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/alerts"
@@ -39,22 +36,23 @@ type Config struct {
 	// Token is the bearer token that requests must carry, but for /livez and
 	// /readyz. Empty: none.
 	Token string
-	// TokenName is what the log calls who has the token. Default: admin.
+	// TokenName is the name in the log for those who have the token. Default: admin.
 	TokenName string
 	// PProf offers /debug/pprof.
 	PProf bool
 
-	// Server is what is looked at and changed.
+	// Server is looked at and changed.
 	Server *server.Server
-	// Reloader is what POST /-/reload reloads, and whose state is among the
-	// metrics. nil: there is nothing to reload.
+	// Reloader is reloaded by POST /-/reload, and its state is among the metrics. nil:
+	// there is nothing to reload.
 	Reloader *config.Reloader
-	// Alerts takes what is posted to /alerts. nil: it is not offered.
+	// Alerts takes the messages that are posted to /alerts. nil: the route is not
+	// offered.
 	Alerts *alerts.Switch
 	// AlertSender sends fserve's own alerts, for its metrics. nil: there is none.
 	AlertSender *alerts.Sender
-	// Drain begins what SIGTERM begins; it does not wait for it. It may be
-	// called more than once. nil: it is not offered.
+	// Drain begins to end the server, as SIGTERM does, and does not wait for the end. It
+	// may be called more than once. nil: the route is not offered.
 	Drain func()
 	// Version is that of the program, for fserve_build_info.
 	Version string
@@ -67,7 +65,8 @@ type Admin struct {
 	cfg      Config
 	log      *slog.Logger
 	token    atomic.Pointer[string] // see Config.Token
-	handler  http.Handler
+	table    []route
+	handler  http.Handler // table behind guards
 	http     *http.Server
 	listener net.Listener // nil before Start
 	started  time.Time
@@ -111,7 +110,7 @@ func New(cfg Config) (*Admin, error) {
 	if cfg.Server == nil {
 		return nil, fmt.Errorf("%w: there is no server", ErrConfig)
 	}
-	a := &Admin{cfg: cfg, log: cfg.Log, local: isLocal(cfg.Listen), started: time.Now()}
+	a := &Admin{cfg: cfg, log: cfg.Log, local: config.IsLocal(cfg.Listen), started: time.Now()}
 	if !a.local && cfg.Token == "" {
 		return nil, fmt.Errorf("%w: %s can be reached from elsewhere, which needs a token; or listen on loopback or unix:/PATH", ErrConfig, cfg.Listen)
 	}
@@ -123,27 +122,14 @@ func New(cfg Config) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.handler = a.guard(a.routes(metrics))
+	a.table = a.routes(metrics)
+	a.handler = a.guard()
 	a.http = &http.Server{
 		Handler: a.handler, ReadHeaderTimeout: headTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHead, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		ConnContext: withPeer,
 	}
 	return a, nil
-}
-
-// isLocal reports whether only programs on this machine can reach an address. A
-// name other than localhost may be anybody's.
-func isLocal(addr string) bool {
-	if strings.HasPrefix(addr, engine.UnixPrefix) {
-		return true
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // SetToken puts another token into the place of Config.Token, for requests that come
@@ -159,7 +145,7 @@ func (a *Admin) SetToken(token string) error {
 	return nil
 }
 
-// Handler returns what answers the requests, guards included.
+// Handler returns the handler of the requests, guards included.
 func (a *Admin) Handler() http.Handler { return a.handler }
 
 // Start binds the address and serves until Close.

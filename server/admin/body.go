@@ -16,12 +16,21 @@ import (
 )
 
 // object is a JSON object of which each member is yet to be read. Unlike
-// encoding/json it takes names as they are written, and each only once: what is
-// read differently by different readers changes no limit.
+// encoding/json it takes names as they are written, and each only once: a body that
+// two readers may read differently changes no limit.
 type object map[string]json.RawMessage
 
-// readObject reads a request's body.
+// readObject reads a request's body, which may have the known members.
 func readObject(r *http.Request, known ...string) (object, *problem) {
+	data, p := readBody(r)
+	if p != nil {
+		return nil, p
+	}
+	return parseObject(data, known)
+}
+
+// readBody reads the body of a request, which guard has bounded.
+func readBody(r *http.Request) ([]byte, *problem) {
 	data, err := io.ReadAll(r.Body)
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -30,7 +39,7 @@ func readObject(r *http.Request, known ...string) (object, *problem) {
 	case err != nil:
 		return nil, problemf(http.StatusBadRequest, "the body broke off")
 	}
-	return parseObject(data, known)
+	return data, nil
 }
 
 func parseObject(data []byte, known []string) (object, *problem) {
@@ -94,20 +103,32 @@ var examples = map[string]string{
 	"guarantee": `"500KB/s"`, "target": `"5MiB/s"`, "floor": `"1MiB/s"`, "ceiling": `"50MiB/s"`, "ttl": `"1h30m"`, "client_id": `"user_123"`,
 }
 
-// number reads a member that is a whole number; it is 0 if it is not there.
-func (o object) number(field string) (int64, *problem) {
+// number reads a member that is a whole number; ok is false if it is not there.
+func (o object) number(field string) (n int64, ok bool, p *problem) {
 	raw, ok := o[field]
 	if !ok {
-		return 0, nil
+		return 0, false, nil
 	}
 	n, err := strconv.ParseInt(string(raw), 10, 64)
 	if err != nil {
-		return 0, bad(field, "it must be a whole number, not %s", shorten(string(raw)))
+		return 0, true, bad(field, "it must be a whole number, not %s", shorten(string(raw)))
 	}
-	return n, nil
+	return n, true, nil
 }
 
-// shorten bounds what is quoted from a request.
+// client reads the member that names a client, which must be there.
+func (o object) client() (string, *problem) {
+	client, ok, p := o.text("client_id")
+	if p == nil && !ok {
+		p = bad("client_id", "it is missing")
+	}
+	if p == nil {
+		p = checkName("client_id", client)
+	}
+	return client, p
+}
+
+// shorten bounds a quotation from a request.
 func shorten(s string) string {
 	const most = 40
 	if len(s) > most {
@@ -119,7 +140,7 @@ func shorten(s string) string {
 // limitFields are the members of a limit.
 var limitFields = []string{"rate", "burst", "weight", "priority", "guarantee", "ttl"}
 
-// order is what a request wants a limit to be.
+// order is a limit that a request asks for.
 type order struct {
 	limit shape.Limit
 	ttl   time.Duration // 0: for ever
@@ -155,7 +176,7 @@ func readOrder(o object, l level) (order, *problem) {
 		}
 	}
 	for field, at := range map[string]*int{"weight": &out.limit.Weight, "priority": &out.limit.Priority} {
-		n, p := o.number(field)
+		n, _, p := o.number(field)
 		if p != nil {
 			return out, p
 		}

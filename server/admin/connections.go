@@ -20,7 +20,7 @@ type connsView struct {
 	Connections []connView `json:"connections"`
 }
 
-// connView is what a connection is doing.
+// connView is a connection and its response.
 type connView struct {
 	ID         string        `json:"id"` // unique while it is open
 	Peer       string        `json:"peer"`
@@ -30,7 +30,7 @@ type connView struct {
 }
 
 type responseView struct {
-	File        string             `json:"file,omitempty"` // what is left of it to send, the first one if several
+	File        string             `json:"file,omitempty"` // the one that is being sent, of several the first
 	Seconds     float64            `json:"seconds"`        // since it began
 	SentBytes   int64              `json:"sent_bytes"`
 	LeftBytes   int64              `json:"left_bytes"`
@@ -41,23 +41,21 @@ type responseView struct {
 
 var connOrders = map[string]engine.ConnOrder{"": engine.ByRate, "rate": engine.ByRate, "age": engine.ByAge, "wait": engine.ByWait}
 
-func (a *Admin) getConnections(w http.ResponseWriter, r *http.Request) {
+func (a *Admin) getConnections(r *http.Request) (any, *problem) {
 	order, ok := connOrders[r.URL.Query().Get("by")]
 	if !ok {
-		bad("by", "it must be rate, age or wait").write(w)
-		return
+		return nil, bad("by", "it must be rate, age or wait")
 	}
 	n, p := countParam(r, "n", defaultConns, maxConnsView)
 	if p != nil {
-		p.write(w)
-		return
+		return nil, p
 	}
 	list, open := a.cfg.Server.Engine().Connections(order, n)
 	v := connsView{Open: open, Connections: make([]connView, 0, len(list))}
 	for i := range list {
 		v.Connections = append(v.Connections, viewConn(&list[i]))
 	}
-	answer(w, http.StatusOK, v)
+	return v, nil
 }
 
 func viewConn(c *engine.ConnInfo) connView {
@@ -84,8 +82,8 @@ func viewConn(c *engine.ConnInfo) connView {
 	return v
 }
 
-// viewHeld returns by which levels a response was held. What it waits now is
-// under "now": by whom is known when it ends.
+// viewHeld returns for how long each level has held a response. The wait of this moment
+// is under "now": its level is known when it ends.
 func viewHeld(held *[shape.NumLevels]time.Duration) map[string]float64 {
 	m := make(map[string]float64)
 	for l, d := range held {

@@ -17,8 +17,8 @@ import (
 const (
 	// eventEvery is the time between two snapshots.
 	eventEvery = time.Second
-	// heartbeat is how long a stream may be silent: what stands between does
-	// not take it for dead.
+	// heartbeat is how long a stream may be silent, so that no proxy takes it for
+	// dead.
 	heartbeat = 10 * time.Second
 	// eventsKept is how many snapshots a client can have missed and still get.
 	eventsKept = 60
@@ -33,8 +33,8 @@ const (
 	eventTimeout = 10 * time.Second
 )
 
-// hub takes a snapshot every second while somebody listens, and gives it to all
-// who do.
+// hub takes a snapshot every second while there are streams, and gives it to all of
+// them.
 type hub struct {
 	a     *Admin
 	every time.Duration
@@ -56,7 +56,7 @@ type event struct {
 	data []byte
 }
 
-// stream is one who listens. Its channel is closed when it is dropped.
+// stream is a client of /events. Its channel is closed when the client is dropped.
 type stream struct {
 	events chan event
 }
@@ -201,7 +201,7 @@ type eventWriter struct {
 	err     error
 }
 
-// follow sends what is published, and a comment when there is nothing for long.
+// follow sends the snapshots that are published, and a comment after a long silence.
 func (o *eventWriter) follow(r *http.Request, s *stream, beat time.Duration) {
 	t := time.NewTimer(beat)
 	defer t.Stop()
@@ -238,7 +238,7 @@ func (o *eventWriter) write(text string) {
 }
 
 // eventView is a snapshot as it is sent. Rates are of the time since the one
-// before; null stands for what cannot be told.
+// before; null stands for a value that is not known.
 type eventView struct {
 	Time     time.Time `json:"time"`
 	Seconds  float64   `json:"seconds"` // since the snapshot before
@@ -292,7 +292,7 @@ func viewEvent(before, now *snapshot) *eventView {
 	}
 	for class, n := range b.session.Status {
 		if class > 0 {
-			v.Status[itoa(class)+"xx"] = n
+			v.Status[statusClass(class)] = n
 		}
 	}
 	for way, n := range b.Driver.Bytes {
@@ -309,25 +309,11 @@ func viewEvent(before, now *snapshot) *eventView {
 
 func (v *eventView) addLimits(s *snapshot) {
 	r := &s.report
-	all := r.Global.Rate10
-	global := viewNode(&r.Global, all)
-	global.Limit = viewLimit(s.set.Global, time.Time{})
-	v.Global = &global
-	v.HeldSeconds = make(map[string]float64)
-	for l := shape.LevelNone + 1; l < shape.NumLevels; l++ {
-		v.HeldSeconds[l.String()] = time.Duration(r.Throttled[l]).Seconds()
-	}
-	traffic := byName(r.Classes)
-	for _, p := range s.set.Paths {
-		n := nodeView{Name: p.Prefix}
-		if t := traffic[p.Prefix]; t != nil {
-			n = viewNode(t, all)
-		}
-		n.Limit = viewLimit(p.Limit, time.Time{})
-		v.Paths = append(v.Paths, n)
-	}
+	global := viewGlobal(r, viewLimit(s.set.Global, time.Time{}))
+	v.Global, v.HeldSeconds = &global, viewThrottled(r)
+	v.Paths = viewPaths(r, s.set.Paths, func(p *shape.PathLimit) *limitView { return viewLimit(p.Limit, time.Time{}) })
 	for i := range r.Clients[:min(len(r.Clients), maxEventClients)] {
-		v.Clients = append(v.Clients, viewNode(&r.Clients[i], all))
+		v.Clients = append(v.Clients, viewNode(&r.Clients[i], r.Global.Rate10))
 	}
 }
 

@@ -27,7 +27,7 @@ func newAdmin(t testing.TB) (a *Admin, url string) {
 	t.Helper()
 	testenv.LeakCheck(t)
 	srv, err := server.New(server.Config{
-		Root: t.TempDir(), Listen: []string{"127.0.0.1:0"}, Log: slog.New(slog.DiscardHandler),
+		Site: server.Site{Root: t.TempDir()}, Listen: []string{"127.0.0.1:0"}, Log: slog.New(slog.DiscardHandler),
 		Engine: engine.Config{Loops: 1, Driver: engine.DriverFallback, Limits: &shape.Config{}},
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -15,59 +16,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// route is a pattern of net/http's with its handler.
-type route struct {
-	pattern string
-	handler http.Handler
-}
+// crossOrigin refuses changes by pages of other origins.
+var crossOrigin = http.NewCrossOriginProtection()
 
-// routes returns everything that is offered.
-func (a *Admin) routes(metrics http.Handler) *http.ServeMux {
-	mux := http.NewServeMux()
-	for _, r := range []route{
-		{"GET /metrics", metrics},
-		{"GET /livez", http.HandlerFunc(a.livez)},
-		{"GET /readyz", http.HandlerFunc(a.readyz)},
-		{"GET /limits", http.HandlerFunc(a.getLimits)},
-		{"PUT /limits/global", a.putLevel(levelGlobal)},
-		{"PUT /limits/connection", a.putLevel(levelConnection)},
-		{"PUT /limits/client", a.putLevel(levelClientDefault)},
-		{"PUT /limits/path/{name...}", a.putLevel(levelPath)},
-		{"PUT /limits/client/{name...}", a.putLevel(levelClient)},
-		{"DELETE /limits/path/{name...}", a.deleteLevel(levelPath)},
-		{"DELETE /limits/client/{name...}", a.deleteLevel(levelClient)},
-		{"POST /config", http.HandlerFunc(a.postConfig)},
-		{"GET /adapt", http.HandlerFunc(a.getAdapt)},
-		{"POST /alerts", http.HandlerFunc(a.postAlerts)},
-		{"GET /connections", http.HandlerFunc(a.getConnections)},
-		{"GET /events", http.HandlerFunc(a.getEvents)},
-		{"POST /-/reload", http.HandlerFunc(a.postReload)},
-		{"POST /-/drain", http.HandlerFunc(a.postDrain)},
-		{"GET /{$}", http.HandlerFunc(a.index)},
-	} {
+// guard stands in front of all routes: it bounds the time and the body, checks the token
+// and the origin of a request, and turns refusals of the mux into problems.
+func (a *Admin) guard() http.Handler {
+	mux, special := http.NewServeMux(), make(map[string]route)
+	for _, r := range a.table {
 		mux.Handle(r.pattern, r.handler)
+		if _, path := r.request(); r.open || r.maxBody > 0 {
+			special[path] = r
+		}
 	}
-	if a.cfg.PProf {
-		addPProf(mux)
-	}
-	return mux
-}
-
-// open are the paths that need no token: probes of load balancers have none.
-var open = map[string]bool{"/livez": true, "/readyz": true}
-
-// guard stands in front of everything: it bounds the time and the body, checks
-// who asks and from where, and turns what the mux refuses into problems.
-func (a *Admin) guard(mux *http.ServeMux) http.Handler {
-	crossOrigin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at := special[r.URL.Path]
 		// A failure shows when the answer is written.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
-		r.Body = http.MaxBytesReader(w, r.Body, bodyBound(r))
+		r.Body = http.MaxBytesReader(w, r.Body, cmp.Or(at.maxBody, maxBody))
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
-		if p := a.refusal(r, crossOrigin); p != nil {
+		if p := a.refusal(r, at.open); p != nil {
 			p.write(w)
 			return
 		}
@@ -80,10 +50,11 @@ func (a *Admin) guard(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// refusal returns why a request is not looked at any further, nil if it is.
-func (a *Admin) refusal(r *http.Request, crossOrigin *http.CrossOriginProtection) *problem {
+// refusal returns why a request is not looked at any further, nil if it is. open
+// says that it needs no token.
+func (a *Admin) refusal(r *http.Request, open bool) *problem {
 	token := *a.token.Load()
-	if token != "" && !open[r.URL.Path] && !hasToken(r, token) {
+	if token != "" && !open && !hasToken(r, token) {
 		p := problemf(http.StatusUnauthorized, "the request needs the bearer token of the admin listener")
 		p.header = http.Header{"Www-Authenticate": {`Bearer realm="fserve admin"`}}
 		return p
@@ -137,8 +108,8 @@ func knownHost(host string) bool {
 	return err == nil || strings.EqualFold(strings.TrimSuffix(name, "."), "localhost")
 }
 
-// refused returns what the mux says of a request that no route takes: 404, or
-// 405 with the methods that would be allowed.
+// refused returns the verdict of the mux on a request that no route takes: 404, or 405
+// with the methods that would be allowed.
 func refused(h http.Handler, r *http.Request) *problem {
 	v := &verdict{header: make(http.Header)}
 	h.ServeHTTP(v, r)
@@ -163,14 +134,14 @@ func (v *verdict) Write(p []byte) (int, error) { return len(p), nil }
 // peerKey is the key of a connection's peer in its context.
 type peerKey struct{}
 
-// peer is who is at the other end.
+// peer is the other end of a connection.
 type peer struct {
 	unix bool
 	text string
 }
 
-// withPeer notes who is at the other end: an address, or of a Unix socket the
-// process that has connected.
+// withPeer notes the peer of a connection: its address, or for a Unix socket the process
+// that has connected.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	p := peer{text: c.RemoteAddr().String()}
 	if s, ok := c.(*slotConn); ok {
@@ -203,7 +174,7 @@ func isUnix(r *http.Request) bool {
 	return p.unix
 }
 
-// who names the maker of a request for the log.
+// who names the client of a request for the log.
 func (a *Admin) who(r *http.Request) string {
 	who := r.RemoteAddr
 	if p, ok := r.Context().Value(peerKey{}).(peer); ok {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -94,17 +93,12 @@ type changeView struct {
 }
 
 // postReload reads the configuration anew. A bad one changes nothing.
-func (a *Admin) postReload(w http.ResponseWriter, r *http.Request) {
-	if a.cfg.Reloader == nil {
-		problemf(http.StatusConflict, "the server was made without a configuration that could be read anew").write(w)
-		return
-	}
+func (a *Admin) postReload(r *http.Request) (any, *problem) {
 	changes, err := a.cfg.Reloader.Reload("admin request of " + a.who(r))
 	if err != nil {
-		problemf(http.StatusUnprocessableEntity, "nothing has changed: %v", err).write(w)
-		return
+		return nil, problemf(http.StatusUnprocessableEntity, "nothing has changed: %v", err)
 	}
-	answer(w, http.StatusOK, map[string]any{"changes": viewChanges(changes)})
+	return map[string]any{"changes": viewChanges(changes)}, nil
 }
 
 func viewChanges(changes []config.Change) []changeView {
@@ -117,55 +111,8 @@ func viewChanges(changes []config.Change) []changeView {
 
 // postDrain begins the end of the server. It is not ready from now on.
 func (a *Admin) postDrain(w http.ResponseWriter, r *http.Request) {
-	if a.cfg.Drain == nil {
-		problemf(http.StatusConflict, "who runs the server has not offered to drain it").write(w)
-		return
-	}
 	a.log.Warn("drain requested", "who", a.who(r))
 	a.SetDraining()
 	a.cfg.Drain()
 	answer(w, http.StatusAccepted, map[string]bool{"draining": true})
-}
-
-// index lists what there is.
-func (a *Admin) index(w http.ResponseWriter, _ *http.Request) {
-	text := `fserve admin listener
-
-GET    /metrics                for Prometheus
-GET    /limits                 limits and traffic; ?clients=N
-PUT    /limits/global          {"rate":"10MiB/s","burst":"1MiB","ttl":"1h"}
-PUT    /limits/connection      of each connection
-PUT    /limits/client          of each client without a limit of its own
-PUT    /limits/path/PREFIX     also "weight", "priority" and "guarantee"
-PUT    /limits/client/NAME     also "weight"
-DELETE /limits/path/PREFIX
-DELETE /limits/client/NAME
-POST   /config                 {"client_id":"user_123","target_bps":5242880}
-GET    /connections            ?by=rate|age|wait&n=N
-GET    /events                 a snapshot every second (server-sent events)
-GET    /livez, /readyz
-POST   /-/reload, /-/drain
-`
-	if a.cfg.PProf {
-		text += "GET    /debug/pprof/\n"
-	}
-	plain(w, text)
-}
-
-// addPProf adds the handlers of net/http/pprof, whose answers may take longer
-// than others.
-func addPProf(mux *http.ServeMux) {
-	for pattern, h := range map[string]http.HandlerFunc{
-		"GET /debug/pprof/":        pprof.Index,
-		"GET /debug/pprof/cmdline": pprof.Cmdline,
-		"GET /debug/pprof/profile": pprof.Profile,
-		"GET /debug/pprof/symbol":  pprof.Symbol,
-		"POST /debug/pprof/symbol": pprof.Symbol,
-		"GET /debug/pprof/trace":   pprof.Trace,
-	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
-			h(w, r)
-		})
-	}
 }

@@ -30,20 +30,16 @@ func (l level) String() string {
 	return [...]string{"global", "connection", "client", "path", "client"}[l]
 }
 
-// takes returns what of a limit is not for this level, or is out of range.
+// takes returns the problem of a limit that has a part which is not for this level, or
+// is out of range; nil: there is none.
 func (l level) takes(s shape.Limit) *problem {
-	if l == levelGlobal || l == levelConnection {
-		if s.Weight != 0 {
-			return bad("weight", "it is for path classes and clients")
-		}
-	}
-	if l != levelPath {
-		switch {
-		case s.Guarantee != 0:
-			return bad("guarantee", "it is for path classes only")
-		case s.Priority != 0:
-			return bad("priority", "it is for path classes only")
-		}
+	switch {
+	case s.Weight != 0 && (l == levelGlobal || l == levelConnection):
+		return bad("weight", "it is for path classes and clients")
+	case s.Guarantee != 0 && l != levelPath:
+		return bad("guarantee", "it is for path classes only")
+	case s.Priority != 0 && l != levelPath:
+		return bad("priority", "it is for path classes only")
 	}
 	if err := s.Validate(); err != nil {
 		field, reason, _ := strings.Cut(err.Error(), ": ")
@@ -55,8 +51,9 @@ func (l level) takes(s shape.Limit) *problem {
 // maxName bounds the name of a client and the prefix of a path class, in bytes.
 const maxName = 1024
 
-// checkName returns why a name cannot be one of the level, nil if it can.
-func (l level) checkName(field, name string) *problem {
+// checkName returns why a name cannot be that of a client or a path class, nil if it
+// can.
+func checkName(field, name string) *problem {
 	switch {
 	case name == "":
 		return bad(field, "it must not be empty")
@@ -71,8 +68,8 @@ func (l level) checkName(field, name string) *problem {
 // maxOverrides bounds the limits of single clients.
 const maxOverrides = 100_000
 
-// limits changes the limits of a server. Its changes do not overlap, so that
-// each is answered with what it has replaced.
+// limits changes the limits of a server. Its changes do not overlap, so that each is
+// answered with the limit that it has replaced.
 type limits struct {
 	shaper *shape.Shaper // nil: the server was made without limits
 	log    *slog.Logger
@@ -82,7 +79,7 @@ type limits struct {
 	closed    bool
 }
 
-// target is what a limit is of.
+// target is the owner of a limit.
 type target struct {
 	level level
 	name  string // of a path class or a client
@@ -99,8 +96,8 @@ func (t target) String() string {
 type temporary struct {
 	timer *time.Timer
 	ends  time.Time
-	set   shape.Limit // what it has set
-	base  shape.Limit // what comes back
+	set   shape.Limit // while it lasts
+	base  shape.Limit // after it
 	made  bool        // the path class was not there before
 }
 
@@ -108,7 +105,7 @@ func newLimits(s *shape.Shaper, log *slog.Logger) *limits {
 	return &limits{shaper: s, log: log, temporary: make(map[target]*temporary)}
 }
 
-// close forgets what was to be taken back.
+// close forgets the changes that were to be taken back.
 func (l *limits) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,7 +156,7 @@ func (l *limits) admit(t target) *problem {
 	return problemf(http.StatusConflict, "there are %d limits of single clients, and no more are kept", maxOverrides)
 }
 
-// apply gives a limit to the shaper, which wakes whoever waits.
+// apply gives a limit to the shaper, which wakes the responses that wait.
 func (l *limits) apply(t target, o order) (was shape.Limit, existed bool, err error) {
 	switch t.level {
 	case levelGlobal:
@@ -180,8 +177,8 @@ func (l *limits) apply(t target, o order) (was shape.Limit, existed bool, err er
 	return was, true, err
 }
 
-// plan arranges for the end of a change, in place of any that was planned. What
-// comes back is what was there before the first of several in a row.
+// plan arranges for the end of a change, in place of any that was planned. Of several
+// changes in a row, the limit before the first comes back.
 func (l *limits) plan(t target, o order, was shape.Limit, existed bool) {
 	before := l.temporary[t]
 	if before != nil {
@@ -221,7 +218,7 @@ func (l *limits) end(t target, ended *temporary) {
 	l.log.Info("limit ended", "what", t.String(), "was", viewLimit(ended.set, time.Time{}).String())
 }
 
-// current returns the limit of what is not a client.
+// current returns the limit of a target that is not a client.
 func (l *limits) current(t target) (limit shape.Limit, there bool) {
 	all := l.shaper.Limits()
 	switch t.level {
@@ -272,8 +269,8 @@ func (l *limits) remove(who string, t target) (changed, *problem) {
 	return c, nil
 }
 
-// retarget changes the rate of one client for good and keeps what else its limit
-// says, if it has one of its own.
+// retarget changes the rate of one client for good. Burst and weight stay if the client
+// has a limit of its own.
 func (l *limits) retarget(who, client string, rate shape.Rate) (changed, *problem) {
 	o := order{limit: shape.Limit{Rate: rate}}
 	if was, own := l.shaper.ClientLimit(shape.ClientID(client)); own {
@@ -320,14 +317,11 @@ func (v *limitView) String() string {
 		return "none"
 	}
 	s := v.Rate
-	for _, part := range []struct {
-		name, value string
-	}{
-		{"burst", v.Burst}, {"guarantee", v.Guarantee},
-	} {
-		if part.value != "" {
-			s += " " + part.name + " " + part.value
-		}
+	if v.Burst != "" {
+		s += " burst " + v.Burst
+	}
+	if v.Guarantee != "" {
+		s += " guarantee " + v.Guarantee
 	}
 	if v.Weight != 1 {
 		s += fmt.Sprintf(" weight %d", v.Weight)
@@ -341,87 +335,70 @@ func (v *limitView) String() string {
 	return s
 }
 
-// putLevel is the handler of PUT for a level.
-func (a *Admin) putLevel(l level) http.Handler {
-	return a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
+// putLevel is the endpoint of PUT for a level.
+func (a *Admin) putLevel(l level) endpoint {
+	fields := limitFields
+	if l.steerable() {
+		fields = slices.Concat(limitFields, steerFields)
+	}
+	return func(r *http.Request) (any, *problem) {
 		t, p := targetOf(l, r)
 		if p != nil {
-			return p
-		}
-		fields := limitFields
-		if l.steerable() {
-			fields = slices.Concat(limitFields, steerFields)
+			return nil, p
 		}
 		o, p := readObject(r, fields...)
 		if p != nil {
-			return p
+			return nil, p
 		}
 		if s, given, p := l.takeSteer(o); p != nil {
-			return p
+			return nil, p
 		} else if given {
-			return a.putSteered(w, r, t, o, s)
+			return a.putSteered(a.who(r), t, o, s)
 		}
 		wanted, p := readOrder(o, l)
 		if p != nil {
-			return p
+			return nil, p
 		}
-		c, p := a.limits.set(a.who(r), t, wanted)
-		if p != nil {
-			return p
-		}
-		answer(w, http.StatusOK, c)
-		return nil
-	})
+		return a.limits.set(a.who(r), t, wanted)
+	}
 }
 
-// deleteLevel is the handler of DELETE for a level.
-func (a *Admin) deleteLevel(l level) http.Handler {
-	return a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
+// deleteLevel is the endpoint of DELETE for a level.
+func (a *Admin) deleteLevel(l level) endpoint {
+	return func(r *http.Request) (any, *problem) {
 		t, p := targetOf(l, r)
 		if p != nil {
-			return p
+			return nil, p
 		}
-		c, p := a.limits.remove(a.who(r), t)
-		if p != nil {
-			return p
-		}
-		answer(w, http.StatusOK, c)
-		return nil
-	})
+		return a.limits.remove(a.who(r), t)
+	}
 }
 
-// targetOf reads what a request is about from its path.
+// targetOf reads the target of a request from its path.
 func targetOf(l level, r *http.Request) (target, *problem) {
 	t := target{level: l}
 	switch l {
 	case levelPath:
-		t.name = "/" + strings.TrimPrefix(r.PathValue("name"), "/")
-		return t, l.checkName("prefix", t.name)
+		t.name = "/" + strings.TrimPrefix(r.PathValue("prefix"), "/")
+		return t, checkName("prefix", t.name)
 	case levelClient:
 		t.name = r.PathValue("name")
-		return t, l.checkName("client", t.name)
+		return t, checkName("client", t.name)
 	}
 	return t, nil
 }
 
 // postConfig sets the rate of one client in bytes per second:
 // {"client_id":"user_123","target_bps":5242880}. 0 pauses it.
-func (a *Admin) postConfig(w http.ResponseWriter, r *http.Request) {
-	a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
-		if ad := a.adaptation(); ad != nil && ad.FindsClients() {
-			return a.postTarget(w, r)
-		}
-		client, rate, p := readTarget(r)
-		if p != nil {
-			return p
-		}
-		c, p := a.limits.retarget(a.who(r), client, rate)
-		if p != nil {
-			return p
-		}
-		answer(w, http.StatusOK, c)
-		return nil
-	}).ServeHTTP(w, r)
+func (a *Admin) postConfig(r *http.Request) (any, *problem) {
+	if ad := a.adaptation(); ad != nil && ad.FindsClients() {
+		return a.postTarget(r)
+	}
+	client, rate, p := readTarget(r)
+	if p != nil {
+		return nil, p
+	}
+	return a.limits.retarget(a.who(r), client, rate)
 }
 
 func readTarget(r *http.Request) (client string, rate shape.Rate, p *problem) {
@@ -429,39 +406,19 @@ func readTarget(r *http.Request) (client string, rate shape.Rate, p *problem) {
 	if p != nil {
 		return "", 0, p
 	}
-	for _, field := range []string{"client_id", "target_bps"} {
-		if _, ok := o[field]; !ok {
-			return "", 0, bad(field, "it is missing")
-		}
-	}
-	client, _, p = o.text("client_id")
-	if p == nil {
-		p = levelClient.checkName("client_id", client)
-	}
-	if p != nil {
+	if client, p = o.client(); p != nil {
 		return "", 0, p
 	}
-	n, p := o.number("target_bps")
+	n, given, p := o.number("target_bps")
 	switch {
 	case p != nil:
 		return "", 0, p
+	case !given:
+		return "", 0, bad("target_bps", "it is missing")
 	case n < 0 || n > int64(shape.MaxRate):
 		return "", 0, bad("target_bps", "%d is not from 0 (paused) to %d bytes per second", n, int64(shape.MaxRate))
 	case n == 0:
 		return client, shape.Paused, nil
 	}
 	return client, shape.Rate(n), nil
-}
-
-// limited is a handler that needs limits, and may fail.
-func (a *Admin) limited(h func(http.ResponseWriter, *http.Request) *problem) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.limits.shaper == nil {
-			problemf(http.StatusConflict, "the server was made without limits").write(w)
-			return
-		}
-		if p := h(w, r); p != nil {
-			p.write(w)
-		}
-	})
 }

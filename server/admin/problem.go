@@ -45,6 +45,20 @@ func (p *problem) write(w http.ResponseWriter) {
 	writeJSON(w, p.Status, p)
 }
 
+// endpoint answers a request with a value, which is sent as JSON with status 200, or
+// with a problem.
+type endpoint func(*http.Request) (any, *problem)
+
+// ServeHTTP implements http.Handler.
+func (e endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v, p := e(r)
+	if p != nil {
+		p.write(w)
+		return
+	}
+	answer(w, http.StatusOK, v)
+}
+
 // answer sends a value as JSON.
 func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")

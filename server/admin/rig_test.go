@@ -49,7 +49,7 @@ func start(t testing.TB, adjust func(*server.Config, *admin.Config)) *rig {
 	testenv.LeakCheck(t)
 	g := &rig{t: t, root: t.TempDir(), logs: &logs{}}
 	sc := server.Config{
-		Root: g.root, Listen: []string{"127.0.0.1:0"}, Log: slog.New(slog.DiscardHandler),
+		Site: server.Site{Root: g.root}, Listen: []string{"127.0.0.1:0"}, Log: slog.New(slog.DiscardHandler),
 		Engine: engine.Config{Loops: 2, Driver: engine.DriverFallback, Limits: &shape.Config{}, Sample: true},
 	}
 	ac := admin.Config{Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(g.logs, nil))}
@@ -113,26 +113,12 @@ func (g *rig) do(method, path, body string, fields ...string) reply {
 
 func (g *rig) send(c *http.Client, method, url, body string, fields ...string) reply {
 	g.t.Helper()
-	r, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	var lines []string
 	for i := 0; i < len(fields); i += 2 {
-		if fields[i] == "Host" {
-			r.Host = fields[i+1]
-		}
-		r.Header.Set(fields[i], fields[i+1])
+		lines = append(lines, fields[i]+": "+fields[i+1])
 	}
-	resp, err := c.Do(r)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return reply{resp.StatusCode, resp.Header, string(b)}
+	a := testenv.Ask(g.t, c, method, url, body, lines...)
+	return reply{a.StatusCode, a.Header, a.Body}
 }
 
 // want fails the test unless the status is the given one.

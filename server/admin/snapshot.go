@@ -2,6 +2,7 @@ package admin
 
 import (
 	"math"
+	"reflect"
 	"time"
 
 	"github.com/fserve/fserve/engine"
@@ -10,8 +11,8 @@ import (
 	"github.com/fserve/fserve/server/config"
 )
 
-// snapshot is what metrics and events are made of: everything that the server
-// has counted, of all loops together.
+// snapshot is the source of metrics and events: everything that the server has counted,
+// of all loops together.
 type snapshot struct {
 	at    time.Time
 	loops []engine.LoopStats
@@ -56,73 +57,39 @@ func (a *Admin) take(busiest int) *snapshot {
 }
 
 func (s *sums) add(stats *server.Stats) {
+	steady := 0.
 	for i := range stats.Loops {
-		s.addLoop(&stats.Loops[i])
+		l := &stats.Loops[i]
+		addCounters(reflect.ValueOf(&s.LoopStats), reflect.ValueOf(l))
+		steady += l.Jitter * float64(l.Steady)
 	}
 	for i := range stats.Sessions {
-		s.addSession(&stats.Sessions[i])
+		addCounters(reflect.ValueOf(&s.session), reflect.ValueOf(&stats.Sessions[i]))
 	}
-	s.jitter = math.NaN()
-	if s.Steady > 0 {
-		s.jitter = s.Jitter / float64(s.Steady)
-	}
+	s.jitter = steady / float64(s.Steady) // 0/0 is NaN
 }
 
-// addLoop adds the counters of a loop. Jitter is a sum here.
-func (s *sums) addLoop(l *engine.LoopStats) {
-	s.Accepted += l.Accepted
-	s.Closed += l.Closed
-	s.Refused += l.Refused
-	s.AcceptErrors += l.AcceptErrors
-	s.Resets += l.Resets
-	s.HeaderTimeouts += l.HeaderTimeouts
-	s.SendTimeouts += l.SendTimeouts
-	s.Responses += l.Responses
-	s.Reused += l.Reused
-	s.BytesIn += l.BytesIn
-	s.Open += l.Open
-	s.Sending += l.Sending
-	s.Waiting += l.Waiting
-	s.Steady += l.Steady
-	s.Sampled += l.Sampled
-	s.Unsampled += l.Unsampled
-	s.Jitter += l.Jitter * float64(l.Steady)
-	addEach(s.Ends[:], l.Ends[:])
-	f, g := &s.Files, &l.Files
-	f.Hits += g.Hits
-	f.Misses += g.Misses
-	f.Checks += g.Checks
-	f.Changed += g.Changed
-	f.Evicted += g.Evicted
-	f.Open += g.Open
-	f.Bytes += g.Bytes
-	d, e := &s.Driver, &l.Driver
-	d.Waits += e.Waits
-	d.Enters += e.Enters
-	d.Submissions += e.Submissions
-	d.Completions += e.Completions
-	d.Overflows += e.Overflows
-	d.NoBuffers += e.NoBuffers
-	d.ColdReads += e.ColdReads
-	d.PipesOpen += e.PipesOpen
-	addEach(d.StepsDown[:], e.StepsDown[:])
-	addEach(d.Bytes[:], e.Bytes[:])
-	addEach(d.Errors[:], e.Errors[:])
-}
-
-func (s *sums) addSession(o *server.SessionStats) {
-	t := &s.session
-	t.Requests += o.Requests
-	t.ProxyErrors += o.ProxyErrors
-	addEach(t.Refused[:], o.Refused[:])
-	addEach(t.Status[:], o.Status[:])
-	t.FirstByte.Add(&o.FirstByte)
-	t.Duration.Add(&o.Duration)
-}
-
-func addEach(sum, o []uint64) {
-	for i, n := range o {
-		sum[i] += n
+// addCounters adds the counters of one value to those of another of the same type:
+// every integer in it, so that a new counter is added up without a word. Floats
+// are means, and stay as they are.
+func addCounters(sum, from reflect.Value) {
+	switch sum.Kind() {
+	case reflect.Pointer:
+		addCounters(sum.Elem(), from.Elem())
+	case reflect.Struct:
+		for i := range sum.NumField() {
+			if sum.Field(i).CanSet() {
+				addCounters(sum.Field(i), from.Field(i))
+			}
+		}
+	case reflect.Array:
+		for i := range sum.Len() {
+			addCounters(sum.Index(i), from.Index(i))
+		}
+	case reflect.Uint64:
+		sum.SetUint(sum.Uint() + from.Uint())
+	case reflect.Int, reflect.Int64:
+		sum.SetInt(sum.Int() + from.Int())
 	}
 }
 

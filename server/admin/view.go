@@ -13,7 +13,7 @@ import (
 const (
 	// defaultBusiest is how many clients are listed unless a request says.
 	defaultBusiest = 50
-	// maxBusiest bounds what a request may say.
+	// maxBusiest bounds that number.
 	maxBusiest = 10_000
 )
 
@@ -34,7 +34,7 @@ type limitsView struct {
 	HeldSeconds map[string]float64 `json:"held_seconds"`
 }
 
-// nodeView is what a limit is and what passes it.
+// nodeView is a limit and the traffic that passes it.
 type nodeView struct {
 	Name  string     `json:"name,omitempty"`
 	Limit *limitView `json:"limit,omitempty"`
@@ -52,15 +52,12 @@ type nodeView struct {
 	GrantedBytes int64 `json:"granted_bytes"`
 }
 
-func (a *Admin) getLimits(w http.ResponseWriter, r *http.Request) {
-	a.limited(func(w http.ResponseWriter, r *http.Request) *problem {
-		busiest, p := countParam(r, "clients", defaultBusiest, maxBusiest)
-		if p != nil {
-			return p
-		}
-		answer(w, http.StatusOK, a.viewLimits(busiest))
-		return nil
-	}).ServeHTTP(w, r)
+func (a *Admin) getLimits(r *http.Request) (any, *problem) {
+	busiest, p := countParam(r, "clients", defaultBusiest, maxBusiest)
+	if p != nil {
+		return nil, p
+	}
+	return a.viewLimits(busiest), nil
 }
 
 // countParam reads a parameter that bounds how much is answered.
@@ -82,72 +79,88 @@ func (a *Admin) viewLimits(busiest int) *limitsView {
 	set := s.Limits()
 	v := &limitsView{
 		Active: s.Active(), Responses: report.Flows, ClientsKnown: report.ClientCount,
+		Global:     viewGlobal(&report, a.limits.view(target{level: levelGlobal}, set.Global)),
 		Connection: a.limits.view(target{level: levelConnection}, set.Connection),
 		Client:     a.limits.view(target{level: levelClientDefault}, set.Client),
-		Paths:      []nodeView{}, Clients: []nodeView{},
-		HeldSeconds: make(map[string]float64),
+		Paths: viewPaths(&report, set.Paths, func(p *shape.PathLimit) *limitView {
+			return a.limits.view(target{levelPath, p.Prefix}, p.Limit)
+		}),
+		HeldSeconds: viewThrottled(&report),
 	}
-	total := report.Global.Rate10
-	v.Global = viewNode(&report.Global, total)
-	v.Global.Limit = a.limits.view(target{level: levelGlobal}, set.Global)
-	a.addPaths(v, &report, set.Paths, total)
-	a.addClients(v, &report, set, busiest, total)
-	for l := shape.LevelNone + 1; l < shape.NumLevels; l++ {
-		v.HeldSeconds[l.String()] = time.Duration(report.Throttled[l]).Seconds()
-	}
+	v.addClients(&report, set, busiest)
 	return v
 }
 
-// addPaths lists the classes that are configured, and the rest as "".
-func (a *Admin) addPaths(v *limitsView, report *shape.Report, set []shape.PathLimit, total int64) {
-	traffic := byName(report.Classes)
-	for _, p := range set {
-		n := nodeView{Name: p.Prefix}
-		if t := traffic[p.Prefix]; t != nil {
-			n = viewNode(t, total)
-		}
-		n.Limit = a.limits.view(target{levelPath, p.Prefix}, p.Limit)
-		n.use(p.Rate)
-		v.Paths = append(v.Paths, n)
+func viewGlobal(report *shape.Report, limit *limitView) nodeView {
+	n := viewNode(&report.Global, report.Global.Rate10)
+	n.Limit = limit
+	return n
+}
+
+// viewThrottled returns for how long responses were held, in sum, by level.
+func viewThrottled(report *shape.Report) map[string]float64 {
+	m := make(map[string]float64)
+	for l := shape.LevelNone + 1; l < shape.NumLevels; l++ {
+		m[l.String()] = time.Duration(report.Throttled[l]).Seconds()
 	}
+	return m
+}
+
+// viewPaths returns the classes that are configured.
+func viewPaths(report *shape.Report, set []shape.PathLimit, limit func(*shape.PathLimit) *limitView) []nodeView {
+	traffic := make(map[string]*shape.NodeReport, len(report.Classes))
+	for i := range report.Classes {
+		traffic[report.Classes[i].Name] = &report.Classes[i]
+	}
+	list := make([]nodeView, len(set))
+	for i := range set {
+		p, n := &set[i], &list[i]
+		n.Name = p.Prefix
+		if t := traffic[p.Prefix]; t != nil {
+			*n = viewNode(t, report.Global.Rate10)
+		}
+		n.Limit = limit(p)
+		n.use(p.Rate)
+	}
+	return list
 }
 
 // addClients lists clients by traffic, and then those that are configured and
 // have none.
-func (a *Admin) addClients(v *limitsView, report *shape.Report, set shape.Limits, busiest int, total int64) {
-	now, wall := sys.Nanotime(), time.Now()
+func (v *limitsView) addClients(report *shape.Report, set shape.Limits, busiest int) {
+	now, wall, total := sys.Nanotime(), time.Now(), report.Global.Rate10
 	own := make(map[string]*shape.ClientLimit, len(set.Clients))
 	for i := range set.Clients {
 		own[string(set.Clients[i].ID)] = &set.Clients[i]
 	}
+	v.Clients = []nodeView{}
+	list := func(n nodeView, o *shape.ClientLimit) {
+		limit := set.Client
+		if o != nil {
+			limit, n.Own = o.Limit, true
+			delete(own, n.Name)
+		}
+		n.Limit = viewLimit(limit, endOf(o, now, wall))
+		n.use(limit.Rate)
+		v.Clients = append(v.Clients, n)
+	}
 	rest := report.Others
-	seen := make(map[string]bool, len(report.Clients))
 	for i := range report.Clients {
 		c := &report.Clients[i]
 		if len(v.Clients) == maxBusiest || !c.Custom && busiest == 0 {
 			add(&rest, c)
 			continue
 		}
-		seen[c.Name] = true
-		n := viewNode(c, total)
-		limit := set.Client
-		if o := own[c.Name]; o != nil {
-			limit, n.Own = o.Limit, true
-		}
-		n.Limit = viewLimit(limit, endOf(own[c.Name], now, wall))
-		n.use(limit.Rate)
-		v.Clients = append(v.Clients, n)
+		list(viewNode(c, total), own[c.Name])
 	}
-	for _, o := range set.Clients {
+	for i := range set.Clients {
+		o := &set.Clients[i]
 		if len(v.Clients) == maxBusiest {
 			break
 		}
-		if seen[string(o.ID)] || o.Expires != 0 && o.Expires <= now {
-			continue
+		if own[string(o.ID)] != nil && (o.Expires == 0 || o.Expires > now) {
+			list(nodeView{Name: string(o.ID)}, o)
 		}
-		n := nodeView{Name: string(o.ID), Own: true, Limit: viewLimit(o.Limit, endOf(&o, now, wall))}
-		n.use(o.Rate)
-		v.Clients = append(v.Clients, n)
 	}
 	if rest.Granted > 0 {
 		n := viewNode(&rest, total)
@@ -202,11 +215,3 @@ func (n *nodeView) use(rate shape.Rate) {
 
 // round3 keeps three decimals: a share is not known to more.
 func round3(x float64) float64 { return math.Round(x*1000) / 1000 }
-
-func byName(nodes []shape.NodeReport) map[string]*shape.NodeReport {
-	m := make(map[string]*shape.NodeReport, len(nodes))
-	for i := range nodes {
-		m[nodes[i].Name] = &nodes[i]
-	}
-	return m
-}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,71 +16,61 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 )
 
-// knob is a threshold of adaptation: exactly one of these is what it sets.
-type knob struct {
-	part  func(*adapt.Config) *float64
-	count func(*adapt.Config) *int
-	time  func(*adapt.Config) *time.Duration
-}
+// knob returns a threshold of adaptation: where it is in a configuration.
+type knob func(*adapt.Config) any
 
-// knobs are what adapt.tune has names for.
+// knobs are the thresholds by their names in adapt.tune.
 var knobs = map[string]knob{
-	"raise":          {part: func(c *adapt.Config) *float64 { return &c.Slow.Raise }},
-	"lower":          {part: func(c *adapt.Config) *float64 { return &c.Slow.Lower }},
-	"raise_every":    {time: func(c *adapt.Config) *time.Duration { return &c.Slow.RaiseEvery }},
-	"lower_every":    {time: func(c *adapt.Config) *time.Duration { return &c.Slow.LowerEvery }},
-	"under_use":      {part: func(c *adapt.Config) *float64 { return &c.Slow.UnderUse }},
-	"over_estimate":  {part: func(c *adapt.Config) *float64 { return &c.Slow.OverEstimate }},
-	"often":          {part: func(c *adapt.Config) *float64 { return &c.Slow.Often }},
-	"soft_threshold": {part: func(c *adapt.Config) *float64 { return &c.Slow.SoftThreshold }},
-	"linear":         {part: func(c *adapt.Config) *float64 { return &c.Slow.Linear }},
-	"headroom":       {part: func(c *adapt.Config) *float64 { return &c.Slow.Headroom }},
-	"queue_delay":    {time: func(c *adapt.Config) *time.Duration { return &c.Slow.QueueDelay }},
-	"max_hold_off":   {time: func(c *adapt.Config) *time.Duration { return &c.Slow.MaxHoldOff }},
+	"raise":          func(c *adapt.Config) any { return &c.Slow.Raise },
+	"lower":          func(c *adapt.Config) any { return &c.Slow.Lower },
+	"raise_every":    func(c *adapt.Config) any { return &c.Slow.RaiseEvery },
+	"lower_every":    func(c *adapt.Config) any { return &c.Slow.LowerEvery },
+	"under_use":      func(c *adapt.Config) any { return &c.Slow.UnderUse },
+	"over_estimate":  func(c *adapt.Config) any { return &c.Slow.OverEstimate },
+	"often":          func(c *adapt.Config) any { return &c.Slow.Often },
+	"soft_threshold": func(c *adapt.Config) any { return &c.Slow.SoftThreshold },
+	"linear":         func(c *adapt.Config) any { return &c.Slow.Linear },
+	"headroom":       func(c *adapt.Config) any { return &c.Slow.Headroom },
+	"queue_delay":    func(c *adapt.Config) any { return &c.Slow.QueueDelay },
+	"max_hold_off":   func(c *adapt.Config) any { return &c.Slow.MaxHoldOff },
 
-	"loss":           {part: func(c *adapt.Config) *float64 { return &c.Fast.Loss }},
-	"loss_cut":       {part: func(c *adapt.Config) *float64 { return &c.Fast.LossCut }},
-	"max_background": {part: func(c *adapt.Config) *float64 { return &c.Fast.MaxBackground }},
-	"ecn_cut":        {part: func(c *adapt.Config) *float64 { return &c.Fast.ECNCut }},
-	"ecn_in_row":     {count: func(c *adapt.Config) *int { return &c.Fast.ECNInRow }},
+	"loss":           func(c *adapt.Config) any { return &c.Fast.Loss },
+	"loss_cut":       func(c *adapt.Config) any { return &c.Fast.LossCut },
+	"max_background": func(c *adapt.Config) any { return &c.Fast.MaxBackground },
+	"ecn_cut":        func(c *adapt.Config) any { return &c.Fast.ECNCut },
+	"ecn_in_row":     func(c *adapt.Config) any { return &c.Fast.ECNInRow },
 
-	"breaker_loss":         {part: func(c *adapt.Config) *float64 { return &c.Breaker.Loss }},
-	"breaker_sample":       {time: func(c *adapt.Config) *time.Duration { return &c.Breaker.Sample }},
-	"breaker_samples":      {count: func(c *adapt.Config) *int { return &c.Breaker.Samples }},
-	"breaker_cut":          {part: func(c *adapt.Config) *float64 { return &c.Breaker.Cut }},
-	"breaker_quiet":        {time: func(c *adapt.Config) *time.Duration { return &c.Breaker.Quiet }},
-	"breaker_trips":        {count: func(c *adapt.Config) *int { return &c.Breaker.Trips }},
-	"breaker_memory":       {time: func(c *adapt.Config) *time.Duration { return &c.Breaker.Memory }},
-	"breaker_freeze":       {time: func(c *adapt.Config) *time.Duration { return &c.Breaker.Freeze }},
-	"breaker_min_segments": {count: func(c *adapt.Config) *int { return &c.Breaker.MinSegments }},
+	"breaker_loss":         func(c *adapt.Config) any { return &c.Breaker.Loss },
+	"breaker_sample":       func(c *adapt.Config) any { return &c.Breaker.Sample },
+	"breaker_samples":      func(c *adapt.Config) any { return &c.Breaker.Samples },
+	"breaker_cut":          func(c *adapt.Config) any { return &c.Breaker.Cut },
+	"breaker_quiet":        func(c *adapt.Config) any { return &c.Breaker.Quiet },
+	"breaker_trips":        func(c *adapt.Config) any { return &c.Breaker.Trips },
+	"breaker_memory":       func(c *adapt.Config) any { return &c.Breaker.Memory },
+	"breaker_freeze":       func(c *adapt.Config) any { return &c.Breaker.Freeze },
+	"breaker_min_segments": func(c *adapt.Config) any { return &c.Breaker.MinSegments },
 }
 
 // set reads a value. A value of 0 would stand for the default.
 func (k knob) set(c *adapt.Config, s string) (err error) {
-	zero := false
-	switch {
-	case k.part != nil:
-		var v float64
-		v, err = strconv.ParseFloat(s, 64)
-		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+	at := k(c)
+	switch p := at.(type) {
+	case *float64:
+		if *p, err = strconv.ParseFloat(s, 64); err != nil || math.IsNaN(*p) || math.IsInf(*p, 0) {
 			return fmt.Errorf("%q is not a number like 0.05", s)
 		}
-		*k.part(c), zero = v, v == 0
-	case k.count != nil:
-		*k.count(c), err = parseInt(s)
-		zero = *k.count(c) == 0
-	default:
-		err = setDuration(k.time(c), s)
-		zero = *k.time(c) == 0
+	case *int:
+		*p, err = parseInt(s)
+	case *time.Duration:
+		err = setDuration(p, s)
 	}
-	if err == nil && zero {
+	if err == nil && reflect.ValueOf(at).Elem().IsZero() {
 		return errors.New("it must not be 0")
 	}
 	return err
 }
 
-// policy returns what adaptation between two rates is configured to, nil if they are
-// not given.
+// policy returns the policy of adaptation between two rates, nil if they are not given.
 func (a *Adapt) policy(low, high, start shape.Rate) (*adapt.Policy, error) {
 	if low == shape.Unlimited && high == shape.Unlimited {
 		return nil, nil
@@ -103,7 +94,7 @@ func (a *Adapt) policy(low, high, start shape.Rate) (*adapt.Policy, error) {
 	return adapt.NewPolicy(c)
 }
 
-// Adaptation returns what the engine finds rates by. c must be valid.
+// Adaptation returns the configuration by which the engine finds rates. c must be valid.
 func (c *Config) Adaptation() engine.AdaptConfig {
 	var out engine.AdaptConfig
 	out.Client, _ = c.Adapt.policy(c.Adapt.Min, c.Adapt.Max, c.Adapt.Start)
@@ -118,7 +109,7 @@ func (c *Config) Adaptation() engine.AdaptConfig {
 	return out
 }
 
-// adapts checks what is to be found, and by which thresholds.
+// adapts checks the rates that are to be found, and the thresholds.
 func (v *validator) adapts() {
 	a := &v.Adapt
 	good := true
@@ -173,82 +164,45 @@ type Profile struct {
 	Forget time.Duration `key:"forget"`
 }
 
-// matchPrefix is what labels begin with in a profile as one line.
+// matchPrefix begins the keys of labels in a profile as one line.
 const matchPrefix = "match."
 
-// escape keeps apart what is in a value from what is between them.
+// escape keeps the commas of values apart from those between values.
 var (
 	escape   = strings.NewReplacer("%", "%25", ",", "%2C", "\n", "%0A")
 	unescape = strings.NewReplacer("%2C", ",", "%0A", "\n", "%25", "%")
 )
 
+// profileParts are the keys besides the labels.
+var profileParts = slices.DeleteFunc(keysOf(reflect.TypeFor[Profile]()), func(key string) bool { return key == "match" })
+
 // String returns what Set reads.
 func (p Profile) String() string {
-	var parts []string
-	add := func(key, value string) { parts = append(parts, key+"="+escape.Replace(value)) }
-	for _, l := range p.rates() {
-		if *l.rate != 0 {
-			add(l.key, l.rate.String())
-		}
-	}
-	if p.Forget != 0 {
-		add("forget", durationText(p.Forget))
-	}
+	parts := partTexts(reflect.ValueOf(p), profileParts)
 	for _, label := range slices.Sorted(maps.Keys(p.Match)) {
-		add(matchPrefix+label, p.Match[label])
+		parts = append(parts, matchPrefix+label+"="+escape.Replace(p.Match[label]))
 	}
 	return strings.Join(parts, ",")
-}
-
-type profileRate struct {
-	key  string
-	rate *shape.Rate
-}
-
-func (p *Profile) rates() []profileRate {
-	return []profileRate{{"global", &p.Global}, {"client", &p.Client}, {"connection", &p.Connection}}
 }
 
 // Set reads LEVEL=RATE,...,match.LABEL=VALUE,...; commas in values are %2C.
 func (p *Profile) Set(s string) error {
 	var out Profile
-	seen := make(map[string]bool)
-	for part := range strings.SplitSeq(s, ",") {
-		key, value, ok := pair(strings.TrimSpace(part))
-		switch {
-		case !ok:
-			return fmt.Errorf("%q is not KEY=VALUE", part)
-		case seen[key]:
-			return fmt.Errorf("%s is given twice", key)
+	err := eachPart(strings.Split(s, ","), func(key, value string) error {
+		value = unescape.Replace(value)
+		if label, ok := strings.CutPrefix(key, matchPrefix); ok {
+			if out.Match == nil {
+				out.Match = make(map[string]string)
+			}
+			out.Match[label] = value
+			return nil
 		}
-		seen[key] = true
-		if err := out.set(key, unescape.Replace(value)); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
+		return setPart(reflect.ValueOf(&out).Elem(), profileParts, key, value, matchPrefix+"LABEL")
+	})
+	if err == nil {
+		*p = out
 	}
-	*p = out
-	return nil
-}
-
-func (p *Profile) set(key, value string) (err error) {
-	if label, ok := strings.CutPrefix(key, matchPrefix); ok {
-		if p.Match == nil {
-			p.Match = make(map[string]string)
-		}
-		p.Match[label] = value
-		return nil
-	}
-	if key == "forget" {
-		return setDuration(&p.Forget, value)
-	}
-	for _, l := range p.rates() {
-		if l.key == key {
-			*l.rate, err = shape.ParseRate(value)
-			return err
-		}
-	}
-	keys := []string{"global", "client", "connection", "forget", matchPrefix + "LABEL"}
-	return errors.New("not one of " + strings.Join(keys, ", ") + didYouMean(key, keys[:4]))
+	return err
 }
 
 // Caps returns the rates of a profile as package shape has them.

@@ -80,14 +80,9 @@ func TestKnobs(t *testing.T) {
 	seen := make(map[any]string)
 	var c adapt.Config
 	for name, k := range knobs {
-		value, at := "7", any(nil)
-		switch {
-		case k.part != nil:
-			at = k.part(&c)
-		case k.count != nil:
-			at = k.count(&c)
-		default:
-			value, at = "7s", k.time(&c)
+		value, at := "7", k(&c)
+		if _, ok := at.(*time.Duration); ok {
+			value = "7s"
 		}
 		if other, twice := seen[at]; twice {
 			t.Errorf("%s sets what %s sets", name, other)

@@ -16,6 +16,8 @@
 //	live:"yes"    a change takes effect while the server runs; live:"path" for
 //	              files that are opened anew: from one file to another only
 //	secret:"yes"  its value is never shown
+//	own:"text"    what the page says of it for hosts and locations, where that is
+//	              more than: as files.KEY, default that around it
 //
 // So a field is added in one place. Load reads, Validate checks, Diff compares
 // and Render writes; a [Reloader] keeps what is in force and replaces it.
@@ -105,14 +107,7 @@ type Config struct {
 	// Files is how files are answered. A pattern is a path (/f), what begins with it
 	// (/assets/), or has one * for any bytes (*.html, /assets/*.js).
 	Files Files `key:"files"`
-	// Allow are the networks (CIDR) and addresses of the clients that are answered, and
-	// unix for those on Unix sockets, all for everybody; the others get 403. Of the
-	// networks of allow and deny with the client in them the smallest decides, and deny
-	// if it is in both. Default: none, which stands for everybody.
-	Allow []string `key:"allow" flag:"allow" sep:"," live:"yes" help:"networks and addresses of the clients that are answered, the others get 403; unix for Unix sockets, all; repeatable"`
-	// Deny are the networks and addresses of the clients that get 403; see allow.
-	// Default: none.
-	Deny []string `key:"deny" flag:"deny" sep:"," live:"yes" help:"networks and addresses of the clients that get 403; unix for Unix sockets, all; repeatable"`
+	Access
 	// Locations are parts of what is served by prefix, as /updates/, with a directory or
 	// rules of their own; see [a location](#a-location). The longest prefix counts.
 	// Default: none.
@@ -185,43 +180,57 @@ type Log struct {
 	Level slog.Level `key:"level" flag:"log-level" live:"yes" help:"least important messages that are logged: debug, info, warn or error"`
 }
 
-// Files is how files are answered.
+// Files is how files are answered: by the server, and by a host or a location, which has
+// its own. What one of these leaves out is nil, and is as it is around it; the Files of a
+// Config that Default or Load has returned leave out lists and tables only.
 type Files struct {
 	// Precompressed sends f.br, f.zst or f.gz beside f to clients that accept the
 	// coding. Default: true.
-	Precompressed bool `key:"precompressed" flag:"precompressed" live:"yes" help:"send f.br, f.zst or f.gz beside f to clients that accept it"`
+	Precompressed *bool `key:"precompressed" flag:"precompressed" live:"yes" help:"send f.br, f.zst or f.gz beside f to clients that accept it"`
 	// Listing lists directories without an index, as HTML or JSON; otherwise they
 	// are 403. Default: false.
-	Listing bool `key:"listing" flag:"listing" live:"yes" help:"list directories without an index, as HTML or JSON"`
+	Listing *bool `key:"listing" flag:"listing" live:"yes" help:"list directories without an index, as HTML or JSON"`
 	// Index are the names of the file that answers for its directory, tried in
 	// order. Default: index.html.
 	Index []string `key:"index" flag:"index" live:"yes" help:"name of an index file (default index.html); repeatable"`
 	// Symlinks are the symbolic links that are followed: inside (those that stay
 	// below the root), follow (all) or deny (none). Default: inside.
-	Symlinks engine.Symlinks `key:"symlinks" flag:"symlinks" live:"yes" help:"symbolic links that are followed: inside (the root), follow (all) or deny (none)"`
+	Symlinks *engine.Symlinks `key:"symlinks" flag:"symlinks" live:"yes" help:"symbolic links that are followed: inside (the root), follow (all) or deny (none)"`
 	// Dotfiles serves names that begin with a dot; those below /.well-known/ are
 	// served in any case. Default: false.
-	Dotfiles bool `key:"dotfiles" flag:"dotfiles" live:"yes" help:"serve names that begin with a dot"`
+	Dotfiles *bool `key:"dotfiles" flag:"dotfiles" live:"yes" help:"serve names that begin with a dot"`
 	// ErrorPages are files below the root that are the bodies of failures, by
 	// status: 404: /404.html. Default: none, a short text.
-	ErrorPages map[int]string `key:"error_pages" flag:"error-page" form:"STATUS=/PATH" live:"yes" help:"STATUS=/PATH: file below the root that is the body of failures; repeatable"`
+	ErrorPages map[int]string `key:"error_pages" flag:"error-page" form:"STATUS=/PATH" live:"yes" help:"STATUS=/PATH: file below the root that is the body of failures; repeatable" own:"As files.error_pages, of files below this root. Default: those around it, all of them."`
 	// CacheControl are the values of Cache-Control for files by pattern; the first
 	// rule that matches counts. Default: none, the field is not sent.
-	CacheControl []Rule `key:"cache_control" flag:"cache-control" live:"yes" help:"PATTERN=VALUE: Cache-Control of files that match, like '/assets/=max-age=3600' or '*.html=no-cache'; repeatable"`
+	CacheControl []Rule `key:"cache_control" flag:"cache-control" live:"yes" help:"PATTERN=VALUE: Cache-Control of files that match, like '/assets/=max-age=3600' or '*.html=no-cache'; repeatable" own:"As files.cache_control; patterns are of whole paths, the prefix included. Default: that around it."`
 	// Attachment are the patterns of files that are for saving, not for showing
 	// (Content-Disposition). Default: none.
 	Attachment []string `key:"attachment" flag:"attachment" live:"yes" help:"PATTERN: files that match are for saving, not for showing; repeatable"`
 	// DownloadParam is the name of a query parameter that makes any file an
 	// attachment: /f?NAME. Default: none.
-	DownloadParam string `key:"download_param" flag:"download-param" live:"yes" help:"name of a query parameter that makes a file an attachment"`
+	DownloadParam *string `key:"download_param" flag:"download-param" live:"yes" help:"name of a query parameter that makes a file an attachment"`
 	// Types are the media types of extensions, added to the built-in table:
 	// iso: application/x-iso9660-image. Default: none.
-	Types map[string]string `key:"types" flag:"mime" form:"EXT=TYPE" live:"yes" help:"EXT=TYPE: media type of an extension; repeatable"`
+	Types map[string]string `key:"types" flag:"mime" form:"EXT=TYPE" live:"yes" help:"EXT=TYPE: media type of an extension; repeatable" own:"As files.types. Default: those around it."`
 	// Headers are fields added to responses by pattern; of rules with one name
 	// the first that matches counts. Default: none.
-	Headers []HeaderRule `key:"headers" flag:"header" live:"yes" help:"PATTERN=NAME: VALUE: field added to responses for paths that match; repeatable"`
+	Headers []HeaderRule `key:"headers" flag:"header" live:"yes" help:"PATTERN=NAME: VALUE: field added to responses for paths that match; repeatable" own:"As files.headers. Default: those around it."`
 	// ServerName is the value of the Server field. Default: none, it is not sent.
-	ServerName string `key:"server_name" flag:"server-name" live:"yes" help:"value of the Server field (default: it is not sent)"`
+	ServerName *string `key:"server_name" flag:"server-name" live:"yes" help:"value of the Server field (default: it is not sent)"`
+}
+
+// Access is which clients are answered.
+type Access struct {
+	// Allow are the networks (CIDR) and addresses of the clients that are answered, and
+	// unix for those on Unix sockets, all for everybody; the others get 403. Of the
+	// networks of allow and deny with the client in them the smallest decides, and deny
+	// if it is in both. Default: none, which stands for everybody.
+	Allow []string `key:"allow" flag:"allow" sep:"," live:"yes" help:"networks and addresses of the clients that are answered, the others get 403; unix for Unix sockets, all; repeatable" own:"As allow above; a host or location that has allow or deny has nothing of those around it. Default: that around it."`
+	// Deny are the networks and addresses of the clients that get 403; see allow.
+	// Default: none.
+	Deny []string `key:"deny" flag:"deny" sep:"," live:"yes" help:"networks and addresses of the clients that get 403; unix for Unix sockets, all; repeatable" own:"As deny above. Default: that around it."`
 }
 
 // Limits shape the traffic.
@@ -295,7 +304,7 @@ func Default() *Config {
 		Congestion: CongestionAuto,
 		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog:  AccessLog{File: LogOff},
-		Files:      Files{Precompressed: true},
+		Files:      Files{Precompressed: new(true)}.complete(),
 	}
 }
 

@@ -13,17 +13,15 @@ import (
 // attachment is the disposition of files that are for saving.
 const attachment = "attachment"
 
-// Server returns what a server is made from. The access log is for the caller to
-// open. c must be valid.
+// Server returns the configuration of a server. The caller opens the access log. c must
+// be valid.
 func (c *Config) Server() server.Config {
 	trust, _ := server.ParseTrust(c.TrustedProxies) // Validate has read it
 	trust.Field = c.ClientHeader
 	above := c.setting()
-	site := above.site()
-	out := server.Config{
-		Root: site.Root, Symlinks: site.Symlinks, Index: site.Index, Files: site.Files,
-		Precompressed: site.Precompressed, Listing: site.Listing, ErrorPages: site.ErrorPages,
-		Headers: site.Headers, Access: site.Access,
+	limits, adapt := c.Limits.Shape(), c.Adaptation()
+	return server.Config{
+		Site:      above.site(),
 		Locations: above.locations(c.Locations), Hosts: c.hosts(),
 		Listen: c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
 		TLS: server.TLS{Listen: c.TLS.Listen, CertFile: c.TLS.Cert, KeyFile: c.TLS.Key},
@@ -31,15 +29,9 @@ func (c *Config) Server() server.Config {
 			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),
 			Driver: c.Driver, ZeroCopy: c.ZeroCopy, Congestion: c.congestion(),
 			HeaderTimeout: c.Timeouts.Header, IdleTimeout: c.Timeouts.Idle, SendTimeout: c.Timeouts.Send,
+			Limits: &limits, Adapt: &adapt, Sample: c.Admin.Listen != "",
 		},
 	}
-	if c.mayLimit() {
-		limits := c.Limits.Shape()
-		out.Engine.Limits = &limits
-		adapt := c.Adaptation()
-		out.Engine.Adapt = &adapt
-	}
-	return out
 }
 
 // congestion returns the engine's name of Congestion.
@@ -48,14 +40,6 @@ func (c *Config) congestion() string {
 		return ""
 	}
 	return c.Congestion
-}
-
-// mayLimit reports whether there are limits, or there may be some while the server
-// runs: by a file, or by the admin listener.
-func (c *Config) mayLimit() bool {
-	l := &c.Limits
-	return c.File != "" || c.Admin.Listen != "" || len(l.Paths) > 0 || c.Adapt.Max != 0 ||
-		l.Global != (Limit{}) || l.Client != (Limit{}) || l.Connection != (Limit{})
 }
 
 // Loops returns the number of event loops: one for each core unless Workers says

@@ -9,7 +9,7 @@ import (
 // field is one entry of the registration table: what the tags of a field of
 // Config say.
 type field struct {
-	path   string // in the file: limits.global; what is not of the file has its flag's name
+	path   string // in the file: limits.global; a field that is not of the file has its flag's name
 	key    string // last part of the path; empty: not of the file
 	flag   string // empty: none
 	env    string // with FSERVE_; empty: none
@@ -22,7 +22,7 @@ type field struct {
 	typ    reflect.Type
 }
 
-// EnvPrefix is what the names of environment variables begin with.
+// EnvPrefix begins the names of environment variables.
 const EnvPrefix = "FSERVE_"
 
 // fields is the registration table, in the order of the struct.

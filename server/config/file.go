@@ -15,8 +15,8 @@ import (
 const (
 	// maxFile bounds a configuration file, in bytes.
 	maxFile = 1 << 20
-	// maxProblems bounds what is reported of files, and maxText the text of each,
-	// in bytes.
+	// maxProblems bounds the problems that are reported of files, and maxText the text
+	// of each, in bytes.
 	maxProblems = 100
 	maxText     = 500
 )
@@ -36,8 +36,8 @@ type file struct {
 	name string
 }
 
-// readFile puts what a file says over what is there. What is wrong with it goes
-// to the problems, all of it.
+// readFile puts the values of a file over those that are there. Its faults go to the
+// problems, all of them.
 func (b *build) readFile(name string, content []byte) {
 	f := &file{b, name}
 	if len(content) > maxFile {
@@ -66,8 +66,8 @@ func (b *build) readFile(name string, content []byte) {
 	}
 }
 
-// syntax reports what is not YAML. The reader of characters does not tell where
-// it met what it cannot read.
+// syntax reports a file that is not YAML. The reader of characters does not tell where it
+// met one that it cannot read.
 func (f *file) syntax(err error, content []byte) {
 	var e *yaml.LoadError
 	if !errors.As(err, &e) {
@@ -106,7 +106,7 @@ func (f *file) at(n *yaml.Node) Origin {
 	return o
 }
 
-// fault reports a problem. What is no configuration at all would have too many.
+// fault reports a problem. A file that is no configuration at all would have too many.
 func (f *file) fault(n *yaml.Node, path, format string, args ...any) {
 	if f.full() {
 		return
@@ -318,7 +318,7 @@ func (f *file) parts(n *yaml.Node, v reflect.Value, path string) {
 		sf, ok := byKey(v.Type(), key.Value)
 		if !ok {
 			at := path
-			if isSection(v.Type()) { // what else is wrong with the record is not hidden by it
+			if isSection(v.Type()) { // or it would hide the other faults of the record
 				at += "." + key.Value
 			}
 			f.fault(key, at, "unknown key %q%s", key.Value, didYouMean(key.Value, keysOf(v.Type())))

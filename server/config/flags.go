@@ -29,17 +29,17 @@ func (f *Flags) Register(set *pflag.FlagSet) {
 		}
 		v := &flagValue{flags: f, field: fl, value: reflect.New(fl.typ).Elem(), initial: defaultText(fl, defaults)}
 		flag := set.VarPF(v, fl.flag, "", fl.help)
-		if fl.typ.Kind() == reflect.Bool {
+		if single(fl.typ).Kind() == reflect.Bool {
 			flag.NoOptDefVal = "true"
 		}
 	}
 }
 
-// defaultText is what the help shows as the default.
+// defaultText is the default in the help.
 func defaultText(f *field, defaults *Config) string {
-	v := f.in(defaults)
+	v := reflect.Indirect(f.in(defaults))
 	if v.IsZero() && !hasNames(f.typ) {
-		return "" // what is meant by it is in the text
+		return "" // the text says its meaning
 	}
 	if f.typ.Kind() == reflect.Slice {
 		s := ""
@@ -52,7 +52,7 @@ func defaultText(f *field, defaults *Config) string {
 }
 
 func hasNames(t reflect.Type) bool {
-	_, ok := choices[t]
+	_, ok := choices[single(t)]
 	return ok || typeName(&field{typ: t}) == typeName(fieldAt("log.level"))
 }
 
@@ -60,7 +60,7 @@ func hasNames(t reflect.Type) bool {
 type flagValue struct {
 	flags   *Flags
 	field   *field
-	value   reflect.Value // of what was given so far
+	value   reflect.Value // so far
 	initial string
 }
 

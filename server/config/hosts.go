@@ -1,11 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/httpfile"
 )
@@ -38,122 +39,79 @@ type Location struct {
 // Own is what a host or a location may say of its own. What it leaves out is as it
 // is around it: a location takes it from its host, a host from what is above.
 type Own struct {
-	// Precompressed is as files.precompressed. Default: that around it.
-	Precompressed *bool `key:"precompressed"`
-	// Listing is as files.listing. Default: that around it.
-	Listing *bool `key:"listing"`
-	// Index is as files.index. Default: that around it.
-	Index []string `key:"index"`
-	// Symlinks is as files.symlinks. Default: that around it.
-	Symlinks *engine.Symlinks `key:"symlinks"`
-	// Dotfiles is as files.dotfiles. Default: that around it.
-	Dotfiles *bool `key:"dotfiles"`
-	// ErrorPages is as files.error_pages, of files below this root. Default: those
-	// around it, all of them.
-	ErrorPages map[int]string `key:"error_pages"`
-	// CacheControl is as files.cache_control; patterns are of whole paths, the prefix
-	// included. Default: that around it.
-	CacheControl []Rule `key:"cache_control"`
-	// Attachment is as files.attachment. Default: that around it.
-	Attachment []string `key:"attachment"`
-	// DownloadParam is as files.download_param. Default: that around it.
-	DownloadParam *string `key:"download_param"`
-	// Types is as files.types. Default: those around it.
-	Types map[string]string `key:"types"`
-	// Headers is as files.headers. Default: those around it.
-	Headers []HeaderRule `key:"headers"`
-	// ServerName is as files.server_name. Default: that around it.
-	ServerName *string `key:"server_name"`
-	// Allow is as allow above; a host or location that has allow or deny has nothing of those
-	// around it. Default: that around it.
-	Allow []string `key:"allow"`
-	// Deny is as deny above. Default: that around it.
-	Deny []string `key:"deny"`
+	Files
+	Access
 	// Class is the path by which responses find their class of limits.paths, in place
 	// of the path of the request. Default: that around it, or the path of the request.
 	Class string `key:"class"`
 }
 
 // setting is what counts for a host or a location, with all that it has from around
-// it.
+// it. Its error pages are its own: the server takes those around it by itself, since
+// they are below the root there.
 type setting struct {
-	root        string
-	files       Files
-	pages       map[int]string // nil: those around it
-	allow, deny []string
-	class       string
+	root string
+	Own
 }
 
-func (c *Config) setting() setting {
-	return setting{root: c.Root, files: c.Files, pages: c.Files.ErrorPages, allow: c.Allow, deny: c.Deny}
-}
+func (c *Config) setting() setting { return setting{c.Root, Own{Files: c.Files, Access: c.Access}} }
 
-// with returns the setting of what is inside and says o of its own.
+// with returns the setting of a host or a location inside, which has a root and o of its
+// own.
 func (s setting) with(root string, o *Own) setting {
-	f := &s.files
-	replace(&s.root, root)
-	take(&f.Precompressed, o.Precompressed)
-	take(&f.Listing, o.Listing)
-	take(&f.Symlinks, o.Symlinks)
-	take(&f.Dotfiles, o.Dotfiles)
-	take(&f.DownloadParam, o.DownloadParam)
-	take(&f.ServerName, o.ServerName)
-	takeList(&f.Index, o.Index)
-	takeList(&f.CacheControl, o.CacheControl)
-	takeList(&f.Attachment, o.Attachment)
-	takeList(&f.Headers, o.Headers)
-	if o.Types != nil {
-		f.Types = o.Types
-	}
-	s.pages = o.ErrorPages
+	s.root, s.Class = cmp.Or(root, s.root), cmp.Or(o.Class, s.Class)
+	s.Files = o.Files.within(s.Files)
+	s.ErrorPages = o.ErrorPages
 	if o.Allow != nil || o.Deny != nil {
-		s.allow, s.deny = o.Allow, o.Deny
+		s.Access = o.Access
 	}
-	replace(&s.class, o.Class)
 	return s
 }
 
-func replace(v *string, by string) {
-	if by != "" {
-		*v = by
+// within returns f with everything that it leaves out as it is around it.
+func (f Files) within(around Files) Files {
+	v, outer := reflect.ValueOf(&f).Elem(), reflect.ValueOf(around)
+	for i := range v.NumField() {
+		if v.Field(i).IsNil() {
+			v.Field(i).Set(outer.Field(i))
+		}
 	}
+	return f
 }
 
-func take[T any](v, by *T) {
-	if by != nil {
-		*v = *by
+// complete returns f with zero values for the single values that it leaves out.
+func (f Files) complete() Files {
+	v := reflect.ValueOf(&f).Elem()
+	for i := range v.NumField() {
+		if e := v.Field(i); e.Kind() == reflect.Pointer && e.IsNil() {
+			e.Set(reflect.New(e.Type().Elem()))
+		}
 	}
+	return f
 }
 
-func takeList[T any](v *[]T, by []T) {
-	if by != nil {
-		*v = by
-	}
-}
-
-// site returns what a server answers by.
+// site returns the setting as a server has it.
 func (s *setting) site() server.Site {
-	f := &s.files
 	out := server.Site{
-		Root: s.root, Symlinks: f.Symlinks, Index: f.Index, Files: f.policy(),
-		Precompressed: f.Precompressed, Listing: f.Listing, ErrorPages: s.pages,
-		Access: s.access(), Class: s.class,
+		Root: s.root, Symlinks: *s.Symlinks, Index: s.Index, Files: s.Files.policy(),
+		Precompressed: *s.Precompressed, Listing: *s.Listing, ErrorPages: s.ErrorPages,
+		Access: s.Access.networks(), Class: s.Class,
 	}
-	for _, h := range f.Headers {
+	for _, h := range s.Headers {
 		out.Headers = append(out.Headers, server.HeaderRule(h))
 	}
 	return out
 }
 
-// access is of networks that Validate has read.
-func (s *setting) access() (a server.Access) {
-	a.Allow, _ = server.ParseNetworks(s.allow)
-	a.Deny, _ = server.ParseNetworks(s.deny)
-	return a
+// networks are those that Validate has read.
+func (a *Access) networks() (out server.Access) {
+	out.Allow, _ = server.ParseNetworks(a.Allow)
+	out.Deny, _ = server.ParseNetworks(a.Deny)
+	return out
 }
 
 func (f *Files) policy() httpfile.Config {
-	p := httpfile.Config{Server: f.ServerName, DownloadParam: f.DownloadParam, Dotfiles: f.Dotfiles, ContentTypes: f.Types}
+	p := httpfile.Config{Server: *f.ServerName, DownloadParam: *f.DownloadParam, Dotfiles: *f.Dotfiles, ContentTypes: f.Types}
 	for _, r := range f.CacheControl {
 		p.CacheControl = append(p.CacheControl, httpfile.Rule(r))
 	}
@@ -167,8 +125,7 @@ func (f *Files) policy() httpfile.Config {
 func (s *setting) locations(m map[string]Location) (list []server.Location) {
 	for _, prefix := range slices.Sorted(maps.Keys(m)) {
 		l := m[prefix]
-		own := s.with(l.Root, &l.Own)
-		replace(&own.root, l.Alias)
+		own := s.with(cmp.Or(l.Alias, l.Root), &l.Own)
 		list = append(list, server.Location{Prefix: prefix, Alias: l.Alias != "", Site: own.site()})
 	}
 	return list
@@ -189,7 +146,7 @@ func (c *Config) hosts() (list []server.Host) {
 
 // hosts checks the hosts and the locations.
 func (v *validator) hosts() {
-	v.access("", v.Allow, v.Deny)
+	v.access("", &v.Access)
 	v.locations("", v.Root, v.Locations)
 	seen := make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(v.Hosts)) {
@@ -199,8 +156,7 @@ func (v *validator) hosts() {
 		for i, n := range h.Names {
 			v.hostName(seen, n, element(path+".names", i))
 		}
-		root := v.Root
-		replace(&root, h.Root)
+		root := cmp.Or(h.Root, v.Root)
 		if root == "" {
 			v.form(path, "root is missing: there is none above that it could be")
 		}
@@ -248,22 +204,16 @@ func (v *validator) locations(host, root string, m map[string]Location) {
 
 // own checks what a host or a location says of its own.
 func (v *validator) own(path string, o *Own) {
-	f := Files{
-		Index: o.Index, ErrorPages: o.ErrorPages, CacheControl: o.CacheControl,
-		Attachment: o.Attachment, Types: o.Types, Headers: o.Headers,
-	}
-	take(&f.DownloadParam, o.DownloadParam)
-	take(&f.ServerName, o.ServerName)
-	v.files(path, &f)
-	v.access(path+".", o.Allow, o.Deny)
+	v.files(path, &o.Files)
+	v.access(path+".", &o.Access)
 	if o.Class != "" && o.Class[0] != '/' {
 		v.form(path+".class", "%q is not a path, which limits.paths has", o.Class)
 	}
 }
 
 // access checks networks.
-func (v *validator) access(prefix string, allow, deny []string) {
-	for key, list := range map[string][]string{"allow": allow, "deny": deny} {
+func (v *validator) access(prefix string, a *Access) {
+	for key, list := range map[string][]string{"allow": a.Allow, "deny": a.Deny} {
 		for i, n := range list {
 			if _, err := server.ParseNetworks([]string{n}); err != nil {
 				v.form(element(prefix+key, i), "%v", err)

@@ -74,6 +74,20 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// Everything that a host or a location has of its own can be left out, which is told
+// from what is said.
+func TestOwnMayBeLeftOut(t *testing.T) {
+	for sf := range structFields(reflect.TypeFor[Own]()) {
+		switch sf.Type.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+		default:
+			if sf.Name != "Class" { // the empty one stands for nothing
+				t.Errorf("%s: a %v cannot be left out", sf.Name, sf.Type)
+			}
+		}
+	}
+}
+
 // All faults at once, each with its place.
 func TestHostFaults(t *testing.T) {
 	dir := t.TempDir()

@@ -15,11 +15,11 @@ import (
 // after it.
 const dropIns = "conf.d"
 
-// input is what was found where configuration files are.
+// input is the configuration files as they were found.
 type input struct {
 	names    []string
 	contents [][]byte
-	problems Problems // what cannot be read
+	problems Problems // of files that cannot be read
 }
 
 // readAll reads the configuration file and those beside it; none if name is

@@ -16,7 +16,7 @@ type Sources struct {
 	Environ []string
 }
 
-// Loaded is a configuration that was read, with what is known about it.
+// Loaded is a configuration that was read, with the origins of its values.
 type Loaded struct {
 	*Config
 	// Origins says where the values come from.
@@ -36,8 +36,8 @@ func (s *Sources) Load() (*Loaded, error) {
 	return s.assemble(readAll(s.boot().File))
 }
 
-// boot returns what is known before any file is read: which files, and where
-// the last good ones are.
+// boot returns the configuration that is known before any file is read: it names the
+// files, and the place of the last good ones.
 func (s *Sources) boot() *Config {
 	b := newBuild()
 	given, _ := s.given()
@@ -97,7 +97,7 @@ func (b *build) validate() {
 // (systemd.exec(5), StateDirectory=), separated by colons.
 const stateVariable = "STATE_DIRECTORY"
 
-// given returns what variables and flags say, in the order in which it counts.
+// given returns the values of variables and flags, in the order in which they count.
 // A variable is not looked at if there is the flag.
 func (s *Sources) given() (list []given, problems Problems) {
 	flags := s.Flags
@@ -134,7 +134,7 @@ func lookup(environ []string, name string) (value string, ok bool) {
 	return value, ok
 }
 
-// apply puts variables and flags over what is there. The first one of a list or
+// apply puts variables and flags over the values of files. The first one of a list or
 // a table replaces what files say, further ones add to it.
 func (b *build) apply(list []given) {
 	begun := make(map[*field]bool)

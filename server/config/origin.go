@@ -65,7 +65,7 @@ func (o Origins) Of(path string) Origin {
 	return Origin{}
 }
 
-// forget drops what is known about a value and its parts.
+// forget drops the origins of a value and its parts.
 func (o Origins) forget(path string) {
 	for p := range o {
 		if within(p, path) {

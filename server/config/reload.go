@@ -92,7 +92,7 @@ func Start(sources *Sources, hooks Hooks) (*Reloader, error) {
 	return r, nil
 }
 
-// check adds what only the machine can tell.
+// check adds the faults that only the machine can tell.
 func (r *Reloader) check(l *Loaded, err error) (*Loaded, error) {
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func (r *Reloader) reload(s *State) ([]Change, error) {
 	return changes, nil
 }
 
-// back undoes what Apply may have done before it failed.
+// back undoes the changes that Apply may have made before it failed.
 func (r *Reloader) back(from, to *Config) error {
 	if err := r.hooks.Apply(from, to); err != nil {
 		return fmt.Errorf("go back: %w", err)
@@ -213,7 +213,7 @@ func (b *build) copy() *build {
 	return out
 }
 
-// takeLive takes over from next what takes effect at once.
+// takeLive takes the values over from next that take effect at once.
 func (b *build) takeLive(next *build) {
 	for i := range fields {
 		f := &fields[i]

@@ -13,7 +13,7 @@ type Rendering struct {
 	// Origins adds a comment to each value that says where it comes from; nil:
 	// no comments.
 	Origins Origins
-	// Secrets shows what is secret.
+	// Secrets shows secret values.
 	Secrets bool
 
 	only func(path string) bool // nil: everything
@@ -66,7 +66,7 @@ func (r Rendering) value(f *field, v reflect.Value, path string) *yaml.Node {
 	return r.child(v, path)
 }
 
-// child writes what a key of a section or a record has.
+// child writes the value of a key of a section or a record.
 func (r Rendering) child(v reflect.Value, path string) *yaml.Node {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -79,7 +79,7 @@ func (r Rendering) child(v reflect.Value, path string) *yaml.Node {
 	return r.element(v)
 }
 
-// record writes an entry of a table that is a group of fields: what it says.
+// record writes an entry of a table that is a group of fields: those that it sets.
 func (r Rendering) record(v reflect.Value, path string) *yaml.Node {
 	m := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	for sf := range structFields(v.Type()) {
@@ -167,7 +167,7 @@ func (r Rendering) element(v reflect.Value) *yaml.Node {
 	return n
 }
 
-// parts writes a mapping of what is set.
+// parts writes a mapping of the parts that are set.
 func (r Rendering) parts(v reflect.Value) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Style: yaml.FlowStyle}
 	for sf := range structFields(v.Type()) {

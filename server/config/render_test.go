@@ -195,6 +195,7 @@ func TestRenderRoundTrip(t *testing.T) {
 				r.fill(fields[i].in(c))
 			}
 		}
+		c.Files = c.Files.complete()
 		sameWhenRead(t, c)
 	}
 }

@@ -8,16 +8,6 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 )
 
-// Shaper is what limits are changed in while they are in force: a shape.Shaper,
-// or something around it that wakes those who wait.
-type Shaper interface {
-	SetGlobal(shape.Limit) (was shape.Limit, err error)
-	SetClientDefault(shape.Limit) (was shape.Limit, err error)
-	SetConnectionDefault(shape.Limit) (was shape.Limit, err error)
-	SetPath(prefix string, l shape.Limit) (was shape.Limit, existed bool, err error)
-	RemovePath(prefix string) (was shape.Limit, existed bool)
-}
-
 // Shape returns the limits as package shape has them.
 func (l *Limits) Shape() shape.Config {
 	c := shape.Config{Global: l.with(l.Global), Client: l.with(l.Client), Connection: l.with(l.Connection)}
@@ -33,9 +23,9 @@ func (l *Limits) with(level Limit) shape.Limit {
 	return level.Shape()
 }
 
-// Retune changes what differs from l to next. What was changed by other means
-// stays, if it does not. Limits that are valid cannot fail.
-func (l *Limits) Retune(s Shaper, next *Limits) error {
+// Retune changes the limits that differ between l and next. A limit that does not differ
+// stays, also if it was changed by other means. Limits that are valid cannot fail.
+func (l *Limits) Retune(s *shape.Shaper, next *Limits) error {
 	old, now := l.Shape(), next.Shape()
 	for _, level := range []struct {
 		was, is shape.Limit
@@ -57,7 +47,7 @@ func (l *Limits) Retune(s Shaper, next *Limits) error {
 
 // retunePaths adds and changes classes before it removes any, so that no path is
 // without a class in between.
-func (l *Limits) retunePaths(s Shaper, next *Limits) error {
+func (l *Limits) retunePaths(s *shape.Shaper, next *Limits) error {
 	for _, prefix := range slices.Sorted(maps.Keys(next.Paths)) {
 		limit := next.Paths[prefix]
 		if was, ok := l.Paths[prefix]; ok && was == limit {

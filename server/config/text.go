@@ -32,8 +32,14 @@ var choices = map[reflect.Type][]string{
 // levels are the names of log levels.
 var levels = []string{"debug", "info", "warn", "error"}
 
-// setText reads one value: not a list or a table.
+// setText reads one value: not a list or a table. A pointer gets a new value to point
+// to, since configurations share the old one.
 func setText(v reflect.Value, s string) error {
+	if v.Kind() == reflect.Pointer {
+		fresh := reflect.New(v.Type().Elem())
+		v.Set(fresh)
+		return setText(fresh.Elem(), s)
+	}
 	if names, ok := choices[v.Type()]; ok {
 		i, err := choose(s, names)
 		v.SetUint(uint64(i)) // all of them are unsigned
@@ -84,8 +90,17 @@ func setDuration(d *time.Duration, s string) (err error) {
 	return nil
 }
 
-// textOf writes one value: what setText reads.
+// single returns the type of a value that may be left out.
+func single(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+	return t
+}
+
+// textOf writes one value as setText reads it.
 func textOf(v reflect.Value) string {
+	v = reflect.Indirect(v)
 	if names, ok := choices[v.Type()]; ok {
 		return names[v.Uint()]
 	}
@@ -112,12 +127,13 @@ func durationText(d time.Duration) string {
 	return s
 }
 
-// typeName is what the help calls the values of a type.
+// typeName is the name in the help for the values of a type.
 func typeName(f *field) string {
-	if names, ok := choices[f.typ]; ok {
+	typ := single(f.typ)
+	if names, ok := choices[typ]; ok {
 		return strings.Join(names, "|")
 	}
-	switch reflect.Zero(f.typ).Interface().(type) {
+	switch reflect.Zero(typ).Interface().(type) {
 	case time.Duration:
 		return "duration"
 	case slog.Level:
@@ -135,7 +151,7 @@ func typeName(f *field) string {
 	if isCollection(f.typ) {
 		return "string"
 	}
-	return f.typ.Kind().String()
+	return typ.Kind().String()
 }
 
 func isCollection(t reflect.Type) bool { return t.Kind() == reflect.Slice || t.Kind() == reflect.Map }

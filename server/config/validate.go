@@ -151,8 +151,12 @@ func (v *validator) files(at string, f *Files) {
 	for ext, typ := range f.Types {
 		policy(at+".types["+ext+"]", httpfile.Config{ContentTypes: map[string]string{ext: typ}})
 	}
-	policy(at+".download_param", httpfile.Config{DownloadParam: f.DownloadParam})
-	policy(at+".server_name", httpfile.Config{Server: f.ServerName})
+	if f.DownloadParam != nil {
+		policy(at+".download_param", httpfile.Config{DownloadParam: *f.DownloadParam})
+	}
+	if f.ServerName != nil {
+		policy(at+".server_name", httpfile.Config{Server: *f.ServerName})
+	}
 	for i, h := range f.Headers {
 		v.sense(element(at+".headers", i), server.HeaderRule(h).Validate())
 	}
@@ -219,13 +223,15 @@ func (v *validator) admin() {
 	case a.Listen == "":
 	case !isAddress(a.Listen):
 		v.form("admin.listen", "%q: an address is HOST:PORT or unix:/PATH", a.Listen)
-	case !isLocal(a.Listen) && a.Token == "" && a.TokenFile == "":
+	case !IsLocal(a.Listen) && a.Token == "" && a.TokenFile == "":
 		v.form("admin.listen", "%q can be reached from elsewhere: it needs a token (--admin-token-file, token_file in the file), or an address of loopback or unix:/PATH", a.Listen)
 	}
 }
 
-// isLocal reports whether only programs on this machine can reach an address.
-func isLocal(addr string) bool {
+// IsLocal reports whether only programs on this machine can connect to an address,
+// HOST:PORT or unix:/PATH. A name other than localhost may be anybody's, and so may
+// what is no address.
+func IsLocal(addr string) bool {
 	if strings.HasPrefix(addr, engine.UnixPrefix) {
 		return true
 	}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"reflect"
@@ -96,67 +95,26 @@ type Limit struct {
 	AdaptMax shape.Rate `key:"adapt_max"`
 }
 
+// limitParts are the keys that follow the rate.
+var limitParts = keysOf(reflect.TypeFor[Limit]())[1:]
+
 // String returns what Set reads.
 func (l Limit) String() string {
-	var b strings.Builder
-	b.WriteString(l.Rate.String())
-	add := func(key, value string, set bool) {
-		if set {
-			b.WriteString("," + key + "=" + value)
-		}
-	}
-	add("burst", l.Burst.String(), l.Burst != 0)
-	add("weight", strconv.Itoa(l.Weight), l.Weight != 0)
-	add("guarantee", l.Guarantee.String(), l.Guarantee != 0)
-	add("priority", strconv.Itoa(l.Priority), l.Priority != 0)
-	add("adapt_min", l.AdaptMin.String(), l.AdaptMin != 0)
-	add("adapt_max", l.AdaptMax.String(), l.AdaptMax != 0)
-	return b.String()
+	return strings.Join(append([]string{l.Rate.String()}, partTexts(reflect.ValueOf(l), limitParts)...), ",")
 }
 
 // Set reads RATE[,burst=SIZE][,weight=N][,guarantee=RATE][,priority=N][,adapt_min=RATE,adapt_max=RATE].
-func (l *Limit) Set(s string) error {
-	parts := strings.Split(s, ",")
+func (l *Limit) Set(s string) (err error) {
 	var out Limit
-	var err error
+	parts := strings.Split(s, ",")
 	if out.Rate, err = shape.ParseRate(parts[0]); err != nil {
 		return err
 	}
-	seen := make(map[string]bool)
-	for _, p := range parts[1:] {
-		key, value, ok := pair(strings.TrimSpace(p))
-		if !ok {
-			return fmt.Errorf("%q is not KEY=VALUE", p)
-		}
-		if seen[key] {
-			return fmt.Errorf("%s is given twice", key)
-		}
-		seen[key] = true
-		if err := out.set(key, value); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-	}
-	*l = out
-	return nil
-}
-
-func (l *Limit) set(key, value string) (err error) {
-	switch key {
-	case "burst":
-		return l.Burst.Set(value)
-	case "weight":
-		l.Weight, err = parseInt(value)
-	case "guarantee":
-		l.Guarantee, err = shape.ParseRate(value)
-	case "priority":
-		l.Priority, err = parseInt(value)
-	case "adapt_min":
-		l.AdaptMin, err = shape.ParseRate(value)
-	case "adapt_max":
-		l.AdaptMax, err = shape.ParseRate(value)
-	default:
-		keys := keysOf(reflect.TypeFor[Limit]())[1:]
-		return errors.New("not one of " + strings.Join(keys, ", ") + didYouMean(key, keys))
+	err = eachPart(parts[1:], func(key, value string) error {
+		return setPart(reflect.ValueOf(&out).Elem(), limitParts, key, value)
+	})
+	if err == nil {
+		*l = out
 	}
 	return err
 }

@@ -76,7 +76,7 @@ func hostsOf(t *testing.T, dir string) server.Config {
 	closed.Access.Deny = networks("all")
 	mine.Access = server.Access{Allow: networks("127.0.0.0/8"), Deny: networks("all")}
 	return server.Config{
-		Root: filepath.Join(dir, "one"),
+		Site: server.Site{Root: filepath.Join(dir, "one")},
 		Hosts: []server.Host{
 			{Names: []string{"two.example", "*.two.example"}, Site: two, Locations: []server.Location{
 				{Prefix: "/dl/", Alias: true, Site: aliased}, {Prefix: "/dl/deep/", Site: rooted},

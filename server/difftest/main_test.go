@@ -37,7 +37,7 @@ func serve(t *testing.T, d engine.DriverKind, root string, loops int) string {
 	t.Helper()
 	testenv.LeakCheck(t)
 	srv, err := server.New(server.Config{
-		Root: root, Listen: []string{"127.0.0.1:0"}, Log: slog.New(slog.DiscardHandler), Precompressed: true,
+		Site: server.Site{Root: root, Precompressed: true}, Listen: []string{"127.0.0.1:0"}, Log: slog.New(slog.DiscardHandler),
 		Engine: engine.Config{Driver: d, Loops: loops},
 	})
 	if err != nil {

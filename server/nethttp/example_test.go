@@ -16,7 +16,7 @@ func ExampleNew() {
 	must(err)
 	defer os.RemoveAll(root)
 	must(os.WriteFile(filepath.Join(root, "hello.txt"), []byte("hello, world"), 0o644))
-	files, err := nethttp.New(server.Config{Root: root})
+	files, err := nethttp.New(server.Config{Site: server.Site{Root: root}})
 	must(err)
 	defer files.Close()
 

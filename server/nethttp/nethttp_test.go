@@ -84,31 +84,10 @@ type reply struct {
 	body   string
 }
 
-var client = &http.Client{
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: true},
-}
-
 func ask(t *testing.T, url, method, target string, fields []string) reply {
 	t.Helper()
-	req, err := http.NewRequest(method, url+target, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		req.Header.Add(name, value)
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return reply{res.StatusCode, res.Header, string(body)}
+	a := testenv.Ask(t, testenv.Single, method, url+target, "", fields...)
+	return reply{a.StatusCode, a.Header, a.Body}
 }
 
 const (
@@ -213,7 +192,7 @@ func TestAgainstFileServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := differences(t)
-	ours := serve(t, handler(t, server.Config{Root: root, Files: httpfile.Config{AllowSniffing: true}}))
+	ours := serve(t, handler(t, server.Config{Site: server.Site{Root: root, Files: httpfile.Config{AllowSniffing: true}}}))
 	theirs := serve(t, http.FileServer(http.Dir(root)))
 	used := map[string]bool{}
 	for _, c := range cases {
@@ -280,7 +259,7 @@ func TestParts(t *testing.T) {
 	p := testenv.NewPattern(1)
 	root := t.TempDir()
 	name := p.File(t, root, 200_000).Name()
-	url := serve(t, handler(t, server.Config{Root: root}))
+	url := serve(t, handler(t, server.Config{Site: server.Site{Root: root}}))
 	res := ask(t, url, http.MethodGet, "/"+filepath.Base(name), []string{"Range: bytes=0-99,10000-109999,-50"})
 	if res.status != 206 || !strings.HasPrefix(res.field.Get("Content-Type"), "multipart/byteranges") ||
 		res.field.Get("Content-Length") != fmt.Sprint(len(res.body)) {
@@ -297,8 +276,10 @@ func TestSidecarsPagesAndRules(t *testing.T) {
 	testenv.LeakCheck(t)
 	root := site(t, map[string]string{"a.js": "source", "a.js.br": "brotli", "a.js.gz": "gzip", "404.html": "<p>nothing", "b.js": "b"})
 	url := serve(t, handler(t, server.Config{
-		Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/404.html"},
-		Headers: []server.HeaderRule{{Match: "*.js", Name: "X-Kind", Value: "script"}},
+		Site: server.Site{
+			Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/404.html"},
+			Headers: []server.HeaderRule{{Match: "*.js", Name: "X-Kind", Value: "script"}},
+		},
 	}))
 	for _, c := range []struct {
 		target, accept string
@@ -333,7 +314,7 @@ func TestSidecarsPagesAndRules(t *testing.T) {
 func TestStripPrefix(t *testing.T) {
 	testenv.LeakCheck(t)
 	root := site(t, map[string]string{"dir/index.html": "index", "f.txt": "file"})
-	h := handler(t, server.Config{Root: root})
+	h := handler(t, server.Config{Site: server.Site{Root: root}})
 	for _, prefix := range []string{"/static", "/static/"} {
 		mux := http.NewServeMux()
 		mux.Handle("/static/", http.StripPrefix(prefix, h))
@@ -357,8 +338,8 @@ func TestFileChanges(t *testing.T) {
 		if err := os.WriteFile(path, bytes.Repeat([]byte{1}, size), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		url := serve(t, handler(t, server.Config{Root: root}))
-		res, err := client.Get(url + "/f")
+		url := serve(t, handler(t, server.Config{Site: server.Site{Root: root}}))
+		res, err := testenv.Single.Get(url + "/f")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -385,7 +366,7 @@ func TestConfig(t *testing.T) {
 	if _, err := nethttp.New(server.Config{}); err == nil {
 		t.Error("a handler without a root")
 	}
-	if _, err := nethttp.New(server.Config{Root: "/nothing/here"}); err == nil {
+	if _, err := nethttp.New(server.Config{Site: server.Site{Root: "/nothing/here"}}); err == nil {
 		t.Error("a root that is not there")
 	}
 }

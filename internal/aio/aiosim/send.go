@@ -90,7 +90,7 @@ func (d *driver) answer(s *slot, r *aio.Sent, more bool) {
 	}
 	switch r.Status {
 	case aio.Failed:
-		d.stats.Errors[aio.Classify(r.Err)]++
+		d.stats.CountError(r.Err)
 		if r.Err != syscall.EIO && !s.conn.conn.broken {
 			s.conn.injectBreak()
 		}

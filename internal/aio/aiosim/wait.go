@@ -197,7 +197,7 @@ func (d *driver) tellAccepted(ev *aio.Event, s *slot) {
 		}
 		s.accepting = false
 		ev.FD, ev.Err = -1, e
-		d.stats.Errors[aio.Classify(e)]++
+		d.stats.CountError(e)
 		w.noteErr(kAccepted, s.tok, e, int64(c.id), -1, 0, 0)
 		return
 	}
@@ -235,7 +235,7 @@ func (d *driver) tellReceived(ev *aio.Event, s *slot) bool {
 		return d.tellData(ev, s)
 	case n.broken:
 		ev.Err = n.errno()
-		d.stats.Errors[aio.Classify(ev.Err)]++
+		d.stats.CountError(ev.Err)
 	}
 	s.ended = true
 	w.noteErr(kReceived, s.tok, ev.Err, 0, 0, 0, 0)

@@ -75,6 +75,7 @@ type field struct {
 	name, typ, doc string
 	key, flag, env string
 	live           string
+	own            string // what is said of it as a part of a host or a location
 	section        bool
 }
 
@@ -88,7 +89,7 @@ func (src source) fields(typ string) (list []field) {
 		tag := reflect.StructTag(strings.Trim(f.Tag.Value, "`"))
 		e := field{
 			name: f.Names[0].Name, doc: paragraph(f.Doc.Text()),
-			key: tag.Get("key"), flag: tag.Get("flag"), env: tag.Get("env"), live: tag.Get("live"),
+			key: tag.Get("key"), flag: tag.Get("flag"), env: tag.Get("env"), live: tag.Get("live"), own: tag.Get("own"),
 		}
 		if id, ok := f.Type.(*ast.Ident); ok {
 			e.typ = id.Name
@@ -166,6 +167,18 @@ func (f *field) names() string {
 func (w *writer) parts(typ string) {
 	w.WriteString("\n| key | |\n|---|---|\n")
 	for _, f := range w.source.fields(typ) {
-		fmt.Fprintf(w, "| `%s` | %s |\n", f.key, f.doc)
+		fmt.Fprintf(w, "| `%s` | %s |\n", f.key, f.part())
 	}
+}
+
+// part says what a field is as a part of a value. One with a flag is an option of the
+// server that hosts and locations have, too.
+func (f *field) part() string {
+	switch {
+	case f.own != "":
+		return f.own
+	case f.flag != "":
+		return "As files." + f.key + ". Default: that around it."
+	}
+	return f.doc
 }

@@ -39,7 +39,7 @@ const intro = "# Configuration\n\n" +
 	"The last configuration of files that the server has run with is kept in the state directory, readable by its owner\n" +
 	"only. With `--config-fallback` a server that finds its files broken starts from it, and says so.\n"
 
-// hostIntro begins the table of what a host has.
+// hostIntro begins the table of the keys of a host.
 const hostIntro = "\n## A host\n\n" +
 	"Requests find their host by the authority of the target if that is a whole URL, otherwise by the field `Host`: in any case,\n" +
 	"without port and the dot at the end. Names that are not ASCII are written as `xn--…`, IPv6 addresses in brackets.\n\n" +
@@ -59,18 +59,18 @@ const hostIntro = "\n## A host\n\n" +
 	"```\n\n" +
 	"What a host leaves out is as it is above, root and `files` included, but for `locations`.\n"
 
-// locationIntro begins the table of what a location has.
+// locationIntro begins the table of the keys of a location.
 const locationIntro = "\n## A location\n\n" +
 	"The paths below a prefix, which begins and ends with a slash. They are compared decoded and normalised, so that there is one\n" +
 	"way only to write each. A path that lacks the slash is redirected to its location unless it is a file. What a location leaves out\n" +
 	"is as in its host. Its networks are asked before anything is opened.\n"
 
-// limitIntro begins the table of what a limit has.
+// limitIntro begins the table of the keys of a limit.
 const limitIntro = "\n## A limit\n\n" +
 	"A limit is a rate (`10MiB/s`), or a mapping of these keys (`{rate: 10MiB/s, burst: 1MiB}`). In a flag and a variable the\n" +
 	"keys follow the rate: `10MiB/s,burst=1MiB`.\n"
 
-// profileIntro begins the table of what a profile has.
+// profileIntro begins the table of the keys of a profile.
 const profileIntro = "\n## A profile\n\n" +
 	"A profile is a mapping of these keys (`degraded: {global: 40MiB/s, match: {alertname: HighErrorRate}}`). In a flag and a\n" +
 	"variable they are one line: `degraded=global=40MiB/s,match.alertname=HighErrorRate`, in which a comma of a value is `%2C`.\n"

@@ -1,13 +1,16 @@
 package admin
 
 import (
+	"iter"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server"
 )
 
@@ -35,7 +38,8 @@ func TestHistogramIsPrometheus(t *testing.T) {
 		theirs.Observe(time.Duration(ns).Seconds())
 	}
 	ch := make(chan prometheus.Metric, 1)
-	(&emitter{ch: ch}).histogram(duration, &ours)
+	m := histogram("x", "x", nil)
+	(emitter{ch, &m}).histogram(&ours)
 	var got, want dto.Metric
 	if err := (<-ch).Write(&got); err != nil {
 		t.Fatal(err)
@@ -103,6 +107,61 @@ func TestQuantile(t *testing.T) {
 	for q, want := range map[float64]float64{0.5: 0.5, 0.99: 0.99, 0.1: 0.1} {
 		if got := quantile(q, &before, &after); got < want*0.95 || got > want*1.05 {
 			t.Errorf("quantile %v is %v, want about %v", q, got, want)
+		}
+	}
+}
+
+// Each counter is added up, and what is a mean is not.
+func TestAddCounters(t *testing.T) {
+	type inner struct {
+		Signed int64
+		Each   [2]uint64
+	}
+	type counters struct {
+		Count  uint64
+		Now    int
+		Mean   float64
+		Inner  inner
+		hidden uint64
+		_      [0]func()
+	}
+	sum := counters{Count: 1, Now: 2, Mean: 3, Inner: inner{4, [2]uint64{5, 6}}, hidden: 7}
+	from := counters{Count: 10, Now: 20, Mean: 30, Inner: inner{-40, [2]uint64{50, 60}}, hidden: 70}
+	addCounters(reflect.ValueOf(&sum), reflect.ValueOf(&from))
+	if sum.Count != 11 || sum.Now != 22 || sum.Mean != 3 || sum.Inner != (inner{-36, [2]uint64{55, 66}}) || sum.hidden != 7 {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// Every counter of a loop and a session is of a kind that addCounters adds.
+func TestCountersCanBeAdded(t *testing.T) {
+	for name, typ := range map[string]reflect.Type{"loop": reflect.TypeFor[engine.LoopStats](), "session": reflect.TypeFor[server.SessionStats]()} {
+		var visit func(name string, typ reflect.Type)
+		visit = func(name string, typ reflect.Type) {
+			switch typ.Kind() {
+			case reflect.Struct:
+				for f := range fieldsOf(typ) {
+					visit(name+"."+f.Name, f.Type)
+				}
+			case reflect.Array:
+				visit(name, typ.Elem())
+			case reflect.Uint64, reflect.Int, reflect.Int64:
+			default:
+				if name != "loop.Jitter" {
+					t.Errorf("%s: %v is not added up", name, typ)
+				}
+			}
+		}
+		visit(name, typ)
+	}
+}
+
+func fieldsOf(typ reflect.Type) iter.Seq[reflect.StructField] {
+	return func(yield func(reflect.StructField) bool) {
+		for i := range typ.NumField() {
+			if f := typ.Field(i); f.IsExported() && !yield(f) {
+				return
+			}
 		}
 	}
 }

@@ -1,0 +1,272 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fserve/fserve/internal/testenv"
+	"github.com/fserve/fserve/server/config"
+)
+
+// proof changes one field of the configuration while a server runs, and looks from
+// outside whether the server goes by it.
+type proof struct {
+	from, to string // what the file says; ROOT, TWO and DIR are directories
+	// seen reports whether the server goes by the new value.
+	seen func(l *live) bool
+	// last is set if seen ends the server: it is asked after the change only.
+	last bool
+}
+
+// proofs are those of all fields that change at a reload.
+var proofs = map[string]proof{
+	"root":      {to: "root: TWO", seen: func(l *live) bool { return l.get("/").Body == "two" }},
+	"allow":     {to: "allow: [10.0.0.0/8]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"deny":      {to: "deny: [127.0.0.1]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"locations": {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").Body == "two" }},
+	"hosts":     {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
+
+	"files.precompressed":  {to: "files: {precompressed: false}", seen: func(l *live) bool { return l.get("/a.js", "Accept-Encoding: gzip").Body == "js" }},
+	"files.listing":        {to: "files: {listing: true}", seen: func(l *live) bool { return l.get("/dir/").StatusCode == 200 }},
+	"files.index":          {to: "files: {index: [other.html]}", seen: func(l *live) bool { return l.get("/").Body == "other" }},
+	"files.symlinks":       {to: "files: {symlinks: deny}", seen: func(l *live) bool { return l.get("/link").StatusCode == 404 }},
+	"files.dotfiles":       {to: "files: {dotfiles: true}", seen: func(l *live) bool { return l.get("/.dot").StatusCode == 200 }},
+	"files.error_pages":    {to: "files: {error_pages: {404: /other.html}}", seen: func(l *live) bool { return l.get("/none").Body == "other" }},
+	"files.cache_control":  {to: "files: {cache_control: /=no-cache}", seen: field("Cache-Control", "no-cache")},
+	"files.attachment":     {to: "files: {attachment: '*.html'}", seen: field("Content-Disposition", `attachment; filename="other.html"`)},
+	"files.download_param": {to: "files: {download_param: dl}", seen: field("Content-Disposition", `attachment; filename="other.html"`)},
+	"files.types":          {to: "files: {types: {html: a/b}}", seen: field("Content-Type", "a/b")},
+	"files.headers":        {to: "files: {headers: '/=X-A: b'}", seen: field("X-A", "b")},
+	"files.server_name":    {to: "files: {server_name: me}", seen: field("Server", "me")},
+
+	"limits.global":     {to: "limits: {global: 5MiB/s}", seen: func(l *live) bool { return l.limits().Global.Limit.Rate == "5MiB/s" }},
+	"limits.client":     {to: "limits: {client: 5MiB/s}", seen: func(l *live) bool { return l.limits().Client.Rate == "5MiB/s" }},
+	"limits.connection": {to: "limits: {connection: 5MiB/s}", seen: func(l *live) bool { return l.limits().Connection.Rate == "5MiB/s" }},
+	"limits.burst": {from: "limits: {global: 5MiB/s}", to: "limits: {global: 5MiB/s, burst: 3MiB}",
+		seen: func(l *live) bool { return l.limits().Global.Limit.Burst == "3MiB" }},
+	"limits.paths": {to: "limits: {paths: {/p/: 5MiB/s}}", seen: func(l *live) bool { p := l.limits().Paths; return len(p) == 1 && p[0].Limit.Rate == "5MiB/s" }},
+
+	"adapt.min": {from: "adapt: {min: 1MiB/s, max: 50MiB/s}", to: "adapt: {min: 2MiB/s, max: 50MiB/s}",
+		seen: func(l *live) bool { return l.steer().Is.Floor == 2<<20 }},
+	"adapt.max": {from: "adapt: {min: 1MiB/s, max: 50MiB/s}", to: "adapt: {min: 1MiB/s, max: 40MiB/s}",
+		seen: func(l *live) bool { return l.steer().Is.Ceiling == 40<<20 }},
+	"adapt.start": {from: "adapt: {min: 1MiB/s, max: 50MiB/s}", to: "adapt: {min: 1MiB/s, max: 50MiB/s, start: 3MiB/s}",
+		seen: func(l *live) bool { return l.steer().Was.Target == 3<<20 }},
+	"adapt.tune": {from: adaptSlowly, to: "adapt: {min: 1MiB/s, max: 50MiB/s, tune: {raise: 0.03, raise_every: 500ms}}", seen: (*live).raises, last: true},
+
+	"profiles": {to: "profiles: {p: {global: 1MiB/s, match: {alertname: A}}}",
+		seen: func(l *live) bool { return strings.Contains(l.admin("POST", "/alerts", firing), `["p"]`) }},
+	"timeouts.drain":   {to: "timeouts: {drain: 7s}", last: true, seen: ends(syscall.SIGTERM, "draining")},
+	"timeouts.upgrade": {to: "timeouts: {upgrade: 7s}", last: true, seen: ends(syscall.SIGUSR2, replacedText)},
+	"log.level": {from: "log: {level: error}", to: "log: {level: info}",
+		seen: func(l *live) bool { return strings.Contains(l.errors(), "INFO configuration reloaded") }},
+	"access_log.file": {from: "access_log: {file: DIR/1.log}", to: "access_log: {file: DIR/2.log}", seen: func(l *live) bool {
+		l.get("/")
+		b, _ := os.ReadFile(filepath.Join(l.dir, "2.log")) // it may not be there
+		return len(b) > 0
+	}},
+	"admin.token_file": {from: "admin: {token_file: DIR/1.token}", to: "admin: {token_file: DIR/2.token}", seen: func(l *live) bool {
+		return get(l.t, l.at+"/metrics", "Authorization: Bearer 2").StatusCode == 200
+	}},
+}
+
+// adaptSlowly lets no rate rise for a minute, twice as long as any test waits.
+const adaptSlowly = "adapt: {min: 1MiB/s, max: 50MiB/s, tune: {raise_every: 1m, max_hold_off: 1m}}"
+
+const firing = `{"version":"4","alerts":[{"status":"firing","labels":{"alertname":"A"},"startsAt":"2026-01-02T03:04:05Z","endsAt":"0001-01-01T00:00:00Z"}]}`
+
+// Each field that changes at a reload is changed by itself, and the server goes by it.
+func TestLiveFieldsAreApplied(t *testing.T) {
+	fields := liveFields(reflect.TypeFor[config.Config](), "")
+	for path := range proofs {
+		if !slices.Contains(fields, path) {
+			t.Errorf("%s: there is a proof, and no such field that changes at a reload", path)
+		}
+	}
+	for _, path := range fields {
+		p, ok := proofs[path]
+		if !ok {
+			t.Errorf("%s changes at a reload, and nothing proves that the server goes by it", path)
+			continue
+		}
+		t.Run(path, func(t *testing.T) { p.run(t, path) })
+	}
+}
+
+func (p *proof) run(t *testing.T, path string) {
+	l := startLive(t, p.from)
+	if !p.last && p.seen(l) {
+		t.Fatal("seen before the change")
+	}
+	l.write(p.to)
+	if changes := l.admin("POST", "/-/reload", ""); !strings.Contains(changes, `"path":"`+path) {
+		t.Fatalf("no change of it: %s", changes)
+	}
+	if !testenv.Eventually(patience, func() bool { return p.seen(l) }) {
+		t.Error("the server does not go by it")
+	}
+}
+
+// liveFields are the paths of the fields of a section that change at a reload.
+func liveFields(section reflect.Type, prefix string) (paths []string) {
+	for _, f := range reflect.VisibleFields(section) {
+		path := prefix + f.Tag.Get("key")
+		switch {
+		case f.Anonymous:
+		case f.Tag.Get("live") != "":
+			paths = append(paths, path)
+		case f.Type.Kind() == reflect.Struct:
+			paths = append(paths, liveFields(f.Type, path+".")...)
+		}
+	}
+	return paths
+}
+
+// live is a server whose configuration changes.
+type live struct {
+	*line
+	dir   string // of its files
+	at    string // the address of the admin listener
+	names int    // of clients
+}
+
+func startLive(t *testing.T, content string) *live {
+	t.Helper()
+	l := &live{dir: t.TempDir()}
+	for name, text := range map[string]string{
+		"root/index.html": "one", "two/index.html": "two", "root/other.html": "other", "root/a.js": "js", "root/a.js.gz": "packed",
+		"root/dir/f": "f", "root/.dot": "dot", "1.token": "1", "2.token": "2",
+	} {
+		writeFile(t, filepath.Join(l.dir, name), text)
+	}
+	past := time.Now().Add(-time.Hour) // a sidecar must not be older than its source
+	for _, name := range []string{"root/a.js", "root/a.js.gz"} {
+		if err := os.Chtimes(filepath.Join(l.dir, name), past, past); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("other.html", filepath.Join(l.dir, "root/link")); err != nil {
+		t.Fatal(err)
+	}
+	l.write(content)
+	l.line = serveLine(t, exec.Command(binary, "--config", filepath.Join(l.dir, "f.yaml"), "--config-watch=false",
+		"--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--workers=1"), nil)
+	l.at = l.process.admin()
+	return l
+}
+
+// write writes the configuration. What does not say otherwise has the first root.
+func (l *live) write(content string) {
+	if !strings.HasPrefix(content, "root:") {
+		content = "root: ROOT\n" + content
+	}
+	r := strings.NewReplacer("ROOT", filepath.Join(l.dir, "root"), "TWO", filepath.Join(l.dir, "two"), "DIR", l.dir)
+	if err := os.WriteFile(filepath.Join(l.dir, "f.yaml"), []byte(r.Replace(content)+"\n"), 0o600); err != nil {
+		panic(err)
+	}
+}
+
+func (l *live) get(path string, fields ...string) testenv.Answer {
+	l.t.Helper()
+	return get(l.t, l.url(path), fields...)
+}
+
+// admin asks the admin listener, which must answer with 200.
+func (l *live) admin(method, path, body string) string {
+	l.t.Helper()
+	return call(l.t, 200, method, l.at+path, body, "Authorization: Bearer 1")
+}
+
+// field is seen when a file is answered with a field.
+func field(name, value string) func(*live) bool {
+	return func(l *live) bool { return l.get("/other.html?dl").Header.Get(name) == value }
+}
+
+// ends is seen when a signal makes the server say for how long it waits.
+func ends(s syscall.Signal, says string) func(*live) bool {
+	return func(l *live) bool {
+		if !strings.Contains(l.errors(), says) {
+			l.signal(s)
+			l.wantLog(says)
+		}
+		return strings.Contains(l.errors(), "timeout=7s")
+	}
+}
+
+// limitTree is GET /limits.
+type limitTree struct {
+	Global             struct{ Limit rateLimit }
+	Client, Connection rateLimit
+	Paths              []struct{ Limit rateLimit }
+}
+
+type rateLimit struct{ Rate, Burst string }
+
+func (l *live) limits() (v limitTree) {
+	l.t.Helper()
+	l.read("GET", "/limits", "", &v)
+	return v
+}
+
+// steered is what is found of a client before and after it is told a target.
+type steered struct {
+	Was, Is struct {
+		Target  int64 `json:"target_bps"`
+		Floor   int64 `json:"floor_bps"`
+		Ceiling int64 `json:"ceiling_bps"`
+	}
+}
+
+// steer tells a client that was not there before its target.
+func (l *live) steer() (v steered) {
+	l.t.Helper()
+	l.names++
+	l.read("POST", "/config", fmt.Sprintf(`{"client_id":"c%d","target_bps":5242880}`, l.names), &v)
+	return v
+}
+
+func (l *live) read(method, path, body string, v any) {
+	l.t.Helper()
+	if err := json.Unmarshal([]byte(l.admin(method, path, body)), v); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// raises reports whether the rate of a client that takes all it gets rises from where
+// it was put.
+func (l *live) raises() bool {
+	f, err := os.Create(filepath.Join(l.dir, "root", "big"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(4 << 30); err != nil {
+		l.t.Fatal(err)
+	}
+	resp, err := http.Get(l.url("/big"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { _, err := io.Copy(io.Discard, resp.Body); done <- err }()
+	defer func() { resp.Body.Close(); <-done }()
+	const put = 2 << 20
+	l.admin("POST", "/config", fmt.Sprintf(`{"client_id":"127.0.0.1","target_bps":%d}`, put))
+	return testenv.Eventually(patience, func() bool {
+		var all foundAll
+		l.read("GET", "/adapt", "", &all)
+		i := slices.IndexFunc(all.Clients, func(f found) bool { return f.Name == "127.0.0.1" })
+		return i >= 0 && all.Clients[i].Target > put
+	})
+}

@@ -1,0 +1,73 @@
+package fallback
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
+)
+
+// Open takes over a connected socket and starts to receive from it.
+func (d *Driver) Open(t aio.Token, fd int) error {
+	return d.register(t, fd, 0, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+}
+
+// Pause stops receiving; what the kernel holds stays there.
+func (d *Driver) Pause(t aio.Token) {
+	if s := d.Get(t); s != nil {
+		s.Own.flags |= paused
+	}
+}
+
+// Resume goes on receiving.
+func (d *Driver) Resume(t aio.Token) {
+	s := d.Get(t)
+	if s == nil || !s.Own.is(paused) {
+		return
+	}
+	s.Own.flags &^= paused
+	if s.Own.receives() {
+		d.enqueue(t, s)
+	}
+}
+
+// receive reads once into a buffer of the driver.
+//
+// A short read means that the socket is drained and that the next bytes make a
+// new edge (epoll(7)). After the peer's end no edge is left to come, so then
+// reading goes on until the end itself is read.
+func (d *Driver) receive(t aio.Token, s *slot, ev *aio.Event) (int, verdict) {
+	if d.nextBuf == d.cfg.RecvBuffers {
+		d.Counters.NoBuffers++
+		return 0, stall
+	}
+	size := d.cfg.RecvBufferSize
+	buf := d.arena[d.nextBuf*size:][:size:size]
+	n, e := sys.Recv(s.FD, buf)
+	switch {
+	case e == syscall.EAGAIN:
+		d.Counters.CountError(e)
+		s.Own.flags &^= readable
+		return 0, done
+	case e != 0:
+		d.Counters.CountError(e)
+		s.Own.flags |= ended
+		*ev = aio.Event{Token: t, Op: aio.Received, Err: e}
+		return 1, done
+	case n == 0:
+		s.Own.flags |= ended
+		// A send that failed has taken the error from the socket, which then
+		// reads like an orderly end; it was none.
+		*ev = aio.Event{Token: t, Op: aio.Received, Err: s.PopErr()}
+		return 1, done
+	}
+	d.nextBuf++
+	*ev = aio.Event{Token: t, Op: aio.Received, More: true, Data: buf[:n]}
+	if n == size || s.Own.is(hungUp) {
+		return 1, again
+	}
+	s.Own.flags &^= readable
+	return 1, done
+}

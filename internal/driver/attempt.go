@@ -1,0 +1,123 @@
+package driver
+
+import (
+	"syscall"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
+)
+
+// idle returns the slot of a token if an attempt may be made on it now.
+func (b *Base[S]) idle(t aio.Token) (*Slot[S], syscall.Errno) {
+	s := b.Get(t)
+	switch {
+	case s == nil:
+		return nil, syscall.EBADF
+	case s.Wait != ForNothing:
+		return nil, syscall.EALREADY
+	}
+	return s, 0
+}
+
+// Send implements aio.Driver. A short send of a non-blocking stream socket means
+// that its buffer is full (epoll(7)).
+func (b *Base[S]) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
+	s, e := b.idle(t)
+	if e != 0 {
+		return aio.Sent{Status: aio.Failed, Err: e}
+	}
+	want := len(head) + len(body)
+	if want == 0 {
+		return aio.Sent{}
+	}
+	n, e := sys.Send2(s.FD, head, body, more)
+	b.Counters.Bytes[aio.ViaMemory] += uint64(n)
+	sent := aio.Sent{N: int64(n)}
+	switch {
+	case e == 0 && n == want:
+		return sent
+	case e == 0, e == syscall.EAGAIN:
+		sent.Status = aio.BlockedSocket
+	default:
+		b.Counters.CountError(e)
+		sent.Status, sent.Err = aio.Failed, e
+	}
+	return b.answer(t, s, sent)
+}
+
+// SendFile implements aio.Driver.
+func (b *Base[S]) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio.Sent {
+	s, e := b.idle(t)
+	if e != 0 {
+		return aio.Sent{Status: aio.Failed, Err: e}
+	}
+	for {
+		sent, fetch := b.Mover.Send(s.FD, &s.Move, f, off, n, more)
+		if fetch.Empty() || b.waits.Fetch(t, s, f, fetch) {
+			return b.answer(t, s, sent)
+		}
+		// Nothing can be fetched now: send, and wait for the disk if it must be.
+		_ = b.Mover.Fetched(&s.Move, 0)
+		if sent.Status != aio.BlockedDisk {
+			return b.answer(t, s, sent)
+		}
+	}
+}
+
+// answer notes what an answer means for the slot.
+func (b *Base[S]) answer(t aio.Token, s *Slot[S], sent aio.Sent) aio.Sent {
+	switch {
+	case sent.Status == aio.BlockedSocket:
+		s.Wait = ForRoom
+		if b.waits.Room != nil {
+			b.waits.Room(t, s)
+		}
+	case sent.Status == aio.BlockedDisk:
+		s.Wait = ForDisk
+	case aio.ToldOnce(sent.Err):
+		s.err = uint16(sent.Err)
+	}
+	return sent
+}
+
+// Take implements aio.Driver.
+func (b *Base[S]) Take(t aio.Token, f *aio.File, off, n int64) bool {
+	s, e := b.idle(t)
+	return e == 0 && b.Mover.Take(&s.Move, f, off, n)
+}
+
+// Fetch is a fetch of a file range for a slot. It pins the file, and concerns the
+// slot as long as that goes on with what it was sending.
+type Fetch struct {
+	Token aio.Token
+	epoch uint32
+	file  *aio.File
+}
+
+// BeginFetch notes a fetch of a range of f, which is pinned until EndFetch,
+// whatever becomes of the slot.
+func (b *Base[S]) BeginFetch(t aio.Token, s *Slot[S], f *aio.File) Fetch {
+	f.Pins++
+	b.Counters.ColdReads++
+	return Fetch{Token: t, epoch: s.Move.Epoch, file: f}
+}
+
+// EndFetch notes that a fetch has ended, with e. It returns the slot if that has
+// waited for it, which then waits ForDelivery of a Ready event with the error fault;
+// else nil. If a read-ahead fails, the attempt that gets there will too.
+func (b *Base[S]) EndFetch(f Fetch, e syscall.Errno) (s *Slot[S], fault syscall.Errno) {
+	f.Unpin()
+	s = b.Get(f.Token)
+	if s == nil || s.Move.Epoch != f.epoch {
+		return nil, 0
+	}
+	fault = b.Mover.Fetched(&s.Move, e)
+	if s.Wait != ForDisk {
+		return nil, 0
+	}
+	s.Wait = ForDelivery
+	return s, fault
+}
+
+// Unpin stands in for EndFetch when the driver has ended.
+func (f Fetch) Unpin() { f.file.Pins-- }
