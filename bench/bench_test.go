@@ -154,7 +154,24 @@ func TestSuiteOfShaping(t *testing.T) {
 	}
 }
 
+// The servers that the engine is embedded in are those of the cases themselves. The
+// program of examples/gin is a module of its own.
+func TestSuiteOfEmbedding(t *testing.T) {
+	o := testOptions(t)
+	o.Contestants = nil
+	for name, rows := range map[string]int{"embed-files": 2, "embed-1g": 2, "embed-cold": 3, "embed-gin": 0} {
+		o.Cases = []string{name}
+		checkRows(t, o, rows)
+	}
+}
+
 func checkSuite(t *testing.T, o suite.Options) {
+	t.Helper()
+	checkRows(t, o, len(o.Contestants))
+}
+
+// checkRows runs the suite and looks for so many rows in each case.
+func checkRows(t *testing.T, o suite.Options, rows int) {
 	t.Helper()
 	var out bytes.Buffer
 	if err := measure(t.Context(), o, (&flags{json: true}).format(), &out); err != nil {
@@ -168,8 +185,8 @@ func checkSuite(t *testing.T, o suite.Options) {
 		t.Errorf("%d cases, want %d", len(rep.Cases), len(o.Cases))
 	}
 	for _, c := range rep.Cases {
-		if len(c.Rows) != len(o.Contestants) {
-			t.Errorf("%s: %d rows, want %d: %q", c.Name, len(c.Rows), len(o.Contestants), c.Notes)
+		if len(c.Rows) != rows {
+			t.Errorf("%s: %d rows, want %d: %q", c.Name, len(c.Rows), rows, c.Notes)
 		}
 		for _, row := range c.Rows {
 			if len(row.Runs) != o.Pairs {
@@ -251,6 +268,17 @@ func TestContestants(t *testing.T) {
 		if !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("%q:\n%v, want\n%v", tc.args, got, tc.want)
 		}
+	}
+}
+
+// Cases that bring their own servers need none that others compare.
+func TestOptionsOfEmbedding(t *testing.T) {
+	f, err := parseFlags([]string{"-cases=embed", "-gin=/x"}, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, err := f.options(t.Context(), t.TempDir()); err != nil || o.Contestants != nil || o.Gin != "/x" {
+		t.Errorf("%+v, error %v", o, err)
 	}
 }
 

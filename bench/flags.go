@@ -32,6 +32,7 @@ type flags struct {
 	shape                 float64
 	plot, record          string
 	fserve, fserveArgs    string
+	gin                   string
 	compare, compareArgs  string
 	dir, congestion       string
 	serverCore, loadCore  int
@@ -61,7 +62,8 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 }
 
 func (f *flags) bind(fs *flag.FlagSet) {
-	fs.StringVar(&f.cases, "cases", strings.Join(suite.Usual(), ","), "what to measure, separated by `commas`; "+suite.ShapeGroup+" is all cases of limited downloads")
+	fs.StringVar(&f.cases, "cases", strings.Join(suite.Usual(), ","), "what to measure, separated by `commas`; "+suite.ShapeGroup+" is all cases of limited downloads,\n"+
+		suite.EmbedGroup+" of servers that the engine is embedded in, "+suite.BuildsGroup+" what to look at when two builds are compared")
 	fs.StringVar(&f.servers, "servers", "", "what to compare: nginx, uring, fallback (fserve with that driver)\n"+
 		"and any of -peers (default "+defaultServers+"; with -compare "+compareServers+")")
 	fs.StringVar(&f.peers, "peers", "", "further servers: fasthttp, nethttp, floor")
@@ -79,6 +81,7 @@ func (f *flags) bind(fs *flag.FlagSet) {
 	fs.StringVar(&f.fserveArgs, "fserve-args", "", "further `arguments` for it")
 	fs.StringVar(&f.compare, "compare", "", "`path` of another fserve binary to compare with")
 	fs.StringVar(&f.compareArgs, "compare-args", "", "further `arguments` for that one")
+	fs.StringVar(&f.gin, "gin", "", "`path` of the program of examples/gin, for the case embed-gin")
 	fs.StringVar(&f.dir, "dir", "", "`directory` for test files, on a disk (default: that for temporary files)")
 	fs.StringVar(&f.congestion, "congestion", "", "measure in a network namespace of its own with this TCP congestion\n"+
 		"control `algorithm` (needs root; the system's setting stays as it is)")
@@ -110,7 +113,7 @@ func (f *flags) validate(fs *flag.FlagSet) error {
 		return fmt.Errorf("%w: either -json or -markdown", errUsage)
 	}
 	for _, name := range list(f.cases) {
-		if name != suite.ShapeGroup && !slices.Contains(suite.Names(), name) {
+		if !suite.Known(name) {
 			return fmt.Errorf("%w: unknown case %q; there are %s", errUsage, name, strings.Join(suite.Names(), ", "))
 		}
 	}
@@ -127,7 +130,7 @@ func (f *flags) options(ctx context.Context, tmp string) (suite.Options, error) 
 	o := suite.Options{
 		Cases: list(f.cases), Pairs: f.pairs, Measure: time.Duration(f.seconds * float64(time.Second)),
 		Attack: time.Duration(f.attack * float64(time.Second)), Conns: f.conns, IdleConns: f.idle, LargeFile: f.largeMiB << 20, Dir: f.dir,
-		Shape: time.Duration(f.shape * float64(time.Second)), Plot: f.plot,
+		Shape: time.Duration(f.shape * float64(time.Second)), Plot: f.plot, Gin: f.gin,
 	}
 	var err error
 	if o.Self, err = os.Executable(); err != nil {
@@ -137,6 +140,9 @@ func (f *flags) options(ctx context.Context, tmp string) (suite.Options, error) 
 		return o, err
 	}
 	o.Spin = f.spin && o.ServerCPU != o.LoadCPU
+	if suite.HaveOwn(o.Cases) {
+		return o, nil
+	}
 	if o.Contestants, err = f.contestants(); err != nil {
 		return o, err
 	}

@@ -7,10 +7,11 @@
 // disturbed; the ratios suffer less than the figures, and CPU times less than
 // rates.
 //
-//	go run ./bench                              everything but limited downloads
+//	go run ./bench                              everything but the groups shape and embed
 //	go run ./bench -cases 1k,10m -pairs 9       two cases
-//	go run ./bench -servers uring -compare ./old-fserve
+//	go run ./bench -cases builds -compare ./old two builds of fserve
 //	go run ./bench -cases shape -plot .         limited downloads
+//	go run ./bench -cases embed                 the engine inside other servers
 //	go run ./bench -congestion reno             without BBR's pacing (root)
 //	go run ./bench -record docs/measured.md     adds a dated section to a page
 //
@@ -32,7 +33,6 @@ import (
 	"github.com/fserve/fserve/bench/load"
 	"github.com/fserve/fserve/bench/peer"
 	"github.com/fserve/fserve/bench/report"
-	"github.com/fserve/fserve/bench/shape"
 	"github.com/fserve/fserve/bench/suite"
 )
 
@@ -59,11 +59,8 @@ func main() {
 // helper runs what the suite starts this program for by itself: the load
 // generator or a server. They end by SIGTERM.
 func helper(args []string) (ok bool, err error) {
-	if len(args) > 0 && args[0] == "load" {
-		return true, load.Command(context.Background(), args[1:], os.Stdin, os.Stdout)
-	}
-	if len(args) > 0 && args[0] == suite.ShapeCommand {
-		return true, shape.Command(context.Background(), os.Stdin, os.Stdout)
+	if len(args) > 0 && args[0] == load.CommandName {
+		return true, load.Command(context.Background(), os.Stdin, os.Stdout)
 	}
 	return peer.Main(args)
 }

@@ -1,32 +1,30 @@
 package load
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/bench/sock"
 	"github.com/fserve/fserve/internal/sys"
 )
 
-const (
-	// copyMax is the largest body that is received together with its head by
-	// one copying recv. Above it, a recv of exactly the head and a discarding
-	// one of the body are cheaper than the copy.
-	copyMax = 4 << 10
-
-	// rangeCount is how many different ranges are asked for in turn.
-	rangeCount = 4096
-)
+// copyMax is the largest body that is received together with its head by
+// one copying recv. Above it, a recv of exactly the head and a discarding
+// one of the body are cheaper than the copy.
+const copyMax = 4 << 10
 
 var (
-	errClosed = errors.New("connection closed by the server")
-	errExcess = errors.New("more bytes than the Content-Length")
+	errClosed  = errors.New("connection closed by the server")
+	errExcess  = errors.New("more bytes than the Content-Length")
+	errUnasked = errors.New("bytes that nobody asked for")
 )
 
-// target is what connections ask for and expect. Connections share it.
+// target is what the connections of a group ask for and expect.
 type target struct {
 	requests   [][]byte // rendered; used in turn
 	statusLine string   // first bytes that a response must have
@@ -38,35 +36,29 @@ type target struct {
 	want    int // how much to ask for at the start of a response
 }
 
-func newTarget(c *Config, path string, bodyLen int64) *target {
-	t := &target{status: http.StatusOK, bodyLen: bodyLen, want: maxHead}
-	var extra string
-	if c.Mode == Reconnect {
-		extra = "Connection: close\r\n"
+func newTarget(addr string, g *Group) *target {
+	t := &target{status: http.StatusOK, bodyLen: g.BodyLen, want: maxHead}
+	fields := ""
+	if g.Mode == Reconnect {
+		fields = "Connection: close\r\n"
 	}
-	switch {
-	case c.Parts > 1:
+	if g.Ranges.Of == 0 {
+		t.requests = [][]byte{render(addr, g.Path, fields)}
+	} else {
 		t.status = http.StatusPartialContent
-		t.requests = c.partRequests(path, extra)
-	case c.RangeOf > 0:
-		t.status = http.StatusPartialContent
-		rng := rand.New(rand.NewPCG(1, 2)) // the same ranges for every server
-		for range rangeCount {
-			off := rng.Int64N(c.RangeOf/bodyLen) * bodyLen
-			r := fmt.Sprintf("%sRange: bytes=%d-%d\r\n", extra, off, off+bodyLen-1)
-			t.requests = append(t.requests, render(c.Addr, path, r))
+		for _, v := range g.Ranges.values(g.BodyLen) {
+			t.requests = append(t.requests, render(addr, g.Path, fields+"Range: "+v+"\r\n"))
 		}
-	default:
-		t.requests = [][]byte{render(c.Addr, path, extra)}
 	}
 	t.statusLine = fmt.Sprintf("HTTP/1.1 %d", t.status)
 	return t
 }
 
-// render returns a request with the fields that a plain download client sends.
-func render(addr, path, extra string) []byte {
+// render returns a request with the fields that a plain download client sends,
+// and further ones.
+func render(addr, path, fields string) []byte {
 	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + addr +
-		"\r\nUser-Agent: fserve-bench\r\nAccept: */*\r\n" + extra + "\r\n")
+		"\r\nUser-Agent: fserve-bench\r\nAccept: */*\r\n" + fields + "\r\n")
 }
 
 // learn notes the length of a response's head, so that the next response is
@@ -91,7 +83,10 @@ const (
 // conn is one connection.
 type conn struct {
 	t     *target
-	fd    int32
+	group *group
+	flow  *flow // what it receives in slots of time; nil: not counted
+	fd    int32 // -1: not open
+	id    int32 // its events carry it
 	state state
 	next  uint32 // index of the next request, modulo their number
 	left  int64  // bytes of the body still to come
@@ -117,49 +112,34 @@ func (c *conn) send(now int64) error {
 	return nil
 }
 
-// receiver takes responses off connections. Its buffer is shared, since only
-// heads, and bodies that nobody looks at, pass through it.
-type receiver struct {
-	buf      []byte
-	received int64 // bytes so far
-
-	// turn bounds the bytes that one call of receive discards; the rest needs
-	// level-triggered events.
-	turn int64
-}
-
-func newReceiver(turn int64) *receiver {
-	return &receiver{buf: make([]byte, maxHead+copyMax), turn: turn}
-}
-
-// receive takes what has arrived on c until nothing is left or the response
-// is complete (done).
-func (r *receiver) receive(c *conn) (done bool, err error) {
+// receive takes what has arrived until nothing is left, the response is complete
+// (done) or most bytes of its body are taken; the rest then needs level-triggered
+// events. n is the number of bytes taken. Heads, and bodies that nobody looks at,
+// pass through buf, which has room for maxHead and copyMax.
+func (c *conn) receive(buf []byte, most int64) (n int64, done bool, err error) {
 	for c.state == inHead {
 		want := c.t.want
-		n, e := sys.Recv(c.fd, r.buf[:want])
+		got, e := sys.Recv(c.fd, buf[:want])
 		if e == syscall.EAGAIN {
-			return false, nil
+			return n, false, nil
 		}
-		if err := ended(n, e); err != nil {
-			return false, err
+		if err := ended(int64(got), e); err != nil {
+			return n, false, err
 		}
-		r.received += int64(n)
-		if err := r.head(c, r.buf[:n]); err != nil {
-			return false, err
+		n += int64(got)
+		if err := c.head(buf[:got]); err != nil {
+			return n, false, err
 		}
-		if n < want && (c.state == inHead || c.left > 0) {
-			return false, nil // drained: edge-triggered events report what comes next
+		if got < want && (c.state == inHead || c.left > 0) {
+			return n, false, nil // drained: edge-triggered events report what comes next
 		}
 	}
-	if err := r.body(c); err != nil || c.left > 0 {
-		return false, err
-	}
-	return true, nil
+	body, err := c.body(most)
+	return n + body, err == nil && c.left == 0, err
 }
 
 // ended is the error behind a receive that brought nothing.
-func ended(n int, e syscall.Errno) error {
+func ended(n int64, e syscall.Errno) error {
 	if e != 0 {
 		return fmt.Errorf("receive: %w", e)
 	}
@@ -172,18 +152,18 @@ func ended(n int, e syscall.Errno) error {
 // head takes the first bytes of a response, or the bytes after c.part. If the
 // head is as long as the last one only its status is compared; were anything
 // else different, the next response would not start where it should.
-func (r *receiver) head(c *conn, b []byte) error {
+func (c *conn) head(b []byte) error {
 	t := c.t
 	if n := t.headLen; n > 0 && len(b) >= n && len(c.part) == 0 &&
 		string(b[:len(t.statusLine)]) == t.statusLine && string(b[n-4:n]) == "\r\n\r\n" {
 		c.state, c.left = inBody, t.bodyLen-int64(len(b)-n)
 		return nil
 	}
-	return slowHead(c, b)
+	return c.slowHead(b)
 }
 
 // slowHead parses a head that is new, differs from the last, or is in pieces.
-func slowHead(c *conn, b []byte) error {
+func (c *conn) slowHead(b []byte) error {
 	c.part = append(c.part, b...)
 	h, ok, err := parseHead(c.part)
 	if err != nil || !ok {
@@ -204,23 +184,57 @@ func slowHead(c *conn, b []byte) error {
 	return nil
 }
 
-// body discards what has arrived of c's body, at most r.turn bytes.
-func (r *receiver) body(c *conn) error {
-	for budget := r.turn; c.left > 0 && budget > 0; {
-		ask := min(c.left, budget)
+// body discards what has arrived of the body, at most so many bytes, and returns
+// how many there were.
+func (c *conn) body(most int64) (taken int64, err error) {
+	for c.left > 0 && taken < most {
+		ask := min(c.left, most-taken)
 		n, e := sock.Discard(c.fd, ask)
 		if e == syscall.EAGAIN {
-			return nil
+			return taken, nil
 		}
-		if err := ended(int(n), e); err != nil {
-			return fmt.Errorf("%w with %d bytes of the body to come", err, c.left)
+		if err := ended(n, e); err != nil {
+			return taken, fmt.Errorf("%w with %d bytes of the body to come", err, c.left)
 		}
-		r.received += n
 		c.left -= n
-		budget -= n
+		taken += n
 		if n < ask {
-			return nil
+			return taken, nil
 		}
 	}
-	return nil
+	return taken, nil
+}
+
+// unasked handles an event of a connection that expects no response: its end, or
+// bytes of a server that sends too much.
+func (c *conn) unasked() error {
+	n, e := sock.Discard(c.fd, 1)
+	if e == syscall.EAGAIN {
+		return nil
+	}
+	if err := ended(n, e); err != nil {
+		return err
+	}
+	return errUnasked
+}
+
+// wait waits until the connection can go on: is made, or has received something.
+func (c *conn) wait(ctx context.Context) error {
+	p := []unix.PollFd{{Fd: c.fd, Events: unix.POLLIN}}
+	if c.state == connecting {
+		p[0].Events = unix.POLLOUT
+	}
+	for end := sys.Nanotime() + int64(connectTime); ; {
+		n, err := unix.Poll(p, int(tick.Milliseconds()))
+		switch {
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("poll: %w", err)
+		case n > 0:
+			return nil // an error of the connection shows at the next call
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case sys.Nanotime() > end:
+			return fmt.Errorf("waiting for the server: %w", unix.ETIMEDOUT)
+		}
+	}
 }

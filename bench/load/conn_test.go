@@ -21,11 +21,11 @@ func pair(t *testing.T, tg *target) (*conn, net.Conn) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	e, err := sock.NewEndpoint(ln.Addr().String(), 0)
+	e, err := sock.NewEndpoint(ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	fd, err := e.Connect()
+	fd, err := e.Connect(-1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestReceivePieces(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, second := range []bool{false, true} {
-				tg := newTarget(&Config{}, "/", 10)
+				tg := newTarget("h", &Group{Path: "/", BodyLen: 10})
 				if second {
 					tg.learn(len(h)) // as after a first response
 				}
@@ -70,14 +70,13 @@ func TestReceivePieces(t *testing.T) {
 func checkPieces(t *testing.T, tg *target, pieces []string, want string) {
 	t.Helper()
 	c, peer := pair(t, tg)
-	rx := newReceiver(math.MaxInt64)
-	var sent int64
+	var sent, received int64
 	for i, p := range pieces {
 		if _, err := peer.Write([]byte(p)); err != nil {
 			t.Fatal(err)
 		}
 		sent += int64(len(p))
-		done, err := receiveUntil(t, rx, c, sent)
+		done, err := receiveUntil(t, c, &received, sent)
 		last := i == len(pieces)-1
 		if last && want != "" {
 			if err == nil || !strings.Contains(err.Error(), want) {
@@ -95,12 +94,12 @@ func checkPieces(t *testing.T, tg *target, pieces []string, want string) {
 // and at the start of the next response otherwise.
 func TestReceiveExcess(t *testing.T) {
 	const h, body = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "0123456789"
-	c, peer := pair(t, newTarget(&Config{}, "/", 10))
-	rx := newReceiver(math.MaxInt64)
+	c, peer := pair(t, newTarget("h", &Group{Path: "/", BodyLen: 10}))
+	var received int64
 	if _, err := peer.Write([]byte(h + body + "a")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := receiveUntil(t, rx, c, int64(len(h)+11)); !errors.Is(err, errExcess) {
+	if _, err := receiveUntil(t, c, &received, int64(len(h)+11)); !errors.Is(err, errExcess) {
 		t.Errorf("first response: error %v, want %v", err, errExcess)
 	}
 
@@ -109,27 +108,34 @@ func TestReceiveExcess(t *testing.T) {
 	if _, err := peer.Write([]byte(h + body + "a")); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := receiveUntil(t, rx, c, math.MaxInt64); !done || err != nil {
+	if done, err := receiveUntil(t, c, &received, math.MaxInt64); !done || err != nil {
 		t.Fatalf("second response: done %v, error %v", done, err)
 	}
 	c.state = inHead
 	if _, err := peer.Write([]byte(h + body)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := receiveUntil(t, rx, c, math.MaxInt64); err == nil || !strings.Contains(err.Error(), "status line") {
+	if _, err := receiveUntil(t, c, &received, math.MaxInt64); err == nil || !strings.Contains(err.Error(), "status line") {
 		t.Errorf("third response: error %v", err)
 	}
 }
 
+// receive receives once there is something.
+func receive(t *testing.T, c *conn, most int64) (n int64, done bool, err error) {
+	t.Helper()
+	if err := c.wait(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return c.receive(make([]byte, maxHead+copyMax), most)
+}
+
 // receiveUntil receives until the given number of bytes has come in all.
-func receiveUntil(t *testing.T, rx *receiver, c *conn, bytes int64) (done bool, err error) {
+func receiveUntil(t *testing.T, c *conn, received *int64, bytes int64) (done bool, err error) {
 	t.Helper()
 	for {
-		if err := waitFor(context.Background(), c); err != nil {
-			t.Fatal(err)
-		}
-		done, err = rx.receive(c)
-		if done || err != nil || rx.received >= bytes {
+		n, done, err := receive(t, c, math.MaxInt64)
+		*received += n
+		if done || err != nil || *received >= bytes {
 			return done, err
 		}
 	}
@@ -138,18 +144,14 @@ func receiveUntil(t *testing.T, rx *receiver, c *conn, bytes int64) (done bool, 
 func TestReceiveEnds(t *testing.T) {
 	const h = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 	for _, sent := range []string{"", h[:7], h, h + "012"} {
-		c, peer := pair(t, newTarget(&Config{}, "/", 10))
+		c, peer := pair(t, newTarget("h", &Group{Path: "/", BodyLen: 10}))
 		if _, err := peer.Write([]byte(sent)); err != nil {
 			t.Fatal(err)
 		}
 		peer.Close()
-		rx := newReceiver(math.MaxInt64)
 		var err error
 		for err == nil {
-			if e := waitFor(context.Background(), c); e != nil {
-				t.Fatal(e)
-			}
-			_, err = rx.receive(c)
+			_, _, err = receive(t, c, math.MaxInt64)
 		}
 		if !errors.Is(err, errClosed) {
 			t.Errorf("after %q: error %v, want %v", sent, err, errClosed)
@@ -160,24 +162,20 @@ func TestReceiveEnds(t *testing.T) {
 // A turn takes no more than its budget; the next one goes on from there.
 func TestReceiveTurn(t *testing.T) {
 	const size = 100 << 10
-	tg := newTarget(&Config{}, "/", size)
+	tg := newTarget("h", &Group{Path: "/", BodyLen: size})
 	c, peer := pair(t, tg)
 	go func() {
 		_, _ = peer.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 102400\r\n\r\n"))
 		_, _ = peer.Write(make([]byte, size))
 	}()
-	rx := newReceiver(1000)
 	turns := 0
 	for done := false; !done; turns++ {
-		before := rx.received
-		if err := waitFor(context.Background(), c); err != nil {
-			t.Fatal(err)
-		}
+		var n int64
 		var err error
-		if done, err = rx.receive(c); err != nil {
+		if n, done, err = receive(t, c, 1000); err != nil {
 			t.Fatal(err)
 		}
-		if n := rx.received - before; turns > 0 && n > 1000 {
+		if turns > 0 && n > 1000 {
 			t.Fatalf("turn %d took %d bytes", turns, n)
 		}
 	}
@@ -187,7 +185,7 @@ func TestReceiveTurn(t *testing.T) {
 }
 
 func TestSendErrors(t *testing.T) {
-	c, _ := pair(t, newTarget(&Config{}, "/", 10))
+	c, _ := pair(t, newTarget("h", &Group{Path: "/", BodyLen: 10}))
 	if err := c.send(5); err != nil || c.state != inHead || c.start != 5 || c.next != 1 {
 		t.Errorf("after a send: %+v, error %v", c, err)
 	}

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,56 +9,47 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/bench/proc"
-	"github.com/fserve/fserve/internal/sys"
 )
 
-var errNothing = errors.New("no response within the measurement")
-
-// meter counts responses and their latencies between start and stop.
+// meter counts the responses of a group and their latencies.
 type meter struct {
-	pids     []int
-	core     int
-	spin     bool
 	hist     *hdrhistogram.Histogram
 	requests int64
-	base     int64 // bytes at start
-	began    int64 // ns
-	clocks   clocks
-	idle     int64 // ns spent in polls that brought nothing
+	bytes    int64
 
-	slot     *hdrhistogram.Histogram // of the slot under way
+	slot     *hdrhistogram.Histogram // of the slot under way; nil: no slots
 	slotTime int64                   // how long a slot is, in ns
 	slotEnd  int64                   // ns
 	slots    []int64                 // p99 of those that have ended, in ns
 }
 
-// clocks are CPU times in seconds.
-type clocks struct {
-	server float64 // of the server's processes
-	core   float64 // of the server's core
-	self   float64 // of this process
-}
-
-func newMeter(c *Config) *meter {
+// newMeter returns a meter; with slots of so many ns unless that is 0.
+func newMeter(slotTime int64) meter {
 	histogram := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(time.Minute), 3) }
-	return &meter{
-		pids: c.Pids, core: c.Core, spin: c.Spin,
-		hist: histogram(), slot: histogram(), slotTime: int64(min(c.Measure/8, 500*time.Millisecond)),
+	m := meter{hist: histogram(), slotTime: slotTime}
+	if slotTime > 0 {
+		m.slot = histogram()
 	}
+	return m
 }
 
-// record notes one response. Latencies beyond the histogram's minute cannot
-// occur: no run lasts that long.
-func (m *meter) record(latency int64) {
+// reset forgets what was recorded.
+func (m *meter) reset() {
+	m.hist.Reset()
+	m.requests, m.bytes, m.slotEnd, m.slots = 0, 0, 0, m.slots[:0]
+}
+
+// record notes a response that is complete at the instant now. Latencies beyond
+// the histogram's minute are left out: only downloads take so long, and theirs are not
+// looked at.
+func (m *meter) record(now, latency int64) {
 	m.requests++
 	_ = m.hist.RecordValue(latency)
-}
-
-// recordAt is record, and counts the response in its slot as well.
-func (m *meter) recordAt(now, latency int64) {
-	m.record(latency)
+	if m.slot == nil {
+		return
+	}
 	if now >= m.slotEnd {
-		if m.slotEnd > m.began {
+		if m.slotEnd > 0 {
 			m.slots = append(m.slots, m.slot.ValueAtQuantile(99))
 		}
 		m.slot.Reset()
@@ -70,72 +60,66 @@ func (m *meter) recordAt(now, latency int64) {
 
 // slotP99 returns the median of the slots, of the one under way if none has ended.
 func (m *meter) slotP99() time.Duration {
-	if len(m.slots) == 0 {
+	switch {
+	case m.slot == nil:
+		return 0
+	case len(m.slots) == 0:
 		return time.Duration(m.slot.ValueAtQuantile(99))
 	}
 	slices.Sort(m.slots)
 	return time.Duration(m.slots[len(m.slots)/2])
 }
 
-// turn notes the end of a turn that began at then and brought n events. It
-// returns the time.
-func (m *meter) turn(then int64, n int) int64 {
-	now := sys.Nanotime()
-	if n == 0 {
-		m.idle += now - then
+// seen returns what was recorded.
+func (m *meter) seen() Seen {
+	at := func(q float64) time.Duration { return time.Duration(m.hist.ValueAtQuantile(q)) }
+	return Seen{
+		Requests: m.requests, Bytes: m.bytes,
+		P50: at(50), P99: at(99), P999: at(99.9), Max: time.Duration(m.hist.Max()), SlotP99: m.slotP99(),
 	}
-	return now
 }
 
-// start begins the measurement: what was recorded before is forgotten.
-func (m *meter) start(now, bytes int64) (err error) {
-	m.hist.Reset()
-	m.requests, m.base, m.began, m.idle = 0, bytes, now, 0
-	m.slotEnd, m.slots = 0, m.slots[:0]
-	m.clocks, err = m.read()
-	return err
+// clocks are CPU times in seconds.
+type clocks struct {
+	server float64 // of the server's processes
+	core   float64 // of the server's core
+	self   float64 // of this process
 }
 
-// stop ends the measurement.
-func (m *meter) stop(now, bytes int64) (Result, error) {
-	end, err := m.read()
-	if err != nil {
-		return Result{}, err
+// readClocks reads the clocks.
+func (c *Config) readClocks() (t clocks, err error) {
+	if t.server, err = proc.CPUSeconds(c.Pids); err != nil {
+		return t, fmt.Errorf("CPU time of the server: %w", err)
 	}
-	if m.requests == 0 && bytes == m.base {
-		return Result{}, errNothing
-	}
-	elapsed, busy := time.Duration(now-m.began).Seconds(), end.self-m.clocks.self
-	if m.spin {
-		busy = elapsed - time.Duration(m.idle).Seconds()
-	}
-	return Result{
-		Requests:  m.requests,
-		Bytes:     bytes - m.base,
-		Seconds:   elapsed,
-		ServerCPU: end.server - m.clocks.server,
-		CoreBusy:  end.core - m.clocks.core,
-		LoadBusy:  busy,
-		Mean:      time.Duration(m.hist.Mean()),
-		P50:       time.Duration(m.hist.ValueAtQuantile(50)),
-		P99:       time.Duration(m.hist.ValueAtQuantile(99)),
-		Max:       time.Duration(m.hist.Max()),
-		SlotP99:   m.slotP99(),
-	}, nil
-}
-
-// read reads the clocks.
-func (m *meter) read() (c clocks, err error) {
-	if c.server, err = proc.CPUSeconds(m.pids); err != nil {
-		return c, fmt.Errorf("CPU time of the server: %w", err)
-	}
-	if c.core, err = proc.CoreSeconds(m.core); err != nil {
-		return c, fmt.Errorf("CPU time of the server's core: %w", err)
+	if t.core, err = proc.CoreSeconds(c.Core); err != nil {
+		return t, fmt.Errorf("CPU time of the server's core: %w", err)
 	}
 	var ru unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
-		return c, fmt.Errorf("getrusage: %w", err)
+		return t, fmt.Errorf("getrusage: %w", err)
 	}
-	c.self = time.Duration(ru.Utime.Nano() + ru.Stime.Nano()).Seconds()
-	return c, nil
+	t.self = time.Duration(ru.Utime.Nano() + ru.Stime.Nano()).Seconds()
+	return t, nil
+}
+
+// memory is the resident memory of the server, the most that was seen.
+type memory struct {
+	rss  int64
+	next int64 // when it is looked at next, in ns
+}
+
+// lookEvery is how often the server's memory is looked at, in ns.
+const lookEvery = int64(500 * time.Millisecond)
+
+func (m *memory) look(now int64, pids []int) error {
+	if now < m.next {
+		return nil
+	}
+	m.next = now + lookEvery
+	rss, err := proc.RSS(pids)
+	if err != nil {
+		return fmt.Errorf("memory of the server: %w", err)
+	}
+	m.rss = max(m.rss, rss)
+	return nil
 }

@@ -2,197 +2,163 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fserve/fserve/bench/sock"
 	"github.com/fserve/fserve/internal/sys"
 )
 
-// tick is how long a loop waits before it looks at the clock again.
-const tick = 50 * time.Millisecond
+const (
+	// tick is how long a loop waits before it looks at the clock again.
+	tick = 50 * time.Millisecond
 
-// patience is how many times Measure a measurement lasts at most if no response
-// is complete by its end.
-const patience = 10
+	// patience is how many times Measure a measurement lasts at most if no response
+	// is complete by its end.
+	patience = 10
 
-// edge: every change of a socket is reported once.
-const edge = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+	never = math.MaxInt64 // an instant that does not come
+)
+
+var errNothing = errors.New("no response within the measurement")
 
 // Run generates the load of c and returns what it saw. The first response
-// that is not as expected ends it with an error. It occupies the calling
-// thread until it returns. held is called in mode Hold as soon as all
-// connections are idle, and Run returns when it does; it is not used otherwise.
-func Run(ctx context.Context, c Config, held func(Result) error) (Result, error) {
+// that is not as expected, and the first connection that ends, ends it with an
+// error. It occupies the calling thread until it returns. began is called when the
+// measurement begins, with Result.Began; nothing is taken from connections meanwhile.
+func Run(ctx context.Context, c Config, began func(int64) error) (*Result, error) {
 	if err := c.validate(); err != nil {
-		return Result{}, err
+		return nil, err
+	}
+	if err := RaiseFiles(c.conns()); err != nil {
+		return nil, err
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	switch c.Mode {
-	case Hold:
-		return runHold(ctx, c, held)
-	case Mixed:
-		return runMixed(ctx, c)
-	case Trickle:
-		return runTrickle(ctx, c)
-	}
+	// Sleeps end when they should, not up to 50 µs later.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	l, err := newLoop(c)
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	defer l.close()
-	return l.run(ctx)
-}
-
-// loop drives the connections of the modes Closed and Reconnect.
-type loop struct {
-	Config
-	rx    *receiver
-	m     *meter
-	to    sock.Endpoint
-	ep    *sock.Epoll
-	conns []conn
-}
-
-func newLoop(c Config) (*loop, error) {
-	to, err := sock.NewEndpoint(c.Addr, c.Sources)
-	if err != nil {
+	if err := l.open(ctx); err != nil {
 		return nil, err
 	}
-	p, err := sock.NewEpoll()
-	if err != nil {
-		return nil, err
+	if err := l.warm(ctx); err != nil {
+		return nil, fmt.Errorf("warming up: %w", err)
 	}
-	l := &loop{Config: c, rx: newReceiver(math.MaxInt64), m: newMeter(&c), to: to, ep: p}
-	t := newTarget(&c, c.Path, c.BodyLen)
-	l.conns = make([]conn, c.Conns)
-	for i := range l.conns {
-		// Connections start at different places of the list of ranges.
-		l.conns[i] = conn{t: t, fd: -1, next: uint32(i * rangeCount / c.Conns)}
-	}
-	return l, nil
+	return l.measure(ctx, began)
 }
 
-func (l *loop) close() {
-	for i := range l.conns {
-		if l.conns[i].fd >= 0 {
-			sys.Close(l.conns[i].fd)
-		}
-	}
-	l.ep.Close()
-}
-
-// run opens the connections, warms up and measures.
-func (l *loop) run(ctx context.Context) (Result, error) {
-	for i := range l.conns {
-		if err := l.open(i, sys.Nanotime()); err != nil {
-			return Result{}, err
-		}
-	}
-	if err := l.turns(ctx, sys.Nanotime()+int64(l.Warm), math.MaxInt64); err != nil {
-		return Result{}, fmt.Errorf("warming up: %w", err)
-	}
-	now := sys.Nanotime()
-	if err := l.m.start(now, l.rx.received); err != nil {
-		return Result{}, err
-	}
-	limit := int64(math.MaxInt64)
-	if l.Limit > 0 {
-		limit = l.Limit
-	}
-	if err := l.turns(ctx, now+int64(l.Measure), limit); err != nil {
-		return Result{}, err
-	}
-	// A rate needs a response at least: wait for it on a machine that is busy.
-	if err := l.turns(ctx, now+patience*int64(l.Measure), 1); err != nil {
-		return Result{}, err
-	}
-	return l.m.stop(sys.Nanotime(), l.rx.received)
-}
-
-// turns serves the connections until the instant end, or until limit
-// responses are counted.
-func (l *loop) turns(ctx context.Context, end, limit int64) error {
-	for now := sys.Nanotime(); now < end && l.m.requests < limit; {
-		events, err := l.ep.Wait(l.pause(time.Duration(end - now)))
-		if err != nil {
-			return err
-		}
-		for i := range events {
-			if err := l.ready(&events[i]); err != nil {
-				return err
-			}
-		}
-		now = l.m.turn(now, len(events))
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// open connects connection i and sends its first request.
-func (l *loop) open(i int, now int64) error {
-	c := &l.conns[i]
-	fd, err := l.to.Connect()
-	if err != nil {
-		return err
-	}
-	c.fd, c.state = fd, connecting
-	if err := c.send(now); err != nil {
-		return err
-	}
-	c.start = now // of the connection, if it is still being made
-	events := uint32(edge)
-	if c.state == connecting {
-		events |= unix.EPOLLOUT
-	}
-	return l.ep.Add(fd, i, events)
-}
-
-// ready handles an event of a connection.
-func (l *loop) ready(ev *unix.EpollEvent) error {
-	c := &l.conns[ev.Fd]
-	switch c.state {
-	case connecting:
-		return c.send(c.start)
-	case closing:
-		return l.finish(int(ev.Fd))
-	}
-	done, err := l.rx.receive(c)
-	if !done || err != nil {
-		return err
-	}
-	now := sys.Nanotime()
-	l.m.record(now - c.start)
-	if l.Mode == Reconnect {
-		c.state = closing
-		return l.finish(int(ev.Fd))
-	}
-	return c.send(now)
-}
-
-// finish waits for the end of the stream of connection i and replaces the
-// connection. The server closes first, as it was asked to, so that the
-// connection lingers on its side as it would with real clients.
-func (l *loop) finish(i int) error {
-	c := &l.conns[i]
-	n, e := sock.Discard(c.fd, math.MaxInt32)
-	switch {
-	case e == syscall.EAGAIN:
+// warm builds the load up. If there is no time for that, the first requests are the
+// beginning of the measurement.
+func (l *loop) warm(ctx context.Context) error {
+	l.now = sys.Nanotime()
+	l.start, l.end = l.now, l.now+int64(l.Spread+l.Warm)
+	if l.start == l.end {
 		return nil
-	case e != 0:
-		return fmt.Errorf("receive: %w", e)
-	case n > 0:
-		return errExcess
 	}
-	sys.Close(c.fd)
-	c.fd = -1
-	return l.open(i, sys.Nanotime())
+	l.resume()
+	return l.turns(ctx, func() bool { return l.now < l.end || l.building() })
+}
+
+// resume begins the schedules now: what was due before is forgotten.
+func (l *loop) resume() {
+	for i := range l.groups {
+		s := &l.groups[i].sched
+		s.next, s.behind = l.now, false
+	}
+}
+
+// measure runs for as long as Measure says, until all groups of mode Once are done.
+func (l *loop) measure(ctx context.Context, began func(int64) error) (*Result, error) {
+	before, err := l.begin(began)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.turns(ctx, func() bool { return l.now < l.end && !l.complete() }); err != nil {
+		return nil, err
+	}
+	if !l.Slots && l.Measure > 0 {
+		// A rate needs a response at least: wait for it on a machine that is busy.
+		l.end = l.begun + patience*int64(l.Measure)
+		if err := l.turns(ctx, func() bool { return l.now < l.end && l.requests() == 0 }); err != nil {
+			return nil, err
+		}
+	}
+	return l.result(before)
+}
+
+// begin starts the clocks and meters.
+func (l *loop) begin(began func(int64) error) (clocks, error) {
+	before, err := l.readClocks()
+	if err != nil {
+		return before, err
+	}
+	for i := range l.groups {
+		l.groups[i].meter.reset()
+	}
+	l.slow.cut, l.memory = 0, memory{}
+	l.now = sys.Nanotime()
+	l.begun, l.looked, l.idle, l.stall = l.now, l.now, 0, 0
+	l.end = l.now + int64(l.Measure)
+	l.resume()
+	if l.Slots {
+		l.slots.start(l.now)
+		l.end = l.slots.end
+	}
+	l.clock = Clock() + l.now - sys.Nanotime()
+	return before, began(l.clock)
+}
+
+// complete tells whether there were downloads of mode Once, which are complete.
+func (l *loop) complete() bool { return l.downloads == 0 && l.count(Once) > 0 }
+
+// requests returns the number of responses.
+func (l *loop) requests() (n int64) {
+	for i := range l.groups {
+		n += l.groups[i].meter.requests
+	}
+	return n
+}
+
+// result makes the result of what was counted.
+func (l *loop) result(before clocks) (*Result, error) {
+	after, err := l.readClocks()
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{
+		Seconds: time.Duration(l.now - l.begun).Seconds(), Began: l.clock, Stall: time.Duration(l.stall), ServerRSS: l.memory.rss,
+		ServerCPU: after.server - before.server, CoreBusy: after.core - before.core, LoadBusy: after.self - before.self,
+	}
+	if l.Spin {
+		r.LoadBusy = r.Seconds - time.Duration(l.idle).Seconds()
+	}
+	if l.seen(r) == 0 && l.Measure > 0 {
+		return nil, errNothing
+	}
+	if l.Slots {
+		r.Seconds = time.Duration(l.slots.end - l.slots.begin).Seconds()
+		r.Conns, r.Total, r.Trace = l.slots.collect(), l.slots.total, l.slots.trace()
+	}
+	return r, nil
+}
+
+// seen adds what was seen of the groups to r and returns the bytes of all.
+func (l *loop) seen(r *Result) (bytes int64) {
+	for i := range l.groups {
+		g := l.groups[i].meter.seen()
+		if l.groups[i].Mode == Trickle {
+			g.Cut = l.slow.cut
+		}
+		bytes += g.Bytes
+		r.Groups = append(r.Groups, g)
+	}
+	return bytes
 }

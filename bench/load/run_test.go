@@ -3,15 +3,12 @@ package load
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,10 +59,11 @@ func newOriginWith(t *testing.T, files map[string]int, header time.Duration) *or
 	return o
 }
 
+// config is a short run of three connections.
 func (o *origin) config(mode Mode, path string, body int64) Config {
 	return Config{
-		Mode: mode, Addr: o.Listener.Addr().String(), Path: path, BodyLen: body, Conns: 3,
-		Measure: time.Minute, Limit: 30, Pids: []int{os.Getpid()},
+		Addr: o.Listener.Addr().String(), Measure: 200 * time.Millisecond, Pids: []int{os.Getpid()},
+		Groups: []Group{{Mode: mode, Path: path, BodyLen: body, Conns: 3}},
 	}
 }
 
@@ -77,11 +75,14 @@ func (o *origin) settle(n int64) int64 {
 	return o.opened.Load()
 }
 
-func run(t *testing.T, c Config, held func(Result) error) (Result, error) {
+func run(t *testing.T, c Config, began func(int64) error) (*Result, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return Run(ctx, c, held)
+	if began == nil {
+		began = func(int64) error { return nil }
+	}
+	return Run(ctx, c, began)
 }
 
 func TestClosed(t *testing.T) {
@@ -92,10 +93,10 @@ func TestClosed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if res.Requests < 30 || res.Bytes < res.Requests*size || res.Seconds <= 0 || res.P50 <= 0 || res.P99 < res.P50 || res.Max < res.P99 {
+		seen := res.Groups[0]
+		if seen.Requests < 1 || seen.Bytes < seen.Requests*size || res.Seconds <= 0 || seen.P50 <= 0 || seen.P99 < seen.P50 || seen.Max < seen.P99 {
 			t.Errorf("%s: %+v", path, res)
 		}
-		// A short run is over before the server has accepted all of them.
 		if n := o.settle(before + 3); n != before+3 {
 			t.Errorf("%s: %d connections, want 3", path, n-before)
 		}
@@ -106,7 +107,7 @@ func TestRanges(t *testing.T) {
 	const part, whole = 64 << 10, 1 << 20
 	o := newOrigin(t, map[string]int{"/f": whole})
 	c := o.config(Closed, "/f", part)
-	c.RangeOf = whole
+	c.Groups[0].Ranges.Of = whole
 	if _, err := run(t, c, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -131,26 +132,26 @@ func TestRanges(t *testing.T) {
 func TestReconnect(t *testing.T) {
 	o := newOrigin(t, map[string]int{"/f": 1 << 10})
 	c := o.config(Reconnect, "/f", 1<<10)
-	c.Sources = 5
+	c.Groups[0].Clients = 5
 	res, err := run(t, c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Every response had a connection of its own; three more were under way.
-	if n := o.opened.Load(); n < res.Requests || n > res.Requests+6 {
-		t.Errorf("%d connections for %d requests", n, res.Requests)
+	if n := o.opened.Load(); n < res.Groups[0].Requests || n > res.Groups[0].Requests+6 {
+		t.Errorf("%d connections for %d requests", n, res.Groups[0].Requests)
 	}
 }
 
 func TestHold(t *testing.T) {
 	o := newOrigin(t, map[string]int{"/f": 1 << 10})
 	c := o.config(Hold, "/f", 1<<10)
-	c.Conns, c.Sources = 100, 3
+	c.Measure, c.Groups[0].Conns, c.Groups[0].Clients = 0, 100, 3
 	called := false
-	_, err := run(t, c, func(res Result) error {
+	_, err := run(t, c, func(int64) error {
 		called = true
-		if opened, closed := o.opened.Load(), o.closed.Load(); opened != 100 || closed != 0 || res.Requests != 100 {
-			t.Errorf("%d opened, %d closed, %d requests", opened, closed, res.Requests)
+		if opened, closed := o.opened.Load(), o.closed.Load(); opened != 100 || closed != 0 {
+			t.Errorf("%d opened, %d closed", opened, closed)
 		}
 		return nil
 	})
@@ -159,17 +160,26 @@ func TestHold(t *testing.T) {
 	}
 }
 
-func TestMixed(t *testing.T) {
+// The measurement ends with the downloads, beside which requests are made.
+func TestOnce(t *testing.T) {
 	const size = 8 << 20
 	o := newOrigin(t, map[string]int{"/f": 1 << 10, "/d1": size, "/d2": size})
-	c := o.config(Mixed, "/f", 1<<10)
-	c.Rate, c.Downloads, c.DownloadLen = 5000, []string{"/d1", "/d2"}, size
+	c := o.config(Timed, "/f", 1<<10)
+	c.Measure, c.Groups[0].Every = time.Minute, 200*time.Microsecond
+	for _, path := range []string{"/d1", "/d2"} {
+		c.Groups = append(c.Groups, Group{Mode: Once, Conns: 1, Path: path, BodyLen: size, Turn: 256 << 10})
+	}
 	for _, c.Spin = range []bool{false, true} {
 		res, err := run(t, c, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if res.Completed != 2 || res.Bytes < 2*size || res.Bytes > 2*size+2*maxHead || res.Requests < 1 {
+		for _, d := range res.Groups[1:] {
+			if d.Requests != 1 || d.Bytes < size || d.Bytes > size+maxHead {
+				t.Errorf("%+v", d)
+			}
+		}
+		if res.Groups[0].Requests < 1 || res.Seconds > 30 {
 			t.Errorf("%+v", res)
 		}
 	}
@@ -187,12 +197,12 @@ func TestRunFails(t *testing.T) {
 		edit func(*Config)
 		want string
 	}{
-		{"missing file", func(c *Config) { c.Path = "/none" }, "status 404"},
-		{"length", func(c *Config) { c.BodyLen = 1000 }, "Content-Length 1024 instead of 1000"},
+		{"missing file", func(c *Config) { c.Groups[0].Path = "/none" }, "status 404"},
+		{"length", func(c *Config) { c.Groups[0].BodyLen = 1000 }, "Content-Length 1024 instead of 1000"},
 		{"no server", func(c *Config) { c.Addr = "127.0.0.1:1" }, "connection refused"},
 		{"no answer", func(c *Config) { c.Addr, c.Measure = silent.Addr().String(), 10*time.Millisecond }, errNothing.Error()},
 		{"process", func(c *Config) { c.Pids = []int{1 << 22} }, "CPU time of the server"},
-		{"configuration", func(c *Config) { c.Conns = 0 }, "out of range"},
+		{"configuration", func(c *Config) { c.Groups[0].Conns = 0 }, "out of range"},
 	} {
 		for _, mode := range []Mode{Closed, Reconnect} {
 			c := o.config(mode, "/f", 1<<10)
@@ -209,48 +219,43 @@ func TestRunCancelled(t *testing.T) {
 	for _, mode := range []Mode{Closed, Reconnect} {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if _, err := Run(ctx, o.config(mode, "/f", 1<<10), nil); !errors.Is(err, context.Canceled) {
+		if _, err := Run(ctx, o.config(mode, "/f", 1<<10), func(int64) error { return nil }); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: error %v", mode, err)
 		}
 	}
 }
 
-func TestCommand(t *testing.T) {
-	o := newOrigin(t, map[string]int{"/f": 1 << 10})
-	for _, mode := range []Mode{Closed, Hold} {
-		var out bytes.Buffer
-		if err := Command(context.Background(), o.config(mode, "/f", 1<<10).Args(), strings.NewReader(""), &out); err != nil {
-			t.Fatal(err)
+func TestValidate(t *testing.T) {
+	good := func() Config {
+		return Config{Addr: "127.0.0.1:80", Measure: time.Second, Groups: []Group{{Mode: Closed, Conns: 1, Path: "/", BodyLen: 1}}}
+	}
+	if c := good(); c.validate() != nil {
+		t.Fatal(c.validate())
+	}
+	for _, tc := range []struct {
+		want  string
+		spoil func(c *Config, g *Group)
+	}{
+		{"no address", func(c *Config, _ *Group) { c.Addr = "" }},
+		{"no connections", func(c *Config, _ *Group) { c.Groups = nil }},
+		{"negative", func(c *Config, _ *Group) { c.Warm = -1 }},
+		{"two slots", func(c *Config, _ *Group) { c.Slots, c.Measure = true, Slot }},
+		{"by slots", func(c *Config, g *Group) { c.Slots, g.Mode = true, Hold }},
+		{"no time", func(c *Config, _ *Group) { c.Measure = 0 }},
+		{"connections are out of range", func(_ *Config, g *Group) { g.Conns = 0 }},
+		{"leading slash", func(_ *Config, g *Group) { g.Path = "f" }},
+		{"body", func(_ *Config, g *Group) { g.BodyLen = 0 }},
+		{"source addresses", func(_ *Config, g *Group) { g.Clients = 1 << 20 }},
+		{"pace", func(_ *Config, g *Group) { g.Pace = 1 }},
+		{"do not fit", func(_ *Config, g *Group) { g.BodyLen, g.Ranges.Of = 10, 9 }},
+		{"interval", func(_ *Config, g *Group) { g.Mode = Timed }},
+		{"unknown mode", func(_ *Config, g *Group) { g.Mode = "no" }},
+	} {
+		c := good()
+		tc.spoil(&c, &c.Groups[0])
+		if err := c.validate(); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", tc.want, err)
 		}
-		var res Result
-		if err := json.Unmarshal(out.Bytes(), &res); err != nil || res.Requests < 3 {
-			t.Errorf("%s: %+v, error %v", mode, res, err)
-		}
-	}
-	if err := Command(context.Background(), []string{"-mode=none"}, nil, io.Discard); err == nil {
-		t.Error("no error")
-	}
-}
-
-func TestArgs(t *testing.T) {
-	want := Config{
-		Mode: Mixed, Addr: "127.0.0.1:80", Path: "/a", Conns: 7, BodyLen: 9, RangeOf: 100,
-		Warm: time.Millisecond, Measure: 3 * time.Second, Pids: []int{1, 22}, Sources: 4, Core: 1, Spin: true, Limit: 12,
-		Rate: 2.5, Downloads: []string{"/x", "/y"}, DownloadLen: 11,
-		Parts: 2, PartLen: 5, RangeFrom: 10, Slow: 6, Ramp: time.Second,
-	}
-	v := reflect.ValueOf(want)
-	for i := range v.NumField() {
-		if v.Field(i).IsZero() {
-			t.Errorf("%s is not tested", v.Type().Field(i).Name)
-		}
-	}
-	got, err := ParseArgs(want.Args())
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v, error %v, want %+v", got, err, want)
-	}
-	if _, err := ParseArgs([]string{"-addr=127.0.0.1:80", "-body=1", "extra"}); err == nil {
-		t.Error("an argument too many was accepted")
 	}
 }
 
@@ -278,10 +283,26 @@ func TestSchedule(t *testing.T) {
 			t.Fatalf("step %d at %d: %d, %v; want %d", i, step.now, start, ok, step.start)
 		}
 	}
-	if d := s.wait(155, true); d != 5 {
-		t.Errorf("wait %d, want 5", d)
+	if at := s.at(true); at != 160 {
+		t.Errorf("look at %d, want 160", at)
 	}
-	if d := s.wait(155, false); d != tick {
-		t.Errorf("wait %d, want %d", d, tick)
+	if at := s.at(false); at != never {
+		t.Errorf("look at %d, want never", at)
+	}
+}
+
+// With Skip, of what falls due while no connection is free only the first is made up for.
+func TestScheduleSkips(t *testing.T) {
+	s := schedule{next: 100, every: 10, skip: true}
+	for i, step := range []struct {
+		now   int64
+		free  bool
+		start int64
+	}{
+		{100, true, 100}, {112, false, 0}, {145, true, 110}, {145, true, 0}, {150, true, 150},
+	} {
+		if start, _ := s.due(step.now, step.free); start != step.start {
+			t.Fatalf("step %d at %d: %d, want %d", i, step.now, start, step.start)
+		}
 	}
 }

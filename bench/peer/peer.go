@@ -1,6 +1,6 @@
 // Package peer starts and stops the servers that are measured: fserve, nginx,
-// the stock servers of fasthttp and net/http, and the floor, which is the
-// cheapest responder possible.
+// the stock servers of fasthttp and net/http, servers that the engine is embedded
+// in, and the floor, which is the cheapest responder possible.
 package peer
 
 import (
@@ -36,6 +36,8 @@ const (
 	NginxAIO Kind = "nginx-aio" // nginx with "aio threads"
 	FastHTTP Kind = "fasthttp"  // stock fasthttp.Server over fasthttp.FS
 	NetHTTP  Kind = "nethttp"   // stock http.Server over http.FileServer
+	Embed    Kind = "embed"     // http.Server, with the engine inside it if its arguments say so
+	Gin      Kind = "gin"       // the program of examples/gin
 	Floor    Kind = "floor"
 )
 
@@ -43,8 +45,8 @@ const (
 type Spec struct {
 	Name   string // in tables
 	Kind   Kind
-	Binary string   // path of the program; kinds Fserve, Nginx and NginxAIO
-	Args   []string // further arguments; kind Fserve
+	Binary string   // path of the program; kinds Fserve, Nginx, NginxAIO and Gin
+	Args   []string // further arguments; kinds Fserve, Embed and Gin
 }
 
 // Site is what the servers of one case have in common.
@@ -138,6 +140,10 @@ func command(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
 		return nginxCommand(spec, site, dir, addr)
 	case FastHTTP, NetHTTP:
 		return exec.Command(site.Self, string(spec.Kind), "-addr="+addr, "-root="+site.Root), nil
+	case Embed:
+		return exec.Command(site.Self, append([]string{string(Embed), "-addr=" + addr, "-root=" + site.Root}, spec.Args...)...), nil
+	case Gin:
+		return exec.Command(spec.Binary, append([]string{"-listen", addr, "-root", site.Root}, spec.Args...)...), nil
 	case Floor:
 		return exec.Command(site.Self, "floor", "-addr="+addr, "-root="+site.Root, "-path="+site.Path,
 			fmt.Sprint("-close=", site.Close)), nil
@@ -238,6 +244,8 @@ func Main(args []string) (ok bool, err error) {
 	switch Kind(args[0]) {
 	case Floor:
 		return true, floorMain(args[1:])
+	case Embed:
+		return true, embedMain(args[1:])
 	case FastHTTP, NetHTTP:
 		return true, stockMain(Kind(args[0]), args[1:])
 	}

@@ -145,6 +145,22 @@ func RSS(pids []int) (int64, error) {
 	return sum, nil
 }
 
+// Threads returns how many threads the processes have together, the kernel's own
+// workers of them included. Those that have ended have none.
+func Threads(pids []int) (n int) {
+	for _, pid := range pids {
+		b, err := os.ReadFile(path(pid, "status"))
+		if err != nil {
+			continue
+		}
+		if v, ok := field(b, "Threads"); ok {
+			threads, _ := strconv.Atoi(v) // the kernel writes a number
+			n += threads
+		}
+	}
+	return n
+}
+
 // Tree returns pid and all its descendants, ordered by depth.
 func Tree(pid int) ([]int, error) {
 	parents, err := parents()

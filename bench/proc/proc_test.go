@@ -188,3 +188,9 @@ func TestStartOnFails(t *testing.T) {
 		t.Errorf("it took %v", d)
 	}
 }
+
+func TestThreads(t *testing.T) {
+	if n := Threads([]int{os.Getpid(), 1 << 22}); n < 2 {
+		t.Errorf("%d threads", n)
+	}
+}

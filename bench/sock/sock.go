@@ -21,16 +21,11 @@ func source(i int) unix.SockaddrInet4 {
 	return unix.SockaddrInet4{Addr: [4]byte{127, 0, byte(1 + i/250), byte(1 + i%250)}}
 }
 
-// Endpoint is a server's address, and the source addresses used in turn.
-type Endpoint struct {
-	addr    unix.SockaddrInet4
-	sources int
-	turn    int
-}
+// Endpoint is a server's address.
+type Endpoint struct{ addr unix.SockaddrInet4 }
 
-// NewEndpoint returns the endpoint of an IPv4 address and port. With sources 0 the
-// kernel chooses the source address.
-func NewEndpoint(addr string, sources int) (Endpoint, error) {
+// NewEndpoint returns the endpoint of an IPv4 address and port.
+func NewEndpoint(addr string) (Endpoint, error) {
 	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return Endpoint{}, err
@@ -38,27 +33,18 @@ func NewEndpoint(addr string, sources int) (Endpoint, error) {
 	if !ap.Addr().Is4() {
 		return Endpoint{}, fmt.Errorf("%s: not an IPv4 address", addr)
 	}
-	return Endpoint{
-		addr:    unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()},
-		sources: sources,
-	}, nil
+	return Endpoint{unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()}}, nil
 }
 
-// Connect starts a non-blocking connection from the next source address. On loopback
-// the handshake is usually complete when it returns; if not, the first send reports
-// EAGAIN. The descriptor is the caller's.
-func (e *Endpoint) Connect() (int32, error) {
-	if e.sources == 0 {
+// Connect starts a non-blocking connection from a source address: from 0 to
+// MaxSources-1, or -1 for the kernel's choice. On loopback the handshake is usually
+// complete when it returns; if not, the first send reports EAGAIN. The descriptor is
+// the caller's.
+func (e *Endpoint) Connect(from int) (int32, error) {
+	if from < 0 {
 		return e.connect(nil)
 	}
-	src := source(e.turn % e.sources)
-	e.turn++
-	return e.connect(&src)
-}
-
-// ConnectFrom is Connect from the i-th source address, from 0 to MaxSources-1.
-func (e *Endpoint) ConnectFrom(i int) (int32, error) {
-	src := source(i)
+	src := source(from)
 	return e.connect(&src)
 }
 

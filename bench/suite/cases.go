@@ -32,12 +32,14 @@ var (
 
 func (o *Options) large(i int) file { return file{fmt.Sprintf("large%d.bin", i), o.LargeFile} }
 
-// testCase is one case. All functions but possible are set.
+// testCase is one case. All functions but field and possible are set.
 type testCase struct {
 	name    string
 	metrics []report.Metric
 	fresh   bool // a new server process for each measurement
 	cold    bool // nginx takes part with "aio threads" too
+
+	field func(o *Options) []Contestant // the servers, if the case has its own
 
 	about    func(o *Options) string
 	files    func(o *Options) []file
@@ -48,14 +50,29 @@ type testCase struct {
 	run      func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error)
 }
 
+// What is looked at of small and of large files. For these it counts what a byte
+// costs the server, since the receiver is often the bottleneck.
+var (
+	ofRequests = []column{
+		higher("requests/s", perSecond), lower("CPU µs/request", cpuMicros),
+		plain("p50 µs", p50Micros), plain("p99 µs", p99Micros), plain("load busy %", busy),
+	}
+	ofBytes = []column{
+		higher("GB/server CPU s", perCPUSecond), higher("GB/s", gigabytes),
+		plain("CPU ms/request", func(r *load.Result) float64 { return float64(file10m.size) / 1e6 / perCPUSecond(r) }),
+		plain("load busy %", busy),
+	}
+	ofLatency = []column{lower("p50 µs", p50Micros), plain("p99 µs", p99Micros), lower("CPU µs/request", cpuMicros)}
+)
+
 // cases in the order in which they run. "cold" is last: it drops the page cache.
 var cases = []*testCase{
-	throughput("1k", "1 KiB", file1k),
-	throughput("16k", "16 KiB", file16k),
-	throughput("100k", "100 KiB", file100k),
-	throughput("1m", "1 MiB", file1m),
-	bulk(),
-	latency(),
+	single("1k", "1 KiB, {conns} keep-alive connections", file1k, ofRequests),
+	single("16k", "16 KiB, {conns} keep-alive connections", file16k, ofRequests),
+	single("100k", "100 KiB, {conns} keep-alive connections", file100k, ofRequests),
+	single("1m", "1 MiB, {conns} keep-alive connections", file1m, ofRequests),
+	single("10m", "10 MiB, {conns} keep-alive connections", file10m, ofBytes),
+	single("latency", "1 KiB, one connection", file1k, ofLatency, func(g *load.Group) { g.Conns = 1 }),
 	idle(),
 	ranges(),
 	multiparts(),
@@ -73,7 +90,31 @@ var cases = []*testCase{
 	retune(),
 	scraped(),
 	costs(),
+	embedFiles(),
+	embedLimited("embed-200m", "200 MB/s", 200_000_000),
+	embedLimited("embed-1g", "1 GB/s", 1_000_000_000),
+	embedGin(),
+	embedCold(),
 	cold(),
+}
+
+// Names of groups of cases.
+const (
+	// ShapeGroup stands for all cases of limited downloads.
+	ShapeGroup = "shape"
+	// EmbedGroup stands for all cases of servers that the engine is embedded in.
+	EmbedGroup = "embed"
+	// BuildsGroup stands for what to look at when two builds of fserve are compared.
+	BuildsGroup = "builds"
+)
+
+// groups are names that stand for several cases.
+var groups = map[string]func(name string) bool{
+	ShapeGroup: func(name string) bool { return strings.HasPrefix(name, ShapeGroup+"-") },
+	EmbedGroup: func(name string) bool { return strings.HasPrefix(name, EmbedGroup+"-") },
+	BuildsGroup: func(name string) bool {
+		return slices.Contains([]string{"1k", "16k", "100k", "range", "idle", "shape-10k", "cold"}, name)
+	},
 }
 
 // Names returns the names of all cases.
@@ -86,39 +127,67 @@ func Names() []string {
 }
 
 // Usual returns the names of the cases that are measured if none are named: all but
-// those of ShapeGroup, which take long.
+// those of ShapeGroup, which take long, and of EmbedGroup.
 func Usual() []string {
-	return slices.DeleteFunc(Names(), func(name string) bool { return strings.HasPrefix(name, ShapeGroup+"-") })
+	return slices.DeleteFunc(Names(), func(name string) bool { return groups[ShapeGroup](name) || groups[EmbedGroup](name) })
 }
 
-// selectCases returns the named cases, in the order in which they run.
-func selectCases(names []string) ([]*testCase, error) {
-	names = expand(names)
+// HaveOwn tells whether all these cases have their own servers.
+func HaveOwn(names []string) bool {
+	sel, err := selectCases(names)
+	return err == nil && !slices.ContainsFunc(sel, func(c *testCase) bool { return c.field == nil })
+}
+
+// Known tells whether there is a case or a group of cases of that name.
+func Known(name string) bool { return groups[name] != nil || slices.Contains(Names(), name) }
+
+// selectCases returns the named cases and groups, in the order in which they run.
+func selectCases(names []string) (sel []*testCase, err error) {
 	for _, n := range names {
-		if !slices.Contains(Names(), n) {
+		if !Known(n) {
 			return nil, fmt.Errorf("unknown case %q; there are %s", n, strings.Join(Names(), ", "))
 		}
 	}
-	var sel []*testCase
 	for _, c := range cases {
-		if slices.Contains(names, c.name) {
+		if slices.ContainsFunc(names, func(n string) bool { return n == c.name || groups[n] != nil && groups[n](c.name) }) {
 			sel = append(sel, c)
 		}
 	}
 	return sel, nil
 }
 
-// single returns a case that asks for one file, for others to complete.
-func single(name string, f file) *testCase {
+// single returns a case in which all connections ask for one file over and over, but
+// for what edit changes of that. Others begin with it and replace what differs. In what it
+// is about, names in braces stand for what the options say.
+func single(name, about string, f file, columns []column, edit ...func(*load.Group)) *testCase {
 	return &testCase{
 		name:     name,
+		metrics:  metrics(columns),
+		about:    func(o *Options) string { return o.fill(about) },
 		files:    func(*Options) []file { return []file{f} },
 		site:     func(r *runner) peer.Site { return r.site(f, r.Conns) },
 		excluded: func(peer.Kind) string { return "" },
 		verify: func(ctx context.Context, r *runner, s *peer.Server) error {
 			return r.verify.whole(ctx, s, f, false)
 		},
+		run: func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
+			g := r.closed(f)
+			for _, e := range edit {
+				e(&g)
+			}
+			res, err := r.generate(ctx, s, r.load(g))
+			if err != nil {
+				return nil, err
+			}
+			return figures(columns, res), nil
+		},
 	}
+}
+
+// fill puts what the options say into a text.
+func (o *Options) fill(text string) string {
+	return strings.NewReplacer("{conns}", fmt.Sprint(o.Conns), "{idle}", fmt.Sprint(o.IdleConns),
+		"{large}", fmt.Sprintf("%d MiB", o.LargeFile/mib)).Replace(text)
 }
 
 func (r *runner) site(f file, conns int) peer.Site {
@@ -127,75 +196,11 @@ func (r *runner) site(f file, conns int) peer.Site {
 	}
 }
 
-// throughput asks for one file over and over on all connections.
-func throughput(name, what string, f file) *testCase {
-	c := single(name, f)
-	c.about = func(o *Options) string { return fmt.Sprintf("%s, %d keep-alive connections", what, o.Conns) }
-	c.metrics = []report.Metric{
-		{Name: "requests/s", Better: report.Higher}, {Name: "CPU µs/request", Better: report.Lower},
-		{Name: "p50 µs"}, {Name: "p99 µs"}, {Name: "load busy %"},
-	}
-	c.run = func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-		res, err := r.closed(ctx, s, f, load.Closed)
-		return []float64{perSecond(res), cpuMicros(res), micros(res.P50), micros(res.P99), busy(res)}, err
-	}
-	return c
-}
-
-// closed runs one closed-loop load.
-func (r *runner) closed(ctx context.Context, s *peer.Server, f file, mode load.Mode) (load.Result, error) {
-	c, err := r.config(s, mode, f)
-	if err != nil {
-		return load.Result{}, err
-	}
-	if mode == load.Reconnect {
-		c.Sources = connSources
-	}
-	return r.generate(ctx, c)
-}
-
-// bulk sends large files: what counts is what a byte costs the server, since
-// the receiver is often the bottleneck.
-func bulk() *testCase {
-	c := single("10m", file10m)
-	c.about = func(o *Options) string { return fmt.Sprintf("10 MiB, %d keep-alive connections", o.Conns) }
-	c.metrics = []report.Metric{
-		{Name: "GB/server CPU s", Better: report.Higher}, {Name: "GB/s", Better: report.Higher},
-		{Name: "CPU ms/request"}, {Name: "load busy %"},
-	}
-	c.run = func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-		res, err := r.closed(ctx, s, file10m, load.Closed)
-		perCPU := perCPUSecond(res)
-		return []float64{perCPU, gigabytes(res), float64(file10m.size) / 1e6 / perCPU, busy(res)}, err
-	}
-	return c
-}
-
-// latency has one request in flight in all.
-func latency() *testCase {
-	c := single("latency", file1k)
-	c.about = func(*Options) string { return "1 KiB, one connection" }
-	c.metrics = []report.Metric{
-		{Name: "p50 µs", Better: report.Lower}, {Name: "p99 µs"}, {Name: "CPU µs/request", Better: report.Lower},
-	}
-	c.run = func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-		lc, err := r.config(s, load.Closed, file1k)
-		if err != nil {
-			return nil, err
-		}
-		lc.Conns = 1
-		res, err := r.generate(ctx, lc)
-		return []float64{micros(res.P50), micros(res.P99), cpuMicros(res)}, err
-	}
-	return c
-}
-
 // reconnect opens a connection for each request.
 func reconnect() *testCase {
-	c := throughput("conn", "", file1k)
-	c.about = func(o *Options) string {
-		return fmt.Sprintf("1 KiB, a new connection per request, %d at a time", o.Conns)
-	}
+	c := single("conn", "1 KiB, a new connection per request, {conns} at a time", file1k, ofRequests, func(g *load.Group) {
+		g.Mode, g.Clients = load.Reconnect, connSources
+	})
 	c.site = func(r *runner) peer.Site {
 		site := r.site(file1k, r.Conns)
 		site.Close = true
@@ -204,55 +209,45 @@ func reconnect() *testCase {
 	c.verify = func(ctx context.Context, r *runner, s *peer.Server) error {
 		return r.verify.whole(ctx, s, file1k, true)
 	}
-	c.run = func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-		res, err := r.closed(ctx, s, file1k, load.Reconnect)
-		return []float64{perSecond(res), cpuMicros(res), micros(res.P50), micros(res.P99), busy(res)}, err
-	}
 	return c
 }
 
 // ranges asks for parts of a large file, and for a whole file of their size.
 func ranges() *testCase {
-	return &testCase{
-		name: "range",
-		about: func(o *Options) string {
-			return fmt.Sprintf("random ranges of 64 KiB out of %d MiB, beside a whole file of 64 KiB, %d keep-alive connections",
-				o.LargeFile/mib, o.Conns)
-		},
-		metrics: []report.Metric{
-			{Name: "ranges/s", Better: report.Higher}, {Name: "CPU µs/range", Better: report.Lower},
-			{Name: "files/s", Better: report.Higher}, {Name: "CPU µs/file"}, {Name: "ranges/files"},
-		},
-		files:    func(o *Options) []file { return []file{file64k, o.large(0)} },
-		site:     func(r *runner) peer.Site { return r.site(file64k, r.Conns) },
-		excluded: oneAnswer,
-		verify: func(ctx context.Context, r *runner, s *peer.Server) error {
-			if err := resident(r.root, r.large(0)); err != nil {
-				return err
-			}
-			if err := r.verify.whole(ctx, s, file64k, false); err != nil {
-				return err
-			}
-			return r.verify.ranges(ctx, s, r.large(0), rangeLen)
-		},
-		run: runRanges,
+	c := single("range", "random ranges of 64 KiB out of {large}, beside a whole file of 64 KiB, {conns} keep-alive connections", file64k, nil)
+	c.metrics = []report.Metric{
+		{Name: "ranges/s", Better: report.Higher}, {Name: "CPU µs/range", Better: report.Lower},
+		{Name: "files/s", Better: report.Higher}, {Name: "CPU µs/file"}, {Name: "ranges/files"},
 	}
+	c.files = func(o *Options) []file { return []file{file64k, o.large(0)} }
+	c.excluded = oneAnswer
+	c.verify = func(ctx context.Context, r *runner, s *peer.Server) error {
+		if err := resident(r.root, r.large(0)); err != nil {
+			return err
+		}
+		if err := r.verify.whole(ctx, s, file64k, false); err != nil {
+			return err
+		}
+		return r.verify.ranges(ctx, s, r.large(0), rangeLen)
+	}
+	c.run = runRanges
+	return c
 }
 
 func runRanges(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-	c, err := r.config(s, load.Closed, r.large(0))
+	g := r.closed(r.large(0))
+	g.BodyLen, g.Ranges.Of = rangeLen, r.LargeFile
+	part, err := r.generate(ctx, s, r.load(g))
 	if err != nil {
 		return nil, err
 	}
-	c.BodyLen, c.RangeOf = rangeLen, r.LargeFile
-	part, err := r.generate(ctx, c)
+	whole, err := r.generate(ctx, s, r.load(r.closed(file64k)))
 	if err != nil {
 		return nil, err
 	}
-	whole, err := r.closed(ctx, s, file64k, load.Closed)
 	return []float64{
 		perSecond(part), cpuMicros(part), perSecond(whole), cpuMicros(whole), perSecond(part) / perSecond(whole),
-	}, err
+	}, nil
 }
 
 // oneAnswer leaves the floor out of cases that need more than one response.

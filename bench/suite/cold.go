@@ -22,41 +22,41 @@ const (
 	hotRate   = 500 // requests a second beside them; a server that stalls for 20 ms keeps up
 	coldLeast = 10 * time.Second
 
+	// coldTurn bounds what is taken of one download before the other connections are
+	// looked at, in bytes, so that the generator itself does not delay the requests
+	// that it times.
+	coldTurn = 256 * kib
+
 	dropCaches = "/proc/sys/vm/drop_caches"
 	pageSize   = 4096
 )
 
 // cold measures hot requests beside downloads of files that are on disk only.
 func cold() *testCase {
-	return &testCase{
-		name: "cold",
-		cold: true,
-		about: func(o *Options) string {
-			return fmt.Sprintf("hot 1 KiB (%d/s on %d connections) beside %d cold downloads of %d MiB; latency from the time a request is due",
-				hotRate, hotConns, coldFiles, o.LargeFile/mib)
-		},
-		metrics: []report.Metric{
-			{Name: "hot p50 ms", Better: report.Lower}, {Name: "hot p99 ms", Better: report.Lower}, {Name: "hot max ms"},
-			{Name: "cold GB/s", Better: report.Higher}, {Name: "GB/server CPU s"}, {Name: "downloads complete"},
-		},
-		files: func(o *Options) []file {
-			files := []file{file1k}
-			for i := range coldFiles {
-				files = append(files, o.large(i))
-			}
-			return files
-		},
-		site:     func(r *runner) peer.Site { return r.site(file1k, r.Conns) },
-		possible: canDrop,
-		excluded: oneAnswer,
-		verify: func(ctx context.Context, r *runner, s *peer.Server) error {
-			if err := r.verify.whole(ctx, s, file1k, false); err != nil {
-				return err
-			}
-			return r.verify.whole(ctx, s, r.large(0), false)
-		},
-		run: runCold,
+	c := single("cold", fmt.Sprintf("hot 1 KiB (%d/s on %d connections) beside %d cold downloads of {large}; latency from the time a request is due",
+		hotRate, hotConns, coldFiles), file1k, nil)
+	c.cold = true
+	c.metrics = []report.Metric{
+		{Name: "hot p50 ms", Better: report.Lower}, {Name: "hot p99 ms", Better: report.Lower}, {Name: "hot max ms"},
+		{Name: "cold GB/s", Better: report.Higher}, {Name: "GB/server CPU s"}, {Name: "downloads complete"},
 	}
+	c.files = func(o *Options) []file {
+		files := []file{file1k}
+		for i := range coldFiles {
+			files = append(files, o.large(i))
+		}
+		return files
+	}
+	c.possible = canDrop
+	c.excluded = oneAnswer
+	c.verify = func(ctx context.Context, r *runner, s *peer.Server) error {
+		if err := r.verify.whole(ctx, s, file1k, false); err != nil {
+			return err
+		}
+		return r.verify.whole(ctx, s, r.large(0), false)
+	}
+	c.run = runCold
+	return c
 }
 
 // canDrop says why the page cache cannot be dropped here.
@@ -75,24 +75,43 @@ func canDrop(r *runner) string {
 }
 
 func runCold(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-	c, err := r.config(s, load.Mixed, file1k)
-	if err != nil {
-		return nil, err
-	}
-	c.Conns, c.Rate = hotConns, hotRate
-	c.Measure = max(coldLeast, 5*r.Measure)
-	c.DownloadLen = r.LargeFile
+	c := r.load(hot(file1k, time.Second/hotRate))
+	// The downloads begin with the measurement, which ends with them.
+	c.Warm, c.Measure = 0, max(coldLeast, 5*r.Measure)
 	for i := range coldFiles {
-		c.Downloads = append(c.Downloads, r.large(i).path())
+		c.Groups = append(c.Groups, download(r.large(i)))
 	}
 	if err := r.chill(); err != nil {
 		return nil, err
 	}
-	res, err := r.generate(ctx, c)
+	res, err := r.generate(ctx, s, c)
+	if err != nil {
+		return nil, err
+	}
+	bytes, complete := together(res.Groups[1:])
+	seen, gb := res.Groups[0], bytes/1e9
 	return []float64{
-		millis(res.P50), millis(res.P99), millis(res.Max),
-		gigabytes(res), perCPUSecond(res), float64(res.Completed),
-	}, err
+		millis(seen.P50), millis(seen.P99), millis(seen.Max), gb / res.Seconds, gb / res.ServerCPU, complete,
+	}, nil
+}
+
+// together returns the bytes and the responses of several groups.
+func together(groups []load.Seen) (bytes, complete float64) {
+	for i := range groups {
+		bytes += float64(groups[i].Bytes)
+		complete += float64(groups[i].Requests)
+	}
+	return bytes, complete
+}
+
+// download is one download of a file.
+func download(f file) load.Group {
+	return load.Group{Mode: load.Once, Conns: 1, Path: f.path(), BodyLen: f.size, Turn: coldTurn}
+}
+
+// hot are requests for a file at fixed times, beside whatever else there is.
+func hot(f file, every time.Duration) load.Group {
+	return load.Group{Mode: load.Timed, Conns: hotConns, Path: f.path(), BodyLen: f.size, Every: every}
 }
 
 // chill drops the page cache and checks that the large files are gone from it.

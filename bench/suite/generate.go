@@ -1,89 +1,71 @@
 package suite
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/fserve/fserve/bench/load"
 	"github.com/fserve/fserve/bench/peer"
-	"github.com/fserve/fserve/bench/proc"
 )
 
-// slack is what a run of the generator may take beside its measurement.
-const slack = 20 * time.Second
+const (
+	// unsteady is how long the generator may have been kept from looking, as a part of a
+	// slot, for what it says about slots to mean something.
+	unsteady = 0.5
 
-// holdTimeout bounds the life of idle connections, the making of them included.
-const holdTimeout = time.Minute
+	// attempts is how often a run of an unsteady clock is made.
+	attempts = 3
+)
 
-// config returns what all loads of a server have in common.
-func (r *runner) config(s *peer.Server, mode load.Mode, f file) (load.Config, error) {
-	pids, err := s.Pids()
-	return load.Config{
-		Mode: mode, Addr: s.Addr, Path: f.path(), BodyLen: f.size, Conns: r.Conns, Pids: pids, Core: r.ServerCPU, Spin: r.Spin,
-		Measure: r.Measure, Warm: min(r.Measure/5, 500*time.Millisecond),
-	}, err
+var errUnsteady = errors.New("this machine does not hold the clock steady")
+
+// closed is the load of most cases: all connections ask for a file over and over.
+func (r *runner) closed(f file) load.Group {
+	return load.Group{Mode: load.Closed, Conns: r.Conns, Path: f.path(), BodyLen: f.size}
 }
 
-// generate runs the load generator on its core.
-func (r *runner) generate(ctx context.Context, c load.Config) (load.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.MaxTime()+slack)
-	defer cancel()
-	cmd, out, errs := r.generator(ctx, c)
-	if err := proc.StartOn(cmd, r.LoadCPU); err != nil {
-		return load.Result{}, fmt.Errorf("load generator: %w", err)
-	}
-	if err := cmd.Wait(); err != nil {
-		return load.Result{}, fmt.Errorf("load generator: %w: %s", err, strings.TrimSpace(errs.String()))
-	}
-	var res load.Result
-	if err := json.Unmarshal(out.Bytes(), &res); err != nil {
-		return load.Result{}, fmt.Errorf("load generator: %w", err)
-	}
-	r.others = append(r.others, max(0, res.CoreBusy-res.ServerCPU)/res.Seconds)
-	return res, nil
+// load returns a measurement of the usual length.
+func (r *runner) load(groups ...load.Group) load.Config {
+	return load.Config{Groups: groups, Measure: r.Measure, Warm: min(r.Measure/5, 500*time.Millisecond)}
 }
 
-// hold runs the load generator in mode Hold and calls held while all
-// connections are idle.
-func (r *runner) hold(ctx context.Context, c load.Config, held func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, holdTimeout)
-	defer cancel()
-	cmd, _, errs := r.generator(ctx, c)
-	cmd.Stdout = nil
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	if err := proc.StartOn(cmd, r.LoadCPU); err != nil {
-		return fmt.Errorf("load generator: %w", err)
-	}
-	var res load.Result
-	heldErr := json.NewDecoder(out).Decode(&res)
-	if heldErr == nil {
-		heldErr = held()
-	}
-	in.Close() // the generator ends
-	_, _ = io.Copy(io.Discard, out)
-	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("load generator: %w: %s", err, strings.TrimSpace(errs.String()))
-	}
-	return heldErr
+// during is a function that is called when a measurement begins, with the instant in
+// ns of load.Clock. The measurement ends early if it fails.
+type during = func(ctx context.Context, began int64) error
+
+// generate puts a load on a server.
+func (r *runner) generate(ctx context.Context, s *peer.Server, c load.Config) (*load.Result, error) {
+	return r.during(ctx, s, c, nil)
 }
 
-// generator returns the command and what it will have printed.
-func (r *runner) generator(ctx context.Context, c load.Config) (cmd *exec.Cmd, out, errs *bytes.Buffer) {
-	out, errs = &bytes.Buffer{}, &bytes.Buffer{}
-	cmd = exec.CommandContext(ctx, r.Self, append([]string{"load"}, c.Args()...)...)
-	cmd.Stdout, cmd.Stderr = out, errs
-	return cmd, out, errs
+// during is generate with something that happens meanwhile.
+func (r *runner) during(ctx context.Context, s *peer.Server, c load.Config, f during) (*load.Result, error) {
+	var err error
+	if c.Pids, err = s.Pids(); err != nil {
+		return nil, err
+	}
+	c.Addr, c.Core, c.Spin = s.Addr, r.ServerCPU, r.Spin
+	res, err := load.Process{Self: r.Self, CPU: r.LoadCPU}.Run(ctx, c, f)
+	if err == nil && res.Seconds > 0 {
+		r.others = append(r.others, max(0, res.CoreBusy-res.ServerCPU)/res.Seconds)
+	}
+	return res, err
+}
+
+// steady is during, and again if something kept the generator from looking.
+func (r *runner) steady(ctx context.Context, s *peer.Server, c load.Config, f during) (*load.Result, error) {
+	var longest time.Duration
+	for range attempts {
+		res, err := r.during(ctx, s, c, f)
+		if err != nil {
+			return nil, err
+		}
+		if float64(res.Stall) <= unsteady*float64(load.Slot) {
+			return res, nil
+		}
+		longest = res.Stall
+	}
+	return nil, fmt.Errorf("%w: the generator was kept from its work for %v", errUnsteady, longest)
 }

@@ -2,7 +2,6 @@ package suite
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/fserve/fserve/bench/load"
@@ -19,36 +18,33 @@ const (
 // idle measures what connections cost in memory that made one request each
 // and are quiet since.
 func idle() *testCase {
-	c := single("idle", file1k)
+	c := single("idle", "{idle} idle keep-alive connections that made one request each: resident memory added", file1k, nil)
 	c.fresh = true
-	c.about = func(o *Options) string {
-		return fmt.Sprintf("%d idle keep-alive connections that made one request each: resident memory added", o.IdleConns)
-	}
 	c.metrics = []report.Metric{{Name: "MB", Better: report.Lower}, {Name: "bytes/connection"}, {Name: "MB before"}}
 	c.site = func(r *runner) peer.Site { return r.site(file1k, r.IdleConns) }
-	c.possible = func(r *runner) string {
-		// The servers inherit the limit.
-		if err := load.RaiseFiles(r.IdleConns); err != nil {
-			return err.Error()
-		}
-		return ""
-	}
+	c.possible = func(r *runner) string { return fits(r.IdleConns) }
 	c.run = runIdle
 	return c
 }
 
-func runIdle(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-	c, err := r.config(s, load.Hold, file1k)
-	if err != nil {
-		return nil, err
+// fits says why so many connections do not fit. The servers inherit the limit.
+func fits(conns int) string {
+	if err := load.RaiseFiles(conns); err != nil {
+		return err.Error()
 	}
-	c.Conns, c.Sources = r.IdleConns, idleSources
+	return ""
+}
+
+func runIdle(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
+	c := load.Config{Groups: []load.Group{{
+		Mode: load.Hold, Conns: r.IdleConns, Path: file1k.path(), BodyLen: file1k.size, Clients: idleSources,
+	}}}
 	before, err := settled(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	var after int64
-	err = r.hold(ctx, c, func() error {
+	_, err = r.during(ctx, s, c, func(ctx context.Context, _ int64) error {
 		after, err = settled(ctx, s)
 		return err
 	})

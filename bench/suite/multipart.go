@@ -24,29 +24,24 @@ const (
 // multiparts asks for ten parts of a large file at once, and for one as long as
 // they are together.
 func multiparts() *testCase {
-	return &testCase{
-		name: "multipart",
-		about: func(o *Options) string {
-			return fmt.Sprintf("%d ranges of 10 KiB at once out of %d MiB, beside a single one of 100 KiB, %d keep-alive connections",
-				parts, o.LargeFile/mib, o.Conns)
-		},
-		metrics: []report.Metric{
-			{Name: "CPU µs/multipart", Better: report.Lower}, {Name: "CPU µs/range", Better: report.Lower},
-			{Name: "multipart/range", Better: report.Lower}, {Name: "multiparts/s", Better: report.Higher},
-			{Name: "ranges/s", Better: report.Higher}, {Name: "load busy %"},
-		},
-		files:    func(o *Options) []file { return []file{o.large(0)} },
-		site:     func(r *runner) peer.Site { return r.site(r.large(0), r.Conns) },
-		excluded: oneAnswer,
-		verify: func(ctx context.Context, r *runner, s *peer.Server) error {
-			if err := resident(r.root, r.large(0)); err != nil {
-				return err
-			}
-			_, err := r.verify.parts(ctx, s, r.large(0), partsFrom(r.LargeFile))
-			return err
-		},
-		run: runMultipart,
+	c := single("multipart", fmt.Sprintf("%d ranges of 10 KiB at once out of {large}, beside a single one of 100 KiB, {conns} keep-alive connections",
+		parts), file1k, nil)
+	c.metrics = []report.Metric{
+		{Name: "CPU µs/multipart", Better: report.Lower}, {Name: "CPU µs/range", Better: report.Lower},
+		{Name: "multipart/range", Better: report.Lower}, {Name: "multiparts/s", Better: report.Higher},
+		{Name: "ranges/s", Better: report.Higher}, {Name: "load busy %"},
 	}
+	c.files = func(o *Options) []file { return []file{o.large(0)} }
+	c.excluded = oneAnswer
+	c.verify = func(ctx context.Context, r *runner, s *peer.Server) error {
+		if err := resident(r.root, r.large(0)); err != nil {
+			return err
+		}
+		_, err := r.verify.parts(ctx, s, r.large(0), partsFrom(r.LargeFile))
+		return err
+	}
+	c.run = runMultipart
+	return c
 }
 
 // partsFrom returns the largest power of ten that is not over a tenth of the file.
@@ -67,21 +62,21 @@ func runMultipart(ctx context.Context, r *runner, s *peer.Server) ([]float64, er
 		return nil, err
 	}
 	r.verify.close()
-	c, err := r.config(s, load.Closed, f)
+	g := r.closed(f)
+	g.BodyLen, g.Ranges.Of = parts*partLen, r.LargeFile
+	single, err := r.generate(ctx, s, r.load(g))
 	if err != nil {
 		return nil, err
 	}
-	c.BodyLen, c.RangeOf = parts*partLen, r.LargeFile
-	single, err := r.generate(ctx, c)
+	g.BodyLen, g.Ranges = length, load.Ranges{Of: 10 * from, Parts: parts, PartLen: partLen, From: from}
+	several, err := r.generate(ctx, s, r.load(g))
 	if err != nil {
 		return nil, err
 	}
-	c.BodyLen, c.RangeFrom, c.RangeOf, c.Parts, c.PartLen = length, from, 10*from, parts, partLen
-	several, err := r.generate(ctx, c)
 	return []float64{
 		cpuMicros(several), cpuMicros(single), cpuMicros(several) / cpuMicros(single),
 		perSecond(several), perSecond(single), busy(several),
-	}, err
+	}, nil
 }
 
 // parts checks an answer with several ranges, the first at off, and returns its length.

@@ -7,9 +7,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fserve/fserve/bench/load"
 	"github.com/fserve/fserve/bench/peer"
 	"github.com/fserve/fserve/bench/report"
-	"github.com/fserve/fserve/bench/shape"
 )
 
 const (
@@ -33,61 +33,49 @@ func scraped() *testCase {
 		},
 		files: lasts("shape-scrape", scrapeRate),
 	}
+	g.groups = func(o *Options) []load.Group {
+		return []load.Group{downloads(g.files(o)[0], scrapeConns, scrapeConns), probe(file1k, scrapeConns, scrapeProbe)}
+	}
 	g.run = func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-		if err := g.warm(r); err != nil {
-			return nil, err
-		}
 		// The scraper shares the core with the receivers.
 		defer func(spin bool) { r.Spin = spin }(r.Spin)
 		r.Spin = false
-		c := shape.Config{
-			Groups:  []shape.Group{{Conns: scrapeConns, Clients: scrapeConns, Path: g.files(&r.Options)[0].path()}},
-			Probe:   shape.Probe{Path: file1k.path(), Source: scrapeConns, Every: scrapeProbe},
-			Measure: r.Shape,
-		}
-		c.Spread, c.Warm = times(&r.Options, 2*shapeSpread, 2*shapeWarm)
-		calm, err := r.receive(ctx, s, c, nil)
+		c := g.load(r)
+		c.Spread, c.Warm = 2*c.Spread, 2*c.Warm
+		calm, err := r.steady(ctx, s, c, nil)
 		if err != nil {
 			return nil, err
 		}
 		var took []float64
-		res, err := r.receive(ctx, s, c, func(ctx context.Context, began int64) (err error) {
+		res, err := r.steady(ctx, s, c, func(ctx context.Context, began int64) (err error) {
 			took, err = scrapeFor(ctx, s, began+int64(r.Shape))
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		a, b := probesOf(res), probesOf(calm)
+		a, b := res.Groups[1], calm.Groups[1]
 		return []float64{
-			report.Median(took), shape.Quantile(took, 1),
-			shape.Quantile(a, 0.99), shape.Quantile(b, 0.99), shape.Quantile(a, 0.999), shape.Quantile(b, 0.999),
-			cpuPart(res), cpuPart(calm), millis(max(res.Stall, calm.Stall)),
+			report.Median(took), report.Quantile(took, 1),
+			millis(a.P99), millis(b.P99), millis(a.P999), millis(b.P999),
+			cpuPart(res), cpuPart(calm), max(stall(res), stall(calm)),
 		}, nil
 	}
 	return g.testCase()
 }
 
-// probesOf are the latencies of the probes in ms.
-func probesOf(res *shape.Result) (ms []float64) {
-	for _, d := range res.Probes {
-		ms = append(ms, millis(d))
-	}
-	return ms
-}
-
-// scrapeFor scrapes until an instant of shape.Clock and returns how long each took,
+// scrapeFor scrapes until an instant of load.Clock and returns how long each took,
 // in ms.
 func scrapeFor(ctx context.Context, s *peer.Server, until int64) (took []float64, err error) {
-	for next := shape.Clock() + int64(scrapeEvery)/2; next < until; next += int64(scrapeEvery) {
+	for next := load.Clock() + int64(scrapeEvery)/2; next < until; next += int64(scrapeEvery) {
 		if err := sleepUntil(ctx, next); err != nil {
 			return nil, err
 		}
-		asked := shape.Clock()
+		asked := load.Clock()
 		if err := scrape(ctx, s); err != nil {
 			return nil, err
 		}
-		took = append(took, millis(time.Duration(shape.Clock()-asked)))
+		took = append(took, millis(time.Duration(load.Clock()-asked)))
 	}
 	return took, nil
 }

@@ -3,19 +3,18 @@ package suite
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
 
+	"github.com/fserve/fserve/bench/load"
 	"github.com/fserve/fserve/bench/peer"
 	"github.com/fserve/fserve/bench/report"
-	"github.com/fserve/fserve/bench/shape"
 )
 
 const (
 	shapeGlobal = 100 * mib // bytes per second of what is shared
-	shapeSpread = time.Second
-	shapeWarm   = time.Second
 
 	tolerance = 0.05 // of the rate, within which a change of it is felt
 )
@@ -23,106 +22,81 @@ const (
 // each returns a case in which each connection has the same limit, which is what
 // nginx has too.
 func each(name, about, limit string, rate int64, conns int) *testCase {
+	off := func(r *load.Result) []float64 { return r.Errors(float64(rate)) }
+	first := of(func(c *load.Conn) float64 { return float64(c.First) / float64(rate) })
 	g := &shaping{
 		name: name, about: about, nginx: rate, conns: conns, limits: []string{"--limit-connection", limit},
-		metrics: []report.Metric{
-			{Name: "error % p50"}, {Name: "p99", Better: report.Lower}, {Name: "CoV % 100 ms", Better: report.Lower},
-			{Name: "CoV % 1 s"}, {Name: "silence ms p99"}, {Name: "1st s/rate"}, {Name: "p99"},
-			{Name: "CPU %", Better: report.Lower}, {Name: "stall ms"},
-		},
 		files: lasts(name, rate),
+		columns: []column{
+			plain("error % p50", median(off)), lower("p99", p99(off)),
+			lower("CoV % 100 ms", median(variation)), plain("CoV % 1 s", median(variationSecond)), plain("silence ms p99", p99(silence)),
+			plain("1st s/rate", median(first)), plain("p99", p99(first)), lower("CPU %", cpuPart), stallColumn,
+		},
 	}
-	g.config = func(o *Options) shape.Config {
-		c := shape.Config{
-			Groups: []shape.Group{{Conns: conns, Clients: min(conns, idleSources), Path: g.files(o)[0].path()}},
-		}
-		c.Spread, c.Warm = times(o, shapeSpread, shapeWarm)
-		if conns == 1 {
-			c.Spread = 0
-		}
-		return c
-	}
-	g.figures = func(_ *Options, res *shape.Result) []float64 {
-		off := res.Errors(float64(rate))
-		first := res.Of(-1, func(c *shape.Conn) float64 { return float64(c.First) / float64(rate) })
-		return []float64{
-			report.Median(off), shape.Quantile(off, 0.99),
-			100 * report.Median(res.Of(-1, func(c *shape.Conn) float64 { return c.CoV })),
-			100 * report.Median(res.Of(-1, func(c *shape.Conn) float64 { return c.CoVSec })),
-			shape.Quantile(res.Of(-1, func(c *shape.Conn) float64 { return millis(c.Silence) }), 0.99),
-			report.Median(first), shape.Quantile(first, 0.99), cpuPart(res), millis(res.Stall),
-		}
+	g.groups = func(o *Options) []load.Group {
+		return []load.Group{downloads(g.files(o)[0], conns, min(conns, idleSources))}
 	}
 	return g.testCase()
 }
 
-func cpuPart(res *shape.Result) float64 { return 100 * res.ServerCPU / res.Seconds }
+// clients returns a group for each client, with so many connections.
+func clients(f file, conns ...int) (groups []load.Group) {
+	for i, n := range conns {
+		g := downloads(f, n, 1)
+		g.Source = i
+		groups = append(groups, g)
+	}
+	return groups
+}
 
 // clientLimit has three clients with 1, 4 and 16 connections and the same limit of a client.
 func clientLimit() *testCase {
 	const rate = 10 * mib
+	off := func(group int) func(*load.Result) float64 {
+		return func(r *load.Result) float64 { return 100 * math.Abs(r.Rate(group)/rate-1) }
+	}
 	g := &shaping{
 		name: "shape-client", about: "10 MiB/s for each client, of which there are one with 1, one with 4 and one with 16 connections: error of the sum",
-		limits: []string{"--limit-client", "10MiB/s"},
-		metrics: []report.Metric{
-			{Name: "error % of 1"}, {Name: "of 4"}, {Name: "of 16"}, {Name: "CoV % 100 ms"}, {Name: "CPU %"}, {Name: "stall ms"},
-		},
-		files: lasts("shape-client", rate),
+		limits:  []string{"--limit-client", "10MiB/s"},
+		files:   lasts("shape-client", rate),
+		columns: []column{plain("error % of 1", off(0)), plain("of 4", off(1)), plain("of 16", off(2)), covColumn, cpuColumn, stallColumn},
 	}
-	g.config = func(o *Options) shape.Config {
-		var c shape.Config
-		for i, n := range []int{1, 4, 16} {
-			c.Groups = append(c.Groups, shape.Group{Conns: n, Source: i, Clients: 1, Path: g.files(o)[0].path()})
-		}
-		c.Spread, c.Warm = times(o, shapeSpread, shapeWarm)
-		return c
-	}
-	g.figures = func(_ *Options, res *shape.Result) []float64 {
-		var v []float64
-		for i := range 3 {
-			v = append(v, 100*math.Abs(res.Rate(i)/rate-1))
-		}
-		return append(v, 100*report.Median(res.Of(-1, func(c *shape.Conn) float64 { return c.CoV })), cpuPart(res), millis(res.Stall))
-	}
+	g.groups = func(o *Options) []load.Group { return clients(g.files(o)[0], 1, 4, 16) }
 	return g.testCase()
 }
 
 // globalLimit has eight clients with 1, 8 or 64 connections that share one limit.
 func globalLimit() *testCase {
+	sums := func(r *load.Result) []float64 { return slices.Collect(maps.Values(r.Clients())) }
 	g := &shaping{
 		name: "shape-global", about: "100 MiB/s for everything, 8 clients with 1, 8, 64, 1, 8, 64, 1 and 8 connections: Jain's index over clients",
-		limits:  []string{"--limit-global", "100MiB/s"},
-		metrics: []report.Metric{{Name: "Jain"}, {Name: "% of the limit"}, {Name: "least/most"}, {Name: "CPU %"}, {Name: "stall ms"}},
-		files:   lasts("shape-global", shapeGlobal/4),
+		limits: []string{"--limit-global", "100MiB/s"},
+		files:  lasts("shape-global", shapeGlobal/4),
+		columns: []column{
+			plain("Jain", func(r *load.Result) float64 { return report.Jain(sums(r)) }), ofLimit(-1, shapeGlobal),
+			plain("least/most", func(r *load.Result) float64 { return slices.Min(sums(r)) / slices.Max(sums(r)) }), cpuColumn, stallColumn,
+		},
 	}
-	g.config = func(o *Options) shape.Config {
-		var c shape.Config
-		for i, n := range []int{1, 8, 64, 1, 8, 64, 1, 8} {
-			c.Groups = append(c.Groups, shape.Group{Conns: n, Source: i, Clients: 1, Path: g.files(o)[0].path()})
-		}
-		c.Spread, c.Warm = times(o, shapeSpread, shapeWarm)
-		return c
-	}
-	g.figures = func(_ *Options, res *shape.Result) []float64 {
-		var sums []float64
-		for _, b := range res.Clients() {
-			sums = append(sums, b)
-		}
-		return []float64{
-			shape.Jain(sums), 100 * res.Rate(-1) / shapeGlobal, slices.Min(sums) / slices.Max(sums), cpuPart(res), millis(res.Stall),
-		}
-	}
+	g.groups = func(o *Options) []load.Group { return clients(g.files(o)[0], 1, 8, 64, 1, 8, 64, 1, 8) }
 	return g.testCase()
 }
 
 // weights has three path classes that share a limit by weight.
 func weights() *testCase {
 	const unit = 4 * mib // of weight 1, in bytes per second
-	paths := []string{"shape-w1", "shape-w2", "shape-w4"}
+	off := func(group int) func(*load.Result) float64 {
+		return func(r *load.Result) float64 {
+			return 100 * math.Abs(r.Rate(group)/r.Rate(-1)*7/float64(int(1)<<group)-1)
+		}
+	}
 	g := &shaping{
 		name: "shape-weights", about: "28 MiB/s for everything, three paths of weight 1, 2 and 4 with 8 connections each: error of each share",
 		limits:  []string{"--limit-global", "28MiB/s"},
-		metrics: []report.Metric{{Name: "error % of 1"}, {Name: "of 2"}, {Name: "of 4"}, {Name: "% of the limit"}, {Name: "stall ms"}},
+		columns: []column{plain("error % of 1", off(0)), plain("of 2", off(1)), plain("of 4", off(2)), ofLimit(-1, 7*unit), stallColumn},
+	}
+	paths := []string{"shape-w1", "shape-w2", "shape-w4"}
+	for i, p := range paths {
+		g.limits = append(g.limits, "--limit-path", fmt.Sprintf("/%s=unlimited,weight=%d", p, 1<<i))
 	}
 	g.files = func(o *Options) (files []file) {
 		for i, p := range paths {
@@ -130,24 +104,13 @@ func weights() *testCase {
 		}
 		return files
 	}
-	for i, f := range g.files(&Options{}) {
-		prefix := f.path()[:len(f.path())-len(".bin")]
-		g.limits = append(g.limits, "--limit-path", fmt.Sprintf("%s=unlimited,weight=%d", prefix, 1<<i))
-	}
-	g.config = func(o *Options) shape.Config {
-		var c shape.Config
+	g.groups = func(o *Options) (groups []load.Group) {
 		for i, f := range g.files(o) {
-			c.Groups = append(c.Groups, shape.Group{Conns: 8, Source: 2 * i, Clients: 2, Path: f.path()})
+			d := downloads(f, 8, 2)
+			d.Source = 2 * i
+			groups = append(groups, d)
 		}
-		c.Spread, c.Warm = times(o, shapeSpread, shapeWarm)
-		return c
-	}
-	g.figures = func(_ *Options, res *shape.Result) []float64 {
-		var v []float64
-		for i := range paths {
-			v = append(v, 100*math.Abs(res.Rate(i)/res.Rate(-1)*7/float64(int(1)<<i)-1))
-		}
-		return append(v, 100*res.Rate(-1)/(7*unit), millis(res.Stall))
+		return groups
 	}
 	return g.testCase()
 }
@@ -158,49 +121,43 @@ func busyAmongIdle() *testCase {
 	g := &shaping{
 		name: "shape-idle", about: fmt.Sprintf("100 MiB/s for everything, one connection that downloads beside %d of 100 other clients that rest", resting),
 		limits: []string{"--limit-global", "100MiB/s"}, conns: resting,
-		metrics: []report.Metric{{Name: "% of the limit"}, {Name: "CoV % 100 ms"}, {Name: "CPU %"}, {Name: "stall ms"}},
 		files:   lasts("shape-idle", shapeGlobal),
+		columns: []column{ofLimit(0, shapeGlobal), covColumn, cpuColumn, stallColumn},
 	}
-	g.config = func(o *Options) shape.Config {
-		c := shape.Config{Groups: []shape.Group{
-			{Conns: 1, Clients: 1, Path: g.files(o)[0].path()},
-			{Conns: resting, Source: 1, Clients: 100, Path: file1k.path(), Once: true},
-		}}
-		c.Spread, c.Warm = times(o, shapeSpread, shapeWarm)
-		return c
-	}
-	g.figures = func(_ *Options, res *shape.Result) []float64 {
-		return []float64{100 * res.Rate(0) / shapeGlobal, 100 * res.Conns[0].CoV, cpuPart(res), millis(res.Stall)}
+	g.groups = func(o *Options) []load.Group {
+		return []load.Group{
+			downloads(g.files(o)[0], 1, 1),
+			{Mode: load.Hold, Conns: resting, Source: 1, Clients: 100, Path: file1k.path(), BodyLen: file1k.size},
+		}
 	}
 	return g.testCase()
+}
+
+// probe returns a short request at fixed times, whose latency counts from when it was due.
+func probe(f file, source int, every time.Duration) load.Group {
+	return load.Group{
+		Mode: load.Timed, Conns: 1, Source: source, Clients: 1, Path: f.path(), BodyLen: f.size, Every: every, Skip: true,
+	}
 }
 
 // probeBeside has short requests beside downloads that use a limit up.
 func probeBeside() *testCase {
 	const conns, every = 64, 20 * time.Millisecond
 	small := file{"4k.bin", 4 * kib}
+	probes := func(r *load.Result) load.Seen { return r.Groups[1] }
 	g := &shaping{
 		name: "shape-short", about: fmt.Sprintf("4 KiB every %v beside %d downloads of 8 clients, 100 MiB/s for everything", every, conns),
-		limits:  []string{"--limit-global", "100MiB/s"},
-		metrics: []report.Metric{{Name: "p50 ms"}, {Name: "p99 ms"}, {Name: "max ms"}, {Name: "% of the limit"}, {Name: "stall ms"}},
+		limits: []string{"--limit-global", "100MiB/s"},
+		columns: []column{
+			plain("p50 ms", func(r *load.Result) float64 { return millis(probes(r).P50) }),
+			plain("p99 ms", func(r *load.Result) float64 { return millis(probes(r).P99) }),
+			plain("max ms", func(r *load.Result) float64 { return millis(probes(r).Max) }),
+			ofLimit(-1, shapeGlobal), stallColumn,
+		},
 	}
 	g.files = func(o *Options) []file { return append(lasts("shape-short", 4*shapeGlobal/conns)(o), small) }
-	g.config = func(o *Options) shape.Config {
-		c := shape.Config{
-			Groups: []shape.Group{{Conns: conns, Clients: 8, Path: g.files(o)[0].path()}},
-			Probe:  shape.Probe{Path: small.path(), Source: 8, Every: every},
-		}
-		c.Spread, c.Warm = times(o, shapeSpread, shapeWarm)
-		return c
-	}
-	g.figures = func(_ *Options, res *shape.Result) []float64 {
-		var ms []float64
-		for _, d := range res.Probes {
-			ms = append(ms, millis(d))
-		}
-		return []float64{
-			report.Median(ms), shape.Quantile(ms, 0.99), shape.Quantile(ms, 1), 100 * res.Rate(-1) / shapeGlobal, millis(res.Stall),
-		}
+	g.groups = func(o *Options) []load.Group {
+		return []load.Group{downloads(g.files(o)[0], conns, 8), probe(small, 8, every)}
 	}
 	return g.testCase()
 }
@@ -215,45 +172,25 @@ func retune() *testCase {
 		metrics: []report.Metric{{Name: "down ms"}, {Name: "up ms"}, {Name: "answer ms"}, {Name: "stall ms"}},
 		files:   lasts("shape-retune", 6*shapeGlobal/conns),
 	}
+	g.groups = func(o *Options) []load.Group { return []load.Group{downloads(g.files(o)[0], conns, 10)} }
 	g.run = func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-		if err := g.warm(r); err != nil {
-			return nil, err
-		}
 		if _, err := putRate(ctx, s, "100MiB/s"); err != nil {
 			return nil, err
 		}
-		c := shape.Config{
-			Groups:  []shape.Group{{Conns: conns, Clients: 10, Path: g.files(&r.Options)[0].path()}},
-			Measure: r.Shape,
-		}
-		c.Spread, c.Warm = times(&r.Options, shapeSpread, shapeWarm)
-		third := r.Shape / 3
-		var at [2]int64
-		var answer time.Duration
-		res, err := r.receive(ctx, s, c, func(ctx context.Context, began int64) error {
-			for i, rate := range []string{"50MiB/s", "150MiB/s"} {
-				at[i] = began + int64(third)*int64(i+1)
-				if err := sleepUntil(ctx, at[i]); err != nil {
-					return err
-				}
-				at[i] = shape.Clock()
-				took, err := putRate(ctx, s, rate)
-				if err != nil {
-					return err
-				}
-				answer = max(answer, took)
-			}
-			return nil
+		var put puts
+		res, err := r.steady(ctx, s, g.load(r), func(ctx context.Context, began int64) (err error) {
+			put, err = putThirds(ctx, s, began, r.Shape/3)
+			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		down, okDown := res.Settled(at[0], at[1], 50*mib, tolerance)
-		up, okUp := res.Settled(at[1], res.Began+int64(r.Shape), 150*mib, tolerance)
+		down, okDown := res.Settled(put.at[0], put.at[1], 50*mib, tolerance)
+		up, okUp := res.Settled(put.at[1], res.Began+int64(r.Shape), 150*mib, tolerance)
 		if !okDown || !okUp {
 			return nil, fmt.Errorf("the new rate was never reached: %v, %v", okDown, okUp)
 		}
-		return []float64{millis(down), millis(up), millis(answer), millis(res.Stall)}, nil
+		return []float64{millis(down), millis(up), millis(put.answer), stall(res)}, nil
 	}
 	return g.testCase()
 }
@@ -268,15 +205,12 @@ func costs() *testCase {
 			{Name: "CPU ms/GB limited", Better: report.Lower}, {Name: "CPU ms/GB paced"}, {Name: "limited/paced", Better: report.Lower},
 			{Name: "GB/s limited"}, {Name: "GB/s paced"}, {Name: "stall ms"},
 		},
-		files: func(o *Options) []file { return []file{o.large(0)} },
+		files:  func(o *Options) []file { return []file{o.large(0)} },
+		groups: func(o *Options) []load.Group { return []load.Group{downloads(o.large(0), 1, 1)} },
 	}
 	g.run = func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-		if err := g.warm(r); err != nil {
-			return nil, err
-		}
-		c := shape.Config{Groups: []shape.Group{{Conns: 1, Clients: 1, Path: r.large(0).path()}}, Measure: r.Shape}
-		_, c.Warm = times(&r.Options, 0, shapeWarm)
-		limited, err := r.receive(ctx, s, c, nil)
+		c := g.load(r)
+		limited, err := r.steady(ctx, s, c, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -289,19 +223,19 @@ func costs() *testCase {
 		}
 		defer free.Stop()
 		c.Groups[0].Pace = rate
-		paced, err := r.receive(ctx, free, c, nil)
+		paced, err := r.steady(ctx, free, c, nil)
 		if err != nil {
 			return nil, err
 		}
 		a, b := perGigabyte(limited), perGigabyte(paced)
 		return []float64{
-			a, b, a / b, limited.Rate(-1) / 1e9, paced.Rate(-1) / 1e9, millis(max(limited.Stall, paced.Stall)),
+			a, b, a / b, limited.Rate(-1) / 1e9, paced.Rate(-1) / 1e9, max(stall(limited), stall(paced)),
 		}, nil
 	}
 	return g.testCase()
 }
 
 // perGigabyte returns the server's CPU time in ms for each GB.
-func perGigabyte(res *shape.Result) float64 {
+func perGigabyte(res *load.Result) float64 {
 	return 1e3 * res.ServerCPU / (res.Rate(-1) * res.Seconds / 1e9)
 }

@@ -4,61 +4,60 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/fserve/fserve/bench/load"
 	"github.com/fserve/fserve/bench/peer"
 	"github.com/fserve/fserve/bench/report"
-	"github.com/fserve/fserve/bench/shape"
 )
 
 const (
-	// ShapeGroup stands for all cases of shaping.
-	ShapeGroup = "shape"
+	shapeSpread = time.Second
+	shapeWarm   = time.Second
 
-	// ShapeCommand is the subcommand of this program that receives shaped traffic.
-	ShapeCommand = "shape-receiver"
+	shapeTurn = 4 * mib // taken at once of a download, in bytes: others wait meanwhile
 )
 
 // shaping is a case of limited downloads.
 type shaping struct {
 	name, about string
-	metrics     []report.Metric
 
 	limits []string // arguments of fserve
 	nginx  int64    // limit_rate of nginx in bytes per second; 0: it has no such limit
 	admin  bool     // fserve has an admin listener
 	conns  int      // connections that must fit; 0: a few
 
-	files   func(o *Options) []file
-	config  func(o *Options) shape.Config                                           // all but where and how long
-	figures func(o *Options, res *shape.Result) []float64                           // nil with run
-	run     func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) // nil: one measurement
+	files  func(o *Options) []file
+	groups func(o *Options) []load.Group
+
+	// One measurement, or
+	columns []column
+	// several.
+	metrics []report.Metric
+	run     func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error)
 }
 
 // testCase turns a case of limited downloads into one of the suite.
 func (g *shaping) testCase() *testCase {
 	c := &testCase{
 		name:    g.name,
-		metrics: g.metrics,
+		metrics: append(metrics(g.columns), g.metrics...),
 		about:   func(*Options) string { return g.about },
 		files:   func(o *Options) []file { return append([]file{file1k}, g.files(o)...) },
 		site:    g.site,
 		verify: func(ctx context.Context, r *runner, s *peer.Server) error {
+			for _, f := range g.files(&r.Options) {
+				if err := resident(r.root, f); err != nil {
+					return err
+				}
+			}
 			return r.verify.whole(ctx, s, file1k, false)
 		},
 		excluded: g.excluded,
 		run:      g.run,
 	}
 	if g.conns > 0 {
-		c.possible = func(*runner) string {
-			// The servers inherit the limit.
-			if err := load.RaiseFiles(roomFor(g.conns)); err != nil {
-				return err.Error()
-			}
-			return ""
-		}
+		c.possible = func(*runner) string { return fits(roomFor(g.conns)) }
 	}
 	if c.run == nil {
 		c.run = g.measure
@@ -82,38 +81,36 @@ func (g *shaping) excluded(kind peer.Kind) string {
 	return ""
 }
 
+// load returns the load of the case. What happens before the measurement is short when
+// that is short itself, as in tests.
+func (g *shaping) load(r *runner) load.Config {
+	c := load.Config{
+		Groups: g.groups(&r.Options), Slots: true, Measure: r.Shape,
+		Spread: min(shapeSpread, r.Shape/2), Warm: min(shapeWarm, r.Shape/2),
+	}
+	if len(c.Groups) == 1 && c.Groups[0].Conns == 1 {
+		c.Spread = 0
+	}
+	return c
+}
+
 // measure makes the one measurement of most cases.
 func (g *shaping) measure(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-	c := g.config(&r.Options)
-	c.Measure = r.Shape
-	if err := g.warm(r); err != nil {
-		return nil, err
-	}
-	res, err := r.receive(ctx, s, c, nil)
+	res, err := r.steady(ctx, s, g.load(r), nil)
 	if err != nil {
 		return nil, err
 	}
 	r.trace(g.name, s.Name, res)
-	return g.figures(&r.Options, res), nil
-}
-
-// warm brings the files into the page cache.
-func (g *shaping) warm(r *runner) error {
-	for _, f := range g.files(&r.Options) {
-		if err := resident(r.root, f); err != nil {
-			return err
-		}
-	}
-	return nil
+	return figures(g.columns, res), nil
 }
 
 // trace keeps the slots of one connection for the plot: those of the first round.
-func (r *runner) trace(name, server string, res *shape.Result) {
+func (r *runner) trace(name, server string, res *load.Result) {
 	if r.traces == nil {
-		r.traces = make(map[string][]shape.Series)
+		r.traces = make(map[string][]series)
 	}
-	if !slices.ContainsFunc(r.traces[name], func(s shape.Series) bool { return s.Name == server }) {
-		r.traces[name] = append(r.traces[name], shape.Series{Name: server, Bytes: res.Trace})
+	if !slices.ContainsFunc(r.traces[name], func(s series) bool { return s.name == server }) {
+		r.traces[name] = append(r.traces[name], series{name: server, bytes: res.Trace})
 	}
 }
 
@@ -123,7 +120,7 @@ func (r *runner) plots() error {
 		return nil
 	}
 	for name, series := range r.traces {
-		if err := shape.Plot(r.Plot, name, series); err != nil {
+		if err := plotTo(r.Plot, name, series); err != nil {
 			return fmt.Errorf("plot of %s: %w", name, err)
 		}
 	}
@@ -142,25 +139,39 @@ func downloadOf(o *Options, name string, rate int64) file {
 	return file{name: name + ".bin", size: (size/mib + 1) * mib}
 }
 
-// expand replaces ShapeGroup among the names of cases by those that it stands for.
-func expand(names []string) []string {
-	var all []string
-	for _, n := range names {
-		if n != ShapeGroup {
-			all = append(all, n)
-			continue
-		}
-		for _, c := range cases {
-			if strings.HasPrefix(c.name, ShapeGroup+"-") {
-				all = append(all, c.name)
-			}
-		}
-	}
-	return all
+// downloads returns connections that download f over and over, of so many clients.
+func downloads(f file, conns, clients int) load.Group {
+	return load.Group{Mode: load.Closed, Conns: conns, Path: f.path(), BodyLen: f.size, Clients: clients, Turn: shapeTurn}
 }
 
-// times shortens what happens before a measurement when that is short itself, as in
-// tests.
-func times(o *Options, spread, warm time.Duration) (s, w time.Duration) {
-	return min(spread, o.Shape/2), min(warm, o.Shape/2)
+// of returns the figure of each connection, of all groups.
+func of(figure func(*load.Conn) float64) func(*load.Result) []float64 {
+	return func(r *load.Result) []float64 { return r.Of(-1, figure) }
 }
+
+// The figures of connections.
+var (
+	variation       = of(func(c *load.Conn) float64 { return 100 * c.CoV })
+	variationSecond = of(func(c *load.Conn) float64 { return 100 * c.CoVSec })
+	silence         = of(func(c *load.Conn) float64 { return millis(c.Silence) })
+)
+
+// median and p99 make one figure of those of all connections.
+func median(of func(*load.Result) []float64) func(*load.Result) float64 {
+	return func(r *load.Result) float64 { return report.Median(of(r)) }
+}
+
+func p99(of func(*load.Result) []float64) func(*load.Result) float64 {
+	return func(r *load.Result) float64 { return report.Quantile(of(r), 0.99) }
+}
+
+// ofLimit returns the part of a limit that a group uses, all groups with -1, in percent.
+func ofLimit(group int, limit float64) column {
+	return plain("% of the limit", func(r *load.Result) float64 { return 100 * r.Rate(group) / limit })
+}
+
+var (
+	cpuColumn   = plain("CPU %", cpuPart)
+	covColumn   = plain("CoV % 100 ms", median(variation))
+	stallColumn = plain("stall ms", stall)
+)

@@ -5,27 +5,29 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/fserve/fserve/bench/peer"
 )
 
-func TestExpand(t *testing.T) {
-	all := expand([]string{"1k", ShapeGroup})
-	if len(all) < 10 || all[0] != "1k" || !slices.Contains(all, "shape-10k") {
-		t.Errorf("%v", all)
+func TestGroups(t *testing.T) {
+	sel, err := selectCases([]string{"1k", ShapeGroup})
+	if err != nil || len(sel) < 10 || sel[0].name != "1k" {
+		t.Fatalf("%d cases, error %v", len(sel), err)
 	}
-	for _, name := range all[1:] {
-		if !strings.HasPrefix(name, "shape-") {
-			t.Errorf("%s is no case of shaping", name)
+	for _, c := range sel[1:] {
+		if !strings.HasPrefix(c.name, "shape-") {
+			t.Errorf("%s is no case of shaping", c.name)
 		}
 	}
 	for _, name := range Usual() {
 		if strings.HasPrefix(name, "shape-") {
 			t.Errorf("%s is measured although nobody asked for it", name)
 		}
+	}
+	if sel, err := selectCases([]string{BuildsGroup, "1k"}); err != nil || len(sel) != 7 || sel[6].name != "cold" {
+		t.Errorf("%d cases, error %v", len(sel), err)
 	}
 }
 

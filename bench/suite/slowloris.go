@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/fserve/fserve/bench/load"
 	"github.com/fserve/fserve/bench/peer"
@@ -22,12 +23,9 @@ const calmRate = 2000
 // waits for its core. So the core is kept awake. The median of p99 over slots leaves out
 // whatever stops the machine now and then.
 func slowloris() *testCase {
-	c := single("slowloris", file1k)
+	c := single("slowloris", fmt.Sprintf("{idle} connections that send a byte a second of a head, beside hot 1 KiB (%d/s on %d connections); "+
+		"memory beside that of as many idle ones, p99 beside that without them", calmRate, hotConns), file1k, nil)
 	c.fresh = true
-	c.about = func(o *Options) string {
-		return fmt.Sprintf("%d connections that send a byte a second of a head, beside hot 1 KiB (%d/s on %d connections); "+
-			"memory beside that of as many idle ones, p99 beside that without them", o.IdleConns, calmRate, hotConns)
-	}
 	c.metrics = []report.Metric{
 		{Name: "hot p99 ms", Better: report.Lower}, {Name: "p99 calm ms"}, {Name: "p99/calm", Better: report.Lower}, {Name: "hot max ms"},
 		{Name: "slots p99 ms", Better: report.Lower}, {Name: "slots calm ms"}, {Name: "slots/calm", Better: report.Lower},
@@ -57,12 +55,9 @@ func runSlowloris(ctx context.Context, r *runner, s *peer.Server) ([]float64, er
 		}
 		defer stop()
 	}
-	c, err := r.config(s, load.Trickle, file1k)
-	if err != nil {
-		return nil, err
-	}
-	c.Conns, c.Rate, c.Measure, c.Sources = hotConns, calmRate, r.Attack, idleSources
-	calm, err := r.generate(ctx, c)
+	c := r.load(hot(file1k, time.Second/calmRate))
+	c.Warm, c.Measure, c.Memory = 0, r.Attack, true
+	calm, err := r.generate(ctx, s, c)
 	if err != nil {
 		return nil, err
 	}
@@ -70,15 +65,21 @@ func runSlowloris(ctx context.Context, r *runner, s *peer.Server) ([]float64, er
 	if err != nil {
 		return nil, err
 	}
-	c.Slow, c.Ramp = r.IdleConns, r.Attack
-	attacked, err := r.generate(ctx, c)
-	added := float64(attacked.ServerRSS - before)
+	c.Groups = append(c.Groups, load.Group{
+		Mode: load.Trickle, Conns: r.IdleConns, Path: file1k.path(), BodyLen: file1k.size, Clients: idleSources,
+	})
+	c.Spread = r.Attack
+	attacked, err := r.generate(ctx, s, c)
+	if err != nil {
+		return nil, err
+	}
+	added, hit, rest := float64(attacked.ServerRSS-before), attacked.Groups[0], calm.Groups[0]
 	return []float64{
-		millis(attacked.P99), millis(calm.P99), millis(attacked.P99) / millis(calm.P99), millis(attacked.Max),
-		millis(attacked.SlotP99), millis(calm.SlotP99), millis(attacked.SlotP99) / millis(calm.SlotP99),
+		millis(hit.P99), millis(rest.P99), millis(hit.P99) / millis(rest.P99), millis(hit.Max),
+		millis(hit.SlotP99), millis(rest.SlotP99), millis(hit.SlotP99) / millis(rest.SlotP99),
 		added / 1e6, rested / 1e6, added / rested,
-		100 * attacked.ServerCPU / attacked.Seconds, float64(attacked.Cut) / attacked.Seconds,
-	}, err
+		cpuPart(attacked), float64(attacked.Groups[1].Cut) / attacked.Seconds,
+	}, nil
 }
 
 // idleMemory returns what the idle connections cost in memory, in bytes, in a

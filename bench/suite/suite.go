@@ -16,7 +16,6 @@ import (
 	"github.com/fserve/fserve/bench/peer"
 	"github.com/fserve/fserve/bench/proc"
 	"github.com/fserve/fserve/bench/report"
-	"github.com/fserve/fserve/bench/shape"
 )
 
 // ErrFailed means that at least one server could not be started, sent
@@ -48,6 +47,7 @@ type Options struct {
 
 	Shape time.Duration // length of a measurement of limited downloads
 	Plot  string        // directory for plots of those; empty: none
+	Gin   string        // path of the program of examples/gin; empty: it is not measured
 
 	Dir       string // where temporary files go; must hold 4 GiB for "cold"
 	Self      string // path of this program
@@ -64,8 +64,8 @@ type runner struct {
 	root    string // files that are served
 	scratch string // configurations and logs
 	verify  *verifier
-	others  []float64                 // of each run of this case, the part of the core that others used
-	traces  map[string][]shape.Series // by case
+	others  []float64           // of each run of this case, the part of the core that others used
+	traces  map[string][]series // by case
 }
 
 // Run measures the cases one after the other and hands each to emit when it is
@@ -164,6 +164,9 @@ func (r *runner) measure(ctx context.Context, c *testCase) (res report.Case, ok 
 // entries returns the contestants that take part in a case.
 func (r *runner) entries(c *testCase) (entries []*entry, notes []string) {
 	field := r.Contestants
+	if c.field != nil {
+		field = c.field(&r.Options)
+	}
 	if c.cold {
 		field, notes = withThreads(field, r.Nginx)
 	}

@@ -1,4 +1,4 @@
-package shape
+package suite
 
 import (
 	"image/color"
@@ -7,12 +7,14 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
+
+	"github.com/fserve/fserve/bench/load"
 )
 
-// Series is what one connection received from one server, in slots of Slot.
-type Series struct {
-	Name  string
-	Bytes []int64
+// series is what one connection received from one server, in slots of load.Slot.
+type series struct {
+	name  string
+	bytes []int64
 }
 
 // palette tells series apart, also for those who do not see all colours
@@ -24,8 +26,8 @@ var palette = []color.Color{
 	color.RGBA{R: 0xcc, G: 0x79, B: 0xa7, A: 0xff},
 }
 
-// Plot draws series over time into the file name.svg of a directory that is there.
-func Plot(dir, name string, series []Series) error {
+// plotTo draws series over time into the file name.svg of a directory that is there.
+func plotTo(dir, name string, all []series) error {
 	p := plot.New()
 	p.Title.Text = name + ": what one connection receives"
 	p.X.Label.Text = "seconds"
@@ -33,13 +35,13 @@ func Plot(dir, name string, series []Series) error {
 	p.Y.Min = 0
 	p.Legend.Top = true
 	p.Add(plotter.NewGrid())
-	for i, s := range series {
-		points := make(plotter.XYs, len(s.Bytes)+1)
-		for j, b := range s.Bytes {
-			points[j].X, points[j].Y = float64(j)*Slot.Seconds(), float64(b)/(1<<10)
+	for i, s := range all {
+		points := make(plotter.XYs, len(s.bytes)+1)
+		for j, b := range s.bytes {
+			points[j].X, points[j].Y = float64(j)*load.Slot.Seconds(), float64(b)/(1<<10)
 			points[j+1].Y = points[j].Y
 		}
-		points[len(s.Bytes)].X = float64(len(s.Bytes)) * Slot.Seconds()
+		points[len(s.bytes)].X = float64(len(s.bytes)) * load.Slot.Seconds()
 		line, err := plotter.NewLine(points)
 		if err != nil {
 			return err
@@ -48,7 +50,7 @@ func Plot(dir, name string, series []Series) error {
 		line.Color = palette[i%len(palette)]
 		line.Width = vg.Points(1.2)
 		p.Add(line)
-		p.Legend.Add(s.Name, line)
+		p.Legend.Add(s.name, line)
 	}
 	return p.Save(24*vg.Centimeter, 10*vg.Centimeter, filepath.Join(dir, name+".svg"))
 }

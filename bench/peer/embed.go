@@ -1,8 +1,7 @@
-package main
+package peer
 
 import (
 	"flag"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,9 +16,11 @@ import (
 	"github.com/fserve/fserve/server/nethttp"
 )
 
-// serve is the server of a run. It writes its address to standard output.
-func serve(args []string) error {
-	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
+// embedMain is the subcommand "embed": a server of net/http, with the engine inside it
+// or without.
+func embedMain(args []string) error {
+	fs := flag.NewFlagSet(string(Embed), flag.ContinueOnError)
+	addr := fs.String("addr", "127.0.0.1:8080", "`address:port` to listen on")
 	root := fs.String("root", ".", "`directory`")
 	embedded := fs.Bool("engine", false, "send through the engine")
 	strict := fs.Bool("nethttp", false, "by server/nethttp instead of http.FileServer")
@@ -27,7 +28,7 @@ func serve(args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", *addr)
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,6 @@ func serve(args []string) error {
 	case *limit > 0:
 		handler = newLimitedFiles(*root, *limit)
 	}
-	fmt.Println(ln.Addr())
 	return http.Serve(ln, handler)
 }
 

@@ -1,34 +1,46 @@
-package shape
+package load
 
 import (
 	"math"
-	"slices"
 	"time"
 )
 
-// Result is what one run saw.
+// Result is what one run saw. Times are in nanoseconds where the type is
+// time.Duration.
 type Result struct {
-	Conns   []Conn
-	Seconds float64 // length of the measurement
-	Began   int64   // its beginning, in ns of CLOCK_MONOTONIC; see Clock
-
-	// Total is the bytes of all connections in slots of Fine, from Began on.
-	Total []int64
-	// Trace is the bytes of the connection Config.Trace in slots of Slot.
-	Trace []int64
-
-	Probes  []time.Duration // latencies, from the instant at which each was due
-	Skipped int             // probes that were due before the last one was answered
-
-	ServerCPU float64 // CPU seconds of Config.Pids during the measurement
+	Groups    []Seen  // in the order of Config.Groups
+	Seconds   float64 // length of the measurement
+	Began     int64   // its beginning, in ns of CLOCK_MONOTONIC; see Clock
+	ServerCPU float64 // CPU seconds of Config.Pids meanwhile
 	CoreBusy  float64 // seconds for which the server's core was busy with whatever
+	LoadBusy  float64 // seconds for which the generator had something to do
 
-	// Stall is the longest time for which the receiver did not look: what it says about
+	// Stall is the longest time for which the generator did not look: what it says about
 	// times is no finer than that.
 	Stall time.Duration
 
-	Lost  int    // connections that ended
-	Cause string // why the first of them did
+	ServerRSS int64 // with Config.Memory: resident memory of Config.Pids in bytes, the most that was seen
+
+	// With Config.Slots:
+	Conns []Conn  // of the groups of mode Closed
+	Total []int64 // bytes of all of them in slots of Fine, from Began on
+	Trace []int64 // bytes of the first of them in slots of Slot
+}
+
+// Seen is what was seen of one group.
+type Seen struct {
+	Requests int64 // responses completed
+	Bytes    int64 // bytes received, heads included, partial responses too
+
+	// Latency: from the request to the last byte received. That of a timed request
+	// which had to wait for a connection counts from the time at which it was due.
+	P50, P99, P999, Max time.Duration
+
+	// SlotP99 is, of mode Timed, the median of the p99 of slots of half a second at most.
+	// What stops the machine for some ms now and then is not in it.
+	SlotP99 time.Duration
+
+	Cut int64 // of mode Trickle: connections that the server ended, each of which was opened anew
 }
 
 // Conn is what one connection received. All but First is of the measurement.
@@ -44,47 +56,6 @@ type Conn struct {
 	Silence time.Duration
 }
 
-// CoV returns the coefficient of variation: the standard deviation over the mean. It is
-// 0 of less than two values or of nothing but zeros.
-func CoV[T int64 | uint32](values []T) float64 {
-	n := float64(len(values))
-	var sum, squares float64
-	for _, v := range values {
-		sum += float64(v)
-	}
-	if n < 2 || sum == 0 {
-		return 0
-	}
-	mean := sum / n
-	for _, v := range values {
-		d := float64(v) - mean
-		squares += d * d
-	}
-	return math.Sqrt(squares/n) / mean
-}
-
-// Jain returns Jain's fairness index [R. Jain et al., DEC-TR-301, 1984]: 1 if all
-// values are the same, 1/n if all but one are 0. It is NaN of nothing.
-func Jain(values []float64) float64 {
-	var sum, squares float64
-	for _, v := range values {
-		sum += v
-		squares += v * v
-	}
-	return sum * sum / (float64(len(values)) * squares)
-}
-
-// Quantile returns the value below or at which the part q of the values is (nearest
-// rank). It is NaN of nothing.
-func Quantile(values []float64, q float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	s := slices.Sorted(slices.Values(values))
-	i := int(math.Ceil(q*float64(len(s)))) - 1
-	return s[min(max(i, 0), len(s)-1)]
-}
-
 // Of returns a figure of each connection of a group, of all groups with -1.
 func (r *Result) Of(group int, figure func(*Conn) float64) []float64 {
 	var values []float64
@@ -96,7 +67,7 @@ func (r *Result) Of(group int, figure func(*Conn) float64) []float64 {
 	return values
 }
 
-// Rate returns the bytes per second of a group, of all groups with -1.
+// Rate returns the bytes per second of the connections of a group, of all groups with -1.
 func (r *Result) Rate(group int) float64 {
 	var sum float64
 	for _, b := range r.Of(group, func(c *Conn) float64 { return float64(c.Bytes) }) {
