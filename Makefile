@@ -86,10 +86,10 @@ RECORD ?= docs/measured.md
 bench:
 	$(GO) run ./bench $(if $(CASES),-cases $(CASES)) $(if $(PLOT),-plot $(PLOT)) $(if $(RECORD),-record $(RECORD))
 
-# make sim [SEEDS=n]: the engine on the simulated driver, n seeds.
+# make sim [SEEDS=n|from-to]: a loop on the simulated driver, n seeds.
 SEEDS ?= 1000000
 sim:
-	FSERVE_SIM_SEEDS=$(SEEDS) $(GO) test ./engine -run TestSimulation -timeout 0
+	FSERVE_SIM_SEEDS=$(SEEDS) $(GO) test ./engine/loop -run TestSimulation -timeout 0
 
 # make fuzz [FUZZTIME=1m]: every fuzz target for so long.
 FUZZTIME ?= 30s

@@ -1,9 +1,11 @@
 package loop
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,20 +26,25 @@ const (
 	wholeLog = 1 << 16
 )
 
-// seedCount is the number of seeds: enough to reach everything that
-// TestSimulation wants to have happened.
-func seedCount(t *testing.T) uint64 {
+// seeds are those that TestSimulation runs: as many as reach everything that it wants to
+// have happened, or what the variable says: N, or FROM-TO of a run in parts.
+func seeds(t *testing.T) (from, to uint64) {
 	if s := os.Getenv(seedsEnv); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", seedsEnv, err)
+		first, last, parts := strings.Cut(s, "-")
+		if !parts {
+			first, last = "0", s
 		}
-		return n
+		from, err := strconv.ParseUint(first, 10, 64)
+		to, err2 := strconv.ParseUint(last, 10, 64)
+		if err := errors.Join(err, err2); err != nil || from > to {
+			t.Fatalf("%s=%s: %v", seedsEnv, s, err)
+		}
+		return from, to
 	}
 	if testing.Short() || testenv.Race {
-		return 1000
+		return 0, 1000
 	}
-	return 10_000
+	return 0, 10_000
 }
 
 // TestSimulation runs the loop in simulated worlds, one for each seed.
@@ -46,13 +53,14 @@ func TestSimulation(t *testing.T) {
 		replay(t, s)
 		return
 	}
-	n := seedCount(t)
+	from, to := seeds(t)
 	var sum tally
 	var next atomic.Uint64
+	next.Store(from)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			for seed := next.Add(1) - 1; seed < n && !t.Failed(); seed = next.Add(1) - 1 {
+			for seed := next.Add(1) - 1; seed < to && !t.Failed(); seed = next.Add(1) - 1 {
 				m := newSimulation(worldOf(seed))
 				if err := m.run(); err != nil {
 					t.Errorf("seed %d (%s=%d runs it alone): %v", seed, seedEnv, seed, err)
@@ -63,7 +71,7 @@ func TestSimulation(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	if !t.Failed() && n >= 1000 {
+	if !t.Failed() && to-from >= 1000 {
 		sum.check(t)
 	}
 }
