@@ -2,39 +2,61 @@ package fserve_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
-// serverRooms are the packages of server from the bottom up. What a request needs
-// stands below what uses it; the face is above what it is made of, and what is made
-// of the face is on top.
-var serverRooms = [][]string{
-	{"server/admit", "server/httpfile", "server/proxyproto", "server/wire"},
-	{"server/listing", "server/record", "server/site"},
-	{"server/resolve"},
-	{"server/foreign", "server/http1"},
-	{"server"},
+// rooms are the packages of a folder from the bottom up: what a connection or a request
+// needs stands below what uses it. The face is above what it is made of; what is made of the
+// face is on top.
+var rooms = map[string][][]string{
+	"engine": {
+		{"engine/rate", "engine/peer", "engine/listen", "engine/openfile"},
+		{"engine/adapt", "engine/shape"},
+		{"engine/outcome", "engine/measure"},
+		{"engine/guest", "engine/loop"},
+		{"engine"},
+	},
+	"server": {
+		{"server/admit", "server/httpfile", "server/proxyproto", "server/wire"},
+		{"server/listing", "server/record", "server/site", "server/tls"},
+		{"server/resolve"},
+		{"server/foreign", "server/http1"},
+		{"server"},
+		{"server/alerts", "server/doctor", "server/nethttp"},
+		{"server/config"},
+		{"server/admin"},
+	},
 }
 
-// A room imports those of lower floors only, and the face is known to nobody below.
-func TestServerRooms(t *testing.T) {
-	floor := func(name string) int {
-		return slices.IndexFunc(serverRooms, func(rooms []string) bool { return slices.Contains(rooms, name) })
-	}
+// besides are packages that stand in no room: programs and tests of a folder.
+var besides = []string{"server/config/gendoc", "server/difftest"}
+
+// A room imports those of lower floors only.
+func TestRooms(t *testing.T) {
 	for _, p := range packages(t) {
 		name, ok := p.name()
-		from := floor(name)
-		if !ok || from < 0 {
+		_, folder := place(name)
+		floors := rooms[folder]
+		if !ok || floors == nil || slices.Contains(besides, name) {
 			continue
+		}
+		from := floorOf(floors, name)
+		if from < 0 {
+			t.Errorf("%s is in no room: say where it belongs", name)
 		}
 		for _, path := range p.Imports {
 			used, ok := inModule(path)
-			if _, folder := place(used); !ok || folder != "server" {
+			if !ok || !strings.HasPrefix(used+"/", folder+"/") {
 				continue
 			}
-			if to := floor(used); to < 0 || to >= from {
+			if to := floorOf(floors, used); to >= from {
 				t.Errorf("%s imports %s", name, used)
 			}
 		}
 	}
+}
+
+func floorOf(floors [][]string, name string) int {
+	return slices.IndexFunc(floors, func(rooms []string) bool { return slices.Contains(rooms, name) })
 }

@@ -162,8 +162,8 @@ func (c *Controller) Tick(u Usage, now int64) Event {
 	c.startRound()
 	c.learn(&r)
 	event := c.event(c.brk.turn(&c.p.cfg.Breaker, &r.tally, c.target, c.floor, c.clock), now)
-	if !c.fastTurn(&r) {
-		c.slowTurn(&r)
+	if !c.fast.turn(c, &r) {
+		c.slow.turn(c, &r)
 	}
 	return event
 }
@@ -267,7 +267,7 @@ func (c *Controller) learn(r *round) {
 // or drains (more arrives than the target lets in), or overflows.
 func (c *Controller) overrun(r *round) bool {
 	step := c.queueStep()
-	return r.queue > standing*step || r.queue > step && c.repairs(r) || c.congested(r)
+	return r.queue > standing*step || r.queue > step && c.fast.repairs(c, r) || c.fast.congested(c, r)
 }
 
 // watch notes since when the line has been the limit at a rate that no longer grows. TCP's

@@ -36,25 +36,25 @@ const undoWithin = 2_000_000_000
 // judgedBy is the least number of segments that tells of background loss.
 const judgedBy = 50
 
-// fastTurn takes a round and reports whether it has changed the target.
-func (c *Controller) fastTurn(r *round) bool {
-	f, cfg := &c.fast, &c.p.cfg.Fast
-	if c.takeBackCut(r) {
+// turn takes a round and reports whether it has changed the target.
+func (f *fastLoop) turn(c *Controller, r *round) bool {
+	cfg := &c.p.cfg.Fast
+	if f.takeBackCut(c, r) {
 		return true
 	}
 	if f.marked++; !r.marked {
 		f.marked = 0
 	}
-	if c.cutUnfelt(r) {
+	if f.cutUnfelt(c, r) {
 		return false
 	}
 	f.recent.fade(r)
-	c.learnBackground(r)
+	f.learnBackground(c, r)
 	switch {
 	case f.marked >= cfg.ECNInRow:
-		c.cut(CauseECN, cfg.ECNCut, r)
-	case c.congested(r):
-		c.cut(CauseLoss, cfg.LossCut, r)
+		f.cut(c, CauseECN, cfg.ECNCut, r)
+	case f.congested(c, r):
+		f.cut(c, CauseLoss, cfg.LossCut, r)
 	default:
 		return false
 	}
@@ -63,14 +63,14 @@ func (c *Controller) fastTurn(r *round) bool {
 
 // cutUnfelt reports whether a round still shows what the rate before the last cut did. TCP
 // finds losses a round-trip later, and repairs them in another.
-func (c *Controller) cutUnfelt(r *round) bool {
-	return c.fast.hasCut && (r.start < c.fast.cutAt+2*c.srtt || c.repairs(r))
+func (f *fastLoop) cutUnfelt(c *Controller, r *round) bool {
+	return f.hasCut && (r.start < f.cutAt+2*c.srtt || f.repairs(c, r))
 }
 
 // repairs reports whether more arrives than the target lets in: retransmissions, which take
 // no tokens, and what was in queues at the time of the cut.
-func (c *Controller) repairs(r *round) bool {
-	return r.rate > c.target*1.15 && c.clock-c.fast.cutAt < undoWithin
+func (f *fastLoop) repairs(c *Controller, r *round) bool {
+	return r.rate > c.target*1.15 && c.clock-f.cutAt < undoWithin
 }
 
 // fade adds a round and forgets what is older than about a second.
@@ -83,10 +83,10 @@ func (s *lossSum) fade(r *round) {
 
 // congested reports whether more was lost, in this round or in the last second, than the
 // line's own loss and chance explain.
-func (c *Controller) congested(r *round) bool {
+func (f *fastLoop) congested(c *Controller, r *round) bool {
 	one := lossSum{r.segments, r.lost}
 	allowed := c.background + c.p.cfg.Fast.Loss
-	return r.lost > 0 && (one.exceeds(allowed) || c.fast.recent.exceeds(allowed))
+	return r.lost > 0 && (one.exceeds(allowed) || f.recent.exceeds(allowed))
 }
 
 // exceeds reports whether the loss is above a rate by more than three standard
@@ -99,8 +99,7 @@ func (s *lossSum) exceeds(rate float64) bool {
 
 // learnBackground finds the line's own loss: what is still lost after a cut, when the queue
 // is gone. No cut helps against that, so the loop no longer answers it.
-func (c *Controller) learnBackground(r *round) {
-	f := &c.fast
+func (f *fastLoop) learnBackground(c *Controller, r *round) {
 	if !f.hasCut || c.phase != Linear || c.target > 0.8*c.knee || r.queue > c.queueStep() {
 		return
 	}
@@ -111,7 +110,7 @@ func (c *Controller) learnBackground(r *round) {
 }
 
 // fadeBackground lets background loss fall, once a second, to what a second shows.
-func (c *Controller) fadeBackground(sec *tally) {
+func (f *fastLoop) fadeBackground(c *Controller, sec *tally) {
 	if loss := max(sec.lossPart(), 0); sec.segments >= judgedBy && loss < c.background {
 		c.background += (loss - c.background) / 8
 	}
@@ -119,12 +118,11 @@ func (c *Controller) fadeBackground(sec *tally) {
 
 // cut lowers the target to a part of what really flowed. Half of a target that nothing
 // reached could be more than that.
-func (c *Controller) cut(cause Cause, factor float64, r *round) {
-	f := &c.fast
-	knee := c.carried(r)
+func (f *fastLoop) cut(c *Controller, cause Cause, factor float64, r *round) {
+	knee := f.carried(c, r)
 	// blind: all that the target let in arrived. The line may end far above, and the loss may
 	// be an overflow that others made; but twice at one rate is no accident.
-	blind := c.phase != Steady && c.goal == 0 && !c.fellShort(&r.tally, shortfall) &&
+	blind := c.phase != Steady && c.goal == 0 && !c.slow.fellShort(c, &r.tally, shortfall) &&
 		(f.cutFrom == 0 || c.target > 2*f.cutFrom)
 	f.cutFrom = c.target
 	if r.full { // earlier measurements are of another line
@@ -142,7 +140,7 @@ func (c *Controller) cut(cause Cause, factor float64, r *round) {
 	// below that would ever be cut.
 	least := 0.0
 	if c.srtt > 0 {
-		least = 2 * segment / c.turnaround()
+		least = 2 * segment / c.slow.turnaround(c)
 	}
 	c.move(min(c.target, max(knee*factor, least)))
 	c.soft, c.knee, c.goal = c.target, knee, 0
@@ -164,7 +162,7 @@ func (c *Controller) cut(cause Cause, factor float64, r *round) {
 }
 
 // carried is the rate that the line is known to have carried, at most the target.
-func (c *Controller) carried(r *round) float64 {
+func (f *fastLoop) carried(c *Controller, r *round) float64 {
 	rate := max(c.est.rate, c.used, r.rate)
 	if r.full || rate == 0 {
 		rate = r.newest()
@@ -177,8 +175,8 @@ func (c *Controller) carried(r *round) float64 {
 
 // takeBackCut undoes a cut if all retransmissions that it answered were in vain. It reports
 // whether it has.
-func (c *Controller) takeBackCut(r *round) bool {
-	u := &c.fast.undo
+func (f *fastLoop) takeBackCut(c *Controller, r *round) bool {
+	u := &f.undo
 	if u.until == 0 {
 		return false
 	}

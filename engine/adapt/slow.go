@@ -47,30 +47,30 @@ func (s *slowLoop) settled(c *Controller) {
 	s.probeQueue, s.before = c.queue, c.target
 }
 
-// slowTurn takes a round in which the fast loop did not change the target.
-func (c *Controller) slowTurn(r *round) {
-	c.slow.sec.add(&r.tally)
-	c.slow.half.add(&r.tally)
+// turn takes a round in which the fast loop did not change the target.
+func (s *slowLoop) turn(c *Controller, r *round) {
+	s.sec.add(&r.tally)
+	s.half.add(&r.tally)
 	if c.phase != Steady {
-		c.probe(r)
+		s.probe(c, r)
 		return
 	}
-	if c.slow.pending && c.failedAtOnce(r) {
-		c.takeBack()
+	if s.pending && s.failedAtOnce(c, r) {
+		s.takeBack(c)
 		return
 	}
-	if c.clock >= c.slow.lowerAt {
-		c.lower()
+	if c.clock >= s.lowerAt {
+		s.lower(c)
 	}
-	if c.clock >= c.slow.raiseAt {
-		c.raise()
+	if c.clock >= s.raiseAt {
+		s.raise(c)
 	}
 }
 
 // probe takes a step up each round-trip, until the line ends: it doubles the target, or
 // adds linearStep.
-func (c *Controller) probe(r *round) {
-	cfg, s := &c.p.cfg.Slow, &c.slow
+func (s *slowLoop) probe(c *Controller, r *round) {
+	cfg := &c.p.cfg.Slow
 	if !c.brk.probes() {
 		c.settle(c.target)
 		return
@@ -84,13 +84,13 @@ func (c *Controller) probe(r *round) {
 	if !felt {
 		r.allowed = float32(s.before * float64(r.span) / 1e9)
 	}
-	queued := r.queue > s.probeQueue+3*c.queueStep() && c.fellShort(&r.tally, shortfall)
-	if c.cutUnfelt(r) {
+	queued := r.queue > s.probeQueue+3*c.queueStep() && s.fellShort(c, &r.tally, shortfall)
+	if c.fast.cutUnfelt(c, r) {
 		c.line.on = false
 		return
 	}
 	if c.lineLimitsFor(rounds) || queued {
-		carried := c.carried(r)
+		carried := c.fast.carried(c, r)
 		c.settle(max(carried*(1-cfg.Headroom), s.good))
 		s.found(c, carried)
 		return
@@ -100,10 +100,10 @@ func (c *Controller) probe(r *round) {
 	}
 	s.stepAt, s.before = c.clock+c.srtt, c.target
 	if c.phase == Doubling {
-		c.double()
+		s.double(c)
 		return
 	}
-	next := c.target + c.linearStep()
+	next := c.target + s.linearStep(c)
 	if c.goal > 0 && next >= c.goal {
 		c.settle(max(c.goal, c.target))
 		return
@@ -118,12 +118,12 @@ func (c *Controller) probe(r *round) {
 // Towards a goal, which was measured, the step is four times that. Where no edge is known
 // it is TCP's own step, one segment more in a round-trip, up to four times that: probing
 // that was cut early, by the losses of others, gets on again.
-func (c *Controller) linearStep() float64 {
+func (s *slowLoop) linearStep(c *Controller) float64 {
 	step := c.knee * c.p.cfg.Slow.Linear
 	if c.goal > 0 {
 		return 4 * step
 	}
-	if c.slow.edge > 0 || c.srtt == 0 {
+	if s.edge > 0 || c.srtt == 0 {
 		return step
 	}
 	if c.target >= 2*c.knee {
@@ -134,7 +134,7 @@ func (c *Controller) linearStep() float64 {
 
 // double takes a step of doubling. The soft threshold is a part of what the line was
 // measured to carry. While that is not known there is no threshold, as in TCP.
-func (c *Controller) double() {
+func (s *slowLoop) double(c *Controller) {
 	cfg := &c.p.cfg.Slow
 	if c.est.n > 0 {
 		c.soft = c.est.rate * cfg.SoftThreshold
@@ -152,8 +152,8 @@ func (c *Controller) double() {
 
 // lower judges the time since its last turn, and lowers the target if it lies above what the
 // line carries.
-func (c *Controller) lower() {
-	cfg, s := &c.p.cfg.Slow, &c.slow
+func (s *slowLoop) lower(c *Controller) {
+	cfg := &c.p.cfg.Slow
 	half := s.half
 	s.half = tally{}
 	s.lowerAt = c.clock + max(int64(cfg.LowerEvery), c.srtt)
@@ -164,9 +164,9 @@ func (c *Controller) lower() {
 	case held && c.est.measured() && c.target > cfg.OverEstimate*c.est.rate:
 		c.verdict = Lowered
 		c.counters.Lowers++
-		c.stepDown(c.target * (1 - cfg.Lower))
+		s.stepDown(c, c.target*(1-cfg.Lower))
 	case !held && c.lineLimits():
-		c.follow(half.meanQueue() > c.queueStep(), half.lossPart() > lossLimits)
+		s.follow(c, half.meanQueue() > c.queueStep(), half.lossPart() > lossLimits)
 	case !held && half.readerPart() > 0.5:
 		c.verdict = ReaderLimits
 	}
@@ -180,7 +180,7 @@ const lossLimits = 0.001
 // a little below, so that the queue empties; else a little above. It is clearly above if
 // loss keeps the connection below the line: such a rate varies by a third and
 // would be clipped again and again.
-func (c *Controller) follow(queued, lossy bool) {
+func (s *slowLoop) follow(c *Controller, queued, lossy bool) {
 	cfg := &c.p.cfg.Slow
 	carried := max(c.est.rate, c.used)
 	to, from := carried*(1+cfg.Headroom), carried*(1+cfg.Raise)
@@ -194,33 +194,32 @@ func (c *Controller) follow(queued, lossy bool) {
 		return // the dead band
 	}
 	if queued {
-		c.slow.found(c, carried)
+		s.found(c, carried)
 	}
 	c.verdict = Followed
 	c.counters.Follows++
-	c.stepDown(to)
+	s.stepDown(c, to)
 }
 
 // stepDown moves the target down and holds off raises.
-func (c *Controller) stepDown(to float64) {
-	s := &c.slow
+func (s *slowLoop) stepDown(c *Controller, to float64) {
 	c.move(to)
 	s.pending, s.drain, s.wins = false, false, 0
 	s.sec = tally{}
-	s.raiseAt = max(s.raiseAt, c.clock+c.holdOff())
+	s.raiseAt = max(s.raiseAt, c.clock+s.holdOff(c))
 }
 
 // holdOff is the pause before the next raise, in ns: at least a round-trip, so that the last
 // step is felt, and the longer the more raises have failed in a row.
-func (c *Controller) holdOff() int64 {
+func (s *slowLoop) holdOff(c *Controller) int64 {
 	cfg := &c.p.cfg.Slow
-	pause := int64(cfg.RaiseEvery) << min(c.slow.fails, 10)
+	pause := int64(cfg.RaiseEvery) << min(s.fails, 10)
 	return max(min(pause, int64(cfg.MaxHoldOff)), c.srtt)
 }
 
 // raise judges the last raise and decides about the next.
-func (c *Controller) raise() {
-	cfg, s := &c.p.cfg.Slow, &c.slow
+func (s *slowLoop) raise(c *Controller) {
+	cfg := &c.p.cfg.Slow
 	sec := s.sec
 	s.sec = tally{}
 	s.raiseAt = c.clock + max(int64(cfg.RaiseEvery), c.srtt)
@@ -228,68 +227,68 @@ func (c *Controller) raise() {
 		s.pending = false // without traffic nothing tells of the raise
 		return
 	}
-	c.fadeBackground(&sec)
+	c.fast.fadeBackground(c, &sec)
 	if s.pending {
-		if c.failed(&sec) {
-			if c.fellShort(&sec, slowShortfall) { // the line was full for a second
+		if s.failed(c, &sec) {
+			if s.fellShort(c, &sec, slowShortfall) { // the line was full for a second
 				c.est.n = 0
 				c.est.measure(sec.rate(), minWindow)
 			}
-			c.takeBack()
+			s.takeBack(c)
 			return
 		}
-		c.won()
+		s.won(c)
 		if c.phase != Steady {
 			return
 		}
 	}
-	if s.drain && !c.drained(&sec) {
+	if s.drain && !s.drained(c, &sec) {
 		return
 	}
-	c.verdict = c.mayRaise(&sec)
+	c.verdict = s.mayRaise(c, &sec)
 	if c.verdict != Raised {
 		return
 	}
 	s.good, s.queue, s.loss = c.target, sec.meanQueue(), sec.lossPart()
-	if c.shouldDrain(s.queue) {
+	if s.shouldDrain(c, s.queue) {
 		s.drain = true
 		c.verdict = Lowered
 		c.counters.Lowers++
 		c.move(c.target * (1 - cfg.Lower))
 		return
 	}
-	s.pending, s.full = true, c.nextStep() == cfg.Raise
+	s.pending, s.full = true, s.nextStep(c) == cfg.Raise
 	c.counters.Raises++
-	c.move(c.raised(&sec))
+	c.move(s.raised(c, &sec))
 }
 
 // raised is the next target after a raise. It keeps near what was seen to arrive: a queue or a
 // buffer may hide for a while that a raise was not carried.
-func (c *Controller) raised(sec *tally) float64 {
+func (s *slowLoop) raised(c *Controller, sec *tally) float64 {
 	full := c.p.cfg.Slow.Raise
-	step := c.nextStep()
-	next := max(c.target*(1+step), c.target+c.additive())
-	return min(next, max(c.est.rate, sec.rate())*(1+full)+c.additive())
+	step := s.nextStep(c)
+	next := max(c.target*(1+step), c.target+s.additive(c))
+	return min(next, max(c.est.rate, sec.rate())*(1+full)+s.additive(c))
 }
 
 // nextStep is the next raise, as a part of the target.
-func (c *Controller) nextStep() float64 {
-	if full := c.p.cfg.Slow.Raise; c.target*(1+full) < c.slow.edge {
+func (s *slowLoop) nextStep(c *Controller) float64 {
+	if full := c.p.cfg.Slow.Raise; c.target*(1+full) < s.edge {
 		return full // the edge is still far
 	}
-	return c.slow.step
+	return s.step
 }
 
 // additive is the least step up, in bytes per second: half a segment more in a round-trip.
 // If steps were parts of the target alone, a client with little would never catch up with
 // one that has much (Chiu and Jain, 1989).
-func (c *Controller) additive() float64 { return segment / 2 / c.turnaround() }
+func (s *slowLoop) additive(c *Controller) float64 { return segment / 2 / s.turnaround(c) }
 
 // turnaround is the smoothed round-trip time in seconds, at least 10 ms.
-func (c *Controller) turnaround() float64 { return float64(max(c.srtt, 10_000_000)) / 1e9 }
+func (s *slowLoop) turnaround(c *Controller) float64 { return float64(max(c.srtt, 10_000_000)) / 1e9 }
 
 // mayRaise returns Raised if the target may rise, else why it may not.
-func (c *Controller) mayRaise(sec *tally) Verdict {
+func (s *slowLoop) mayRaise(c *Controller, sec *tally) Verdict {
 	cfg := &c.p.cfg.Slow
 	ten := c.slots.sum()
 	switch {
@@ -303,7 +302,7 @@ func (c *Controller) mayRaise(sec *tally) Verdict {
 			return ReaderLimits
 		}
 		return Hold
-	case c.lossy(sec, c.background), c.raised(sec) <= c.target:
+	case s.lossy(c, sec, c.background), s.raised(c, sec) <= c.target:
 		return Hold
 	}
 	return Raised
@@ -318,8 +317,8 @@ const foreignFor = 10_000_000_000
 
 // shouldDrain reports whether a queue stands that the client may have made: a target a hair
 // above the line's rate fills any queue in time.
-func (c *Controller) shouldDrain(queue float64) bool {
-	s, step := &c.slow, c.queueStep()
+func (s *slowLoop) shouldDrain(c *Controller, queue float64) bool {
+	step := c.queueStep()
 	others := s.foreignAt > 0 && c.clock-s.foreignAt < foreignFor && queue <= s.foreign+step
 	return queue > standing*step && !others
 }
@@ -327,8 +326,7 @@ func (c *Controller) shouldDrain(queue float64) bool {
 // drained judges a step down. If the queue did not get shorter, others make it, and drained
 // takes the step back: yielding to them would have no end. It reports whether the target
 // may be raised now.
-func (c *Controller) drained(sec *tally) bool {
-	s := &c.slow
+func (s *slowLoop) drained(c *Controller, sec *tally) bool {
 	s.drain = false
 	if sec.meanQueue() < s.queue-c.queueStep() {
 		return sec.meanQueue() <= standing*c.queueStep()
@@ -341,9 +339,9 @@ func (c *Controller) drained(sec *tally) bool {
 
 // lossy reports whether a second lost clearly more than the part above of its segments and
 // half of what the fast loop tolerates.
-func (c *Controller) lossy(sec *tally, above float64) bool {
-	s := lossSum{float64(sec.segments), float64(sec.lost)}
-	return s.exceeds(max(above, 0) + c.p.cfg.Fast.Loss/2)
+func (s *slowLoop) lossy(c *Controller, sec *tally, above float64) bool {
+	sum := lossSum{float64(sec.segments), float64(sec.lost)}
+	return sum.exceeds(max(above, 0) + c.p.cfg.Fast.Loss/2)
 }
 
 // A queue that the client makes keeps what it has sent too much: less arrives than the target
@@ -357,29 +355,28 @@ const (
 
 // fellShort reports whether less arrived than a part of what the target let in,
 // by more than a grant.
-func (c *Controller) fellShort(t *tally, part float32) bool {
+func (s *slowLoop) fellShort(c *Controller, t *tally, part float32) bool {
 	return t.acked+grain < t.allowed*part
 }
 
 // failed reports whether the line did not carry a raise: a part of it stayed in a queue, was
 // lost, or did not pass.
-func (c *Controller) failed(sec *tally) bool {
-	s := &c.slow
-	return sec.meanQueue() > s.queue+c.queueStep() && c.fellShort(sec, slowShortfall) || c.lossy(sec, s.loss) ||
+func (s *slowLoop) failed(c *Controller, sec *tally) bool {
+	return sec.meanQueue() > s.queue+c.queueStep() && s.fellShort(c, sec, slowShortfall) || s.lossy(c, sec, s.loss) ||
 		sec.heldPart() < c.p.cfg.Slow.Often && sec.linePart() > 0.5
 }
 
 // failedAtOnce is failed for a queue that grows too fast to wait for the end of the second.
-func (c *Controller) failedAtOnce(r *round) bool {
-	return r.queue > c.slow.queue+3*c.queueStep() && c.fellShort(&r.tally, shortfall)
+func (s *slowLoop) failedAtOnce(c *Controller, r *round) bool {
+	return r.queue > s.queue+3*c.queueStep() && s.fellShort(c, &r.tally, shortfall)
 }
 
 // takeBack returns to the target before the last raise. The next raise is smaller and later.
-func (c *Controller) takeBack() {
+func (s *slowLoop) takeBack(c *Controller) {
 	c.verdict = TookBack
 	c.counters.TakenBack++
-	c.slow.found(c, min(c.target, max(c.est.rate, c.used)))
-	c.stepDown(c.slow.good)
+	s.found(c, min(c.target, max(c.est.rate, c.used)))
+	s.stepDown(c, s.good)
 }
 
 // found notes where the line ends. Raises near that edge are small.
@@ -392,8 +389,8 @@ func (s *slowLoop) found(c *Controller, edge float64) {
 }
 
 // won notes a raise that was carried.
-func (c *Controller) won() {
-	s, cfg := &c.slow, &c.p.cfg.Slow
+func (s *slowLoop) won(c *Controller) {
+	cfg := &c.p.cfg.Slow
 	s.pending, s.fails = false, 0
 	if s.full {
 		s.wins++

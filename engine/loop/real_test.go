@@ -161,9 +161,9 @@ func TestIdleConnectionsHoldNoBuffers(t *testing.T) {
 }
 
 // held returns what the connections hold.
-func (r *realLoop) held() (bytes, streams, waiting int) {
-	r.Ask(func(l *Loop) {
-		l.each(func(c *Conn) {
+func (l *realLoop) held() (bytes, streams, waiting int) {
+	l.Ask(func(loop *Loop) {
+		loop.each(func(c *Conn) {
 			bytes += cap(c.in.buf)
 			if c.stream != nil {
 				streams++

@@ -189,7 +189,7 @@ func readSteer(r *http.Request) (client string, s measure.Steer, pause bool, p *
 			return "", s, false, p
 		}
 		if n < 0 || n > adapt.MaxRate || n == 0 && given && i > 0 {
-			return "", s, false, bad(rates[i], "%d is not a number of bytes per second up to %d", n, int64(adapt.MaxRate))
+			return "", s, false, bad(rates[i], "%d is not a number of bytes per second up to %d", n, adapt.MaxRate)
 		}
 		*at, pause = n, pause || given && n == 0
 	}
