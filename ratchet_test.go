@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,6 +17,89 @@ const (
 	maxFileLines = 500
 	maxFuncLines = 60
 )
+
+// maxNames bounds what embedders meet at the door of package engine.
+const maxNames = 40
+
+// unshown are names of engine that no Example uses, each with its reason.
+var unshown = map[string]string{
+	"Engine": "each Example has one", "Outcome": "what Send returns", "GuestStats": "what Engine.GuestStats returns",
+	"DriverKind": driverChoice, "DriverAuto": driverChoice, "DriverUring": driverChoice, "DriverFallback": driverChoice,
+	"ZeroCopy": zeroCopyChoice, "ZeroCopyAuto": zeroCopyChoice, "ZeroCopySendfile": zeroCopyChoice, "ZeroCopyCopy": zeroCopyChoice,
+	"End": outcomes, "Complete": outcomes, "PeerGone": outcomes, "FileChanged": outcomes, "FileFailed": outcomes,
+	"TimedOut": outcomes, "Aborted": outcomes, "Via": outcomes, "ViaMemory": outcomes, "ViaSendfile": outcomes, "ViaCopy": outcomes,
+	"ErrEnded": sentinels, "ErrNoGuests": sentinels, "ErrNoConn": sentinels,
+	"Sockets": handOver, "Inherited": handOver, "UnixPrefix": "begins addresses of Config.Listeners",
+	"CongestionSystem": "a value of Config.Congestion",
+}
+
+const (
+	driverChoice   = "values of Config.Driver"
+	zeroCopyChoice = "values of Config.ZeroCopy"
+	outcomes       = "values in an Outcome"
+	sentinels      = "an error that callers compare with"
+	handOver       = "for Config.Inherit; see the tests of upgrades"
+)
+
+// TestEngineIsSmall: few names, each of which an Example shows or that has its reason.
+func TestEngineIsSmall(t *testing.T) {
+	example, err := os.ReadFile("engine/example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make(map[string]bool)
+	for _, s := range productFiles(t) {
+		if filepath.Dir(s.path) != "engine" {
+			continue
+		}
+		for _, d := range s.Decls {
+			for _, name := range exportedNames(d) {
+				names[name] = true
+			}
+		}
+	}
+	if len(names) > maxNames || len(names) == 0 {
+		t.Errorf("engine exports %d names, at most %d", len(names), maxNames)
+	}
+	for name := range names {
+		if unshown[name] == "" && !strings.Contains(string(example), "engine."+name) {
+			t.Errorf("engine.%s is in no Example, and no reason is given", name)
+		}
+	}
+	for name := range unshown {
+		if !names[name] {
+			t.Errorf("engine.%s is not there any more", name)
+		}
+	}
+}
+
+// exportedNames are those that a declaration puts at the door of its package: methods are
+// not.
+func exportedNames(d ast.Decl) (names []string) {
+	add := func(id *ast.Ident) {
+		if id.IsExported() {
+			names = append(names, id.Name)
+		}
+	}
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Recv == nil {
+			add(d.Name)
+		}
+	case *ast.GenDecl:
+		for _, spec := range d.Specs {
+			switch spec := spec.(type) {
+			case *ast.TypeSpec:
+				add(spec.Name)
+			case *ast.ValueSpec:
+				for _, id := range spec.Names {
+					add(id)
+				}
+			}
+		}
+	}
+	return names
+}
 
 // sourceFile is a parsed file of the product: tests, and what is made for them, are not.
 type sourceFile struct {

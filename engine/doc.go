@@ -24,14 +24,15 @@
 //     path class it is of, and a rate of its own. [Engine.Limits] changes every limit
 //     while responses are under way.
 //   - [Config].NewSession: loops of the engine's own, one a core, each with a driver
-//     (io_uring or epoll), for servers whose protocol is a [Session]. It is the fastest
-//     way, and what package server is made of. [Loop], [Conn], [Response], [Files] and
-//     what belongs to them are for sessions only; everything above does without.
+//     (io_uring or epoll), for servers whose protocol is a [loop.Session]. It is the fastest
+//     way, and what package server is made of. What a session works with is in the packages
+//     below: [loop] (connections and responses), [openfile] (roots and open files), [measure]
+//     (rates that are found). Everything above does without.
 //
 // # Concurrency
 //
 // All methods of an Engine are safe for concurrent use. A connection of a Listener is as safe as
-// any net.Conn; writers take turns. What belongs to a Loop is called on that loop only.
+// any net.Conn; writers take turns. What belongs to a loop is called on that loop only.
 //
 // # Partial results
 //
@@ -55,6 +56,6 @@
 // # Versions
 //
 // The module follows semantic versioning. Until 1.0 a minor version may change the API; what
-// this package and package shape export is written down in the module's folder api,
+// this package and those below it export is written down in the module's folder api,
 // and compared in every test run.
 package engine
