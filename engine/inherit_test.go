@@ -111,7 +111,7 @@ func TestHandOverBetweenEngines(t *testing.T) {
 		if err := next.Accept(); err != nil {
 			t.Fatal(err)
 		}
-		now.Release()
+		now.HandOver()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		if err := now.Retire(ctx); err != nil {
 			t.Error(err)

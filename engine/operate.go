@@ -81,13 +81,13 @@ func (e *Engine) Sockets() (listen.Sockets, error) {
 	return out, nil
 }
 
-// Release stops accepting in favour of a successor that has the same sockets: see
+// HandOver stops accepting in favour of a successor that has the same sockets: see
 // Sockets. Nothing is lost: connections that this engine was about to accept are
 // served, others wait for the successor, to which also the files of Unix sockets
 // belong from here on. Retire or Shutdown is to follow.
-func (e *Engine) Release() {
+func (e *Engine) HandOver() {
 	e.listening.LeaveFiles()
-	_ = e.ask(func(r *loop.Runner) error { r.Release(); return nil })
+	_ = e.ask(func(r *loop.Runner) error { r.HandOver(); return nil })
 }
 
 // Retire is Shutdown for an engine with a successor: connections that rest between

@@ -3,7 +3,8 @@ package server
 import (
 	"errors"
 	"fmt"
-	"log/slog"
+
+	"github.com/fserve/fserve/server/tls"
 )
 
 // Check reports what New would refuse in a Config, without serving or binding
@@ -13,7 +14,7 @@ func Check(cfg Config) error {
 	s := &Server{cfg: cfg}
 	faults := []error{s.prepare()}
 	if t := &cfg.TLS; len(t.Listen) > 0 {
-		if _, err := newKeyPair(t.CertFile, t.KeyFile, slog.Default()); err != nil {
+		if err := tls.Check(t.CertFile, t.KeyFile); err != nil {
 			faults = append(faults, fmt.Errorf("%w: %w", ErrConfig, err))
 		}
 	}

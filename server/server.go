@@ -24,6 +24,7 @@ import (
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
 	"github.com/fserve/fserve/server/site"
+	"github.com/fserve/fserve/server/tls"
 	"github.com/fserve/fserve/server/wire"
 )
 
@@ -75,7 +76,7 @@ type Server struct {
 	cfg      Config
 	engine   *engine.Engine
 	http     http1.Config
-	tls      *tlsFront // nil: no TLS listeners
+	tls      *tls.Front // nil: no TLS listeners
 	sessions sessionSet
 
 	swapping sync.Mutex // guards what follows
@@ -107,7 +108,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	if !e.Paused {
-		s.tls.begin()
+		s.tls.Begin()
 	}
 	return s, nil
 }
@@ -203,7 +204,7 @@ func (c *Config) hasContent() bool { return c.Root != "" || len(c.Hosts)+len(c.R
 func (s *Server) Addrs() []net.Addr { return s.engine.Addrs() }
 
 // TLSAddrs returns the bound addresses, in the order of Config.TLS.Listen.
-func (s *Server) TLSAddrs() []net.Addr { return s.tls.addrs() }
+func (s *Server) TLSAddrs() []net.Addr { return s.tls.Addrs() }
 
 // Engine returns the engine, for its counters and its driver's name.
 func (s *Server) Engine() *engine.Engine { return s.engine }
@@ -213,18 +214,18 @@ func (s *Server) Done() <-chan struct{} { return s.engine.Done() }
 
 // Shutdown stops accepting and lets running responses finish until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.tls.stopAccepting()
+	s.tls.StopAccepting()
 	err := s.engine.Shutdown(ctx)
-	err = errors.Join(err, s.tls.wait(ctx))
+	err = errors.Join(err, s.tls.Wait(ctx))
 	s.closeSet()
 	return err
 }
 
 // Close cuts everything off.
 func (s *Server) Close() error {
-	s.tls.stopAccepting()
+	s.tls.StopAccepting()
 	err := s.engine.Close() // cuts what is behind the TLS connections
-	s.tls.cut()
+	s.tls.Cut()
 	s.closeSet()
 	return err
 }

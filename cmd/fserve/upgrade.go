@@ -170,15 +170,15 @@ func (h *host) retire(u *upgrade, signals <-chan os.Signal) error {
 	h.replaced.Store(true)
 	h.stopWatching()
 	signal.Ignore(syscall.SIGUSR2) // it is for the successor
-	h.srv.Release()
+	h.srv.HandOver()
 	notify(fmt.Sprintf("MAINPID=%d", u.successor.PID))
 	h.stopWatchdog()
 	h.draining()
 	if h.admin != nil {
-		h.admin.Release()
+		h.admin.HandOver()
 	}
 	// Limits that the admin listener has set for a time stay: it does not undo them.
-	err := errors.Join(h.stopAdmin(), u.successor.Release())
+	err := errors.Join(h.stopAdmin(), u.successor.HandOver())
 	c := h.config.Config()
 	slog.Info("upgrade: replaced; running responses go on here", "successor", u.successor.PID, "timeout", c.Timeouts.Upgrade)
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeouts.Upgrade)

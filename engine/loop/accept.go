@@ -171,9 +171,9 @@ func (a *acceptor) stop() {
 	}
 }
 
-// release stops accepting in favour of a successor. What waits in the queues is for it,
+// handOver stops accepting in favour of a successor. What waits in the queues is for it,
 // but for what the kernel has woken this process for.
-func (a *acceptor) release() {
+func (a *acceptor) handOver() {
 	a.resumeAt = 0
 	for _, ln := range a.listeners {
 		if ln.closing {

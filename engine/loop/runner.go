@@ -60,8 +60,8 @@ func (r *Runner) Accept() error { return r.loop.acceptor.start() }
 // Listening returns the sockets that are accepted from. They stay the loop's.
 func (r *Runner) Listening() []listen.Socket { return r.loop.acceptor.sockets() }
 
-// Release stops accepting in favour of a successor that has the same sockets.
-func (r *Runner) Release() { r.loop.acceptor.release() }
+// HandOver stops accepting in favour of a successor that has the same sockets.
+func (r *Runner) HandOver() { r.loop.acceptor.handOver() }
 
 // Drain stops accepting and closes what is idle; the rest closes as it ends.
 func (r *Runner) Drain() { r.loop.drainBy(func(c *Conn) { c.close(false) }) }

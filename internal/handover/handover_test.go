@@ -128,7 +128,7 @@ func TestHandOver(t *testing.T) {
 	if err := s.Await(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Release(); err != nil {
+	if err := s.HandOver(); err != nil {
 		t.Fatal(err)
 	}
 	for _, conn := range waiting {

@@ -177,8 +177,8 @@ func (s *Successor) failed(ctx context.Context, said string) error {
 	return fmt.Errorf("process %d: %s%s", s.PID, said, s.end())
 }
 
-// Release tells the successor that this process has stopped accepting.
-func (s *Successor) Release() error { return s.conn.Close() }
+// HandOver tells the successor that this process has stopped accepting.
+func (s *Successor) HandOver() error { return s.conn.Close() }
 
 // Terminate asks the successor to end, too (SIGTERM).
 func (s *Successor) Terminate() error { return s.process.Signal(syscall.SIGTERM) }

@@ -21,9 +21,9 @@ func (a *Admin) Socket() (fd int, err error) {
 	return sys.Dup(c)
 }
 
-// Release leaves the file of a Unix socket to a successor that has Socket: Close
+// HandOver leaves the file of a Unix socket to a successor that has Socket: Close
 // does not remove it.
-func (a *Admin) Release() {
+func (a *Admin) HandOver() {
 	if u, ok := a.listener.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false)
 	}

@@ -1,7 +1,7 @@
-package server
+package tls
 
 import (
-	"crypto/tls"
+	crypto "crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -31,9 +31,9 @@ import (
 // How a response ends is told by Ending: an orderly end becomes close_notify
 // and FIN, a reset becomes RST without close_notify.
 type bridge struct {
-	front   *tlsFront
+	front   *Front
 	tcp     *net.TCPConn
-	tls     *tls.Conn
+	tls     *crypto.Conn
 	local   *net.UnixConn
 	proxied bool
 	peer    netip.AddrPort
@@ -53,10 +53,10 @@ const (
 // connection holds none.
 var downBuffers = sync.Pool{New: func() any { return new([downBuffer]byte) }}
 
-// Peer implements engine.Adopted.
+// Peer implements loop.Adopted.
 func (b *bridge) Peer() netip.AddrPort { return b.peer }
 
-// Control implements engine.Socket: what is measured is the client's connection.
+// Control implements loop.Socket: what is measured is the client's connection.
 func (b *bridge) Control(f func(fd uintptr)) error {
 	raw, err := b.tcp.SyscallConn()
 	if err != nil {
@@ -65,7 +65,7 @@ func (b *bridge) Control(f func(fd uintptr)) error {
 	return raw.Control(f)
 }
 
-// Ending implements engine.Adopted.
+// Ending implements loop.Adopted.
 func (b *bridge) Ending(reset bool) {
 	if reset {
 		b.reset()
@@ -86,7 +86,7 @@ func (b *bridge) run() {
 	if err != nil {
 		_ = b.tcp.Close()
 		b.front.failed.Add(1)
-		b.front.srv.cfg.Log.Debug("TLS connection failed", "peer", b.tcp.RemoteAddr().String(), "err", err)
+		b.front.cfg.Log.Debug("TLS connection failed", "peer", b.tcp.RemoteAddr().String(), "err", err)
 		return
 	}
 	var up sync.WaitGroup
@@ -109,11 +109,11 @@ func (b *bridge) run() {
 // open brings the connection to where requests may come.
 func (b *bridge) open() error {
 	f := b.front
-	if err := b.tcp.SetDeadline(time.Now().Add(f.handshake)); err != nil {
+	if err := b.tcp.SetDeadline(time.Now().Add(f.cfg.Handshake)); err != nil {
 		return err
 	}
 	b.peer = unmap(b.tcp.RemoteAddr())
-	conn := net.Conn(&patientConn{b.tcp, f.send})
+	conn := net.Conn(&patientConn{b.tcp, f.cfg.Send})
 	if b.proxied {
 		rest, err := b.readProxyHeader()
 		if err != nil {
@@ -122,14 +122,14 @@ func (b *bridge) open() error {
 		}
 		conn = &prefixConn{conn, rest}
 	}
-	b.tls = tls.Server(conn, f.cfg)
+	b.tls = crypto.Server(conn, f.tls)
 	if err := b.tls.Handshake(); err != nil {
 		return err
 	}
 	if err := b.tcp.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	return b.join()
+	return b.pair()
 }
 
 func unmap(a net.Addr) netip.AddrPort {
@@ -137,8 +137,8 @@ func unmap(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// join makes the socket pair and gives one end to the engine.
-func (b *bridge) join() error {
+// pair makes the socket pair and gives one end to the engine.
+func (b *bridge) pair() error {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket pair: %w", err)
@@ -148,7 +148,7 @@ func (b *bridge) join() error {
 	err = errors.Join(err, file.Close())
 	if err == nil {
 		b.local = conn.(*net.UnixConn)
-		if err = b.front.srv.engine.Adopt(fds[1], b); err == nil {
+		if err = b.front.cfg.Engine.Adopt(fds[1], b); err == nil {
 			b.adopted.Store(true)
 			return nil
 		}
@@ -161,7 +161,7 @@ func (b *bridge) join() error {
 // readProxyHeader reads the PROXY header before the handshake, and returns what
 // was read behind it.
 func (b *bridge) readProxyHeader() (rest []byte, err error) {
-	t := &b.front.srv.cfg.Trust
+	t := &b.front.cfg.Trust
 	if t.Any() && !t.Contains(b.peer.Addr()) {
 		return nil, errors.New("PROXY header: the peer is no trusted proxy")
 	}
@@ -301,4 +301,4 @@ func (c *prefixConn) Read(p []byte) (int, error) {
 func (b *bridge) LocalAddr() net.Addr { return b.tcp.LocalAddr() }
 
 // ConnectionState describes the TLS connection.
-func (b *bridge) ConnectionState() tls.ConnectionState { return b.tls.ConnectionState() }
+func (b *bridge) ConnectionState() crypto.ConnectionState { return b.tls.ConnectionState() }

@@ -1,57 +1,69 @@
-package server
+// Package tls ends TLS in front of the loops: it does the handshake on a goroutine and gives
+// one end of a socket pair to the engine, which serves it as it serves any client.
+package tls
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
+	crypto "crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/internal/sys"
+	"github.com/fserve/fserve/server/admit"
 )
 
-// TLS configures listeners that speak TLS (1.2 and later, HTTP/1.1 by ALPN).
-type TLS struct {
-	// Listen are TCP addresses, host:port.
-	Listen []string
-	// CertFile and KeyFile are PEM files: the certificate with its chain, and
-	// its key. Handshakes look at most once a second whether they have changed,
-	// and go on with the last good pair if the new one cannot be used.
-	CertFile, KeyFile string
-	// MaxConns bounds the connections; more are closed at once. Default 10,000.
-	MaxConns int
+// Config is what a Front is made with.
+type Config struct {
+	Listen            []string // TCP addresses, host:port
+	CertFile, KeyFile string   // PEM files, which are looked at anew
+	MaxConns          int      // more are closed at once; 0: 10,000
+
+	Engine     *engine.Engine
+	Log        *slog.Logger
+	Trust      admit.Trust // which peers may send a PROXY header; nobody: each may
+	Proxied    []string    // of Listen, those whose connections begin with a PROXY header
+	Congestion string
+	Inherit    listen.Sockets // in place of new ones; the Front's from the call of New on
+
+	Handshake time.Duration // for it and what comes before it
+	Send      time.Duration // how long a client may take nothing
 }
 
-// defaultTLSConns is the default of TLS.MaxConns. A connection takes two
+// ErrConfig is wrapped by errors that are faults of the Config.
+var ErrConfig = errors.New("TLS")
+
+// defaultConns is the default of Config.MaxConns. A connection takes two
 // goroutines and some 50 KiB.
-const defaultTLSConns = 10_000
+const defaultConns = 10_000
 
 // acceptPause is how long accepting rests after a failure, as a rule for lack
 // of descriptors.
 const acceptPause = 10 * time.Millisecond
 
-// TLSStats counts TLS connections.
-type TLSStats struct {
+// Stats counts TLS connections.
+type Stats struct {
 	Accepted uint64
-	Refused  uint64 // over TLS.MaxConns
+	Refused  uint64 // over Config.MaxConns
 	Failed   uint64 // handshakes, and PROXY headers before them
 	Open     int    // now
 }
 
-// tlsFront accepts TLS connections and runs their bridges. All methods but run
-// may be called on nil, which is a server without TLS.
-type tlsFront struct {
-	srv       *Server
-	cfg       *tls.Config
+// Front accepts TLS connections and runs their bridges. Its exported methods are safe for
+// concurrent use, and may be called on nil, which is a server without TLS.
+type Front struct {
+	cfg       Config
+	tls       *crypto.Config
 	listeners []net.Listener
-	handshake time.Duration // for the handshake and what comes before it
-	send      time.Duration // see engine.Config.SendTimeout
-	max       int
-	ended     chan struct{}  // closed by stopAccepting
+	ended     chan struct{}  // closed by StopAccepting
 	running   sync.WaitGroup // acceptors and bridges
 	accepting sync.WaitGroup // acceptors
 	opening   sync.WaitGroup // bridges that the engine does not have yet
@@ -63,54 +75,45 @@ type tlsFront struct {
 	accepted, refused, failed atomic.Uint64
 }
 
-// startTLS binds the TLS listeners, if there are any, but for those that were
-// inherited. begin makes them accept.
-func (s *Server) startTLS(inherited engine.Sockets) error {
-	defer inherited.Close() // what is left when it fails
-	c := &s.cfg.TLS
-	if len(c.Listen) == 0 {
-		return nil
+// New binds the listeners, but for those that are inherited. Begin makes them accept. On
+// error nothing stays bound.
+func New(cfg Config) (*Front, error) {
+	defer cfg.Inherit.Close() // what is left when it fails
+	if cfg.CertFile == "" || cfg.KeyFile == "" || cfg.MaxConns < 0 {
+		return nil, fmt.Errorf("%w: a certificate and a key are needed, and no negative MaxConns", ErrConfig)
 	}
-	if c.CertFile == "" || c.KeyFile == "" || c.MaxConns < 0 {
-		return fmt.Errorf("%w: TLS needs a certificate, a key, and no negative MaxConns", ErrConfig)
-	}
-	pair, err := newKeyPair(c.CertFile, c.KeyFile, s.cfg.Log)
+	pair, err := newKeyPair(cfg.CertFile, cfg.KeyFile, cfg.Log)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	e := s.engine.Config()
-	f := &tlsFront{
-		srv: s, handshake: e.HeaderTimeout, send: e.SendTimeout, max: c.MaxConns,
-		cfg: &tls.Config{
-			MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.current(time.Now()), nil },
+	cfg.MaxConns = cmp.Or(cfg.MaxConns, defaultConns)
+	f := &Front{
+		cfg: cfg, ended: make(chan struct{}), bridges: make(map[*bridge]struct{}),
+		tls: &crypto.Config{
+			MinVersion: crypto.VersionTLS12, NextProtos: []string{"http/1.1"},
+			GetCertificate: func(*crypto.ClientHelloInfo) (*crypto.Certificate, error) { return pair.current(time.Now()), nil },
 		},
-		ended: make(chan struct{}), bridges: make(map[*bridge]struct{}),
 	}
-	if f.max == 0 {
-		f.max = defaultTLSConns
-	}
-	s.tls = f
-	for _, addr := range c.Listen {
-		ln, err := listen.Listener(addr, listen.Config{Congestion: s.cfg.Engine.Congestion, Inherit: inherited})
+	for _, addr := range cfg.Listen {
+		ln, err := listen.Listener(addr, listen.Config{Congestion: cfg.Congestion, Inherit: cfg.Inherit})
 		if err != nil {
-			return err
+			f.StopAccepting()
+			return nil, err
 		}
 		f.listeners = append(f.listeners, ln)
+	}
+	return f, nil
+}
+
+// Check reports what New would refuse of a certificate and its key.
+func Check(certFile, keyFile string) error {
+	if _, err := newKeyPair(certFile, keyFile, slog.Default()); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return nil
 }
 
-func (f *tlsFront) expectsProxyHeader(addr string) bool {
-	for _, a := range f.srv.cfg.ProxyProtocol {
-		if a == addr {
-			return true
-		}
-	}
-	return false
-}
-
-func (f *tlsFront) accept(ln net.Listener, proxied bool) {
+func (f *Front) accept(ln net.Listener, proxied bool) {
 	defer f.running.Done()
 	defer f.accepting.Done()
 	for {
@@ -121,7 +124,7 @@ func (f *tlsFront) accept(ln net.Listener, proxied bool) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
-			f.srv.cfg.Log.Warn("TLS: accept", "err", err)
+			f.cfg.Log.Warn("TLS: accept", "err", err)
 			select {
 			case <-time.After(acceptPause):
 			case <-f.ended:
@@ -132,10 +135,10 @@ func (f *tlsFront) accept(ln net.Listener, proxied bool) {
 }
 
 // add serves a connection, unless there are too many.
-func (f *tlsFront) add(conn *net.TCPConn, proxied bool) {
+func (f *Front) add(conn *net.TCPConn, proxied bool) {
 	b := &bridge{front: f, tcp: conn, proxied: proxied, gone: make(chan struct{})}
 	f.mu.Lock()
-	full, stopped := len(f.bridges) >= f.max, f.stopped
+	full, stopped := len(f.bridges) >= f.cfg.MaxConns, f.stopped
 	if !full && !stopped {
 		f.bridges[b] = struct{}{}
 		f.running.Add(1)
@@ -159,7 +162,8 @@ func (f *tlsFront) add(conn *net.TCPConn, proxied bool) {
 	}()
 }
 
-func (f *tlsFront) addrs() []net.Addr {
+// Addrs returns the bound addresses, in the order of Config.Listen.
+func (f *Front) Addrs() []net.Addr {
 	if f == nil {
 		return nil
 	}
@@ -170,9 +174,9 @@ func (f *tlsFront) addrs() []net.Addr {
 	return addrs
 }
 
-// stopAccepting closes the listeners and the connections that are not yet with
+// StopAccepting closes the listeners and the connections that are not yet with
 // the engine; the engine ends the others.
-func (f *tlsFront) stopAccepting() {
+func (f *Front) StopAccepting() {
 	if f == nil {
 		return
 	}
@@ -193,9 +197,9 @@ func (f *tlsFront) stopAccepting() {
 	}
 }
 
-// wait waits until the clients have got what the engine has sent. If ctx ends
+// Wait waits until the clients have got what the engine has sent. If ctx ends
 // first they are cut off.
-func (f *tlsFront) wait(ctx context.Context) error {
+func (f *Front) Wait(ctx context.Context) error {
 	if f == nil {
 		return nil
 	}
@@ -205,13 +209,13 @@ func (f *tlsFront) wait(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		f.cut()
+		f.Cut()
 		return ctx.Err()
 	}
 }
 
-// cut resets every connection and waits for their goroutines.
-func (f *tlsFront) cut() {
+// Cut resets every connection and waits for their goroutines.
+func (f *Front) Cut() {
 	if f == nil {
 		return
 	}
@@ -223,13 +227,65 @@ func (f *tlsFront) cut() {
 	f.running.Wait()
 }
 
-// TLSStats returns the counters of the TLS listeners.
-func (s *Server) TLSStats() TLSStats {
-	f := s.tls
+// Stats returns the counters.
+func (f *Front) Stats() Stats {
 	if f == nil {
-		return TLSStats{}
+		return Stats{}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return TLSStats{Accepted: f.accepted.Load(), Refused: f.refused.Load(), Failed: f.failed.Load(), Open: len(f.bridges)}
+	return Stats{Accepted: f.accepted.Load(), Refused: f.refused.Load(), Failed: f.failed.Load(), Open: len(f.bridges)}
+}
+
+// Begin starts to accept.
+func (f *Front) Begin() {
+	if f == nil {
+		return
+	}
+	for i, ln := range f.listeners {
+		f.running.Add(1)
+		f.accepting.Add(1)
+		go f.accept(ln, slices.Contains(f.cfg.Proxied, f.cfg.Listen[i]))
+	}
+}
+
+// Sockets adds duplicates of the listening sockets to out.
+func (f *Front) Sockets(out listen.Sockets) error {
+	if f == nil {
+		return nil
+	}
+	for i, ln := range f.listeners {
+		fd, err := sys.Dup(ln.(*net.TCPListener))
+		if err != nil {
+			return err
+		}
+		out[f.cfg.Listen[i]] = listen.Inherited{FDs: []int{fd}}
+	}
+	return nil
+}
+
+// HandOver closes the listeners only: who waits in their queues is for the
+// successor.
+func (f *Front) HandOver() {
+	if f == nil {
+		return
+	}
+	for _, ln := range f.listeners {
+		_ = ln.Close() // StopAccepting closes it again
+	}
+	f.accepting.Wait()
+}
+
+// AwaitHandshakes waits until they have come to their end, which they do in bounded
+// time, or ctx ends. Nothing is accepted any more.
+func (f *Front) AwaitHandshakes(ctx context.Context) {
+	if f == nil {
+		return
+	}
+	done := make(chan struct{})
+	go func() { f.opening.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
