@@ -90,7 +90,7 @@ type Config struct {
 	// network to spare, and the timers cost up to four times what the transfer does.
 	Congestion string
 
-	// TurnBudget is how many bytes one transfer may send before others get
+	// TurnBudget is how many bytes one response may send before others get
 	// their turn. Default 1 MiB, of which paced connections use half.
 	TurnBudget int64
 

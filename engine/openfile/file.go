@@ -21,9 +21,9 @@ const (
 	distrusted = math.MinInt64 / 2
 )
 
-// File is an open regular file that a loop's cache and transfers share. It is
+// File is an open regular file that a loop's cache and responses share. It is
 // one version of the file: when the file changes, the cache opens it anew, and
-// transfers of the old version go on with theirs.
+// responses of the old version go on with theirs.
 type File struct {
 	Size  int64 // bytes
 	Mtime int64 // ns
@@ -41,7 +41,7 @@ type File struct {
 
 	files   *Files
 	key     string
-	refs    int // transfers, and 1 for the cache
+	refs    int // responses, and 1 for the cache
 	cached  bool
 	young   bool  // changed less than settling ago when it was opened
 	used    bool  // since the clock's hand passed
@@ -70,7 +70,7 @@ func (f *File) Headed(n int) []byte {
 	return f.room[head-n:]
 }
 
-// InUse reports whether a transfer holds the file.
+// InUse reports whether a response holds the file.
 func (f *File) InUse() bool { return f.refs > 1 || f.refs == 1 && !f.cached }
 
 // Release ends what Retain has begun.

@@ -71,7 +71,7 @@ func NewFiles(c Config) *Files {
 func (fs *Files) Turn(now int64) { fs.now = now }
 
 // Get returns the cached file of a name if it is fresh, else nil. It does not
-// allocate. The file is valid in this turn, and as long as a transfer that was
+// allocate. The file is valid in this turn, and as long as a response that was
 // given it runs.
 func (fs *Files) Get(name []byte) *File {
 	f := fs.entries[string(name)]
@@ -204,7 +204,7 @@ func (fs *Files) evictIdle() bool {
 	return false
 }
 
-// drop takes a file out of the cache. Transfers keep it open.
+// drop takes a file out of the cache. Responses keep it open.
 func (fs *Files) drop(f *File) {
 	if !f.cached {
 		return
@@ -270,7 +270,7 @@ func (fs *Files) Close() {
 }
 
 // Prune calls keep for each file of the cache, by its key, and lets go of those for
-// which it returns false: transfers keep theirs open. keep may set File.Data. It is
+// which it returns false: responses keep theirs open. keep may set File.Data. It is
 // one pass, which does not wait. It is for the loop's own goroutine, and not for
 // a turn in which a session still uses what it has looked up.
 func (fs *Files) Prune(keep func(key string, f *File) bool) {

@@ -16,7 +16,7 @@ type version struct {
 
 // rendered returns the head of the plain 200 answer and the body of a small file, with
 // the Date of now, or nil if that cannot be had: the head changes while the file is
-// young, and it must not change while a transfer of it is under way, be it one that
+// young, and it must not change while a response of it is under way, be it one that
 // began before the version was made.
 func (v *version) rendered(f *openfile.File, s *Session) []byte {
 	if v.hot == nil {

@@ -195,7 +195,7 @@ func (a *Answer) bare() Step {
 }
 
 // Opened goes on after Open: v is a version of the file that is wanted, or e says why
-// there is none, as engine.Files.Open does.
+// there is none, as openfile.Files.Open does.
 func (a *Answer) Opened(v *Version, e syscall.Errno) Step {
 	switch a.Want.Kind {
 	case Sidecar:
