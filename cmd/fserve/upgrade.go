@@ -44,7 +44,7 @@ func (h *host) inherit(sc *server.Config) {
 	sc.Engine.Inherit = make(engine.Sockets)
 	for _, list := range [][]string{sc.Listen, sc.TLS.Listen} {
 		for _, addr := range list {
-			if s, ok := h.inherited.Take(addr); ok {
+			if s, ok := h.inherited.Claim(addr); ok {
 				sc.Engine.Inherit[addr] = engine.Inherited{FDs: s.FDs, Keep: s.Keep}
 			}
 		}
@@ -55,7 +55,7 @@ func (h *host) inherit(sc *server.Config) {
 // is bound here it removes the file of a Unix socket in the end, unless that is
 // not this program's.
 func (h *host) inheritAdmin(addr string) (net.Listener, error) {
-	s, ok := h.inherited.Take(addr)
+	s, ok := h.inherited.Claim(addr)
 	if !ok {
 		return nil, nil
 	}

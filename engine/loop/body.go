@@ -139,7 +139,7 @@ func (p *parts) copyOf(mem []byte) {
 
 // keep takes a response that involves files, before anything of it is sent. ranges is how
 // many segments are of files, and corked that it leaves in more pieces than its head and a
-// range that is taken whole.
+// range that is staged whole.
 func (p *parts) keep(head []byte, body []Segment) (ranges int, corked bool) {
 	p.copyOf(head)
 	for i := range body {
@@ -152,7 +152,7 @@ func (p *parts) keep(head []byte, body []Segment) (ranges int, corked bool) {
 			continue
 		}
 		if ranges++; ranges == 1 {
-			corked = s.N > aio.TakeMax
+			corked = s.N > aio.StageMax
 		}
 		s.trusted, later = s.File == later, s.File
 	}

@@ -16,7 +16,7 @@ const (
 	pacedTurn  = 512 << 10
 	pacedChunk = 256 << 10
 
-	// tailBytes of a file are read into memory, if they cannot be taken into a pipe,
+	// tailBytes of a file are read into memory, if they cannot be staged in a pipe,
 	// before it is checked that the file is still the same, and sent after it: a
 	// body of mixed versions never gets its last bytes.
 	tailBytes = 1 << 10
@@ -101,7 +101,7 @@ func (s *Stream) pull(budget int64) bool {
 	if segment.File != nil {
 		segment.File.Retain()
 	}
-	s.at, s.last, s.taken = segment, status == Last, false
+	s.at, s.last, s.staged = segment, status == Last, false
 	return true
 }
 
@@ -131,9 +131,9 @@ func (s *Stream) yield() {
 // attempt makes one attempt for what was pulled, for at most as many bytes, and
 // shortens it by them. Memory goes at once: it is bounded by who made it.
 //
-// The end of a range of a file, or all of a short one, is taken first, then the
-// file is checked, then what was taken is sent, in the same turn: a body of mixed
-// versions is never complete. Where it cannot be taken, sendTail does the same by
+// The end of a range of a file, or all of a short one, is staged first (taken into a pipe), then the
+// file is checked, then what was staged is sent, in the same turn: a body of mixed
+// versions is never complete. Where it cannot be staged, sendTail does the same by
 // copying.
 func (s *Stream) attempt(most int64) aio.Sent {
 	c, at := s.conn, &s.at
@@ -149,8 +149,8 @@ func (s *Stream) attempt(most int64) aio.Sent {
 	n := min(at.N, most)
 	switch {
 	case at.trusted:
-	case s.taken, n == at.N && n <= aio.TakeMax && d.Take(c.token, at.File.Lent(), at.Off, n):
-		s.taken = true
+	case s.staged, n == at.N && n <= aio.StageMax && d.Stage(c.token, at.File.Lent(), at.Off, n):
+		s.staged = true
 		if !at.File.Unchanged(d) { // again after a wait: it may have been long
 			return aio.Sent{Status: aio.EOF}
 		}

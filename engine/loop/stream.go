@@ -33,13 +33,13 @@ type Stream struct {
 	conn  *Conn // nil: it is free
 	phase phase
 
-	body  Body // what is to be pulled
-	parts parts
-	at    Segment // what was pulled and is not yet sent; a reference to its file is held
-	last  bool    // nothing follows it
-	taken bool    // what is left of it is in a pipe
-	small bool    // all that is left is in parts, and may be gathered into memory
-	corks bool    // it is sent in more pieces than its head and a range that was taken
+	body   Body // what is to be pulled
+	parts  parts
+	at     Segment // what was pulled and is not yet sent; a reference to its file is held
+	last   bool    // nothing follows it
+	staged bool    // what is left of it is in a pipe
+	small  bool    // all that is left is in parts, and may be gathered into memory
+	corks  bool    // it is sent in more pieces than its head and a range that was staged
 
 	outcome outcome.Outcome
 	left    int64 // bytes that are to be sent, as far as is known

@@ -251,8 +251,8 @@ type Stats struct {
 // CountError counts an error by its class.
 func (s *Stats) CountError(e syscall.Errno) { s.Errors[Classify(e)]++ }
 
-// TakeMax bounds what Driver.Take takes, in bytes.
-const TakeMax = 256 << 10
+// StageMax bounds what Driver.Stage takes, in bytes.
+const StageMax = 256 << 10
 
 // Driver is one event loop's way to the kernel. Contracts are in the package
 // comment and at the methods; package aiotest checks them.
@@ -296,13 +296,13 @@ type Driver interface {
 	// bytes are dropped and fetched again, which is correct but slow.
 	SendFile(t Token, f *File, off, n int64, more bool) Sent
 
-	// Take moves n bytes of f from off into a pipe of the slot's, if all of them are
+	// Stage moves n bytes of f from off into a pipe of the slot's, if all of them are
 	// in memory, the slot is not blocked, and a pipe that holds them can be spared,
-	// and reports whether it did. TakeMax bounds n. The next SendFile of the slot, if
+	// and reports whether it did. StageMax bounds n. The next SendFile of the slot, if
 	// it goes on at off, sends what was taken: the pages of the file as it was then,
 	// even if it is cut or replaced since. So who looks at the file in between knows
 	// which version is sent. Only who writes into these very pages still changes them.
-	Take(t Token, f *File, off, n int64) bool
+	Stage(t Token, f *File, off, n int64) bool
 
 	// ReadAt reads into p what is in memory already (preadv2 with
 	// RWF_NOWAIT). EAGAIN: not in memory. A kernel or file system that
@@ -370,7 +370,7 @@ type Config struct {
 	// memory, in bytes. Default: 2 MiB.
 	ColdChunk int64
 
-	// Pipes bounds the pipes, of two descriptors each, by which Take may wait for
+	// Pipes bounds the pipes, of two descriptors each, by which Stage may wait for
 	// room in sockets. Default: 64.
 	Pipes int
 

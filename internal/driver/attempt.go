@@ -80,10 +80,10 @@ func (b *Base[S]) answer(t aio.Token, s *Slot[S], sent aio.Sent) aio.Sent {
 	return sent
 }
 
-// Take implements aio.Driver.
-func (b *Base[S]) Take(t aio.Token, f *aio.File, off, n int64) bool {
+// Stage implements aio.Driver.
+func (b *Base[S]) Stage(t aio.Token, f *aio.File, off, n int64) bool {
 	s, e := b.idle(t)
-	return e == 0 && b.Mover.Take(&s.Move, f, off, n)
+	return e == 0 && b.Mover.Stage(&s.Move, f, off, n)
 }
 
 // Fetch is a fetch of a file range for a slot. It pins the file, and concerns the

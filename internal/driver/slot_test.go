@@ -121,7 +121,7 @@ func TestAttempts(t *testing.T) {
 		if sent := b.Send(tok, []byte("x"), nil, false); sent.Err != syscall.EALREADY {
 			t.Errorf("attempt while the slot waits %d: %v, want %v", s.Wait, sent.Err, syscall.EALREADY)
 		}
-		if b.Take(tok, &aio.File{}, 0, 1) {
+		if b.Stage(tok, &aio.File{}, 0, 1) {
 			t.Errorf("taken while the slot waits %d", s.Wait)
 		}
 	}

@@ -4,7 +4,7 @@
 //
 // An upgrade has three steps. The predecessor starts its successor with duplicates
 // of the sockets and one end of a connection between the two ([Start]). The successor
-// takes the sockets that it needs ([Receive], [Sockets.Take]), serves beside the
+// takes the sockets that it needs ([Receive], [Sockets.Claim]), serves beside the
 // predecessor and says so ([Predecessor.Ready]), or says why it cannot
 // ([Predecessor.Failed]). The predecessor stops accepting and says so
 // ([Successor.Release]); the successor learns it by [Predecessor.Gone]. Both processes

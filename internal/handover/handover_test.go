@@ -57,7 +57,7 @@ func successor(role string) int {
 		return 14
 	}
 	<-p.Gone()
-	s, ok := sockets.Take("a:1")
+	s, ok := sockets.Claim("a:1")
 	if !ok || len(s.FDs) != 2 || !s.Keep || len(sockets) != 0 {
 		return 15
 	}
@@ -202,7 +202,7 @@ func TestNoPredecessor(t *testing.T) {
 	}
 }
 
-func TestTake(t *testing.T) {
+func TestClaim(t *testing.T) {
 	fd, addr := listening(t, "tcp", "127.0.0.1:0")
 	path := filepath.Join(t.TempDir(), "s")
 	local, _ := listening(t, "unix", path)
@@ -220,7 +220,7 @@ func TestTake(t *testing.T) {
 		{":" + port, every}, {"[::]:" + port, every}, {"127.0.0.1:" + port, 0}, {"old", every}, {"", 0}, {"no address", 0},
 	} {
 		left := slices.Clone(all)
-		s, ok := left.Take(test.addr)
+		s, ok := left.Claim(test.addr)
 		switch {
 		case test.fd == 0 && (ok || len(left) != len(all)):
 			t.Errorf("%q: %+v", test.addr, s)

@@ -58,11 +58,11 @@ func isListener(fd int) bool {
 	return err == nil && kind == unix.SOCK_STREAM
 }
 
-// Take removes and returns the socket for a configured address. That is the socket
+// Claim removes and returns the socket for a configured address. That is the socket
 // of that name. If there is none it is a socket that is bound to the address and has
 // no name, or the name of an address that is not configured any more. ok is false if
 // there is none either.
-func (s *Sockets) Take(addr string) (out Socket, ok bool) {
+func (s *Sockets) Claim(addr string) (out Socket, ok bool) {
 	named := func(x *Socket) bool { return addr != "" && x.Addr == addr }
 	bound := func(x *Socket) bool { return len(x.FDs) > 0 && Bound(x.FDs[0], addr) }
 	for _, match := range []func(*Socket) bool{named, bound} {

@@ -229,7 +229,7 @@ func TestTakeBounds(t *testing.T) {
 	slots := make([]State, r.maxTaken+10)
 	taken := uint64(0)
 	for i := range slots {
-		if r.Take(&slots[i], f, 0, 1000) {
+		if r.Stage(&slots[i], f, 0, 1000) {
 			taken++
 		}
 	}
@@ -237,7 +237,7 @@ func TestTakeBounds(t *testing.T) {
 		t.Errorf("%d slots have taken, want %d", taken, r.maxTaken)
 	}
 	r.Reset(&slots[0])
-	if last := &slots[len(slots)-1]; !r.Take(last, f, 50_000, 50_000) || last.next != 50_000 {
+	if last := &slots[len(slots)-1]; !r.Stage(last, f, 50_000, 50_000) || last.next != 50_000 {
 		t.Error("nothing is taken where a pipe has come free")
 	}
 	for i := range slots {
@@ -265,7 +265,7 @@ func TestTakeSmallPipe(t *testing.T) {
 	}
 	large, small, small2 := pipe(128*pageSize), pipe(pageSize), pipe(pageSize)
 	r.pipes.put(small2)
-	if !r.Take(&r.st, f, 1, pageSize-1) {
+	if !r.Stage(&r.st, f, 1, pageSize-1) {
 		t.Error("what fits is not taken")
 	}
 	if s, _ := r.send(f, 1, pageSize-1, aio.OK); s.N != pageSize-1 || s.Via != aio.ViaSplice {
@@ -277,11 +277,11 @@ func TestTakeSmallPipe(t *testing.T) {
 	}
 	r.pipes.put(large)
 	r.pipes.put(small)
-	if r.Take(&r.st, f, 1, pageSize) || r.pipes.idle != 2 {
+	if r.Stage(&r.st, f, 1, pageSize) || r.pipes.idle != 2 {
 		t.Errorf("more is taken than fits; %d pipes idle", r.pipes.idle)
 	}
 	for range 2 {
-		if r.Take(&r.st, f, 1, 10*pageSize) {
+		if r.Stage(&r.st, f, 1, 10*pageSize) {
 			r.Reset(&r.st)
 			return
 		}

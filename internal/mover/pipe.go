@@ -12,10 +12,10 @@ const (
 	// the kernel rounds the 260 KiB up to 128 slots of a page each. Without
 	// privilege a user may hold 64 MiB of pipes (pipe-user-pages-soft), after
 	// which new ones get less; any size works.
-	pipeBytes = aio.TakeMax + 4<<10
+	pipeBytes = aio.StageMax + 4<<10
 	// maxIdlePipes bounds the pool.
 	maxIdlePipes = 16
-	// smallPause is how long none is made for Take after one came out small, in ns.
+	// smallPause is how long none is made for Stage after one came out small, in ns.
 	smallPause = int64(1e9)
 )
 
@@ -107,11 +107,11 @@ func (m *Mover) pour(sock int32, st *State, n int64, more bool) aio.Sent {
 	return s
 }
 
-// Take answers as aio.Driver's Take does. In modes other than Auto and Splice, and of
+// Stage answers as aio.Driver's Stage does. In modes other than Auto and Splice, and of
 // files that refuse it, nothing is taken.
-func (m *Mover) Take(st *State, f *aio.File, off, n int64) bool {
+func (m *Mover) Stage(st *State, f *aio.File, off, n int64) bool {
 	refused := m.mode != aio.Auto && m.mode != aio.Splice || f.Refused&(1<<aio.ViaSplice) != 0
-	if refused || n <= 0 || n > aio.TakeMax || off < 0 || off > f.Size-n || !m.mayTake(st) || !m.isThere(st, f, off, n) {
+	if refused || n <= 0 || n > aio.StageMax || off < 0 || off > f.Size-n || !m.mayStage(st) || !m.isThere(st, f, off, n) {
 		return false
 	}
 	q, err := m.pipes.get()
@@ -141,8 +141,8 @@ func (m *Mover) Take(st *State, f *aio.File, off, n int64) bool {
 	return true
 }
 
-// mayTake reports whether the slot has no pipe yet and there is one to spare.
-func (m *Mover) mayTake(st *State) bool {
+// mayStage reports whether the slot has no pipe yet and there is one to spare.
+func (m *Mover) mayStage(st *State) bool {
 	return st.pipe == nil && (m.pipes.idle > 0 || m.stats.PipesOpen < m.maxTaken && m.Now >= m.smallUntil)
 }
 

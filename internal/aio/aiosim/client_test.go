@@ -174,8 +174,8 @@ func TestOnData(t *testing.T) {
 	r.end()
 }
 
-// TestTake: what was taken is sent, whatever becomes of the file.
-func TestTake(t *testing.T) {
+// TestStage: what was taken is sent, whatever becomes of the file.
+func TestStage(t *testing.T) {
 	for _, change := range []struct {
 		name string
 		do   func(f *File)
@@ -192,10 +192,10 @@ func TestTake(t *testing.T) {
 			was.Fill(want, 300)
 			c.Expect(Bytes(want))
 			file := r.openFile("f")
-			if r.d.Take(tok, file, 900, 101) {
+			if r.d.Stage(tok, file, 900, 101) {
 				t.Error("more is taken than there is")
 			}
-			if !r.d.Take(tok, file, 300, 400) || r.d.Take(tok, file, 300, 400) {
+			if !r.d.Stage(tok, file, 300, 400) || r.d.Stage(tok, file, 300, 400) {
 				t.Fatal("taken not at all, or twice")
 			}
 			change.do(f)
@@ -204,7 +204,7 @@ func TestTake(t *testing.T) {
 			if c.Result().Responses != 1 || r.d.Stats().Bytes[aio.ViaSplice] != 400 {
 				t.Errorf("the client received %+v", c.Result())
 			}
-			if f.Evict(); r.d.Take(tok, file, 300, 1) {
+			if f.Evict(); r.d.Stage(tok, file, 300, 1) {
 				t.Error("what is cold is taken")
 			}
 			r.w.CloseFile(file.FD)

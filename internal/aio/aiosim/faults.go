@@ -25,7 +25,7 @@ type Faults struct {
 	StepDown     float64 // a way of sending is refused for a file
 	ReadAgain    float64 // ReadAt answers EAGAIN
 	ReadShort    float64 // ReadAt answers fewer bytes than it could
-	NoPipe       float64 // Take takes nothing, although it could
+	NoPipe       float64 // Stage takes nothing, although it could
 	Pin          float64 // an operation names a file for up to 20 ms after an attempt on it
 	// UnreadReset: the kernel resets, instead of ending in order, a
 	// connection that is closed while received bytes are unread or still

@@ -318,8 +318,8 @@ func (d *driver) putFile(s *slot, f *aio.File, file *File, off, n int64, via aio
 	s.conn.put(file.chunk(off, n))
 }
 
-// Take takes a range of which all is in memory, or says that no pipe is to be had.
-func (d *driver) Take(t aio.Token, f *aio.File, off, n int64) bool {
+// Stage takes a range of which all is in memory, or says that no pipe is to be had.
+func (d *driver) Stage(t aio.Token, f *aio.File, off, n int64) bool {
 	d.enter(kTake)
 	defer d.exit()
 	s := d.attempt(kTake, t)
@@ -327,7 +327,7 @@ func (d *driver) Take(t aio.Token, f *aio.File, off, n int64) bool {
 		return false
 	}
 	file := d.fileOf(kTake, f, off, n)
-	if file == nil || n > aio.TakeMax {
+	if file == nil || n > aio.StageMax {
 		d.w.violate("take of %d bytes", n)
 		return false
 	}

@@ -407,11 +407,11 @@ func fileTaken(h *harness) {
 	p, q := testenv.NewPattern(31), testenv.NewPattern(32)
 	c := h.open(smallBuffers)
 	for _, x := range []struct{ off, n int64 }{
-		{0, 1}, {0, aio.TakeMax}, {1, aio.TakeMax}, {4095, aio.TakeMax}, {700_000, 100_000}, {size - 5, 5},
+		{0, 1}, {0, aio.StageMax}, {1, aio.StageMax}, {4095, aio.StageMax}, {700_000, 100_000}, {size - 5, 5},
 	} {
 		file := p.File(h, h.dir, size)
 		f := h.borrow(file)
-		if got := h.d.Take(c.tok, f, x.off, x.n); got != h.takes {
+		if got := h.d.Stage(c.tok, f, x.off, x.n); got != h.takes {
 			h.Fatalf("%d bytes from %d: taken: %v, want %v", x.n, x.off, got, h.takes)
 		}
 		want := p
@@ -435,7 +435,7 @@ func fileTakenInVain(h *harness) {
 	c := h.open(smallBuffers)
 	refused := func(what string, tok aio.Token, off, n int64) {
 		h.Helper()
-		if h.d.Take(tok, f, off, n) {
+		if h.d.Stage(tok, f, off, n) {
 			h.Errorf("%s: taken", what)
 		}
 	}
@@ -445,13 +445,13 @@ func fileTakenInVain(h *harness) {
 	refused("negative length", c.tok, 0, -1)
 	refused("negative offset", c.tok, -1, 1)
 	refused("overflow", c.tok, math.MaxInt64, 1)
-	refused("too much", c.tok, 0, aio.TakeMax+1)
+	refused("too much", c.tok, 0, aio.StageMax+1)
 	refused("another generation", aio.MakeToken(c.tok.Slot(), c.tok.Gen()+1), 0, 1)
-	if h.d.Take(c.tok, f, 1000, 5000) {
+	if h.d.Stage(c.tok, f, 1000, 5000) {
 		refused("twice", c.tok, 1000, 5000)
 	}
 	h.deliverAll(c.transfer(f, p, 300_000, 100_000)) // elsewhere
-	if h.d.Take(c.tok, f, 1000, 5000) != h.takes {
+	if h.d.Stage(c.tok, f, 1000, 5000) != h.takes {
 		h.Errorf("what was dropped is in the way")
 	}
 	h.deliverAll(c.transfer(f, p, 1000, 200_000)) // more than was taken
@@ -460,7 +460,7 @@ func fileTakenInVain(h *harness) {
 	refused("while blocked", c.tok, off, 1)
 	h.until("ready", func() bool { return c.blocked == aio.OK }, c.read)
 	h.deliverAll(c.transfer(f, p, off, size-off))
-	h.d.Take(c.tok, f, 0, 1000) // and is closed with it
+	h.d.Stage(c.tok, f, 0, 1000) // and is closed with it
 	h.checkBytes()
 }
 

@@ -28,7 +28,7 @@ type harness struct {
 	testing.TB
 	d        aio.Driver
 	dir      string  // for files
-	takes    bool    // the mode allows for Take
+	takes    bool    // the mode allows for Stage
 	via      aio.Via // that the mode under test reports for files in memory
 	ev       []aio.Event
 	conns    []*conn // by slot
