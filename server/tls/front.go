@@ -80,11 +80,11 @@ type Front struct {
 func New(cfg Config) (*Front, error) {
 	defer cfg.Inherit.Close() // what is left when it fails
 	if cfg.CertFile == "" || cfg.KeyFile == "" || cfg.MaxConns < 0 {
-		return nil, fmt.Errorf("%w: a certificate and a key are needed, and no negative MaxConns", ErrConfig)
+		return nil, fmt.Errorf("%w needs a certificate, a key, and no negative MaxConns", ErrConfig)
 	}
 	pair, err := newKeyPair(cfg.CertFile, cfg.KeyFile, cfg.Log)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, err
 	}
 	cfg.MaxConns = cmp.Or(cfg.MaxConns, defaultConns)
 	f := &Front{
@@ -107,10 +107,8 @@ func New(cfg Config) (*Front, error) {
 
 // Check reports what New would refuse of a certificate and its key.
 func Check(certFile, keyFile string) error {
-	if _, err := newKeyPair(certFile, keyFile, slog.Default()); err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	return nil
+	_, err := newKeyPair(certFile, keyFile, slog.Default())
+	return err
 }
 
 func (f *Front) accept(ln net.Listener, proxied bool) {

@@ -88,7 +88,7 @@ func (k *keyPair) marks() (m [2]fileMark, err error) {
 	for i, name := range []string{k.certFile, k.keyFile} {
 		info, err := os.Stat(name)
 		if err != nil {
-			return m, fmt.Errorf("TLS: %w", err)
+			return m, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
 		m[i] = fileMark{info, info.Size(), info.ModTime()}
 	}
@@ -98,7 +98,7 @@ func (k *keyPair) marks() (m [2]fileMark, err error) {
 func (k *keyPair) load() error {
 	cert, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
 	if err != nil {
-		return fmt.Errorf("TLS: %s and %s: %w", k.certFile, k.keyFile, err)
+		return fmt.Errorf("%w: %s and %s: %w", ErrConfig, k.certFile, k.keyFile, err)
 	}
 	k.cert.Store(&cert)
 	return nil
