@@ -52,16 +52,19 @@ const (
 // Body is the content of a response, which is pulled as the socket takes it. Its methods
 // are called on the loop, must not block, and must not call those of the connection.
 type Body interface {
-	// Next returns the next segment. budget is how many bytes may be sent in this turn: a
-	// body that has to make what it gives need not make more. With More the segment is not
-	// empty. After Last or Failed it is not called again.
+	// Next returns the next segment. budget is how many bytes may be sent in this turn, at
+	// least one: a body that has to make what it gives need not make more. With More the
+	// segment is not empty; with Later and Failed it is not looked at. After Last or Failed
+	// Next is not called again.
 	Next(budget int64) (Segment, Status)
 
-	// Left returns how many bytes are to come from Next, as far as that is known.
+	// Left returns how many bytes are to come from Next, as far as that is known when the
+	// response begins: grants are sized by it.
 	Left() int64
 
 	// Close tells that the response has ended, however, and that neither the loop nor the
-	// driver uses anything of the body any more. It is called once.
+	// driver uses anything of the body any more. It is called once. When the engine ends it
+	// comes after all tasks have: none may wait for it.
 	Close()
 }
 

@@ -118,7 +118,7 @@ func (s *Stream) takeWhole(n int64) bool {
 // flow to be named, however long that takes: the peer is not to blame.
 func (s *Stream) take() bool {
 	l := s.conn.loop
-	s.grant = l.flows.tree.Take(s.flow, s.left, l.now)
+	s.grant = l.flows.tree.Take(s.flow, max(s.left, s.at.left()), l.now) // a source may have said less
 	if s.grant > 0 {
 		return true
 	}

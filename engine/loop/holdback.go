@@ -50,8 +50,8 @@ func (c *Conn) waitsForRoom() {
 
 // endsResponse is called when the last byte is with the kernel. If FIN follows, it lets go.
 func (c *Conn) endsResponse() {
-	if c.back.corked && c.ending == keepAlive {
-		c.loop.driver.Push(c.token)
+	if c.ending == keepAlive {
+		c.letGo()
 	}
 }
 

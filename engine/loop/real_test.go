@@ -9,7 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -222,7 +222,7 @@ type trickle struct {
 	lines  []Segment
 	over   bool
 	fail   bool
-	closed *sync.WaitGroup
+	closed *atomic.Int64
 }
 
 func (b *trickle) Next(int64) (Segment, Status) {
@@ -240,7 +240,7 @@ func (b *trickle) Next(int64) (Segment, Status) {
 }
 
 func (b *trickle) Left() int64 { return 1 << 20 }
-func (b *trickle) Close()      { b.closed.Done() }
+func (b *trickle) Close()      { b.closed.Add(1) }
 
 // give makes n lines, with pauses, each by a message to the loop.
 func (b *trickle) give(n int) {
@@ -272,10 +272,10 @@ func TestSource(t *testing.T) {
 	defer root.Close()
 	eachDriver(t, func(t *testing.T, driver makeDriver) {
 		testenv.LeakCheck(t)
-		var closed sync.WaitGroup
+		var closed atomic.Int64
 		session := &answering{}
 		r := startLoop(t, driver, "", session)
-		session.answer = func(c *Conn, line string) {
+		answer := func(c *Conn, line string) {
 			f, e := c.Loop().Files.Open(root, "f", "f")
 			if e == syscall.EAGAIN {
 				f, e = c.Loop().Files.Add("f", root.Open("f", false))
@@ -285,12 +285,12 @@ func TestSource(t *testing.T) {
 				c.Close()
 				return
 			}
-			closed.Add(1)
 			b := &trickle{c: c, run: r.Runner, file: f, fail: strings.HasPrefix(line, "fail"), closed: &closed}
 			n, _ := strconv.Atoi(line[strings.IndexByte(line, ' ')+1:])
 			go b.give(n)
 			c.Respond(&Response{Head: []byte("head\n"), Source: b})
 		}
+		r.Ask(func(*Loop) { session.answer = answer })
 		const lines = 30
 		var want strings.Builder
 		want.WriteString("head\n")
@@ -317,6 +317,9 @@ func TestSource(t *testing.T) {
 		if got, err := io.ReadAll(c); err == nil || !strings.HasPrefix(string(got), "head\n") {
 			t.Errorf("a source that fails: %v after %d bytes, want a reset", err, len(got))
 		}
-		closed.Wait()
+		const sources = 4
+		if !testenv.Eventually(patience, func() bool { return closed.Load() == sources }) {
+			t.Errorf("%d of %d sources are closed", closed.Load(), sources)
+		}
 	})
 }

@@ -58,9 +58,12 @@ func (s *Stream) pump() {
 	}
 	c.cork(s.corks)
 	budget, chunk := c.line.share(c.loop.cfg.TurnBudget)
-	for s.at.left() > 0 || s.pull(budget) {
-		if budget <= 0 {
+	for {
+		if budget <= 0 && (s.at.left() > 0 || !s.last) {
 			s.yield()
+			return
+		}
+		if s.at.left() == 0 && !s.pull(budget) {
 			return
 		}
 		most := min(budget, chunk)

@@ -33,10 +33,10 @@ func (s *simSession) newSource(c *Conn) *simSource {
 }
 
 // Next implements Body.
-func (b *simSource) Next(int64) (Segment, Status) {
+func (b *simSource) Next(budget int64) (Segment, Status) {
 	m := b.s.m
 	switch {
-	case b.closed, b.told, b.waits > 0:
+	case b.closed, b.told, b.waits > 0, budget <= 0:
 		m.bad("a source is asked at the wrong time: %+v", *b)
 	case b.pausing:
 		b.later()
@@ -94,8 +94,11 @@ func (b *simSource) later() {
 	})
 }
 
-// Left implements Body.
+// Left implements Body: at times it does not know.
 func (b *simSource) Left() (n int64) {
+	if b.s.m.rnd.IntN(4) == 0 {
+		return 0
+	}
 	for i := range b.list {
 		n += b.list[i].left()
 	}

@@ -338,6 +338,25 @@ func TestAdaptLeavesTheUnmeasuredAlone(t *testing.T) {
 	}
 }
 
+// A connection whose client changes when the kernel tells nothing of it any more is left
+// alone, too.
+func TestAdaptClientChangesUnmeasured(t *testing.T) {
+	k := newKernel(mib)
+	s := newSampled(t, 1, Config{Client: adaptPolicy(t, mib, 50*mib)}, k, nil)
+	c := s.begin(0, "a")
+	s.run(time.Second, false)
+	k.fail = syscall.EBADF
+	c.loop.Measure(&c.tap, c, []byte("b"), nil, s.now)
+	if c.tap.On() || c.tap.meter != unmeasurable || unmeasurable.group != nil || unmeasurable.busy {
+		t.Errorf("measured on: %v", c.tap.On())
+	}
+	s.end(c)
+	s.run(10*time.Second, false)
+	if n := s.a.taps.Load(); n != 0 {
+		t.Errorf("%d connections are counted", n)
+	}
+}
+
 // A path class is adapted as a whole.
 func TestAdaptPath(t *testing.T) {
 	cfg := Config{Paths: map[string]*adapt.Policy{"/a/": adaptPolicy(t, mib, 50*mib)}}

@@ -144,7 +144,10 @@ func (s *Sampler) Measure(t *Tap, line Line, client []byte, class *shape.Class, 
 	if m := t.meter; m != nil && string(m.group.id) != string(client) {
 		s.End(t, false, now)
 	}
-	if t.meter == nil && !s.begin(t, line, client, now) {
+	if t.meter == nil {
+		s.begin(t, line, client, now)
+	}
+	if !t.On() { // it cannot be measured, or not any more
 		return
 	}
 	m := t.meter
@@ -156,10 +159,10 @@ func (s *Sampler) Measure(t *Tap, line Line, client []byte, class *shape.Class, 
 
 // begin begins to measure a connection, if it can be: one that cannot be measured is not
 // held.
-func (s *Sampler) begin(t *Tap, line Line, client []byte, now int64) bool {
+func (s *Sampler) begin(t *Tap, line Line, client []byte, now int64) {
 	if !s.ask(line) {
 		t.meter = unmeasurable
-		return false
+		return
 	}
 	first := sampleOf(&s.info)
 	m := s.newMeter()
@@ -172,7 +175,6 @@ func (s *Sampler) begin(t *Tap, line Line, client []byte, now int64) bool {
 	m.group, m.index = g, len(g.meters)
 	g.meters = append(g.meters, m)
 	s.shared.count(1)
-	return true
 }
 
 // ask asks the kernel about a connection. A connection that cannot be asked,

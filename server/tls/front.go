@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,6 +82,11 @@ func New(cfg Config) (*Front, error) {
 	defer cfg.Inherit.Close() // what is left when it fails
 	if cfg.CertFile == "" || cfg.KeyFile == "" || cfg.MaxConns < 0 {
 		return nil, fmt.Errorf("%w needs a certificate, a key, and no negative MaxConns", ErrConfig)
+	}
+	for _, addr := range cfg.Listen {
+		if strings.HasPrefix(addr, listen.UnixPrefix) {
+			return nil, fmt.Errorf("%w needs TCP addresses, not %s", ErrConfig, addr)
+		}
 	}
 	pair, err := newKeyPair(cfg.CertFile, cfg.KeyFile, cfg.Log)
 	if err != nil {
