@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/fserve/fserve/server/tls"
 )
@@ -14,7 +15,8 @@ func Check(cfg Config) error {
 	s := &Server{cfg: cfg}
 	faults := []error{s.prepare()}
 	if t := &cfg.TLS; len(t.Listen) > 0 {
-		if err := tls.Check(t.CertFile, t.KeyFile); err != nil {
+		front := tls.Config{Listen: t.Listen, CertFile: t.CertFile, KeyFile: t.KeyFile, MaxConns: t.MaxConns, Log: slog.Default()}
+		if err := front.Check(); err != nil {
 			faults = append(faults, fmt.Errorf("%w: %w", ErrConfig, err))
 		}
 	}

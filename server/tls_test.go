@@ -492,11 +492,16 @@ func TestTLSConfigErrors(t *testing.T) {
 		"no certificate": func(c *server.Config) { c.TLS.CertFile = "" },
 		"no such key":    func(c *server.Config) { c.TLS.KeyFile += "x" },
 		"no key in file": func(c *server.Config) { c.TLS.KeyFile = c.TLS.CertFile },
+		"Unix socket":    func(c *server.Config) { c.TLS.Listen = []string{"unix:" + filepath.Join(t.TempDir(), "s")} },
+		"negative bound": func(c *server.Config) { c.TLS.MaxConns = -1 },
 	} {
 		cfg := good
 		change(&cfg)
 		if _, err := server.New(cfg); !errors.Is(err, server.ErrConfig) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if err := server.Check(cfg); !errors.Is(err, server.ErrConfig) {
+			t.Errorf("%s: Check says %v", name, err)
 		}
 	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

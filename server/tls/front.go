@@ -58,8 +58,9 @@ type Stats struct {
 	Open     int    // now
 }
 
-// Front accepts TLS connections and runs their bridges. Its exported methods are safe for
-// concurrent use, and may be called on nil, which is a server without TLS.
+// Front accepts TLS connections and runs their bridges. Its exported methods may
+// be called on nil, which is a server without TLS, and are safe for concurrent use once
+// Begin has returned.
 type Front struct {
 	cfg       Config
 	tls       *crypto.Config
@@ -80,15 +81,7 @@ type Front struct {
 // error nothing stays bound.
 func New(cfg Config) (*Front, error) {
 	defer cfg.Inherit.Close() // what is left when it fails
-	if cfg.CertFile == "" || cfg.KeyFile == "" || cfg.MaxConns < 0 {
-		return nil, fmt.Errorf("%w needs a certificate, a key, and no negative MaxConns", ErrConfig)
-	}
-	for _, addr := range cfg.Listen {
-		if strings.HasPrefix(addr, listen.UnixPrefix) {
-			return nil, fmt.Errorf("%w needs TCP addresses, not %s", ErrConfig, addr)
-		}
-	}
-	pair, err := newKeyPair(cfg.CertFile, cfg.KeyFile, cfg.Log)
+	pair, err := cfg.check()
 	if err != nil {
 		return nil, err
 	}
@@ -111,10 +104,22 @@ func New(cfg Config) (*Front, error) {
 	return f, nil
 }
 
-// Check reports what New would refuse of a certificate and its key.
-func Check(certFile, keyFile string) error {
-	_, err := newKeyPair(certFile, keyFile, slog.Default())
+// Check reports what New would refuse before it binds anything. The error wraps ErrConfig.
+func (c *Config) Check() error {
+	_, err := c.check()
 	return err
+}
+
+func (c *Config) check() (*keyPair, error) {
+	if c.CertFile == "" || c.KeyFile == "" || c.MaxConns < 0 {
+		return nil, fmt.Errorf("%w needs a certificate, a key, and no negative MaxConns", ErrConfig)
+	}
+	for _, addr := range c.Listen {
+		if strings.HasPrefix(addr, listen.UnixPrefix) {
+			return nil, fmt.Errorf("%w needs TCP addresses, not %s", ErrConfig, addr)
+		}
+	}
+	return newKeyPair(c.CertFile, c.KeyFile, c.Log)
 }
 
 func (f *Front) accept(ln net.Listener, proxied bool) {
