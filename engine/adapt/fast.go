@@ -119,10 +119,10 @@ func (f *fastLoop) fadeBackground(c *Controller, sec *tally) {
 // cut lowers the target to a part of what really flowed. Half of a target that nothing
 // reached could be more than that.
 func (f *fastLoop) cut(c *Controller, cause Cause, factor float64, r *round) {
-	knee := f.carried(c, r)
+	knee := c.carried(r)
 	// blind: all that the target let in arrived. The line may end far above, and the loss may
 	// be an overflow that others made; but twice at one rate is no accident.
-	blind := c.phase != Steady && c.goal == 0 && !c.slow.fellShort(c, &r.tally, shortfall) &&
+	blind := c.phase != Steady && c.goal == 0 && !r.tally.fellShort(shortfall) &&
 		(f.cutFrom == 0 || c.target > 2*f.cutFrom)
 	f.cutFrom = c.target
 	if r.full { // earlier measurements are of another line
@@ -140,7 +140,7 @@ func (f *fastLoop) cut(c *Controller, cause Cause, factor float64, r *round) {
 	// below that would ever be cut.
 	least := 0.0
 	if c.srtt > 0 {
-		least = 2 * segment / c.slow.turnaround(c)
+		least = 2 * segment / c.turnaround()
 	}
 	c.move(min(c.target, max(knee*factor, least)))
 	c.soft, c.knee, c.goal = c.target, knee, 0
@@ -162,7 +162,7 @@ func (f *fastLoop) cut(c *Controller, cause Cause, factor float64, r *round) {
 }
 
 // carried is the rate that the line is known to have carried, at most the target.
-func (f *fastLoop) carried(c *Controller, r *round) float64 {
+func (c *Controller) carried(r *round) float64 {
 	rate := max(c.est.rate, c.used, r.rate)
 	if r.full || rate == 0 {
 		rate = r.newest()

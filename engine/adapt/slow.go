@@ -84,13 +84,13 @@ func (s *slowLoop) probe(c *Controller, r *round) {
 	if !felt {
 		r.allowed = float32(s.before * float64(r.span) / 1e9)
 	}
-	queued := r.queue > s.probeQueue+3*c.queueStep() && s.fellShort(c, &r.tally, shortfall)
+	queued := r.queue > s.probeQueue+3*c.queueStep() && r.tally.fellShort(shortfall)
 	if c.fast.cutUnfelt(c, r) {
 		c.line.on = false
 		return
 	}
 	if c.lineLimitsFor(rounds) || queued {
-		carried := c.fast.carried(c, r)
+		carried := c.carried(r)
 		c.settle(max(carried*(1-cfg.Headroom), s.good))
 		s.found(c, carried)
 		return
@@ -230,7 +230,7 @@ func (s *slowLoop) raise(c *Controller) {
 	c.fast.fadeBackground(c, &sec)
 	if s.pending {
 		if s.failed(c, &sec) {
-			if s.fellShort(c, &sec, slowShortfall) { // the line was full for a second
+			if sec.fellShort(slowShortfall) { // the line was full for a second
 				c.est.n = 0
 				c.est.measure(sec.rate(), minWindow)
 			}
@@ -282,10 +282,10 @@ func (s *slowLoop) nextStep(c *Controller) float64 {
 // additive is the least step up, in bytes per second: half a segment more in a round-trip.
 // If steps were parts of the target alone, a client with little would never catch up with
 // one that has much (Chiu and Jain, 1989).
-func (s *slowLoop) additive(c *Controller) float64 { return segment / 2 / s.turnaround(c) }
+func (s *slowLoop) additive(c *Controller) float64 { return segment / 2 / c.turnaround() }
 
 // turnaround is the smoothed round-trip time in seconds, at least 10 ms.
-func (s *slowLoop) turnaround(c *Controller) float64 { return float64(max(c.srtt, 10_000_000)) / 1e9 }
+func (c *Controller) turnaround() float64 { return float64(max(c.srtt, 10_000_000)) / 1e9 }
 
 // mayRaise returns Raised if the target may rise, else why it may not.
 func (s *slowLoop) mayRaise(c *Controller, sec *tally) Verdict {
@@ -355,20 +355,20 @@ const (
 
 // fellShort reports whether less arrived than a part of what the target let in,
 // by more than a grant.
-func (s *slowLoop) fellShort(c *Controller, t *tally, part float32) bool {
+func (t *tally) fellShort(part float32) bool {
 	return t.acked+grain < t.allowed*part
 }
 
 // failed reports whether the line did not carry a raise: a part of it stayed in a queue, was
 // lost, or did not pass.
 func (s *slowLoop) failed(c *Controller, sec *tally) bool {
-	return sec.meanQueue() > s.queue+c.queueStep() && s.fellShort(c, sec, slowShortfall) || s.lossy(c, sec, s.loss) ||
+	return sec.meanQueue() > s.queue+c.queueStep() && sec.fellShort(slowShortfall) || s.lossy(c, sec, s.loss) ||
 		sec.heldPart() < c.p.cfg.Slow.Often && sec.linePart() > 0.5
 }
 
 // failedAtOnce is failed for a queue that grows too fast to wait for the end of the second.
 func (s *slowLoop) failedAtOnce(c *Controller, r *round) bool {
-	return r.queue > s.queue+3*c.queueStep() && s.fellShort(c, &r.tally, shortfall)
+	return r.queue > s.queue+3*c.queueStep() && r.tally.fellShort(shortfall)
 }
 
 // takeBack returns to the target before the last raise. The next raise is smaller and later.

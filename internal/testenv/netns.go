@@ -285,6 +285,3 @@ func (l *Line) Command(name string, args ...string) *exec.Cmd {
 // InServer runs f on the thread in the server's namespace. f must not wait
 // for another call of the line.
 func (l *Line) InServer(f func()) { l.server.do(f) }
-
-// InClient is InServer for the client.
-func (l *Line) InClient(f func()) { l.client.do(f) }
