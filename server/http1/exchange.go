@@ -57,8 +57,19 @@ func (s *Session) exchangeOf(c *loop.Conn) *exchange {
 	return x
 }
 
-// pool has the exchanges of a session that are not in use.
-type pool struct{ free *exchange }
+// pool has the exchanges of a session that are not in use, a bounded number.
+type pool struct {
+	free *exchange
+	n    int
+}
+
+const (
+	// maxFree bounds the exchanges in a pool.
+	maxFree = 1024
+	// keptHead is the most memory for the head of a request, or for part headers, that an
+	// exchange keeps in the pool, in bytes.
+	keptHead = 4 << 10
+)
 
 func (p *pool) get() *exchange {
 	x := p.free
@@ -66,7 +77,24 @@ func (p *pool) get() *exchange {
 		return new(exchange)
 	}
 	p.free, x.next = x.next, nil
+	p.n--
 	return x
+}
+
+// push pools an exchange if there is room.
+func (p *pool) push(x *exchange) {
+	if p.n < maxFree {
+		x.next, p.free = p.free, x
+		p.n++
+	}
+}
+
+// reuse returns the memory of p for others, unless it is large.
+func reuse(p []byte) []byte {
+	if cap(p) > keptHead {
+		return nil
+	}
+	return p[:0]
 }
 
 // put pools an exchange that is done with. c is its connection, nil if that is gone.
@@ -80,13 +108,13 @@ func (p *pool) put(c *loop.Conn, x *exchange) {
 	x.body.reset()
 	x.call.reset()
 	x.record.Reset()
-	*x = exchange{body: x.body, call: x.call, record: x.record, head: x.head[:0], parts: x.parts[:0], next: p.free}
-	p.free = x
+	*x = exchange{body: x.body, call: x.call, record: x.record, head: reuse(x.head), parts: reuse(x.parts)}
+	p.push(x)
 }
 
 // putPlain is put for an exchange that had nothing but a record, in less time.
 func (p *pool) putPlain(c *loop.Conn, x *exchange) {
 	c.Data = nil
 	x.conn, x.plain = nil, false
-	p.free, x.next = x, p.free
+	p.push(x)
 }

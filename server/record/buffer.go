@@ -40,12 +40,12 @@ type block struct {
 }
 
 // room returns memory at the end of the last block, with a capacity of n bytes or
-// more, nil if the line must be dropped. What is appended to it counts from add
-// on.
+// more, nil if the line must be dropped. n is at most blockBytes. What is appended to it
+// counts from add on.
 func (b *buffer) room(n int) []byte {
 	k := b.cur
 	if k == nil || len(k.mem)-k.used < n {
-		if k = b.advance(n); k == nil {
+		if k = b.advance(); k == nil {
 			b.log.dropped.Add(1)
 			return nil
 		}
@@ -60,39 +60,26 @@ func (b *buffer) add(line []byte) {
 	k.whole.Store(int64(k.used))
 }
 
-// advance begins a block with room for n bytes, if there may be one more.
-func (b *buffer) advance(n int) *block {
+// advance begins a block, if there may be one more.
+func (b *buffer) advance() *block {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.cur != nil {
 		b.cur.sealed, b.cur = true, nil
 		b.log.wake()
 	}
-	size := max(n, blockBytes)
-	if last := len(b.spare) - 1; last >= 0 && size == blockBytes {
+	switch last := len(b.spare) - 1; {
+	case last >= 0:
 		b.cur = b.spare[last]
 		b.spare = b.spare[:last]
-	} else {
-		b.cur = b.grow(size)
-	}
-	if b.cur != nil {
-		b.queue = append(b.queue, b.cur)
-	}
-	return b.cur
-}
-
-// grow returns a new block, nil if all that may be held waits to be written. One for a
-// long line takes the place of blocks that are free.
-func (b *buffer) grow(size int) *block {
-	for b.held+size > bufferBytes && len(b.spare) > 0 {
-		b.spare = slices.Delete(b.spare, 0, 1)
-		b.held -= blockBytes
-	}
-	if b.held > 0 && b.held+size > bufferBytes {
+	case b.held+blockBytes > bufferBytes: // all that may be held waits to be written
 		return nil
+	default:
+		b.held += blockBytes
+		b.cur = &block{mem: make([]byte, blockBytes)}
 	}
-	b.held += size
-	return &block{mem: make([]byte, size)}
+	b.queue = append(b.queue, b.cur)
+	return b.cur
 }
 
 // pending returns lines that are to be written next, nil if there are none; all
@@ -121,10 +108,6 @@ func (b *buffer) pending(all bool) []byte {
 
 // recycle takes back a block that is written.
 func (b *buffer) recycle(k *block) {
-	if len(k.mem) != blockBytes { // made for one long line
-		b.held -= len(k.mem)
-		return
-	}
 	k.used, k.written, k.sealed = 0, 0, false
 	k.whole.Store(0)
 	b.spare = append(b.spare, k)

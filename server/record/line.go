@@ -7,29 +7,15 @@ import (
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/shape"
-	"github.com/fserve/fserve/server/wire"
 )
 
-// fixedParts bounds what a line has beyond the parts that a request brings, in
-// bytes: times, addresses, numbers, names.
-const fixedParts = 1 << 10
-
-// beginCombined keeps the parts of a line in combined format that are of the request.
-func (r *Record) beginCombined(q *Request) {
-	r.request = appendEscaped(r.request[:0], requestLine(q.Head.Raw()))
-	r.request = append(r.request, '"', ' ')
-	r.request = strconv.AppendInt(r.request, int64(q.Status), 10)
-	r.request = append(r.request, ' ')
-	r.suffix = append(r.suffix[:0], ' ')
-	r.suffix = appendQuoted(r.suffix, q.Head.Get(wire.Referer))
-	r.suffix = append(r.suffix, ' ')
-	r.suffix = appendQuoted(r.suffix, q.Head.Get(wire.UserAgent))
-	r.suffix = append(r.suffix, '\n')
-}
-
-// maxRequestLine bounds the part of a request that is logged, in bytes; what was
-// refused may have no end of line.
-const maxRequestLine = 9 << 10
+const (
+	// fixedParts bounds what a line has beyond the parts that a request brings, in
+	// bytes: times, addresses, numbers, names.
+	fixedParts = 1 << 10
+	// maxEscape is the most bytes that an escape makes of one.
+	maxEscape = len(`\u0009`)
+)
 
 // requestLine returns the first line of a request, or of what came in its place.
 func requestLine(raw []byte) []byte {
@@ -37,61 +23,64 @@ func requestLine(raw []byte) []byte {
 	if i := bytes.IndexAny(raw, "\r\n"); i >= 0 {
 		raw = raw[:i]
 	}
-	return raw[:min(len(raw), maxRequestLine)]
-}
-
-// beginJSON keeps the parts of a JSON line that are of the request.
-func (r *Record) beginJSON(q *Request) {
-	h, client := q.Head, q.Client
-	p := appendAddr(r.request[:0], client, q.Unix)
-	n := len(p)
-	p = append(p, `","peer":"`...)
-	switch peer := q.Peer; {
-	case peer.Addr() == client && client.Is4():
-		p = append(append(p, p[:n]...), ':')
-		p = strconv.AppendUint(p, uint64(peer.Port()), 10)
-	case peer.IsValid():
-		p = peer.AppendTo(p)
-	default:
-		p = appendAddr(p, netip.Addr{}, q.Unix)
-	}
-	p = appendString(append(p, `","method":`...), h.Method())
-	p = appendString(append(p, `,"target":`...), h.Target())
-	p = append(p, `,"protocol":"`...)
-	if len(h.Method()) > 0 {
-		p = strconv.AppendUint(append(p, "HTTP/1."...), uint64(h.Minor), 10)
-	}
-	p = strconv.AppendInt(append(p, `","status":`...), int64(q.Status), 10)
-	r.request = append(p, `,"bytes":`...)
-	r.suffix = r.suffix[:0]
-	r.addField(`,"range":`, h.Get(wire.Range))
-	r.addField(`,"referer":`, h.Get(wire.Referer))
-	r.addField(`,"user_agent":`, h.Get(wire.UserAgent))
-}
-
-func (r *Record) addField(name string, value []byte) {
-	if value != nil {
-		r.suffix = appendString(append(r.suffix, name...), value)
-	}
+	return raw
 }
 
 // writeLine writes the line of a response that has ended at now (Unix ns).
 func (b *buffer) writeLine(r *Record, o *engine.Outcome, now int64) {
-	p := b.room(len(r.request) + len(r.suffix) + fixedParts)
-	if p == nil {
-		return
+	p := b.room(maxEscape*len(r.raw) + fixedParts)
+	switch {
+	case p == nil:
+	case b.log.format == LogJSON:
+		b.add(r.appendJSON(append(p, b.time.at(now)...), o))
+	default:
+		p = append(appendAddr(p, r.client, r.unix), b.time.at(now)...)
+		b.add(r.appendCombined(p, o))
 	}
-	if b.log.format == LogJSON {
-		p = append(p, b.time.at(now)...)
-		b.add(r.appendJSON(p, o))
-		return
-	}
-	p = appendAddr(p, r.client, r.unix)
-	p = append(p, b.time.at(now)...)
-	p = append(p, r.request...)
-	p = strconv.AppendInt(p, max(0, o.Total()-int64(r.headLen)), 10)
-	b.add(append(p, r.suffix...))
 }
+
+// appendCombined appends what follows the time in a line in combined format.
+func (r *Record) appendCombined(p []byte, o *engine.Outcome) []byte {
+	p = appendEscaped(p, r.field(fieldLine))
+	p = strconv.AppendInt(append(p, '"', ' '), int64(r.status), 10)
+	p = strconv.AppendInt(append(p, ' '), r.sent(o), 10)
+	p = appendQuoted(append(p, ' '), r.field(fieldReferer))
+	p = appendQuoted(append(p, ' '), r.field(fieldUserAgent))
+	return append(p, '\n')
+}
+
+// sent returns how many bytes of the body were sent.
+func (r *Record) sent(o *engine.Outcome) int64 { return max(0, o.Total()-int64(r.headLen)) }
+
+// appendRequest appends what a JSON line says of the request, but for its fields.
+func (r *Record) appendRequest(p []byte) []byte {
+	from := len(p)
+	p = appendAddr(p, r.client, r.unix)
+	to := len(p)
+	p = append(p, `","peer":"`...)
+	switch {
+	case r.peer.Addr() == r.client && r.client.Is4():
+		p = append(append(p, p[from:to]...), ':')
+		p = strconv.AppendUint(p, uint64(r.peer.Port()), 10)
+	case r.peer.IsValid():
+		p = r.peer.AppendTo(p)
+	default:
+		p = appendAddr(p, netip.Addr{}, r.unix)
+	}
+	p = appendString(append(p, `","method":`...), r.field(fieldMethod))
+	p = appendString(append(p, `,"target":`...), r.field(fieldTarget))
+	p = append(p, `,"protocol":"`...)
+	if len(r.field(fieldMethod)) > 0 {
+		p = strconv.AppendUint(append(p, "HTTP/1."...), uint64(r.minor), 10)
+	}
+	return strconv.AppendInt(append(p, `","status":`...), int64(r.status), 10)
+}
+
+// jsonFields are the fields of a request in a JSON line, if the request has them.
+var jsonFields = [...]struct {
+	field field
+	name  string
+}{{fieldRange, `,"range":`}, {fieldReferer, `,"referer":`}, {fieldUserAgent, `,"user_agent":`}}
 
 // jsonAtOnce is the end of the line of a response from memory that was sent in the
 // turn in which it was asked for.
@@ -100,9 +89,13 @@ const jsonAtOnce = `,"ttfb_ms":0.000,"duration_ms":0.000,"sent_by":"memory","out
 // appendJSON appends what follows the time in the line of a response that has
 // ended.
 func (r *Record) appendJSON(p []byte, o *engine.Outcome) []byte {
-	p = append(p, r.request...)
-	p = strconv.AppendInt(p, max(0, o.Total()-int64(r.headLen)), 10)
-	p = append(p, r.suffix...)
+	p = append(r.appendRequest(p), `,"bytes":`...)
+	p = strconv.AppendInt(p, r.sent(o), 10)
+	for _, f := range jsonFields {
+		if value := r.field(f.field); value != nil {
+			p = appendString(append(p, f.name...), value)
+		}
+	}
 	before := o.Start - r.Began
 	if before+o.First+o.Duration == 0 && o.End == engine.Complete && o.Bytes[engine.ViaMemory] == o.Total() {
 		return append(p, jsonAtOnce...) // no level has held it

@@ -66,13 +66,71 @@ type Record struct {
 
 	logged          bool // there is to be a line
 	unix, encrypted bool
+	minor           uint8 // version of HTTP
+	status, headLen int
 	client          netip.Addr
-	headLen         int
-	request, suffix []byte // parts of the line
+	peer            netip.AddrPort
+	raw             []byte // of the request, as it came: the fields of the line, cut
+	fields          [numFields]span
+}
+
+// field is a part of a request that is in a line.
+type field uint8
+
+const (
+	fieldLine   field = iota // the request line; combined format only
+	fieldMethod              // JSON only, with the next two
+	fieldTarget
+	fieldRange
+	fieldReferer
+	fieldUserAgent
+	numFields
+)
+
+// span is where a field is in Record.raw.
+type span struct {
+	from, to uint16
+	there    bool // the request has it
+}
+
+const (
+	// maxRequestLine bounds what is logged of the first line of a request, in bytes; what
+	// was refused may have no end of line.
+	maxRequestLine = 9 << 10
+	// maxField bounds what is logged of each field of a request, in bytes.
+	maxField = 1 << 10
+	// maxKept is the most memory that a Record keeps for the next request, in bytes.
+	maxKept = 2 << 10
+)
+
+// keep keeps a field for the line, at most so many bytes of it. What a line needs more for
+// escapes is in the log's own memory, and for the time of writing only.
+func (r *Record) keep(f field, value []byte, most int) {
+	from := len(r.raw)
+	r.raw = append(r.raw, value[:min(len(value), most)]...)
+	r.fields[f] = span{uint16(from), uint16(len(r.raw)), value != nil}
+}
+
+// field returns what was kept of a field; nil: the request has none.
+func (r *Record) field(f field) []byte {
+	if s := r.fields[f]; s.there {
+		return r.raw[s.from:s.to]
+	}
+	return nil
+}
+
+// drop forgets the fields, which have been written.
+func (r *Record) drop() {
+	if r.raw = r.raw[:0]; cap(r.raw) > maxKept {
+		r.raw = nil
+	}
 }
 
 // Reset makes r ready for another response.
-func (r *Record) Reset() { *r = Record{request: r.request[:0], suffix: r.suffix[:0]} }
+func (r *Record) Reset() {
+	r.drop()
+	*r = Record{raw: r.raw}
+}
 
 // Logged reports whether a line of the access log waits for the response to end.
 func (r *Record) Logged() bool { return r.logged }
@@ -90,13 +148,19 @@ type Request struct {
 
 // Begin keeps what the line of the access log needs of a request, whose bytes go away.
 func (r *Recorder) Begin(rec *Record, q *Request) {
-	rec.logged, rec.headLen = true, q.HeadLen
-	rec.client, rec.unix, rec.encrypted = q.Client, q.Unix, q.Encrypted
+	h := q.Head
+	rec.logged, rec.status, rec.headLen, rec.minor = true, q.Status, q.HeadLen, h.Minor
+	rec.client, rec.peer, rec.unix, rec.encrypted = q.Client, q.Peer, q.Unix, q.Encrypted
+	rec.raw = rec.raw[:0]
 	if r.log.log.format == LogJSON {
-		rec.beginJSON(q)
+		rec.keep(fieldMethod, h.Method(), maxField)
+		rec.keep(fieldTarget, h.Target(), maxRequestLine)
+		rec.keep(fieldRange, h.Get(wire.Range), maxField)
 	} else {
-		rec.beginCombined(q)
+		rec.keep(fieldLine, requestLine(h.Raw()), maxRequestLine)
 	}
+	rec.keep(fieldReferer, h.Get(wire.Referer), maxField)
+	rec.keep(fieldUserAgent, h.Get(wire.UserAgent), maxField)
 }
 
 // End counts a response that has ended, and writes its line. rec is nil if nothing
@@ -110,6 +174,7 @@ func (r *Recorder) End(rec *Record, o *engine.Outcome, now int64) {
 	r.Stats.measure(o, o.Start-rec.Began)
 	if rec.logged {
 		r.log.writeLine(rec, o, now)
+		rec.drop()
 		rec.logged = false
 	}
 }
