@@ -133,6 +133,7 @@ func (s *Server) prepare() error {
 		AccessLog: c.AccessLog, Rows: &s.rows,
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })
+	s.compiler.Log = c.Log
 	var err error
 	s.set, err = s.compile(c)
 	return err

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -130,6 +131,35 @@ func TestWithoutUring(t *testing.T) {
 		p := serve(t, nil, "--root", root)
 		if p.driver != "fallback" || !strings.Contains(p.why, "io_uring cannot be used") {
 			t.Errorf("start line %q", p.line)
+		}
+	}()
+	<-done
+}
+
+// Where a sandbox forbids openat2 the start line says what is lost, and links inside the
+// root are followed all the same: those of a Kubernetes ConfigMap, say.
+func TestWithoutOpenat2(t *testing.T) {
+	root := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(root, "..2026_11"), 0o755), os.Symlink("..2026_11", filepath.Join(root, "..data")),
+		os.WriteFile(filepath.Join(root, "..2026_11", "key"), []byte("value"), 0o644), os.Symlink("..data/key", filepath.Join(root, "key")),
+		os.Symlink("/etc/passwd", filepath.Join(root, "out"))); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // processes started from its thread are under the filter too
+		defer close(done)
+		testenv.Deny(t, syscall.EPERM, unix.SYS_OPENAT2)
+		for _, driver := range []string{"uring", "fallback"} {
+			p := serve(t, nil, "--root", root, "--driver", driver)
+			if !strings.HasSuffix(p.line, "workers; every open leaves its loop (openat2: operation not permitted)") {
+				t.Errorf("start line %q", p.line)
+			}
+			if a := get(t, p.url("/key")); a.StatusCode != 200 || a.Body != "value" {
+				t.Errorf("%s: a link inside the root: %d %q", driver, a.StatusCode, a.Body)
+			}
+			if a := get(t, p.url("/out")); a.StatusCode != 404 {
+				t.Errorf("%s: a link out of the root: %d", driver, a.StatusCode)
+			}
 		}
 	}()
 	<-done

@@ -102,7 +102,7 @@ type process struct {
 	stderr bytes.Buffer
 }
 
-var startLine = regexp.MustCompile(`^fserve: serving (\S+) on ((?:(?:https?://|unix:)\S+ ?)+), driver (uring|fallback) \((.+)\), (\d+) workers$`)
+var startLine = regexp.MustCompile(`^fserve: serving (\S+) on ((?:(?:https?://|unix:)\S+ ?)+), driver (uring|fallback) \((.+)\), (\d+) workers(?:; .+)?$`)
 
 // serve starts a server on a free port of loopback, and ends it with the test.
 // args may override the address.

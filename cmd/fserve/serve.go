@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/internal/handover"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/admin"
@@ -188,8 +189,12 @@ func announce(srv *server.Server, root string) {
 		root = abs
 	}
 	driver, why := srv.Engine().Driver()
-	fmt.Fprintf(os.Stderr, "fserve: serving %s on %s, driver %s (%s), %d workers\n",
-		root, strings.Join(urls(srv), " "), driver, why, srv.Engine().Loops())
+	lost := ""
+	if err := openfile.Probe(); err != nil {
+		lost = fmt.Sprintf("; every open leaves its loop (%v)", err)
+	}
+	fmt.Fprintf(os.Stderr, "fserve: serving %s on %s, driver %s (%s), %d workers%s\n",
+		root, strings.Join(urls(srv), " "), driver, why, srv.Engine().Loops(), lost)
 }
 
 // urls returns the addresses of the server, as a client would write them.

@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -32,20 +32,34 @@ const (
 
 // Root is a directory below which files are opened. It is safe for concurrent use.
 type Root struct {
-	dir     int
+	path    string
+	dir     int // always the same number: see Refresh
 	resolve uint64
 	links   Symlinks
 	openat2 bool
 	cached  uint64 // RESOLVE_CACHED where the kernel has it, else 0
+
+	replacing sync.Mutex // dir, with another directory or with nothing
+	closed    bool
+}
+
+// Probe returns why openat2 cannot be used, or nil. Without it names are opened one
+// component at a time, and never without waiting.
+func Probe() error {
+	fd, err := unix.Openat2(unix.AT_FDCWD, ".", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC})
+	if err != nil {
+		return fmt.Errorf("openat2: %w", err)
+	}
+	return unix.Close(fd)
 }
 
 // OpenRoot opens a directory.
 func OpenRoot(dir string, links Symlinks) (*Root, error) {
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := openDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("root: %w", &fs.PathError{Op: "open", Path: dir, Err: err})
+		return nil, err
 	}
-	r := &Root{dir: fd, links: links, resolve: unix.RESOLVE_NO_MAGICLINKS}
+	r := &Root{path: dir, dir: fd, links: links, resolve: unix.RESOLVE_NO_MAGICLINKS}
 	switch links {
 	case SymlinksInside:
 		r.resolve |= unix.RESOLVE_BENEATH
@@ -73,8 +87,59 @@ func (r *Root) probe(resolve uint64) error {
 	return err
 }
 
+func openDir(path string) (int, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("root: %w", &fs.PathError{Op: "open", Path: path, Err: err})
+	}
+	return fd, nil
+}
+
+// Refresh looks at the path of the root again and reports whether another directory
+// is there now, which takes the place of what was open: a link was switched, the
+// directory was made anew, a file system was mounted over it. After an error what was
+// open stays. It may wait for the disk.
+func (r *Root) Refresh() (changed bool, err error) {
+	fd, err := openDir(r.path)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	r.replacing.Lock()
+	defer r.replacing.Unlock()
+	if r.closed || identify(fd) == identify(r.dir) {
+		return false, nil
+	}
+	// An open that is under way goes on in the directory where it began.
+	if err := unix.Dup3(fd, r.dir, unix.O_CLOEXEC); err != nil {
+		return false, fmt.Errorf("root: %w", &fs.PathError{Op: "dup3", Path: r.path, Err: err})
+	}
+	return true, nil
+}
+
+// identity tells directories apart that are open at the same time. One directory has
+// several if it is mounted several times: what is mounted below it may differ.
+type identity struct{ dev, ino, mount uint64 }
+
+func identify(fd int) (id identity) {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil { // of a directory that is open it does not fail
+		id.dev, id.ino = st.Dev, st.Ino
+	}
+	var x unix.Statx_t
+	if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &x) == nil { // Linux 5.8, else 0
+		id.mount = x.Mnt_id
+	}
+	return id
+}
+
 // Close closes the directory.
-func (r *Root) Close() error { return unix.Close(r.dir) }
+func (r *Root) Close() error {
+	r.replacing.Lock()
+	defer r.replacing.Unlock()
+	r.closed = true
+	return unix.Close(r.dir)
+}
 
 // resolveCached is RESOLVE_CACHED (Linux 5.12): fail rather than wait for the disk.
 const resolveCached = 0x20
@@ -84,7 +149,7 @@ const openFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCT
 
 // Open opens name, a relative path without dot segments, read-only. If
 // cachedOnly is set it does not wait for the disk: EAGAIN means that it would
-// have to (Linux 5.12; older kernels wait). Only regular files are returned
+// have to, or that this cannot be known (before Linux 5.12; see Probe). Only regular files are returned
 // open.
 func (r *Root) Open(name string, cachedOnly bool) Opened {
 	fd, err := r.open(name, openFlags, cachedOnly)
@@ -109,6 +174,9 @@ func (r *Root) open(name string, flags uint64, cachedOnly bool) (int, error) {
 	if !filepath.IsLocal(name) { // walk and SymlinksFollow rely on it
 		return -1, unix.ENOENT
 	}
+	if cachedOnly && r.cached == 0 {
+		return -1, unix.EAGAIN
+	}
 	if !r.openat2 {
 		return r.walk(name, int(flags))
 	}
@@ -126,36 +194,6 @@ func (r *Root) open(name string, flags uint64, cachedOnly bool) (int, error) {
 		default:
 			return fd, err
 		}
-	}
-}
-
-// walk opens name one component at a time, following no symbolic link: the way
-// for kernels without openat2 (before 5.6) and sandboxes that hide it. Links are
-// refused even where the policy allows those inside, unless it allows all.
-func (r *Root) walk(name string, flags int) (int, error) {
-	if r.links == SymlinksFollow {
-		return unix.Openat(r.dir, name, flags, 0)
-	}
-	dir, owned := r.dir, false
-	for {
-		first, rest, more := strings.Cut(name, "/")
-		var fd int
-		var err error
-		if more {
-			fd, err = unix.Openat(dir, first, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		} else {
-			fd, err = unix.Openat(dir, first, flags|unix.O_NOFOLLOW, 0)
-		}
-		if owned {
-			unix.Close(dir)
-		}
-		if errors.Is(err, unix.ELOOP) {
-			err = unix.ENOENT
-		}
-		if err != nil || !more {
-			return fd, err
-		}
-		dir, owned, name = fd, true, rest
 	}
 }
 
@@ -180,7 +218,7 @@ func (r *Root) Stat(name string) (st unix.Stat_t, e syscall.Errno) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return st, sys.ErrnoOf(err)
 	}
-	// Without openat2 a link that is not followed is opened itself: O_PATH with
+	// What became a link while walk was on its way is opened itself: O_PATH with
 	// O_NOFOLLOW does not fail.
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return st, syscall.ENOENT

@@ -81,6 +81,20 @@ func (s System) uring() Finding {
 	return f
 }
 
+// openat2 says whether paths are opened by one call, which need not wait for the disk.
+func (s System) openat2() Finding {
+	f := Finding{Name: "openat2", Status: OK, Found: "available"}
+	if err := s.Openat2(); err != nil {
+		f.Status, f.Found = Warning, err.Error()
+		f.Lost = "opening on the loop: each open is work for a goroutine, with two system calls for each directory on the way"
+		f.Mend = "allow openat2 in the seccomp profile: SystemCallFilter=@file-system in systemd, Docker 20.10 or later"
+		if errors.Is(err, syscall.ENOSYS) && !s.filtered() {
+			f.Mend = "boot Linux 5.12 or later"
+		}
+	}
+	return f
+}
+
 // filtered reports whether a seccomp filter holds for this process.
 func (s System) filtered() bool {
 	for line := range strings.Lines(read(s.Proc, "self/status")) {

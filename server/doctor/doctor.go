@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/uring"
 )
 
@@ -41,6 +42,8 @@ type System struct {
 	CPUs int
 	// Uring returns why io_uring cannot be used, or nil.
 	Uring func() error
+	// Openat2 returns why openat2 cannot be used, or nil.
+	Openat2 func() error
 	// Files looks at the file system of a directory.
 	Files func(dir string) (FileSystem, error)
 }
@@ -57,14 +60,14 @@ type FileSystem struct {
 
 // Here is the machine that this process runs on.
 func Here() System {
-	return System{Proc: "/proc", Sys: "/sys", CPUs: runtime.NumCPU(), Uring: uring.Probe, Files: lookAt}
+	return System{Proc: "/proc", Sys: "/sys", CPUs: runtime.NumCPU(), Uring: uring.Probe, Openat2: openfile.Probe, Files: lookAt}
 }
 
 // Examine runs all checks. root is the directory that is served; if it is empty no
 // directory is looked at.
 func Examine(s System, root string) Report {
 	r := Report{
-		s.kernel(), s.uring(), s.memlock(), s.openFiles(), s.cores(),
+		s.kernel(), s.uring(), s.openat2(), s.memlock(), s.openFiles(), s.cores(),
 		s.congestion(), s.backlog(),
 	}
 	if root != "" {

@@ -1,9 +1,11 @@
 package site
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"path"
 	"slices"
@@ -15,9 +17,9 @@ import (
 )
 
 // Compiler makes Sets for one server after another, and remembers what they share:
-// open roots, and keys of caches. The zero value is ready. One goroutine at a time
-// may Compile.
+// open roots, and keys of caches. One goroutine at a time may Compile.
 type Compiler struct {
+	Log       *slog.Logger // of what happens to roots while they are open; nil: slog.Default
 	roots     rootSet
 	nextSpace uint64 // see space
 }
@@ -179,7 +181,7 @@ func (b *compilation) openRoot(p *Place, l *Location, where string) {
 		}
 		return
 	}
-	root, err := b.roots.get(l.Root, l.Symlinks)
+	root, err := b.roots.get(l.Root, l.Symlinks, cmp.Or(b.Log, slog.Default()))
 	if err != nil {
 		b.fault(where, err)
 		return

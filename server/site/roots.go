@@ -1,24 +1,28 @@
 package site
 
 import (
+	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/fserve/fserve/engine/openfile"
 )
+
+// lookEvery is how often the path of a root is looked at again.
+const lookEvery = time.Second
 
 // sharedRoot is an open root that several places and sites may have.
 type sharedRoot struct {
 	*openfile.Root
 	id   rootID
-	refs int // guarded by rootSet.mu
+	refs int           // guarded by rootSet.mu
+	gone chan struct{} // closed when nobody retains it any more
 }
 
-// rootID tells roots apart. While one is open no other directory can have its
-// inode.
+// rootID tells roots apart.
 type rootID struct {
-	dir      string
-	links    openfile.Symlinks
-	dev, ino uint64
+	dir   string
+	links openfile.Symlinks
 }
 
 // rootSet are the open roots of a Compiler.
@@ -27,42 +31,82 @@ type rootSet struct {
 	open map[rootID]*sharedRoot
 }
 
-// get opens a directory, or returns the root that is open already for it. The
-// caller retains it.
-func (s *rootSet) get(dir string, links openfile.Symlinks) (*sharedRoot, error) {
+// get opens a directory, or returns the root that is open already for it, after
+// a look at its path. The caller retains it.
+func (s *rootSet) get(dir string, links openfile.Symlinks, log *slog.Logger) (*sharedRoot, error) {
+	id := rootID{dir, links}
+	if r := s.retain(id); r != nil {
+		if err := r.look(log); err != nil {
+			s.release(r)
+			return nil, err
+		}
+		return r, nil
+	}
 	root, err := openfile.OpenRoot(dir, links)
 	if err != nil {
 		return nil, err
 	}
-	id := rootID{dir: dir, links: links}
-	st, e := root.Stat(".")
-	if e != 0 {
-		_ = root.Close()
-		return nil, e
+	r := &sharedRoot{Root: root, id: id, refs: 1, gone: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = make(map[rootID]*sharedRoot)
 	}
-	id.dev, id.ino = st.Dev, st.Ino
+	s.open[id] = r
+	go r.watch(log)
+	return r, nil
+}
+
+// retain returns the root that is open already, nil: none is.
+func (s *rootSet) retain(id rootID) *sharedRoot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.open[id]
 	if r != nil {
-		err = root.Close()
-	} else {
-		r = &sharedRoot{Root: root, id: id}
-		if s.open == nil {
-			s.open = make(map[rootID]*sharedRoot)
-		}
-		s.open[id] = r
+		r.refs++
 	}
-	r.refs++
-	return r, err
+	return r
 }
 
 // release closes a root that nobody retains any more.
 func (s *rootSet) release(r *sharedRoot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.refs--; r.refs == 0 && s.open[r.id] == r {
+	if r.refs--; r.refs == 0 {
 		delete(s.open, r.id)
+		close(r.gone)
 		_ = r.Close() // O_PATH: there is nothing that could fail
 	}
+}
+
+// watch looks at the path of the root until it is gone. What hangs there, a network
+// file system say, keeps this goroutine and nobody else.
+func (r *sharedRoot) watch(log *slog.Logger) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	lost := false
+	for {
+		select {
+		case <-r.gone:
+			return
+		case <-tick.C:
+		}
+		switch err := r.look(log); {
+		case err != nil && !lost:
+			log.Warn("root lost: what was open is served on", "err", err)
+			lost = true
+		case err == nil && lost:
+			log.Info("root found again", "root", r.id.dir)
+			lost = false
+		}
+	}
+}
+
+// look looks at the path once.
+func (r *sharedRoot) look(log *slog.Logger) error {
+	changed, err := r.Refresh()
+	if changed {
+		log.Info("root replaced: another directory is at its path", "root", r.id.dir)
+	}
+	return err
 }
