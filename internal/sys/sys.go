@@ -24,15 +24,11 @@ const (
 	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 )
 
-// Send sends p without blocking (sendto(2)). more sets MSG_MORE.
-func Send(fd int32, p []byte, more bool) (int, syscall.Errno) {
-	flags := uintptr(sendFlags)
-	if more {
-		flags |= unix.MSG_MORE
-	}
+// call makes a system call that cannot block, and whose second argument is memory, until no
+// signal interrupts it.
+func call(trap uintptr, fd int32, p unsafe.Pointer, a, b, c, d uintptr) (int, syscall.Errno) {
 	for {
-		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
+		n, _, e := syscall.RawSyscall6(trap, uintptr(fd), uintptr(p), a, b, c, d)
 		if e == 0 {
 			return int(n), 0
 		}
@@ -40,6 +36,15 @@ func Send(fd int32, p []byte, more bool) (int, syscall.Errno) {
 			return 0, e
 		}
 	}
+}
+
+// Send sends p without blocking (sendto(2)). more sets MSG_MORE.
+func Send(fd int32, p []byte, more bool) (int, syscall.Errno) {
+	flags := uintptr(sendFlags)
+	if more {
+		flags |= unix.MSG_MORE
+	}
+	return call(unix.SYS_SENDTO, fd, unsafe.Pointer(unsafe.SliceData(p)), uintptr(len(p)), flags, 0, 0)
 }
 
 // Send2 sends head then body in one call without blocking (sendmsg(2)).
@@ -59,29 +64,12 @@ func Send2(fd int32, head, body []byte, more bool) (int, syscall.Errno) {
 		{Base: unsafe.SliceData(body), Len: uint64(len(body))},
 	}
 	msg := unix.Msghdr{Iov: &iov[0], Iovlen: 2}
-	for {
-		n, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), flags)
-		if e == 0 {
-			return int(n), 0
-		}
-		if e != syscall.EINTR {
-			return 0, e
-		}
-	}
+	return call(unix.SYS_SENDMSG, fd, unsafe.Pointer(&msg), flags, 0, 0, 0)
 }
 
 // Recv receives into p without blocking (recvfrom(2)). 0, 0 is the end of the stream.
 func Recv(fd int32, p []byte) (int, syscall.Errno) {
-	for {
-		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd),
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
-		if e == 0 {
-			return int(n), 0
-		}
-		if e != syscall.EINTR {
-			return 0, e
-		}
-	}
+	return call(unix.SYS_RECVFROM, fd, unsafe.Pointer(unsafe.SliceData(p)), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
 }
 
 // Sendfile sends up to n bytes of file from off to a non-blocking socket
@@ -105,17 +93,7 @@ func Sendfile(sock, file int32, off int64, n int) (int, syscall.Errno) {
 // SpliceFromFile moves up to n bytes of file from off into a pipe. It blocks
 // on disk as Sendfile does, but not on the pipe. 0, 0 is the end of the file.
 func SpliceFromFile(pipe, file int32, off int64, n int) (int, syscall.Errno) {
-	for {
-		o := off
-		r, _, e := syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(file), uintptr(unsafe.Pointer(&o)),
-			uintptr(pipe), 0, uintptr(n), unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
-		if e == 0 {
-			return int(r), 0
-		}
-		if e != syscall.EINTR {
-			return 0, e
-		}
-	}
+	return call(unix.SYS_SPLICE, file, unsafe.Pointer(&off), uintptr(pipe), 0, uintptr(n), unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 }
 
 // SpliceToSocket moves up to n bytes from a pipe to a socket without blocking.
@@ -124,15 +102,7 @@ func SpliceToSocket(sock, pipe int32, n int, more bool) (int, syscall.Errno) {
 	if more {
 		flags |= unix.SPLICE_F_MORE
 	}
-	for {
-		r, _, e := syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(pipe), 0, uintptr(sock), 0, uintptr(n), flags)
-		if e == 0 {
-			return int(r), 0
-		}
-		if e != syscall.EINTR {
-			return 0, e
-		}
-	}
+	return call(unix.SYS_SPLICE, pipe, nil, uintptr(sock), 0, uintptr(n), flags)
 }
 
 // PreadNowait reads what the page cache holds (preadv2(2) with RWF_NOWAIT).
@@ -140,16 +110,7 @@ func SpliceToSocket(sock, pipe int32, n int, more bool) (int, syscall.Errno) {
 // page is not there, or the end of the file.
 func PreadNowait(fd int32, p []byte, off int64) (int, syscall.Errno) {
 	iov := unix.Iovec{Base: unsafe.SliceData(p), Len: uint64(len(p))}
-	for {
-		n, _, e := syscall.RawSyscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1,
-			uintptr(off), 0, rwfNowait)
-		if e == 0 {
-			return int(n), 0
-		}
-		if e != syscall.EINTR {
-			return 0, e
-		}
-	}
+	return call(unix.SYS_PREADV2, fd, unsafe.Pointer(&iov), 1, uintptr(off), 0, rwfNowait)
 }
 
 // Pread reads from off and may block on disk.
@@ -198,16 +159,11 @@ func Fstat(fd int32) (size, mtimeNs int64, e syscall.Errno) {
 
 // Accept4 takes one connection, non-blocking and close-on-exec.
 func Accept4(fd int32) (int32, syscall.Errno) {
-	for {
-		n, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0,
-			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-		if e == 0 {
-			return int32(n), 0
-		}
-		if e != syscall.EINTR {
-			return -1, e
-		}
+	n, e := call(unix.SYS_ACCEPT4, fd, nil, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if e != 0 {
+		return -1, e
 	}
+	return int32(n), 0
 }
 
 // SetAcceptPatience makes accept(2) on a listening socket wait for at most a
@@ -256,40 +212,37 @@ func ShutdownWrite(fd int32) syscall.Errno {
 // read or not (ppoll(2)). It takes neither from the socket.
 func HungUp(fd int32) bool {
 	const end = unix.POLLRDHUP | unix.POLLHUP | unix.POLLERR
-	p := unix.PollFd{Fd: fd, Events: unix.POLLRDHUP}
-	var now unix.Timespec
-	n, _, e := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
-	return e == 0 && n == 1 && p.Revents&end != 0
+	return poll(fd, unix.POLLRDHUP)&end != 0
 }
 
 // Readable reports whether a socket has something to receive or to accept, or an
 // error (ppoll(2)).
-func Readable(fd int32) bool {
-	p := unix.PollFd{Fd: fd, Events: unix.POLLIN}
+func Readable(fd int32) bool { return poll(fd, unix.POLLIN) != 0 }
+
+// poll returns which of the events, and of errors and hang-ups, a socket has now.
+func poll(fd int32, events int16) int16 {
+	p := unix.PollFd{Fd: fd, Events: events}
 	var now unix.Timespec
-	n, _, e := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
-	return e == 0 && n == 1
+	_, _, _ = syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return p.Revents // none after an error
 }
 
 // SetReset makes the coming close of a socket send RST (SO_LINGER with 0 s).
 func SetReset(fd int32) syscall.Errno {
-	l := unix.Linger{Onoff: 1}
-	_, _, e := syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER,
-		uintptr(unsafe.Pointer(&l)), unsafe.Sizeof(l), 0)
-	return e
+	return setsockopt(fd, unix.SOL_SOCKET, unix.SO_LINGER, unix.Linger{Onoff: 1})
 }
 
 // SetNotsentLowat sets TCP_NOTSENT_LOWAT (Linux 3.12): a socket with so many
 // bytes that are not sent yet takes no more.
-func SetNotsentLowat(fd, n int32) syscall.Errno { return setTCP(fd, unix.TCP_NOTSENT_LOWAT, n) }
+func SetNotsentLowat(fd, n int32) syscall.Errno {
+	return setsockopt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n)
+}
 
 // SetMaxPacingRate sets SO_MAX_PACING_RATE, bytes per second (Linux 3.13; by TCP
 // itself, without the fq queue, since 4.20); ^0 for none. Kernels before 5.0 read
 // 32 bits, which are given in full if the rate is more.
 func SetMaxPacingRate(fd int32, rate uint64) syscall.Errno {
-	_, _, e := syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE,
-		uintptr(unsafe.Pointer(&rate)), unsafe.Sizeof(rate), 0)
-	return e
+	return setsockopt(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, rate)
 }
 
 // SetCork sets or clears TCP_CORK.
@@ -298,15 +251,17 @@ func SetCork(fd int32, on bool) syscall.Errno {
 	if on {
 		v = 1
 	}
-	return setTCP(fd, unix.TCP_CORK, v)
+	return setsockopt(fd, unix.IPPROTO_TCP, unix.TCP_CORK, v)
 }
 
 // Push sends what a corked socket holds back. Setting TCP_NODELAY does so even
 // under TCP_CORK (tcp(7)), for what is queued now.
-func Push(fd int32) syscall.Errno { return setTCP(fd, unix.TCP_NODELAY, 1) }
+func Push(fd int32) syscall.Errno {
+	return setsockopt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, int32(1))
+}
 
-func setTCP(fd int32, option uintptr, v int32) syscall.Errno {
-	_, _, e := syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, option,
+func setsockopt[T any](fd int32, level, option uintptr, v T) syscall.Errno {
+	_, _, e := syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), level, option,
 		uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
 	return e
 }
@@ -334,18 +289,13 @@ func Pipe(size int) (r, w int32, capacity int, err error) {
 // EventfdSignal adds one to an eventfd. It may be called from any goroutine.
 func EventfdSignal(fd int32) {
 	one := uint64(1)
-	for {
-		_, _, e := syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), 8)
-		if e != syscall.EINTR {
-			return // EAGAIN: the counter is full, so a wake-up is pending anyway
-		}
-	}
+	_, _ = call(unix.SYS_WRITE, fd, unsafe.Pointer(&one), 8, 0, 0, 0) // EAGAIN: the counter is full, so a wake-up is pending anyway
 }
 
 // EventfdDrain resets an eventfd to zero.
 func EventfdDrain(fd int32) {
 	var v uint64
-	_, _, _ = syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&v)), 8)
+	_, _ = call(unix.SYS_READ, fd, unsafe.Pointer(&v), 8, 0, 0, 0)
 }
 
 // epoch makes Nanotime a difference of two monotonic readings, which Go takes
