@@ -204,7 +204,7 @@ func (c *originClient) sample(now int64) point {
 		if c.ctl == nil {
 			continue
 		}
-		s := sampleOf(&conn.info)
+		s := adapt.Sample(conn.info)
 		if d, ok := conn.meter.Update(&s, now); ok && (d.Acked > 0 || d.Sent > 0) {
 			c.ctl.Observe(d)
 		}
@@ -224,18 +224,6 @@ func (c *originClient) sample(now int64) point {
 	p.state = c.ctl.State()
 	p.target, p.estimate = float64(p.state.Target), float64(p.state.Estimate)
 	return p
-}
-
-// sampleOf is how the engine fills a Sample; the bits of Known are the same.
-func sampleOf(i *sys.TCPInfo) adapt.Sample {
-	return adapt.Sample{
-		BytesAcked: i.BytesAcked, BytesSent: i.BytesSent, BytesRetrans: i.BytesRetrans, TotalRetrans: i.TotalRetrans,
-		DSACKDups: i.DSACKDups, Delivered: i.Delivered, DeliveredCE: i.DeliveredCE,
-		RTT: i.RTT, MinRTT: i.MinRTT, DeliveryRate: i.DeliveryRate, AppLimited: i.AppLimited,
-		NotSent: i.NotSent, MSS: i.SndMSS,
-		BusyTime: i.BusyTime, RwndLimited: i.RwndLimited, SndbufLimited: i.SndbufLimited,
-		Known: adapt.Fields(i.Known),
-	}
 }
 
 func pick(ps []point, from, to float64, of func(point) float64) (values []float64) {

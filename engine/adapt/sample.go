@@ -1,7 +1,7 @@
 package adapt
 
 // Fields is a set of the members of a Sample that the kernel gave.
-type Fields uint8
+type Fields = uint8
 
 const (
 	HasAcked   Fields = 1 << iota // BytesAcked
@@ -15,7 +15,8 @@ const (
 
 // Sample is what the kernel says of one connection (struct tcp_info), in the kernel's units:
 // bytes, segments, microseconds. Counters begin at zero with the connection; those of
-// 32 bits wrap. Members that are not in Known are not read.
+// 32 bits wrap. Members that are not in Known are not read. It is converted from what
+// package sys reads.
 type Sample struct {
 	BytesAcked, BytesSent, BytesRetrans  uint64
 	TotalRetrans                         uint32 // segments sent again: stands in for BytesRetrans

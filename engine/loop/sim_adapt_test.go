@@ -84,7 +84,7 @@ func (s *simAdapt) ask(c *Conn, info *sys.TCPInfo) syscall.Errno {
 	i.BytesRetrans += n / 8
 	i.TotalRetrans += uint32(n / 12000)
 	i.Delivered += uint32(n / 1448)
-	i.RTT, i.MinRTT, i.SndMSS = uint32(r.IntN(100_000)), uint32(r.IntN(1000)), 1448
+	i.RTT, i.MinRTT, i.MSS = uint32(r.IntN(100_000)), uint32(r.IntN(1000)), 1448
 	i.DeliveryRate = r.Uint64() >> r.IntN(64)
 	i.Known = ^sys.TCPField(0)
 	if r.IntN(10) == 0 {

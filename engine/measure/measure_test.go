@@ -54,7 +54,7 @@ func (k *kernel) ask(c *line, info *sys.TCPInfo) syscall.Errno {
 	k.max = max(k.max, k.now)
 	i := k.info[c]
 	if i == nil {
-		i = &sys.TCPInfo{RTT: 20_000, MinRTT: 20_000, SndMSS: 1448}
+		i = &sys.TCPInfo{RTT: 20_000, MinRTT: 20_000, MSS: 1448}
 		k.info[c], k.at[c] = i, c.opened
 	}
 	dt := c.loop.s.now - k.at[c]

@@ -164,10 +164,9 @@ func (s *Sampler) begin(t *Tap, line Line, client []byte, now int64) {
 		t.meter = unmeasurable
 		return
 	}
-	first := sampleOf(&s.info)
 	m := s.newMeter()
 	m.tap, m.line, t.meter = t, line, m
-	m.Update(&first, now)
+	m.Update((*adapt.Sample)(&s.info), now)
 	g := s.groups[shape.ClientID(client)]
 	if g == nil {
 		g = s.enter(shape.ClientID(client), now)
@@ -187,18 +186,6 @@ func (s *Sampler) ask(line Line) bool {
 	}
 	s.counts.Unsampled++
 	return false
-}
-
-// sampleOf is what the controllers take; the bits of Known are the same.
-func sampleOf(i *sys.TCPInfo) adapt.Sample {
-	return adapt.Sample{
-		BytesAcked: i.BytesAcked, BytesSent: i.BytesSent, BytesRetrans: i.BytesRetrans, TotalRetrans: i.TotalRetrans,
-		DSACKDups: i.DSACKDups, Delivered: i.Delivered, DeliveredCE: i.DeliveredCE,
-		RTT: i.RTT, MinRTT: i.MinRTT, DeliveryRate: i.DeliveryRate, AppLimited: i.AppLimited,
-		NotSent: i.NotSent, MSS: i.SndMSS,
-		BusyTime: i.BusyTime, RwndLimited: i.RwndLimited, SndbufLimited: i.SndbufLimited,
-		Known: adapt.Fields(i.Known),
-	}
 }
 
 // End stops measuring a connection. What it did since the last sample counts, unless
@@ -243,8 +230,7 @@ func (s *Sampler) sample(m *meter, now int64) (d adapt.Delta, ok bool) {
 		m.tap.meter = unmeasurable
 		return d, false
 	}
-	sample := sampleOf(&s.info)
-	d, ok = m.Update(&sample, now)
+	d, ok = m.Update((*adapt.Sample)(&s.info), now)
 	return d, ok && (d.Acked > 0 || d.Sent > 0)
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // TCPField is a set of the members of TCPInfo that a kernel may not know.
-type TCPField uint8
+type TCPField = uint8
 
 const (
 	TCPBytesAcked   TCPField = 1 << iota // BytesAcked, Linux 4.1
@@ -41,7 +41,7 @@ type TCPInfo struct {
 	AppLimited   bool   // DeliveryRate was measured while there was too little to send
 
 	NotSent uint32 // in the socket and not sent yet, bytes
-	SndMSS  uint32 // bytes
+	MSS     uint32 // bytes
 
 	BusyTime      uint64 // had something to send or on its way, microseconds, counted in jiffies
 	RwndLimited   uint64 // of that, waited for the peer's window, microseconds
@@ -50,35 +50,12 @@ type TCPInfo struct {
 	Known TCPField
 }
 
-// tcpInfo is struct tcp_info up to tcpi_dsack_dups (include/uapi/linux/tcp.h).
-// unix.TCPInfo has the same layout, but hides the bit field in byte 7.
-type tcpInfo struct {
-	state        [7]uint8
-	bits         uint8 // bit 0: tcpi_delivery_rate_app_limited
-	_            [2]uint32
-	sndMSS       uint32
-	_            [12]uint32
-	rtt          uint32
-	_            [7]uint32
-	totalRetrans uint32
-	_            [2]uint64
-	bytesAcked   uint64
-	_            uint64
-	_            [2]uint32
-	notSent      uint32
-	minRTT       uint32
-	_            [2]uint32
-	deliveryRate uint64
-	busyTime     uint64
-	rwndLimited  uint64
-	sndbufLim    uint64
-	delivered    uint32
-	deliveredCE  uint32
-	bytesSent    uint64
-	bytesRetrans uint64
-	dsackDups    uint32
-	_            uint32
-}
+// tcpInfo is struct tcp_info (include/uapi/linux/tcp.h).
+type tcpInfo unix.TCPInfo
+
+// appLimited is tcpi_delivery_rate_app_limited: bit 0 of byte 7, a bit field that
+// unix.TCPInfo hides.
+func (raw *tcpInfo) appLimited() bool { return *(*uint8)(unsafe.Add(unsafe.Pointer(raw), 7))&1 != 0 }
 
 // GetTCPInfo fills info with what the kernel says of a connected TCP socket.
 // It does not block and does not allocate. A socket of another kind: EOPNOTSUPP;
@@ -97,11 +74,11 @@ func GetTCPInfo(fd int32, info *TCPInfo) syscall.Errno {
 
 // decode takes from raw what lies within the n bytes that the kernel wrote.
 func (raw *tcpInfo) decode(n uint32, info *TCPInfo) syscall.Errno {
-	end := uint32(unsafe.Offsetof(raw.totalRetrans) + unsafe.Sizeof(raw.totalRetrans))
+	end := uint32(unsafe.Offsetof(raw.Total_retrans) + unsafe.Sizeof(raw.Total_retrans))
 	if n < end {
 		return syscall.ENOSYS
 	}
-	*info = TCPInfo{RTT: raw.rtt, SndMSS: raw.sndMSS, TotalRetrans: raw.totalRetrans}
+	*info = TCPInfo{RTT: raw.Rtt, MSS: raw.Snd_mss, TotalRetrans: raw.Total_retrans}
 	has := func(f TCPField, end uintptr) bool {
 		if uintptr(n) < end {
 			return false
@@ -109,26 +86,26 @@ func (raw *tcpInfo) decode(n uint32, info *TCPInfo) syscall.Errno {
 		info.Known |= f
 		return true
 	}
-	if has(TCPBytesAcked, unsafe.Offsetof(raw.bytesAcked)+8) {
-		info.BytesAcked = raw.bytesAcked
+	if has(TCPBytesAcked, unsafe.Offsetof(raw.Bytes_acked)+8) {
+		info.BytesAcked = raw.Bytes_acked
 	}
-	if has(TCPNotSent, unsafe.Offsetof(raw.minRTT)+4) {
-		info.NotSent, info.MinRTT = raw.notSent, raw.minRTT
+	if has(TCPNotSent, unsafe.Offsetof(raw.Min_rtt)+4) {
+		info.NotSent, info.MinRTT = raw.Notsent_bytes, raw.Min_rtt
 	}
-	if has(TCPDeliveryRate, unsafe.Offsetof(raw.deliveryRate)+8) {
-		info.DeliveryRate, info.AppLimited = raw.deliveryRate, raw.bits&1 != 0
+	if has(TCPDeliveryRate, unsafe.Offsetof(raw.Delivery_rate)+8) {
+		info.DeliveryRate, info.AppLimited = raw.Delivery_rate, raw.appLimited()
 	}
-	if has(TCPBusyTimes, unsafe.Offsetof(raw.sndbufLim)+8) {
-		info.BusyTime, info.RwndLimited, info.SndbufLimited = raw.busyTime, raw.rwndLimited, raw.sndbufLim
+	if has(TCPBusyTimes, unsafe.Offsetof(raw.Sndbuf_limited)+8) {
+		info.BusyTime, info.RwndLimited, info.SndbufLimited = raw.Busy_time, raw.Rwnd_limited, raw.Sndbuf_limited
 	}
-	if has(TCPDelivered, unsafe.Offsetof(raw.deliveredCE)+4) {
-		info.Delivered, info.DeliveredCE = raw.delivered, raw.deliveredCE
+	if has(TCPDelivered, unsafe.Offsetof(raw.Delivered_ce)+4) {
+		info.Delivered, info.DeliveredCE = raw.Delivered, raw.Delivered_ce
 	}
-	if has(TCPBytesSent, unsafe.Offsetof(raw.bytesRetrans)+8) {
-		info.BytesSent, info.BytesRetrans = raw.bytesSent, raw.bytesRetrans
+	if has(TCPBytesSent, unsafe.Offsetof(raw.Bytes_retrans)+8) {
+		info.BytesSent, info.BytesRetrans = raw.Bytes_sent, raw.Bytes_retrans
 	}
-	if has(TCPDSACKDups, unsafe.Offsetof(raw.dsackDups)+4) {
-		info.DSACKDups = raw.dsackDups
+	if has(TCPDSACKDups, unsafe.Offsetof(raw.Dsack_dups)+4) {
+		info.DSACKDups = raw.Dsack_dups
 	}
 	return 0
 }
