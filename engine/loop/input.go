@@ -79,6 +79,7 @@ func (c *Conn) serve(p []byte, seen int) {
 	l := c.loop
 	l.serving = c
 	for len(p) > 0 && c.state == connReading {
+		l.Files.BeginRequest()
 		n := l.session.Receive(c, p, seen)
 		p, seen = p[n:], 0
 		if c.state == connSending && !c.stream.underWay() {

@@ -87,6 +87,7 @@ func (l *Loop) runPosts() {
 	}
 	tasks, funcs := l.posts.take()
 	for _, t := range tasks {
+		l.Files.BeginRequest()
 		t.Done(l)
 	}
 	for _, f := range funcs {

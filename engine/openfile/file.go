@@ -44,9 +44,10 @@ type File struct {
 	refs    int // responses, and 1 for the cache
 	cached  bool
 	young   bool  // changed less than settling ago when it was opened
-	used    bool  // since the clock's hand passed
-	turn    int64 // the instant of the turn in which it was looked up last: it is not evicted in that turn
-	checked int64 // monotonic ns: when the file system was asked last
+	used    bool   // since the clock's hand passed
+	at      int    // in the clock
+	request uint64 // for which it was looked up last: it is not evicted for that one
+	checked int64  // monotonic ns: when the file system was asked last
 }
 
 // Lent returns the file as a driver knows it, whose memory it is too.

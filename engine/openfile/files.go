@@ -18,7 +18,8 @@ import (
 type Files struct {
 	driver  Driver
 	closeFD func(fd int32)
-	now     int64 // monotonic ns: when the turn of the loop has begun
+	now     int64  // monotonic ns: when the turn of the loop has begun
+	request uint64 // number of the one for which files are looked up
 
 	entries  map[string]*File
 	clock    []*File
@@ -67,18 +68,25 @@ func NewFiles(c Config) *Files {
 	}
 }
 
-// Turn tells the instant of a turn of the loop that begins, in monotonic ns.
-func (fs *Files) Turn(now int64) { fs.now = now }
+// Turn tells the instant of a turn of the loop that begins, in monotonic ns. It does what
+// BeginRequest does.
+func (fs *Files) Turn(now int64) {
+	fs.now = now
+	fs.BeginRequest()
+}
+
+// BeginRequest ends the time for which the files are valid that were looked up so far.
+func (fs *Files) BeginRequest() { fs.request++ }
 
 // Get returns the cached file of a name if it is fresh, else nil. It does not
-// allocate. The file is valid in this turn, and as long as a response that was
+// allocate. The file is valid until BeginRequest, and as long as a response that was
 // given it runs.
 func (fs *Files) Get(name []byte) *File {
 	f := fs.entries[string(name)]
 	if f == nil || fs.now-f.checked > fresh {
 		return nil
 	}
-	f.used, f.turn = true, fs.now
+	f.used, f.request = true, fs.request
 	fs.stats.Hits++
 	return f
 }
@@ -98,14 +106,11 @@ func (fs *Files) Open(r *Root, key, name string) (*File, syscall.Errno) {
 // OutOfDescriptors reports whether an error says that there are no more of them.
 func OutOfDescriptors(e syscall.Errno) bool { return e == syscall.EMFILE || e == syscall.ENFILE }
 
-// Spare lets go of files until a descriptor is free, and reports whether one is.
+// Spare lets go of a file that no response uses, and reports whether that has freed a
+// descriptor.
 func (fs *Files) Spare() bool {
-	for before := fs.stats.Open; fs.evictIdle(); {
-		if fs.stats.Open < before {
-			return true
-		}
-	}
-	return false
+	before := fs.stats.Open
+	return fs.evict(true) && fs.stats.Open < before
 }
 
 // Add puts an opened file in the cache under a name and returns it; the
@@ -132,7 +137,7 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 		fs.stats.Checks++
 		if old.same(&o.Stat) && !old.aged(fs.wall()) {
 			fs.closeFD(o.FD)
-			old.checked, old.used, old.turn = fs.now, true, fs.now
+			old.checked, old.used, old.request = fs.now, true, fs.request
 			fs.load(old)
 			return old, 0
 		}
@@ -143,7 +148,7 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 	f := &File{
 		Size: o.Stat.Size, Mtime: o.Stat.Mtim.Nano(), Ino: o.Stat.Ino,
 		lent: aio.File{FD: o.FD, Size: o.Stat.Size}, dev: o.Stat.Dev,
-		files: fs, key: key, checked: fs.now, turn: fs.now,
+		files: fs, key: key, checked: fs.now, request: fs.request,
 	}
 	f.young = fs.wall()-f.Mtime < settling
 	fs.insert(f)
@@ -152,9 +157,9 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 }
 
 func (fs *Files) insert(f *File) {
-	for len(fs.clock) >= fs.max && fs.evictIdle() {
+	for len(fs.clock) >= fs.max && fs.evict(false) {
 	}
-	f.cached, f.refs = true, 1
+	f.cached, f.refs, f.at = true, 1, len(fs.clock)
 	fs.entries[f.key] = f
 	fs.clock = append(fs.clock, f)
 	fs.stats.Open++
@@ -164,7 +169,7 @@ func (fs *Files) insert(f *File) {
 // whether there is.
 func (fs *Files) makeRoom(n int64) bool {
 	for fs.bytes+n > fs.maxBytes {
-		if n > fs.maxBytes || !fs.evictIdle() {
+		if n > fs.maxBytes || !fs.evict(false) {
 			return false
 		}
 	}
@@ -187,13 +192,24 @@ func (fs *Files) load(f *File) {
 	fs.stats.Bytes = fs.bytes
 }
 
-// evictIdle lets go of a file that has not been used since the hand passed. What
-// was looked up in this turn stays, since a session may be about to send it.
-func (fs *Files) evictIdle() bool {
-	for range 2 * len(fs.clock) {
+const (
+	// evictLooks bounds the files that are looked at for one to evict, so that it takes no
+	// longer among many. It is more than are looked up for one request.
+	evictLooks = 64
+	// evictChances is how many of them may stay because they are in use, or were since the
+	// hand passed.
+	evictChances = 32
+)
+
+// evict lets go of a file that has not been used since the hand passed, or of one that
+// has if none is found soon; with idle of one that no response uses. What was looked up
+// for the request at hand stays, since a session may be about to send it.
+func (fs *Files) evict(idle bool) bool {
+	for i := range min(evictLooks, 2*len(fs.clock)) {
 		fs.hand %= len(fs.clock)
 		f := fs.clock[fs.hand]
-		if !f.used && f.turn != fs.now {
+		inUse := f.refs > 1
+		if f.request != fs.request && !(inUse && idle) && (i >= evictChances || !inUse && !f.used) {
 			fs.stats.Evicted++
 			fs.drop(f)
 			return true
@@ -209,15 +225,10 @@ func (fs *Files) drop(f *File) {
 	if !f.cached {
 		return
 	}
-	for i, g := range fs.clock {
-		if g == f {
-			last := len(fs.clock) - 1
-			fs.clock[i] = fs.clock[last]
-			fs.clock[last] = nil
-			fs.clock = fs.clock[:last]
-			break
-		}
-	}
+	last := fs.clock[len(fs.clock)-1]
+	fs.clock[f.at], last.at = last, f.at
+	fs.clock[len(fs.clock)-1] = nil
+	fs.clock = fs.clock[:len(fs.clock)-1]
 	fs.forget(f)
 	f.Release()
 }
@@ -271,12 +282,13 @@ func (fs *Files) Close() {
 
 // Prune calls keep for each file of the cache, by its key, and lets go of those for
 // which it returns false: responses keep theirs open. keep may set File.Data. It is
-// one pass, which does not wait. It is for the loop's own goroutine, and not for
-// a turn in which a session still uses what it has looked up.
+// one pass, which does not wait. It is for the loop's own goroutine, and not while a
+// session still uses what it has looked up for a request.
 func (fs *Files) Prune(keep func(key string, f *File) bool) {
 	kept := fs.clock[:0]
 	for _, f := range fs.clock {
 		if keep(f.key, f) {
+			f.at = len(kept)
 			kept = append(kept, f)
 			continue
 		}

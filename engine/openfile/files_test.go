@@ -271,11 +271,10 @@ func TestFilesBoundEntries(t *testing.T) {
 	}
 }
 
-// TestFilesOfOneTurn: what a session has just looked up is not evicted by what
-// it looks up next; the bound holds again from the next turn on.
-func TestFilesOfOneTurn(t *testing.T) {
+// TestFilesOfOneRequest: what a session has just looked up is not evicted by what
+// it looks up next; the bound holds again from the next request on, be it of the same turn.
+func TestFilesOfOneRequest(t *testing.T) {
 	c := newCacheTest(t, onFallback, Config{Max: 2, MaxBytes: 10})
-	c.turn(1)
 	var fs []*File
 	for i := range 5 {
 		name := fmt.Sprint(i)
@@ -288,13 +287,69 @@ func TestFilesOfOneTurn(t *testing.T) {
 	}
 	for _, f := range fs {
 		if !f.cached || !isOpen(f.lent.FD) {
-			t.Errorf("file %s was evicted in the turn in which it was looked up", f.key)
+			t.Errorf("file %s was evicted in the request for which it was looked up", f.key)
 		}
 	}
-	c.open("0")
+	c.fs.BeginRequest()
 	c.write("next", "n")
-	c.open("next")
+	if _, e := c.lookup("next"); e != 0 {
+		t.Fatal(e)
+	}
 	c.check()
+}
+
+// TestFilesEvictSoon: one of many files makes room in as many looks as one of few, also where
+// all are in use, or were looked up again; and a descriptor is not looked for among files
+// that cannot give it.
+func TestFilesEvictSoon(t *testing.T) {
+	const most = 4 * evictLooks
+	for _, test := range []struct {
+		name string
+		each func(*File)
+	}{
+		{"idle", func(*File) {}},
+		{"used", func(f *File) { f.used = true }},
+		{"in use", (*File).Retain},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newCacheTest(t, onFallback, Config{Max: most})
+			testenv.LimitFDs(t, most+200)
+			var files []*File
+			for i := range most {
+				name := fmt.Sprint(i)
+				c.write(name, name)
+				f := c.open(name)
+				test.each(f)
+				files = append(files, f)
+			}
+			for i := range most {
+				before := c.fs.hand
+				name := fmt.Sprint("new", i)
+				c.write(name, name)
+				c.open(name)
+				if looks := c.fs.hand - before; looks > evictLooks {
+					t.Fatalf("%d files were looked at to evict one", looks)
+				}
+				c.check()
+			}
+			if test.name != "in use" {
+				return
+			}
+			open := c.fs.stats.Evicted
+			for _, f := range c.fs.clock {
+				if !f.InUse() {
+					f.Retain()
+					files = append(files, f)
+				}
+			}
+			if c.fs.Spare() || c.fs.stats.Evicted != open {
+				t.Error("a file that is in use was let go of for its descriptor")
+			}
+			for _, f := range files {
+				f.Release()
+			}
+		})
+	}
 }
 
 func TestFilesBoundBytes(t *testing.T) {
