@@ -26,8 +26,13 @@ const (
 // responses of the old version go on with theirs.
 type File struct {
 	Size  int64 // bytes
-	Mtime int64 // ns
+	Mtime int64 // Unix ns
+	Ctime int64 // Unix ns: of the last change of content or inode
 	Ino   uint64
+	// Opened is when the file system said so, in Unix ns. Indistinct says that the file
+	// may have changed since, and kept its times.
+	Opened     int64
+	Indistinct bool
 
 	// Body is the content of a small file that is in memory, else nil. It must
 	// not be changed.
@@ -96,8 +101,11 @@ func (f *File) Distrust() { f.checked = distrusted }
 // was read of it may then be older than its last change: writers that were
 // under way (one write(2), a mapping) leave no trace in the time of modification.
 // It is opened and read once more.
-func (f *File) aged(wall int64) bool { return f.young && wall-f.Mtime >= settling }
+func (f *File) aged(o *Opened, wall int64) bool {
+	return f.young && wall-f.Mtime >= settling || f.Indistinct && !o.Indistinct
+}
 
+// same compares the time of change too: a time of modification can be set back.
 func (f *File) same(st *unix.Stat_t) bool {
-	return f.Size == st.Size && f.Mtime == st.Mtim.Nano() && f.Ino == st.Ino && f.dev == st.Dev
+	return f.Size == st.Size && f.Mtime == st.Mtim.Nano() && f.Ctime == st.Ctim.Nano() && f.Ino == st.Ino && f.dev == st.Dev
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,9 @@ type Opened struct {
 	FD   int32 // -1: not a regular file, or an error
 	Stat unix.Stat_t
 	Err  syscall.Errno
+	At   int64 // Unix ns: when the file system was asked
+	// Indistinct says that the file may change after that and keep its times.
+	Indistinct bool
 }
 
 // Symlinks says which symbolic links below a root are followed.
@@ -144,8 +148,9 @@ func (r *Root) Close() error {
 // resolveCached is RESOLVE_CACHED (Linux 5.12): fail rather than wait for the disk.
 const resolveCached = 0x20
 
-// openFlags never wait for the other end of a FIFO, and never take a terminal.
-const openFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_NOATIME
+// openFlags never wait for the other end of a FIFO, and never take a terminal. Times of
+// access move as the mount says: cleaners go by them.
+const openFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
 
 // Open opens name, a relative path without dot segments, read-only. If
 // cachedOnly is set it does not wait for the disk: EAGAIN means that it would
@@ -153,20 +158,19 @@ const openFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCT
 // open.
 func (r *Root) Open(name string, cachedOnly bool) Opened {
 	fd, err := r.open(name, openFlags, cachedOnly)
-	if errors.Is(err, unix.EPERM) { // O_NOATIME is for the owner
-		fd, err = r.open(name, openFlags&^unix.O_NOATIME, cachedOnly)
-	}
 	if err != nil {
 		return Opened{FD: -1, Err: sys.ErrnoOf(err)}
 	}
-	o := Opened{FD: int32(fd)}
+	o := Opened{FD: int32(fd), At: time.Now().UnixNano()}
 	if err := unix.Fstat(fd, &o.Stat); err != nil {
 		o.Err = sys.ErrnoOf(err)
 	}
 	if o.Err != 0 || o.Stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		unix.Close(fd)
 		o.FD = -1
+		return o
 	}
+	o.Indistinct = indistinct(fd, &o.Stat, o.At)
 	return o
 }
 

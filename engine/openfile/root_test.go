@@ -202,35 +202,6 @@ func inThread(t *testing.T, f func()) {
 	<-done
 }
 
-// TestRootOfOthersFiles: O_NOATIME is for the owner of a file; for others it is
-// left out.
-func TestRootOfOthersFiles(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("a file of another user is needed")
-	}
-	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "f"), []byte("content"))
-	r := openRoot(t, dir, SymlinksInside, false)
-	inThread(t, func() {
-		// The credentials of this thread only, unlike those of package syscall.
-		const nobody = 65534
-		keep := ^uintptr(0)
-		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, keep, nobody, keep); e != 0 {
-			t.Errorf("setresuid: %v", e)
-			return
-		}
-		if fd, err := r.open("f", openFlags, false); !errors.Is(err, unix.EPERM) {
-			t.Errorf("O_NOATIME on another's file: descriptor %d, error %v", fd, err)
-		}
-		o := r.Open("f", false)
-		if o.FD < 0 {
-			t.Errorf("open: %v", o.Err)
-			return
-		}
-		unix.Close(int(o.FD))
-	})
-}
-
 func TestOpenRootErrors(t *testing.T) {
 	testenv.LeakCheck(t)
 	dir := t.TempDir()

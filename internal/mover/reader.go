@@ -25,12 +25,7 @@ var Null = sync.OnceValue(func() int32 {
 // there to open the file by.
 func Reader(f *aio.File) int32 {
 	if f.Reader == 0 {
-		const flags = unix.O_RDONLY | unix.O_CLOEXEC
-		path := fmt.Sprintf("/proc/self/fd/%d", f.FD)
-		fd, err := unix.Open(path, flags|unix.O_NOATIME, 0)
-		if errors.Is(err, unix.EPERM) { // O_NOATIME is for the owner
-			fd, err = unix.Open(path, flags, 0)
-		}
+		fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.FD), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil || Null() < 0 {
 			fd = -1
 		}
