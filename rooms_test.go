@@ -29,8 +29,8 @@ var rooms = map[string][][]string{
 	},
 }
 
-// besides are packages that stand in no room: programs and tests of a folder.
-var besides = []string{"server/config/gendoc", "server/difftest"}
+// besides are packages that stand in no room: tests of a folder.
+var besides = []string{"server/difftest"}
 
 // A room imports those of lower floors only.
 func TestRooms(t *testing.T) {

@@ -4,48 +4,21 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fserve/fserve/internal/testenv"
 )
 
 //go:generate env FSERVE_DOCS=write go test -count=1 -run ^TestDocs$ .
 
-// docs/metrics.md has the tables of the code between its marks. FSERVE_DOCS=write
-// puts them there, which make docs does.
+// docs/metrics.md has the tables of the code.
 func TestDocs(t *testing.T) {
-	const file = "../../docs/metrics.md"
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page := string(b)
 	a, _ := newAdmin(t)
-	for mark, table := range map[string]string{"metrics": metricsTable(), "routes": routesTable(a.table)} {
-		page = replaceTable(t, page, mark, table)
-	}
-	if os.Getenv("FSERVE_DOCS") == "write" {
-		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if page != string(b) {
-		t.Error("docs/metrics.md is not what the tables say: run make docs")
-	}
-}
-
-// replaceTable puts a table between two marks of a page.
-func replaceTable(t *testing.T, page, mark, table string) string {
-	t.Helper()
-	begin, end := "<!-- "+mark+": made by `make docs`, do not edit -->\n", "<!-- end of "+mark+" -->\n"
-	before, rest, ok := strings.Cut(page, begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("the page has no marks of %s", mark)
-	}
-	return before + begin + "\n" + table + "\n" + end + after
+	testenv.Page(t, "../../docs/metrics.md", map[string]string{"metrics": metricsTable(), "routes": routesTable(a.table)})
 }
 
 // metricsTable is the table of metrics as Markdown.

@@ -33,8 +33,6 @@ import (
 	"github.com/fserve/fserve/server"
 )
 
-//go:generate go run ./gendoc ../../docs/configuration.md
-
 // Config is everything that can be configured. Default has the defaults; the
 // zero value is not valid. A Config that was loaded is not changed any more and
 // may be shared between goroutines.

@@ -1,0 +1,228 @@
+package config
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/fserve/fserve/internal/testenv"
+)
+
+//go:generate env FSERVE_DOCS=write go test -count=1 -run ^TestDocs$ .
+
+// docs/configuration.md says what the comments of the fields say.
+func TestDocs(t *testing.T) {
+	p := &reference{comments: comments(t)}
+	typ := reflect.TypeFor[Config]()
+	p.WriteString("## On the command line and in the environment only\n")
+	p.fields(typ, "", func(key string) bool { return key == "" })
+	p.WriteString("\n## General\n")
+	p.fields(typ, "", func(key string) bool { return key != "" })
+	for sf := range structFields(typ) {
+		if key := sf.Tag.Get("key"); isSection(sf.Type) {
+			fmt.Fprintf(p, "\n## %s\n\n%s\n", key, p.comment(typ, sf))
+			p.fields(sf.Type, key+".", func(string) bool { return true })
+		}
+	}
+	testenv.Page(t, "../../docs/configuration.md", map[string]string{
+		"settings": p.String(),
+		"host":     p.keys(reflect.TypeFor[Host]()), "location": p.keys(reflect.TypeFor[Location]()),
+		"limit": p.keys(reflect.TypeFor[Limit]()), "profile": p.keys(reflect.TypeFor[Profile]()),
+	})
+}
+
+// comments returns those of the fields of the package's types, by TYPE.FIELD.
+func comments(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]string)
+	for _, name := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range ast.Preorder(f) {
+			typ, _ := n.(*ast.TypeSpec)
+			if typ == nil {
+				continue
+			}
+			if s, ok := typ.Type.(*ast.StructType); ok {
+				for _, field := range s.Fields.List {
+					for _, name := range field.Names {
+						all[typ.Name.Name+"."+name.Name] = paragraph(field.Doc.Text())
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+// paragraph joins the lines of a comment and leaves out the name that begins it.
+func paragraph(doc string) string {
+	text := strings.Join(strings.Fields(doc), " ")
+	for _, verb := range []string{" is ", " are "} {
+		if first, rest, ok := strings.Cut(text, verb); ok && !strings.Contains(first, " ") {
+			return capital(rest)
+		}
+	}
+	if _, rest, ok := strings.Cut(text, " "); ok {
+		return capital(rest)
+	}
+	return text
+}
+
+// capital begins a sentence, as Markdown.
+func capital(s string) string {
+	return strings.ReplaceAll(strings.ToUpper(s[:1])+s[1:], "*", `\*`)
+}
+
+type reference struct {
+	strings.Builder
+	comments map[string]string
+}
+
+// comment is that of a field of a type, or of one that is embedded in it.
+func (p *reference) comment(typ reflect.Type, sf reflect.StructField) string {
+	if n := len(sf.Index); n > 1 {
+		typ = typ.FieldByIndex(sf.Index[:n-1]).Type
+	}
+	return p.comments[typ.Name()+"."+sf.Name]
+}
+
+// fields writes the settings of a type whose keys are wanted.
+func (p *reference) fields(typ reflect.Type, prefix string, want func(key string) bool) {
+	for sf := range structFields(typ) {
+		key := sf.Tag.Get("key")
+		if isSection(sf.Type) || !want(key) {
+			continue
+		}
+		title, path := prefix+key, prefix+key
+		if key == "" {
+			path = sf.Tag.Get("flag")
+			title = "--" + path
+		}
+		fmt.Fprintf(p, "\n### `%s`\n\n%s\n\n%s\n", title, p.comment(typ, sf), names(fieldAt(path)))
+	}
+}
+
+// names says how a field is given, and when a change takes effect.
+func names(f *field) string {
+	var parts []string
+	if f.flag != "" {
+		parts = append(parts, "flag `--"+f.flag+"`")
+	}
+	if f.env != "" {
+		parts = append(parts, "variable `"+f.env+"`")
+	} else {
+		parts = append(parts, "in files only")
+	}
+	switch {
+	case f.key == "":
+	case f.live == "yes":
+		parts = append(parts, "changes at reload")
+	case f.live == "path":
+		parts = append(parts, "changes at reload from one file to another")
+	default:
+		parts = append(parts, "a change needs a restart")
+	}
+	return strings.Join(parts, " · ")
+}
+
+// keys is the table of a value that may be a mapping. A key with a flag is an option of the
+// server that hosts and locations have, too.
+func (p *reference) keys(typ reflect.Type) string {
+	text := "| key | |\n|---|---|\n"
+	for sf := range structFields(typ) {
+		key, about := sf.Tag.Get("key"), sf.Tag.Get("own")
+		switch {
+		case about != "":
+		case sf.Tag.Get("flag") != "":
+			about = "As files." + key + ". Default: that around it."
+		default:
+			about = p.comment(typ, sf)
+		}
+		text += fmt.Sprintf("| `%s` | %s |\n", key, about)
+	}
+	return text
+}
+
+// Every comment says what the default is, and says it right.
+func TestCommentsSayTheDefault(t *testing.T) {
+	p, defaults := &reference{comments: comments(t)}, defaultTexts(t)
+	seen := 0
+	var visit func(typ reflect.Type, prefix string)
+	visit = func(typ reflect.Type, prefix string) {
+		for sf := range structFields(typ) {
+			key := sf.Tag.Get("key")
+			if isSection(sf.Type) {
+				visit(sf.Type, prefix+key+".")
+				continue
+			}
+			path := prefix + key
+			want, inFile := defaults[path]
+			switch {
+			case !inFile && key != "":
+				t.Errorf("%s: no default is known", path)
+			case path == "root":
+				want = "Required"
+			case want == "" && path == "files.index":
+				want = "Default: index.html"
+			case want == "":
+				want = "Default: none"
+			default:
+				want = "Default: " + want
+			}
+			if key == "" {
+				want = "Default: "
+			}
+			if doc := p.comment(typ, sf); !strings.Contains(doc, want) {
+				t.Errorf("%s: %q does not say %q", path, doc, want)
+			}
+			seen++
+		}
+	}
+	visit(reflect.TypeFor[Config](), "")
+	if seen < len(defaults) {
+		t.Errorf("%d fields of at least %d", seen, len(defaults))
+	}
+}
+
+// defaultTexts are the defaults of the fields of files, as text by path.
+func defaultTexts(t *testing.T) map[string]string {
+	t.Helper()
+	page, err := Rendering{}.Render(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc yaml.Node
+	if err := yaml.Load(page, &doc); err != nil {
+		t.Fatal(err)
+	}
+	texts := make(map[string]string)
+	var visit func(n *yaml.Node, path string)
+	visit = func(n *yaml.Node, path string) {
+		switch {
+		case n.Kind == yaml.MappingNode && len(n.Content) > 0:
+			for i := 0; i < len(n.Content); i += 2 {
+				visit(n.Content[i+1], strings.TrimPrefix(path+"."+n.Content[i].Value, "."))
+			}
+		case n.Kind == yaml.SequenceNode && len(n.Content) > 0:
+			texts[path] = n.Content[0].Value
+		default:
+			texts[path] = n.Value
+		}
+	}
+	visit(doc.Content[0], "")
+	return texts
+}
