@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"runtime"
@@ -131,26 +132,19 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if c.NewSession != nil {
-		setDefault(&c.Loops, runtime.GOMAXPROCS(0))
+		c.Loops = cmp.Or(c.Loops, runtime.GOMAXPROCS(0))
 	}
-	setDefault(&c.UnixMode, 0o660)
-	setDefault(&c.HeaderTimeout, 10*time.Second)
-	setDefault(&c.IdleTimeout, 60*time.Second)
-	setDefault(&c.SendTimeout, 30*time.Second)
-	setDefault(&c.LingerTimeout, 2*time.Second)
-	setDefault(&c.TurnBudget, 1<<20)
-	setDefault(&c.MaxConns, 1_000_000)
-	setDefault(&c.MaxFiles, min(4096, max(16, descriptorLimit()/8/max(c.Loops, 1))))
-	setDefault(&c.MaxBody, 8<<10)
-	setDefault(&c.MaxBodyBytes, 64<<20)
+	c.UnixMode = cmp.Or(c.UnixMode, 0o660)
+	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, 10*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 60*time.Second)
+	c.SendTimeout = cmp.Or(c.SendTimeout, 30*time.Second)
+	c.LingerTimeout = cmp.Or(c.LingerTimeout, 2*time.Second)
+	c.TurnBudget = cmp.Or(c.TurnBudget, 1<<20)
+	c.MaxConns = cmp.Or(c.MaxConns, 1_000_000)
+	c.MaxFiles = cmp.Or(c.MaxFiles, min(4096, max(16, descriptorLimit()/8/max(c.Loops, 1))))
+	c.MaxBody = cmp.Or(c.MaxBody, 8<<10)
+	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, 64<<20)
 	return c
-}
-
-func setDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }
 
 func descriptorLimit() int {

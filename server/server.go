@@ -140,15 +140,9 @@ func (s *Server) prepare() error {
 }
 
 func (c *Config) setDefaults() {
-	if c.MaxBody == 0 {
-		c.MaxBody = 4 << 20
-	}
-	if c.MaxDrain == 0 {
-		c.MaxDrain = 64 << 10
-	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
+	c.MaxBody = cmp.Or(c.MaxBody, 4<<20)
+	c.MaxDrain = cmp.Or(c.MaxDrain, 64<<10)
+	c.Log = cmp.Or(c.Log, slog.Default())
 	c.RequestLimits = c.RequestLimits.WithDefaults()
 }
 

@@ -9,6 +9,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,12 +102,7 @@ var ErrConfig = errors.New("bad configuration of the admin listener")
 
 // New returns an Admin that does not listen yet.
 func New(cfg Config) (*Admin, error) {
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
-	if cfg.TokenName == "" {
-		cfg.TokenName = "admin"
-	}
+	cfg.Log, cfg.TokenName = cmp.Or(cfg.Log, slog.Default()), cmp.Or(cfg.TokenName, "admin")
 	if cfg.Server == nil {
 		return nil, fmt.Errorf("%w: there is no server", ErrConfig)
 	}

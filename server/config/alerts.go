@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"net/url"
 	"slices"
@@ -43,11 +44,7 @@ func (v *validator) profiles() {
 func (c *Config) AlertProfiles() (list []alerts.Profile) {
 	for _, name := range slices.Sorted(maps.Keys(c.Profiles)) {
 		p := c.Profiles[name]
-		forget := p.Forget
-		if forget == 0 {
-			forget = forgetDefault
-		}
-		list = append(list, alerts.Profile{Name: name, Match: p.Match, Caps: p.Caps(), Forget: forget})
+		list = append(list, alerts.Profile{Name: name, Match: p.Match, Caps: p.Caps(), Forget: cmp.Or(p.Forget, forgetDefault)})
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"iter"
 	"reflect"
 	"strings"
@@ -43,10 +44,7 @@ func fieldsOf(t reflect.Type, prefix string, index []int) (list []field) {
 		if key == "" {
 			f.path = f.flag
 		}
-		if f.env == "" {
-			f.env = f.flag
-		}
-		if f.env != "" {
+		if f.env = cmp.Or(f.env, f.flag); f.env != "" {
 			f.env = EnvPrefix + strings.ToUpper(strings.ReplaceAll(f.env, "-", "_"))
 		}
 		list = append(list, f)

@@ -282,16 +282,12 @@ func (f *file) element(n *yaml.Node, v reflect.Value, path string) {
 		f.fault(n, path, "a mapping of keys to values is needed, not %s", kindOf(r))
 	case r.Kind == yaml.ScalarNode && !slices.Contains(plainTags, r.Tag):
 		f.fault(n, path, "the tag %s has no meaning here", r.Tag)
-	case r.Kind == yaml.ScalarNode && v.Kind() == reflect.Map:
-		f.fault(n, path, "a mapping is needed, not %s", kindOf(r))
 	case r.Kind == yaml.ScalarNode:
 		if err := f.scalar(r, v); err != nil {
 			f.fault(n, path, "%v", err)
 		}
 	case r.Kind == yaml.MappingNode && v.Kind() == reflect.Struct:
 		f.parts(r, v, path)
-	case r.Kind == yaml.MappingNode && v.Kind() == reflect.Map:
-		f.texts(r, v, path)
 	default:
 		f.fault(n, path, "a single value is needed, not %s", kindOf(r))
 	}
@@ -334,18 +330,6 @@ func (f *file) parts(n *yaml.Node, v reflect.Value, path string) {
 			f.fault(n, path, "%s is missing", key)
 		}
 	}
-}
-
-// texts reads a part that is a table of texts.
-func (f *file) texts(n *yaml.Node, v reflect.Value, path string) {
-	table := reflect.MakeMap(v.Type())
-	for key, value := range f.entries(n, path) {
-		e := reflect.New(v.Type().Elem()).Elem()
-		f.origins[path+"["+key.Value+"]"] = f.at(value)
-		f.element(value, e, path+"["+key.Value+"]")
-		table.SetMapIndex(reflect.ValueOf(key.Value), e)
-	}
-	v.Set(table)
 }
 
 // plainTags are those that YAML gives to scalars by itself.

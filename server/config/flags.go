@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/spf13/pflag"
 )
@@ -83,10 +84,5 @@ func (v *flagValue) Set(s string) error {
 
 // has reports whether a field has a flag.
 func (f *Flags) has(fl *field) bool {
-	for i := range f.given {
-		if f.given[i].field == fl {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.given, func(g given) bool { return g.field == fl })
 }

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,9 +64,7 @@ type State struct {
 // Start reads the configuration to start with. If it cannot be used, and the
 // flags say so, the last good one is taken, and a warning is logged.
 func Start(sources *Sources, hooks Hooks) (*Reloader, error) {
-	if hooks.Log == nil {
-		hooks.Log = slog.Default()
-	}
+	hooks.Log = cmp.Or(hooks.Log, slog.Default())
 	if hooks.Check == nil {
 		hooks.Check = func(*Config) error { return nil }
 	}
@@ -206,11 +206,7 @@ func (r *Reloader) keep(l *Loaded) {
 // copy returns one that can be changed by takeLive.
 func (b *build) copy() *build {
 	c := *b.cfg
-	out := &build{cfg: &c, origins: make(Origins, len(b.origins))}
-	for path, o := range b.origins {
-		out.origins[path] = o
-	}
-	return out
+	return &build{cfg: &c, origins: maps.Clone(b.origins)}
 }
 
 // takeLive takes the values over from next that take effect at once.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -185,7 +186,7 @@ func (s System) congestion() Finding {
 	case control == "":
 		f.Status, f.Found = Note, "unknown"
 	case strings.HasPrefix(control, "bbr"):
-		f.Found += ", default queue " + orUnknown(qdisc)
+		f.Found += ", default queue " + cmp.Or(qdisc, "unknown")
 		if qdisc == "fq" {
 			break
 		}
@@ -194,13 +195,6 @@ func (s System) congestion() Finding {
 		f.Mend = "sysctl -w net.core.default_qdisc=fq, and for each interface that is up: tc qdisc replace dev eth0 root fq"
 	}
 	return f
-}
-
-func orUnknown(s string) string {
-	if s == "" {
-		return "unknown"
-	}
-	return s
 }
 
 func (s System) backlog() Finding {

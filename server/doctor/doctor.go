@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/uring"
@@ -78,12 +79,7 @@ func Examine(s System, root string) Report {
 
 // Healthy reports whether nothing is worth mending.
 func (r Report) Healthy() bool {
-	for _, f := range r {
-		if f.Status == Warning {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(r, func(f Finding) bool { return f.Status == Warning })
 }
 
 // WriteText writes the report for people.

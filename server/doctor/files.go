@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -85,10 +86,7 @@ func lookAt(dir string) (fs FileSystem, err error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return fs, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	fs.Name = fileSystems[int64(st.Type)] //nolint:unconvert // 32 bits on some architectures
-	if fs.Name == "" {
-		fs.Name = "unknown"
-	}
+	fs.Name = cmp.Or(fileSystems[int64(st.Type)], "unknown") //nolint:unconvert // 32 bits on some architectures
 	file, err := someFile(dir)
 	if err != nil || file == nil {
 		fs.NoFile = true

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -80,9 +81,7 @@ func (a *AccessLog) reopen(path string) error {
 	if a.file == nil {
 		return nil
 	}
-	if path == "" {
-		path = a.path
-	}
+	path = cmp.Or(path, a.path)
 	file, err := openLogFile(path)
 	if err != nil {
 		return err

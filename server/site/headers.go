@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -84,9 +85,7 @@ func checkHeader(r HeaderRule) error {
 		return fmt.Errorf("header rule %q: %q is not a field name", r.Match, r.Name)
 	}
 	if why, own := ownFields[http.CanonicalHeaderKey(r.Name)]; own {
-		if why == "" {
-			why = "the server alone can be right about it"
-		}
+		why = cmp.Or(why, "the server alone can be right about it")
 		return fmt.Errorf("header rule %q: %s cannot be set: %s", r.Match, r.Name, why)
 	}
 	if r.Value == "" {
