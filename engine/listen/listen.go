@@ -2,7 +2,9 @@
 // over those that another process has bound: for event loops one socket (or a duplicate)
 // each, for others a net.Listener.
 //
-// Addresses are TCP, host:port, or Unix sockets, unix:/path.
+// Addresses are TCP, host:port, or Unix sockets, unix:/path. 0.0.0.0:PORT is every address
+// of IPv4; [::]:PORT and :PORT are those of both protocols. An address where somebody else
+// listens is refused.
 package listen
 
 import (
@@ -12,6 +14,7 @@ import (
 	"io/fs"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -61,7 +64,11 @@ type Set struct {
 func Open(cfg Config, loops int) (*Set, error) {
 	s := &Set{cfg: cfg, rows: make([][]Socket, loops)}
 	for i, addr := range cfg.Addrs {
-		if err := s.open(i, addr); err != nil {
+		err := error(unix.EADDRINUSE) // it is there twice
+		if !slices.Contains(cfg.Addrs[:i], addr) || strings.HasSuffix(addr, ":0") {
+			err = s.open(i, addr)
+		}
+		if err != nil {
 			CloseAll(slices.Concat(s.rows...))
 			s.RemoveFiles()
 			return nil, fmt.Errorf("listener %s: %w", addr, err)
@@ -84,8 +91,12 @@ func (s *Set) open(index int, addr string) error {
 }
 
 func (s *Set) bindTCP(index int, addr string) error {
+	network := networkOf(addr, s.cfg.Addrs)
 	for row := range s.rows {
-		fd, bound, err := bind(addr)
+		fd, bound, err := bind(network, addr, row > 0)
+		if row == 0 && errors.Is(err, unix.EADDRINUSE) && s.overlaps(addr) {
+			fd, bound, err = bind(network, addr, true)
+		}
 		if err != nil {
 			return err
 		}
@@ -104,20 +115,32 @@ func (s *Set) bindTCP(index int, addr string) error {
 
 func (s *Set) add(row int, socket Socket) { s.rows[row] = append(s.rows[row], socket) }
 
+// overlaps reports whether this process listens at the port of an address already, for
+// all addresses where this one is for one, or the other way round.
+func (s *Set) overlaps(addr string) bool {
+	want, err := net.ResolveTCPAddr("tcp", addr)
+	return err == nil && slices.ContainsFunc(s.addrs, func(a net.Addr) bool {
+		have, ok := a.(*net.TCPAddr)
+		return ok && have.Port == want.Port && !have.IP.Equal(want.IP)
+	})
+}
+
 // bind opens a TCP listener with SO_REUSEPORT, so that every loop has its own
-// and the kernel spreads connections over them. TCP_NODELAY is inherited by the
-// connections (Linux), which saves a system call for each.
-func bind(addr string) (fd int, bound net.Addr, err error) {
+// and the kernel spreads connections over them. The first one is bound without: then
+// nobody else listens there, not even another process that would share. TCP_NODELAY is
+// inherited by the connections (Linux), which saves a system call for each.
+func bind(network, addr string, joins bool) (fd int, bound net.Addr, err error) {
 	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var opt error
 		err := c.Control(func(fd uintptr) {
-			opt = errors.Join(
-				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
-				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+			opt = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+			if joins {
+				opt = errors.Join(opt, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+			}
 		})
 		return errors.Join(err, opt)
 	}}
-	ln, err := listenTCP(&cfg, addr)
+	ln, err := listenTCP(&cfg, network, addr)
 	if err != nil {
 		return -1, nil, err
 	}
@@ -126,19 +149,39 @@ func bind(addr string) (fd int, bound net.Addr, err error) {
 	if fd, err = sys.Dup(ln.(*net.TCPListener)); err != nil {
 		return -1, nil, err
 	}
-	if err := unix.Listen(fd, Backlog); err != nil {
+	err = unix.Listen(fd, Backlog)
+	if !joins { // others may join from here on: they become a group (Linux 4.6)
+		err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+	}
+	if err != nil {
 		unix.Close(fd)
 		return -1, nil, err
 	}
 	return fd, ln.Addr(), nil
 }
 
+// networkOf returns the network on which to listen at one of some addresses. For Go all
+// addresses of IPv4 are those of IPv6, too; here 0.0.0.0:80 is IPv4 only, and [::]:80 is
+// both, but IPv6 only where 0.0.0.0:80 is asked for beside it.
+func networkOf(addr string, all []string) string {
+	a, err := netip.ParseAddrPort(addr)
+	switch ip := a.Addr().Unmap(); {
+	case err != nil || !ip.IsUnspecified():
+		return "tcp"
+	case ip.Is4():
+		return "tcp4"
+	case slices.Contains(all, netip.AddrPortFrom(netip.IPv4Unspecified(), a.Port()).String()):
+		return "tcp6"
+	}
+	return "tcp"
+}
+
 // listenTCP listens without MPTCP, which Go asks for by default: its listeners do not
 // heed SO_RCVTIMEO, on which sharing them with a successor depends (see
 // sys.SetAcceptPatience).
-func listenTCP(cfg *net.ListenConfig, addr string) (net.Listener, error) {
+func listenTCP(cfg *net.ListenConfig, network, addr string) (net.Listener, error) {
 	cfg.SetMultipathTCP(false)
-	return cfg.Listen(context.Background(), "tcp", addr)
+	return cfg.Listen(context.Background(), network, addr)
 }
 
 // Row returns the sockets of a loop, which owns them from here on.
@@ -167,8 +210,8 @@ func CloseAll(list []Socket) {
 	}
 }
 
-// Listener returns a net.Listener at one address, bound or inherited, for servers that
-// are no loop's. The congestion control is set. A Unix socket listens when its file has
+// Listener returns a net.Listener at one address of cfg.Addrs, bound or inherited, for servers
+// that are no loop's. The congestion control is set. A Unix socket listens when its file has
 // the mode of cfg, so that nobody connects who may not; Close removes the file.
 func Listener(addr string, cfg Config) (net.Listener, error) {
 	ln, err := listener(addr, cfg)
@@ -187,7 +230,7 @@ func listener(addr string, cfg Config) (net.Listener, error) {
 	}
 	path, ok := strings.CutPrefix(addr, UnixPrefix)
 	if !ok {
-		ln, err := listenTCP(&net.ListenConfig{}, addr)
+		ln, err := listenTCP(&net.ListenConfig{}, networkOf(addr, cfg.Addrs), addr)
 		return setCongestion(ln, err, cfg.Congestion)
 	}
 	fd, _, err := listenUnix(path, cfg.UnixMode)

@@ -56,7 +56,9 @@ type Config struct {
 	Root string `key:"root" flag:"root" live:"yes" help:"directory to serve (required)"`
 
 	// Listen are the addresses to listen on: HOST:PORT, or unix:/PATH for a Unix
-	// socket. Default: 127.0.0.1:8080, or none if there are tls.listen.
+	// socket. 0.0.0.0:PORT is IPv4; :PORT and [::]:PORT are IPv4 and IPv6, but beside
+	// 0.0.0.0:PORT [::]:PORT is IPv6. Default: 127.0.0.1:8080, or none if there are
+	// tls.listen.
 	Listen []string `key:"listen" flag:"listen" sep:"," help:"addresses to listen on, host:port or unix:/path; repeatable"`
 	// UnixMode is the mode of Unix sockets, octal. Default: 0660.
 	UnixMode FileMode `key:"unix_mode" flag:"unix-mode" help:"mode of Unix sockets, octal"`
