@@ -15,7 +15,7 @@ func Check(cfg Config) error {
 	s := &Server{cfg: cfg}
 	faults := []error{s.prepare()}
 	if t := &cfg.TLS; len(t.Listen) > 0 {
-		front := tls.Config{Listen: t.Listen, CertFile: t.CertFile, KeyFile: t.KeyFile, MaxConns: t.MaxConns, Log: slog.Default()}
+		front := tls.Config{Listen: t.Listen, CertFile: t.CertFile, KeyFile: t.KeyFile, MaxConns: t.MaxConns, MaxHandshakes: t.MaxHandshakes, Log: slog.Default()}
 		if err := front.Check(); err != nil {
 			faults = append(faults, fmt.Errorf("%w: %w", ErrConfig, err))
 		}

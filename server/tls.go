@@ -18,6 +18,9 @@ type TLS struct {
 	CertFile, KeyFile string
 	// MaxConns bounds the connections; more are closed at once. Default 10,000.
 	MaxConns int
+	// MaxHandshakes bounds those of them whose handshake is under way; one more ends the
+	// oldest. Default 1,000, or an eighth of the descriptor limit if that is less.
+	MaxHandshakes int
 }
 
 // TLSStats counts TLS connections.
@@ -31,7 +34,7 @@ func (s *Server) startTLS(inherited engine.Sockets) (err error) {
 		return nil
 	}
 	s.tls, err = tls.New(tls.Config{
-		Listen: c.TLS.Listen, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, MaxConns: c.TLS.MaxConns,
+		Listen: c.TLS.Listen, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, MaxConns: c.TLS.MaxConns, MaxHandshakes: c.TLS.MaxHandshakes,
 		Engine: s.engine, Log: c.Log, Trust: c.Trust, Proxied: c.ProxyProtocol,
 		Congestion: c.Engine.Congestion, Inherit: inherited, Handshake: e.HeaderTimeout, Send: e.SendTimeout,
 	})

@@ -172,3 +172,9 @@ func foundIn(read func(*measure.State) fmt.Stringer) reader {
 		}
 	}
 }
+
+func certificateExpiry(s *scrape, e emitter) {
+	if !s.tls.Expiry.IsZero() {
+		e.put(float64(s.tls.Expiry.Unix())) // it may be in the year 9999
+	}
+}

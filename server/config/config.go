@@ -146,6 +146,10 @@ type TLS struct {
 	Cert string `key:"cert" flag:"tls-cert" help:"file of the certificate and its chain, PEM; read anew when it changes"`
 	// Key is the file of the certificate's key, PEM. Default: none.
 	Key string `key:"key" flag:"tls-key" help:"file of the certificate's key, PEM; read anew when it changes"`
+	// MaxHandshakes is how many handshakes may be under way; one more ends the oldest, so
+	// that clients which say nothing keep nobody out. Default: 0, which stands for 1,000, or
+	// an eighth of the descriptors that the process may have if that is less.
+	MaxHandshakes int `key:"max_handshakes" flag:"tls-max-handshakes" help:"TLS handshakes that may be under way; one more ends the oldest (default 1000)"`
 }
 
 // Timeouts are bounds to how long clients may take.

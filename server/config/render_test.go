@@ -45,6 +45,7 @@ tls:
   listen: [] # default
   cert: '' # default
   key: '' # default
+  max_handshakes: 0 # default
 proxy_protocol: [] # default
 trusted_proxies: [] # default
 client_header: auto # default

@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"container/list"
 	crypto "crypto/tls"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ type bridge struct {
 	peer    netip.AddrPort
 	adopted atomic.Bool
 	gone    chan struct{} // closed when the engine ends its connection
+
+	handshake *list.Element // in front.handshakes, under front.mu; nil: it is over
 }
 
 const (
@@ -82,7 +85,10 @@ func (b *bridge) reset() {
 // run is the life of a connection.
 func (b *bridge) run() {
 	err := b.open()
-	b.front.opening.Done()
+	if isHTTP(err) {
+		b.refuseHTTP()
+	}
+	b.front.opened(b)
 	if err != nil {
 		_ = b.tcp.Close()
 		b.front.failed.Add(1)

@@ -4,6 +4,7 @@ package tls
 
 import (
 	"cmp"
+	"container/list"
 	"context"
 	crypto "crypto/tls"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/internal/sys"
@@ -27,6 +30,7 @@ type Config struct {
 	Listen            []string // TCP addresses, host:port
 	CertFile, KeyFile string   // PEM files, which are looked at anew
 	MaxConns          int      // more are closed at once; 0: 10,000
+	MaxHandshakes     int      // of MaxConns; a further one ends the oldest. 0: 1,000, or an eighth of the descriptors
 
 	Engine     *engine.Engine
 	Log        *slog.Logger
@@ -46,16 +50,28 @@ var ErrConfig = errors.New("TLS")
 // goroutines and some 50 KiB.
 const defaultConns = 10_000
 
-// acceptPause is how long accepting rests after a failure, as a rule for lack
-// of descriptors.
-const acceptPause = 10 * time.Millisecond
+// defaultHandshakes is the default of Config.MaxHandshakes.
+const defaultHandshakes = 1000
+
+const (
+	// acceptPause is how long accepting rests after a failure, as a rule for lack of
+	// descriptors.
+	acceptPause = 10 * time.Millisecond
+	// silence is how long a fault that may come a hundred times a second is not logged again.
+	silence = time.Minute
+)
 
 // Stats counts TLS connections.
 type Stats struct {
 	Accepted uint64
 	Refused  uint64 // over Config.MaxConns
 	Failed   uint64 // handshakes, and PROXY headers before them
+	Ousted   uint64 // of the failed: by newer ones, over Config.MaxHandshakes
 	Open     int    // now
+
+	// Expiry is when the certificate in use, or one of its chain, ceases to be valid; zero:
+	// there is no TLS.
+	Expiry time.Time
 }
 
 // Front accepts TLS connections and runs their bridges. Its exported methods may
@@ -64,17 +80,20 @@ type Stats struct {
 type Front struct {
 	cfg       Config
 	tls       *crypto.Config
+	pair      *keyPair
 	listeners []net.Listener
 	ended     chan struct{}  // closed by StopAccepting
 	running   sync.WaitGroup // acceptors and bridges
 	accepting sync.WaitGroup // acceptors
 	opening   sync.WaitGroup // bridges that the engine does not have yet
 
-	mu      sync.Mutex
-	bridges map[*bridge]struct{}
-	stopped bool
+	mu         sync.Mutex
+	bridges    map[*bridge]struct{}
+	handshakes list.List // of those bridges whose handshake is under way, the oldest first
+	stopped    bool
+	plain      time.Time // when a request without TLS was logged
 
-	accepted, refused, failed atomic.Uint64
+	accepted, refused, failed, ousted atomic.Uint64
 }
 
 // New binds the listeners, but for those that are inherited. Begin makes them accept. On
@@ -86,15 +105,16 @@ func New(cfg Config) (*Front, error) {
 		return nil, err
 	}
 	cfg.MaxConns = cmp.Or(cfg.MaxConns, defaultConns)
+	cfg.MaxHandshakes = cmp.Or(cfg.MaxHandshakes, handshakesHere())
 	f := &Front{
-		cfg: cfg, ended: make(chan struct{}), bridges: make(map[*bridge]struct{}),
+		cfg: cfg, pair: pair, ended: make(chan struct{}), bridges: make(map[*bridge]struct{}),
 		tls: &crypto.Config{
 			MinVersion: crypto.VersionTLS12, NextProtos: []string{"http/1.1"},
 			GetCertificate: func(*crypto.ClientHelloInfo) (*crypto.Certificate, error) { return pair.current(time.Now()), nil },
 		},
 	}
 	for _, addr := range cfg.Listen {
-		ln, err := listen.Listener(addr, listen.Config{Congestion: cfg.Congestion, Inherit: cfg.Inherit})
+		ln, err := listen.Listener(addr, listen.Config{Addrs: cfg.Listen, Congestion: cfg.Congestion, Inherit: cfg.Inherit})
 		if err != nil {
 			f.StopAccepting()
 			return nil, err
@@ -104,6 +124,15 @@ func New(cfg Config) (*Front, error) {
 	return f, nil
 }
 
+// handshakesHere is the default of Config.MaxHandshakes for this process.
+func handshakesHere() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return defaultHandshakes
+	}
+	return int(max(1, min(limit.Cur/8, defaultHandshakes)))
+}
+
 // Check reports what New would refuse before it binds anything. The error wraps ErrConfig.
 func (c *Config) Check() error {
 	_, err := c.check()
@@ -111,8 +140,8 @@ func (c *Config) Check() error {
 }
 
 func (c *Config) check() (*keyPair, error) {
-	if c.CertFile == "" || c.KeyFile == "" || c.MaxConns < 0 {
-		return nil, fmt.Errorf("%w needs a certificate, a key, and no negative MaxConns", ErrConfig)
+	if c.CertFile == "" || c.KeyFile == "" || c.MaxConns < 0 || c.MaxHandshakes < 0 {
+		return nil, fmt.Errorf("%w needs a certificate, a key, and no negative MaxConns or MaxHandshakes", ErrConfig)
 	}
 	for _, addr := range c.Listen {
 		if strings.HasPrefix(addr, listen.UnixPrefix) {
@@ -125,6 +154,7 @@ func (c *Config) check() (*keyPair, error) {
 func (f *Front) accept(ln net.Listener, proxied bool) {
 	defer f.running.Done()
 	defer f.accepting.Done()
+	var warned time.Time
 	for {
 		conn, err := ln.Accept()
 		switch {
@@ -133,7 +163,13 @@ func (f *Front) accept(ln net.Listener, proxied bool) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
-			f.cfg.Log.Warn("TLS: accept", "err", err)
+			if time.Since(warned) >= silence {
+				warned = time.Now()
+				f.cfg.Log.Warn("TLS: connections cannot be accepted", "err", err)
+			}
+			f.mu.Lock()
+			f.oust() // it gives its descriptor back
+			f.mu.Unlock()
 			select {
 			case <-time.After(acceptPause):
 			case <-f.ended:
@@ -149,7 +185,11 @@ func (f *Front) add(conn *net.TCPConn, proxied bool) {
 	f.mu.Lock()
 	full, stopped := len(f.bridges) >= f.cfg.MaxConns, f.stopped
 	if !full && !stopped {
+		if f.handshakes.Len() >= f.cfg.MaxHandshakes {
+			f.oust()
+		}
 		f.bridges[b] = struct{}{}
+		b.handshake = f.handshakes.PushBack(b)
 		f.running.Add(1)
 		f.opening.Add(1)
 	}
@@ -169,6 +209,30 @@ func (f *Front) add(conn *net.TCPConn, proxied bool) {
 		delete(f.bridges, b)
 		f.mu.Unlock()
 	}()
+}
+
+// oust ends the handshake that has been under way for the longest, if there is one: who means
+// it needs a fraction of a second. f.mu is held.
+func (f *Front) oust() {
+	oldest := f.handshakes.Front()
+	if oldest == nil {
+		return
+	}
+	b := f.handshakes.Remove(oldest).(*bridge)
+	b.handshake = nil
+	f.ousted.Add(1)
+	_ = b.tcp.Close() // its run may have done so
+}
+
+// opened notes that a handshake is over, however it went.
+func (f *Front) opened(b *bridge) {
+	f.mu.Lock()
+	if b.handshake != nil {
+		f.handshakes.Remove(b.handshake)
+		b.handshake = nil
+	}
+	f.mu.Unlock()
+	f.opening.Done()
 }
 
 // Addrs returns the bound addresses, in the order of Config.Listen.
@@ -243,7 +307,10 @@ func (f *Front) Stats() Stats {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return Stats{Accepted: f.accepted.Load(), Refused: f.refused.Load(), Failed: f.failed.Load(), Open: len(f.bridges)}
+	return Stats{
+		Accepted: f.accepted.Load(), Refused: f.refused.Load(), Failed: f.failed.Load(), Ousted: f.ousted.Load(),
+		Open: len(f.bridges), Expiry: expiry(f.pair.current(time.Now())),
+	}
 }
 
 // Begin starts to accept.
@@ -251,10 +318,26 @@ func (f *Front) Begin() {
 	if f == nil {
 		return
 	}
+	f.running.Go(f.watchExpiry)
 	for i, ln := range f.listeners {
 		f.running.Add(1)
 		f.accepting.Add(1)
 		go f.accept(ln, slices.Contains(f.cfg.Proxied, f.cfg.Listen[i]))
+	}
+}
+
+// watchExpiry warns of a certificate that is about to cease to be valid, at once and then daily.
+func (f *Front) watchExpiry() {
+	day := time.NewTicker(24 * time.Hour)
+	defer day.Stop()
+	for {
+		f.pair.current(time.Now()) // nobody may have asked for it
+		f.pair.warn(time.Now())
+		select {
+		case <-day.C:
+		case <-f.ended:
+			return
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package tls
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -74,6 +75,7 @@ func (k *keyPair) check() {
 	if err == nil {
 		k.fault = ""
 		k.log.Info("TLS certificate reloaded", "file", k.certFile)
+		k.warn(time.Now())
 		return
 	}
 	if err.Error() != k.fault {
@@ -102,4 +104,34 @@ func (k *keyPair) load() error {
 	}
 	k.cert.Store(&cert)
 	return nil
+}
+
+// expiry returns when a certificate, or one of its chain, ceases to be valid.
+func expiry(cert *tls.Certificate) (first time.Time) {
+	for _, der := range cert.Certificate {
+		c, err := x509.ParseCertificate(der)
+		if err == nil && (first.IsZero() || c.NotAfter.Before(first)) {
+			first = c.NotAfter
+		}
+	}
+	return first
+}
+
+// expiryNotice is how long before its end a certificate is warned of, or a fourth of its life if
+// that is less: some live for six days.
+const expiryNotice = 14 * 24 * time.Hour
+
+// warn logs that the certificate is not valid at now, or not for long.
+func (k *keyPair) warn(now time.Time) {
+	cert := k.cert.Load()
+	end, begin := expiry(cert), cert.Leaf.NotBefore
+	args := []any{"file", k.certFile, "not_before", begin.UTC(), "expires", end.UTC()}
+	switch {
+	case now.Before(begin):
+		k.log.Error("THE TLS CERTIFICATE IS NOT VALID YET", args...)
+	case !now.Before(end):
+		k.log.Error("THE TLS CERTIFICATE HAS EXPIRED", args...)
+	case end.Sub(now) < min(expiryNotice, end.Sub(begin)/4):
+		k.log.Warn("the TLS certificate expires soon", append(args, "in", end.Sub(now).Round(time.Minute))...)
+	}
 }
