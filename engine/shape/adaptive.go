@@ -12,11 +12,12 @@ func (t *Tree) AdaptClient(id ClientID, rate Rate, seq uint64, now int64) {
 	}
 }
 
-// AdaptClass is AdaptClient for a path class.
+// AdaptClass is AdaptClient for a path class that a response of the tree has joined.
 func (t *Tree) AdaptClass(class *Class, rate Rate, seq uint64, now int64) {
 	t.clock(now)
-	n := t.classNode(class)
-	t.updateNode(n, n.meter.table.with(rate, seq), n.granted == 0)
+	if n := t.knownClass(class); n != nil {
+		t.updateNode(n, n.meter.table.with(rate, seq), n.granted == 0)
+	}
 }
 
 // ClientHeld returns for how many ns responses of a client have waited on this loop for the
@@ -37,7 +38,10 @@ func (t *Tree) ClientHeld(id ClientID, now int64) (held int64) {
 // ClassHeld is ClientHeld for a path class.
 func (t *Tree) ClassHeld(class *Class, now int64) int64 {
 	t.clock(now)
-	n := t.classNode(class)
+	n := t.knownClass(class)
+	if n == nil {
+		return 0
+	}
 	return n.meter.heldBy(n.parkedUntil(t.now))
 }
 

@@ -17,16 +17,17 @@ type Class struct {
 	guarantee *pool
 	engaged   atomic.Int64 // stakes of its clients on all loops
 
-	table   table // guarded by Shaper.mu
-	removed bool  // likewise
+	table   table       // guarded by Shaper.mu
+	trees   int         // that have a node of it; likewise
+	removed atomic.Bool // changes under Shaper.mu
 }
 
 // Prefix returns what the paths of the class begin with; "" for the default
 // class, which has no limit.
 func (c *Class) Prefix() string { return c.prefix }
 
-// maxClasses bounds the path classes of a Shaper, those that have been removed
-// included.
+// maxClasses bounds the path classes of a Shaper, those included that have been removed
+// while responses of theirs are under way.
 const maxClasses = 4096
 
 // classTable finds the class of a path. It is immutable.
@@ -39,7 +40,7 @@ type classTable struct {
 func newClassTable(classes []*Class) *classTable {
 	t := &classTable{byPath: make(map[string]*Class), rest: classes[0]}
 	for _, c := range classes[1:] {
-		if !c.removed {
+		if !c.removed.Load() {
 			t.byPath[c.prefix] = c
 			t.lengths = append(t.lengths, len(c.prefix))
 		}

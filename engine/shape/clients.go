@@ -143,6 +143,14 @@ func (d *directory) nodeOf(c *client, class *node) *node {
 			return n
 		}
 	}
+	for p := &c.nodes; *p != nil; {
+		if n := *p; n.parent.gone {
+			*p = n.sibling
+			d.freeNode(n)
+		} else {
+			p = &n.sibling
+		}
+	}
 	n := d.spareNode
 	if n == nil {
 		n = newNode(LevelClient, class, &c.meter)
@@ -168,13 +176,14 @@ func (t *Tree) enter(f *Flow, c *client, class *node) {
 	c.flows++
 	f.client = t.nodeOf(c, class)
 	f.client.flows++
+	class.flows++
 	f.parent = f.client
 }
 
 // exit counts a flow whose response is over.
 func (t *Tree) exit(f *Flow) {
 	n := f.client
-	c := n.client
+	c, class := n.client, n.parent
 	if f.hungry {
 		f.hungry = false
 		n.hungry--
@@ -190,6 +199,9 @@ func (t *Tree) exit(f *Flow) {
 	}
 	if c.flows == 0 && c != t.overflow {
 		t.idle.push(c)
+	}
+	if class.flows--; class.flows == 0 {
+		t.leaveClass(class)
 	}
 }
 

@@ -101,10 +101,12 @@ type node struct {
 	priority    int
 	limitWeight int64 // as configured; weight is the part of it on this loop
 	engaged     int64 // stakes of its clients, see engage.go
+	gone        bool  // the tree has forgotten it
+
+	flows int // that have joined; not of the root
 
 	// Clients.
 	sibling  *node // the same client in the next class
-	flows    int   // that have joined
 	waited   int64 // instant at which a flow last had to wait
 	hungry   int   // flows that have waited in their response
 	engageAt int   // place among the tree's engaged nodes, -1: none

@@ -103,7 +103,7 @@ func (t *Tree) follow(ch change, c *config) {
 	case ch.level == LevelGlobal:
 		t.updateNode(t.root, c.global, false)
 	default:
-		if n := t.classes[ch.class.id]; n != nil {
+		if n := t.knownClass(ch.class); n != nil {
 			t.updateNode(n, t.shaper.classTable(ch.class), false)
 		}
 	}
@@ -133,6 +133,11 @@ func (t *Tree) refreshNodes(c config) {
 	}
 	for m := t.parked.head; m != nil; m = t.parked.head {
 		t.unpark(m)
+	}
+	for _, n := range t.classes {
+		if n != nil {
+			t.leaveClass(n)
+		}
 	}
 }
 
@@ -175,28 +180,62 @@ func (n *node) place(t *Tree, o *table) {
 	t.guaranteed = append(t.guaranteed, n)
 }
 
-// classNode returns the node of a class.
-func (t *Tree) classNode(c *Class) *node {
-	if c == nil {
-		c = t.shaper.table.Load().rest
-	}
+// knownClass returns the node of a class; nil: the tree has none.
+func (t *Tree) knownClass(c *Class) *node {
 	if c.id < len(t.classes) {
-		if n := t.classes[c.id]; n != nil {
+		if n := t.classes[c.id]; n != nil && n.class == c {
 			return n
 		}
 	}
-	return t.newClassNode(c)
+	return nil
+}
+
+// classNode returns the node of a class, for a response that begins: that of the default
+// class if c is nil or has been removed.
+func (t *Tree) classNode(c *Class) *node {
+	if c != nil {
+		if n := t.knownClass(c); n != nil {
+			return n
+		}
+		if n := t.newClassNode(c); n != nil {
+			return n
+		}
+	}
+	rest := t.shaper.table.Load().rest
+	if n := t.knownClass(rest); n != nil {
+		return n
+	}
+	return t.newClassNode(rest)
 }
 
 func (t *Tree) newClassNode(c *Class) *node {
 	if c.id >= len(t.classes) { // it is newer than what the tree knows
 		t.refresh()
 	}
-	o := t.shaper.classTable(c)
+	o, ok := t.shaper.enterClass(c)
+	if !ok {
+		return nil
+	}
 	n := newNode(LevelPath, t.root, new(meter))
 	n.class = c
 	n.meter.open(t, o, c.pool)
 	t.classes[c.id] = n
 	n.place(t, &o)
 	return n
+}
+
+// leaveClass forgets the node of a class that has been removed, unless responses of it are
+// under way. Nodes of clients that rest may still name it as their parent.
+func (t *Tree) leaveClass(n *node) {
+	if n.flows > 0 || !n.class.removed.Load() {
+		return
+	}
+	t.guaranteed = slices.DeleteFunc(t.guaranteed, func(g *node) bool { return g == n })
+	n.meter.giveBack(t)
+	if n.guarantee != nil {
+		n.guarantee.giveBack(t)
+	}
+	n.gone = true
+	t.classes[n.class.id] = nil
+	t.shaper.leaveClass(n.class, t.loop)
 }

@@ -138,7 +138,9 @@ func (s *Survey) begin(t *Tree) {
 func (s *Survey) countFlows(c *client) {
 	for n := c.nodes; n != nil; n = n.sibling {
 		if id := n.class.id; id < len(s.classes) && s.classes[id] >= 0 {
-			s.report.Classes[s.classes[id]].Flows += n.flows
+			if r := &s.report.Classes[s.classes[id]]; r.Name == n.class.prefix {
+				r.Flows += n.flows
+			}
 		}
 	}
 }

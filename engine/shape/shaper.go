@@ -238,15 +238,13 @@ func (s *Shaper) SetPath(prefix string, l Limit) (was Limit, existed bool, err e
 	defer s.mu.Unlock()
 	c := s.findClass(prefix)
 	if c == nil {
-		if len(s.classes) == maxClasses {
+		if c = s.addClass(prefix); c == nil {
 			return Limit{}, false, fmt.Errorf("shape: more than %d path classes", maxClasses-1)
 		}
-		c = s.newClass(prefix, len(s.classes))
-		c.removed = true
-		s.classes = append(s.classes, c)
 	}
-	was, existed = c.table.limit, !c.removed
-	c.table.limit, c.removed = l, false
+	was, existed = c.table.limit, !c.removed.Load()
+	c.table.limit = l
+	c.removed.Store(false)
 	s.publish(&s.changes.nodes)
 	return was, existed, nil
 }
@@ -261,9 +259,49 @@ func (s *Shaper) RemovePath(prefix string) (was Limit, existed bool) {
 		return Limit{}, false
 	}
 	was = c.table.limit
-	c.table, c.removed = table{}, true
+	c.table = table{}
+	c.removed.Store(true)
 	s.publish(&s.changes.nodes)
 	return was, true
+}
+
+// addClass makes a class that does not count yet, in the place of one that no tree knows
+// any more or behind the others; nil: there is no place. The caller holds mu.
+func (s *Shaper) addClass(prefix string) *Class {
+	id := slices.IndexFunc(s.classes, func(c *Class) bool { return c.removed.Load() && c.trees == 0 })
+	if id < 0 {
+		if id = len(s.classes); id == maxClasses {
+			return nil
+		}
+		s.classes = append(s.classes, nil)
+	}
+	c := s.newClass(prefix, id)
+	c.removed.Store(true)
+	s.classes[id] = c
+	return c
+}
+
+// enterClass counts a tree that makes a node of a class, and returns what is said about the
+// class. It reports false if the class has been removed.
+func (s *Shaper) enterClass(c *Class) (t table, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.removed.Load() {
+		return table{}, false
+	}
+	c.trees++
+	return s.at(c.table), true
+}
+
+// leaveClass undoes enterClass.
+func (s *Shaper) leaveClass(c *Class, loop int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.trees--
+	if c.pool != nil {
+		c.pool.forget(loop)
+		c.guarantee.forget(loop)
+	}
 }
 
 func (s *Shaper) findClass(prefix string) *Class {
@@ -278,7 +316,7 @@ func (s *Shaper) findClass(prefix string) *Class {
 // classOf returns the class of a prefix that is configured; nil: there is none. The
 // caller holds mu.
 func (s *Shaper) classOf(prefix string) *Class {
-	if c := s.findClass(prefix); c != nil && !c.removed && c.id > 0 {
+	if c := s.findClass(prefix); c != nil && !c.removed.Load() && c.id > 0 {
 		return c
 	}
 	return nil
@@ -393,7 +431,7 @@ func (s *Shaper) Limits() Limits {
 	defer s.mu.Unlock()
 	l := Limits{Global: s.global.limit, Client: s.client.limit, Connection: s.connection.limit}
 	for _, c := range s.classes[1:] {
-		if !c.removed {
+		if !c.removed.Load() {
 			l.Paths = append(l.Paths, PathLimit{c.prefix, c.table.limit})
 		}
 	}
