@@ -204,6 +204,10 @@ func (s *Server) TLSAddrs() []net.Addr { return s.tls.Addrs() }
 // Engine returns the engine, for its counters and its driver's name.
 func (s *Server) Engine() *engine.Engine { return s.engine }
 
+// NamesClients reports whether handlers may say whom a response is counted by (SetClient,
+// engine.SetFlow). If not, clients are addresses.
+func (s *Server) NamesClients() bool { return len(s.cfg.Routes) > 0 || s.cfg.Engine.Guests }
+
 // Done is closed when the server has ended, by Shutdown, Close or a failure.
 func (s *Server) Done() <-chan struct{} { return s.engine.Done() }
 

@@ -8,14 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Unix is what peers on Unix sockets are counted by.
+const Unix = "unix"
+
 // AppendClient appends what a client with this address is counted by: the
 // address, or of IPv6 the network of 64 bits, since a host has all of that to
-// itself. A peer on a Unix socket is "unix".
+// itself. A peer on a Unix socket is Unix.
 func AppendClient(p []byte, a netip.Addr) []byte {
 	a = a.Unmap().WithZone("")
 	switch {
 	case !a.IsValid():
-		return append(p, "unix"...)
+		return append(p, Unix...)
 	case a.Is4():
 		return a.AppendTo(p)
 	}

@@ -154,6 +154,9 @@ func (a *Admin) putSteered(who string, t target, o object, s measure.Steer) (any
 // pauses the client, and a target after that lets it go on.
 func (a *Admin) postTarget(r *http.Request) (any, *problem) {
 	client, s, pause, p := readSteer(r)
+	if p == nil {
+		client, p = a.clientName("client_id", client)
+	}
 	if p != nil {
 		return nil, p
 	}
@@ -222,16 +225,21 @@ func (a *Admin) getAdapt(*http.Request) (any, *problem) {
 	r := ad.Report(maxFound)
 	v := adaptView{
 		On: ad.On(), Known: r.Known, Sampled: r.Taps, Period: r.Period.Seconds(),
-		Clients: viewAllFound(shape.LevelClient, r.Clients), Paths: viewAllFound(shape.LevelPath, r.Paths), Profiles: []string{},
+		Clients: viewAllFound(shape.LevelClient, r.Clients), Paths: viewAllFound(shape.LevelPath, r.Paths), Profiles: a.profilesInForce(),
 	}
+	return v, nil
+}
+
+func (a *Admin) profilesInForce() []string {
+	list := []string{}
 	if s := a.cfg.Alerts; s != nil {
 		for _, p := range s.State().Profiles {
 			if p.Active {
-				v.Profiles = append(v.Profiles, p.Name)
+				list = append(list, p.Name)
 			}
 		}
 	}
-	return v, nil
+	return list
 }
 
 func viewAllFound(level shape.Level, states []measure.State) []*foundView {

@@ -123,7 +123,7 @@ func New(cfg Config) (*Admin, error) {
 	a.http = &http.Server{
 		Handler: a.handler, ReadHeaderTimeout: headTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHead, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
-		ConnContext: withPeer,
+		ConnContext: withCaller,
 	}
 	return a, nil
 }

@@ -131,25 +131,25 @@ func (v *verdict) Header() http.Header         { return v.header }
 func (v *verdict) WriteHeader(status int)      { v.status = status }
 func (v *verdict) Write(p []byte) (int, error) { return len(p), nil }
 
-// peerKey is the key of a connection's peer in its context.
-type peerKey struct{}
+// callerKey is the key of a connection's caller in its context.
+type callerKey struct{}
 
-// peer is the other end of a connection.
-type peer struct {
+// caller is the other end of a connection.
+type caller struct {
 	unix bool
 	text string
 }
 
-// withPeer notes the peer of a connection: its address, or for a Unix socket the process
+// withCaller notes the caller of a connection: its address, or for a Unix socket the process
 // that has connected.
-func withPeer(ctx context.Context, c net.Conn) context.Context {
-	p := peer{text: c.RemoteAddr().String()}
+func withCaller(ctx context.Context, c net.Conn) context.Context {
+	p := caller{text: c.RemoteAddr().String()}
 	if s, ok := c.(*slotConn); ok {
 		if u, ok := s.Conn.(*net.UnixConn); ok {
-			p = peer{unix: true, text: credentials(u)}
+			p = caller{unix: true, text: credentials(u)}
 		}
 	}
-	return context.WithValue(ctx, peerKey{}, p)
+	return context.WithValue(ctx, callerKey{}, p)
 }
 
 // credentials asks for those of the peer (SO_PEERCRED, unix(7)).
@@ -170,14 +170,14 @@ func credentials(c *net.UnixConn) string {
 }
 
 func isUnix(r *http.Request) bool {
-	p, _ := r.Context().Value(peerKey{}).(peer)
+	p, _ := r.Context().Value(callerKey{}).(caller)
 	return p.unix
 }
 
 // who names the client of a request for the log.
 func (a *Admin) who(r *http.Request) string {
 	who := r.RemoteAddr
-	if p, ok := r.Context().Value(peerKey{}).(peer); ok {
+	if p, ok := r.Context().Value(callerKey{}).(caller); ok {
 		who = p.text
 	}
 	if *a.token.Load() != "" {

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
 
+	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/sys"
 )
@@ -28,6 +30,11 @@ const (
 
 func (l level) String() string {
 	return [...]string{"global", "connection", "client", "path", "client"}[l]
+}
+
+// shape returns the level of the tree.
+func (l level) shape() shape.Level {
+	return [...]shape.Level{shape.LevelGlobal, shape.LevelConnection, shape.LevelClient, shape.LevelPath, shape.LevelClient}[l]
 }
 
 // takes returns the problem of a limit that has a part which is not for this level, or
@@ -140,7 +147,7 @@ func (l *limits) set(who string, t target, o order) (changed, *problem) {
 		c.Was = viewLimit(was, l.ends(t))
 	}
 	l.plan(t, o, was, existed)
-	c.Is = viewLimit(o.limit, l.ends(t))
+	c.Is = viewLimit(o.limit, l.ends(t)).inForce(l.explain(t))
 	l.log.Info("limit changed", "who", who, "what", t.String(), "was", c.Was.String(), "is", c.Is.String())
 	return c, nil
 }
@@ -258,7 +265,7 @@ func (l *limits) remove(who string, t target) (changed, *problem) {
 	} else {
 		was, existed = l.shaper.RemoveClient(shape.ClientID(t.name))
 		now, _ := l.shaper.ClientLimit(shape.ClientID(t.name))
-		c.Is = viewLimit(now, time.Time{})
+		c.Is = viewLimit(now, time.Time{}).inForce(l.explain(t))
 	}
 	if !existed {
 		return changed{}, problemf(http.StatusNotFound, "%s has no limit of its own", t)
@@ -290,14 +297,41 @@ type limitView struct {
 	Priority       int        `json:"priority,omitempty"`
 	Guarantee      string     `json:"guarantee,omitempty"`
 	Ends           *time.Time `json:"ends,omitempty"`
+	// InForce is what holds now, which may be another rate than what is set.
+	InForce *forceView `json:"in_force,omitempty"`
+}
+
+// forceView is the rate that is in force, and what says so: see shape.Row.
+type forceView struct {
+	Rate           string `json:"rate"`
+	BytesPerSecond *int64 `json:"bytes_per_second"`
+	By             string `json:"by"`
+}
+
+// inForce notes the rate that is in force, and returns v.
+func (v *limitView) inForce(r shape.Rate, by shape.Row) *limitView {
+	v.InForce = &forceView{r.String(), bytesPerSecond(r), by.String()}
+	return v
+}
+
+// explain returns the rate that is in force for a target, as far as the loops need not be
+// asked.
+func (l *limits) explain(t target) (shape.Rate, shape.Row) {
+	limit, by, _ := l.shaper.Explain(shape.Node{Level: t.level.shape(), Name: t.name})
+	return limit.Rate, by
+}
+
+// bytesPerSecond is a rate as a number; nil: it is unlimited.
+func bytesPerSecond(r shape.Rate) *int64 {
+	if r == shape.Unlimited {
+		return nil
+	}
+	n := max(int64(r), 0)
+	return &n
 }
 
 func viewLimit(l shape.Limit, ends time.Time) *limitView {
-	v := &limitView{Rate: l.Rate.String(), Weight: cmp.Or(l.Weight, 1), Priority: l.Priority}
-	if l.Rate != shape.Unlimited {
-		n := max(int64(l.Rate), 0)
-		v.BytesPerSecond = &n
-	}
+	v := &limitView{Rate: l.Rate.String(), BytesPerSecond: bytesPerSecond(l.Rate), Weight: cmp.Or(l.Weight, 1), Priority: l.Priority}
 	if l.Burst > 0 {
 		v.Burst = shape.FormatSize(l.Burst)
 	}
@@ -342,7 +376,7 @@ func (a *Admin) putLevel(l level) endpoint {
 		fields = slices.Concat(limitFields, steerFields)
 	}
 	return func(r *http.Request) (any, *problem) {
-		t, p := targetOf(l, r)
+		t, p := a.targetOf(l, r)
 		if p != nil {
 			return nil, p
 		}
@@ -366,7 +400,7 @@ func (a *Admin) putLevel(l level) endpoint {
 // deleteLevel is the endpoint of DELETE for a level.
 func (a *Admin) deleteLevel(l level) endpoint {
 	return func(r *http.Request) (any, *problem) {
-		t, p := targetOf(l, r)
+		t, p := a.targetOf(l, r)
 		if p != nil {
 			return nil, p
 		}
@@ -375,17 +409,47 @@ func (a *Admin) deleteLevel(l level) endpoint {
 }
 
 // targetOf reads the target of a request from its path.
-func targetOf(l level, r *http.Request) (target, *problem) {
-	t := target{level: l}
+func (a *Admin) targetOf(l level, r *http.Request) (t target, p *problem) {
+	t.level = l
 	switch l {
 	case levelPath:
 		t.name = "/" + strings.TrimPrefix(r.PathValue("prefix"), "/")
-		return t, checkName("prefix", t.name)
+		return t, checkPrefix(t.name)
 	case levelClient:
-		t.name = r.PathValue("name")
-		return t, checkName("client", t.name)
+		t.name, p = a.clientName("client", r.PathValue("name"))
 	}
-	return t, nil
+	return t, p
+}
+
+// checkPrefix returns why no path can begin with a prefix, nil if one can: paths are
+// normalised before they are compared.
+func checkPrefix(prefix string) *problem {
+	for _, part := range []string{"//", "/./", "/../"} {
+		if strings.Contains(prefix, part) {
+			return bad("prefix", "no path has %s in it, since paths are normalised first", part)
+		}
+	}
+	return checkName("prefix", prefix)
+}
+
+// clientName returns what a client is counted by, of an address the same as the loops do. A
+// name that is none is for clients that handlers name.
+func (a *Admin) clientName(field, name string) (string, *problem) {
+	if p := checkName(field, name); p != nil {
+		return "", p
+	}
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return string(peer.AppendClient(nil, addr)), nil
+	}
+	switch n, err := netip.ParsePrefix(name); {
+	case err == nil && (n.IsSingleIP() || n.Bits() == 64):
+		return string(peer.AppendClient(nil, n.Addr())), nil
+	case err == nil:
+		return "", bad(field, "a client is one IPv4 address or an IPv6 network of 64 bits, not %s", name)
+	case name == peer.Unix || a.cfg.Server.NamesClients():
+		return name, nil
+	}
+	return "", bad(field, "a client is an address here, since no handler names clients")
 }
 
 // postConfig sets the rate of one client in bytes per second:
@@ -395,6 +459,9 @@ func (a *Admin) postConfig(r *http.Request) (any, *problem) {
 		return a.postTarget(r)
 	}
 	client, rate, p := readTarget(r)
+	if p == nil {
+		client, p = a.clientName("client_id", client)
+	}
 	if p != nil {
 		return nil, p
 	}

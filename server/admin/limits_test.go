@@ -15,6 +15,7 @@ import (
 	"github.com/fserve/fserve/internal/testenv"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/admin"
+	"github.com/fserve/fserve/server/alerts"
 )
 
 // limit is a limit as a client reads it.
@@ -26,6 +27,10 @@ type limit struct {
 	Priority  int        `json:"priority"`
 	Guarantee string     `json:"guarantee"`
 	Ends      *time.Time `json:"ends"`
+	InForce   struct {
+		Rate string
+		By   string
+	} `json:"in_force"`
 }
 
 type changed struct {
@@ -44,6 +49,7 @@ type tree struct {
 	Clients      []node
 	Others       *node
 	ClientsKnown int                `json:"clients_known"`
+	Profiles     []string           `json:"profiles_in_force"`
 	HeldSeconds  map[string]float64 `json:"held_seconds"`
 }
 
@@ -103,6 +109,12 @@ func TestChangesAreAnswered(t *testing.T) {
 		{"DELETE", "/limits/client/user_123", "", "0B/s burst 64KiB", "2MiB/s weight 3"},
 		{"PUT", "/limits/client/2001:db8::%2F64", `{"rate":"1MiB/s"}`, "", "1MiB/s"},
 		{"DELETE", "/limits/client/2001:db8::/64", "", "1MiB/s", "2MiB/s weight 3"},
+		{"PUT", "/limits/client/::1", `{"rate":"1MiB/s"}`, "", "1MiB/s"},
+		{"PUT", "/limits/client/::ffff/64", `{"rate":"3MiB/s"}`, "1MiB/s", "3MiB/s"},
+		{"POST", "/config", `{"client_id":"::7%eth0","target_bps":1048576}`, "3MiB/s", "1MiB/s"},
+		{"DELETE", "/limits/client/::/64", "", "1MiB/s", "2MiB/s weight 3"},
+		{"PUT", "/limits/client/::ffff:1.2.3.4", `{"rate":"1MiB/s"}`, "", "1MiB/s"},
+		{"DELETE", "/limits/client/1.2.3.4/32", "", "1MiB/s", "2MiB/s weight 3"},
 	}
 	for _, s := range steps {
 		c := g.change(s.method, s.path, s.body)
@@ -201,6 +213,11 @@ func TestBadInputChangesNothing(t *testing.T) {
 		{"PUT", "/limits/path/p%FF/", `{"rate":"1MiB/s"}`, 400, "prefix"},
 		{"PUT", "/limits/path/" + strings.Repeat("x", 1100), `{"rate":"1MiB/s"}`, 400, "prefix"},
 		{"PUT", "/limits/client/c%0A", `{"rate":"1MiB/s"}`, 400, "client"},
+		{"PUT", "/limits/client/1.2.3.0/24", `{"rate":"1MiB/s"}`, 400, "client"},
+		{"PUT", "/limits/client/2001:db8::/48", `{"rate":"1MiB/s"}`, 400, "client"},
+		{"POST", "/config", `{"client_id":"1.2.3.0/24","target_bps":1}`, 400, "client_id"},
+		{"PUT", "/limits/path/a%2F%2Fb/", `{"rate":"1MiB/s"}`, 400, "prefix"},
+		{"PUT", "/limits/path/a/%2E%2E/b/", `{"rate":"1MiB/s"}`, 400, "prefix"},
 		{"PUT", "/limits/path/p//q", `{"rate":"1MiB/s"}`, 400, ""},
 		{"DELETE", "/limits/path/none/", ``, 404, ""},
 		{"DELETE", "/limits/client/none", ``, 404, ""},
@@ -334,6 +351,60 @@ func TestRetuneUnderDownload(t *testing.T) {
 	if v.Global.Granted < 64<<20 || v.HeldSeconds["path"] <= 0 {
 		t.Errorf("granted %d, held %v", v.Global.Granted, v.HeldSeconds)
 	}
+}
+
+// What is in force is shown beside what is set, with the reason.
+func TestInForce(t *testing.T) {
+	g, profiles := startAdapted(t)
+	g.change("PUT", "/limits/global", `{"rate":"900B/s"}`)
+	g.change("PUT", "/limits/client/c", `{"rate":"2MiB/s"}`)
+	profiles.SetProfiles([]alerts.Profile{{
+		Name: "slow", Match: map[string]string{"alertname": "Slow"}, Forget: time.Hour,
+		Caps: shape.Caps{Global: 1000, Client: 500, Connection: 400},
+	}})
+	check := func(what string, l *limit, rate, force, by string) {
+		t.Helper()
+		if l.Rate != rate || l.InForce.Rate != force || l.InForce.By != by {
+			t.Errorf("%s: %+v, want %s, in force %s by %s", what, l, rate, force, by)
+		}
+	}
+	v := g.tree()
+	check("global", v.Global.Limit, "900B/s", "900B/s", "configured")
+	check("client", &v.Client, "unlimited", "unlimited", "configured")
+	check("c", named(v.Clients, "c").Limit, "2MiB/s", "2MiB/s", "override")
+
+	g.want(http.StatusOK, g.do("POST", "/alerts", `{"version":"4","alerts":[{"status":"firing","labels":{"alertname":"Slow"},"startsAt":"2026-01-02T03:04:05Z"}]}`))
+	check("change", g.change("PUT", "/limits/global", `{"rate":"1MiB/s"}`).Is, "1MiB/s", "1KB/s", "cap")
+	if err := g.srv.Engine().Limits().SetShares(shape.Share{Node: shape.Node{Level: shape.LevelPath, Name: "/a/"}, Rate: 300}); err != nil {
+		t.Fatal(err)
+	}
+	v = g.tree()
+	check("global", v.Global.Limit, "1MiB/s", "1KB/s", "cap")
+	check("client", &v.Client, "unlimited", "500B/s", "cap")
+	check("connection", &v.Connection, "unlimited", "400B/s", "cap")
+	check("c", named(v.Clients, "c").Limit, "2MiB/s", "500B/s", "cap")
+	check("/a/", named(v.Paths, "/a/").Limit, "unlimited", "300B/s", "share")
+	if len(v.Profiles) != 1 || v.Profiles[0] != "slow" {
+		t.Errorf("profiles %q", v.Profiles)
+	}
+	g.file("a/f", 64<<10)
+	go func() { _ = g.get(g.client(), "/a/f") }() // cut by the end of the server
+	if !testenv.Eventually(patience, func() bool { return named(g.tree().Clients, "127.0.0.1") != nil }) {
+		t.Fatal("the client does not show")
+	}
+	v = g.tree()
+	check("served", named(v.Clients, "127.0.0.1").Limit, "unlimited", "500B/s", "cap")
+	check("/a/ served", named(v.Paths, "/a/").Limit, "unlimited", "300B/s", "share")
+}
+
+// Where no handler names clients, a name that is no address is refused: nobody would ever
+// be counted by it.
+func TestClientsAreAddresses(t *testing.T) {
+	g := start(t, func(sc *server.Config, _ *admin.Config) { sc.Routes = nil })
+	g.wantProblem(http.StatusBadRequest, "client", g.do("PUT", "/limits/client/user_123", `{"rate":"1MiB/s"}`))
+	g.wantProblem(http.StatusBadRequest, "client_id", g.do("POST", "/config", `{"client_id":"1.2.3","target_bps":1}`))
+	g.change("PUT", "/limits/client/unix", `{"rate":"1MiB/s"}`)
+	g.change("PUT", "/limits/client/1.2.3.4", `{"rate":"1MiB/s"}`)
 }
 
 // Without limits there is nothing to change, and it says so.

@@ -50,6 +50,7 @@ func start(t testing.TB, adjust func(*server.Config, *admin.Config)) *rig {
 	g := &rig{t: t, root: t.TempDir(), logs: &logs{}}
 	sc := server.Config{
 		Site: server.Site{Root: g.root}, Listen: []string{"127.0.0.1:0"}, Log: slog.New(slog.DiscardHandler),
+		Routes: []server.Route{{Prefix: "/named/", Handler: func(ctx *fasthttp.RequestCtx) { server.SetClient(ctx, "user_123") }}},
 		Engine: engine.Config{Loops: 2, Driver: engine.DriverFallback, Limits: &shape.Config{}, Sample: true},
 	}
 	ac := admin.Config{Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(g.logs, nil))}

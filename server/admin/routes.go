@@ -51,7 +51,7 @@ func (a *Admin) routes(metrics http.Handler) []route {
 			about: "removes a path class"},
 		{pattern: "DELETE /limits/client/{name...}", handler: remove(levelClient),
 			about: "removes the limit of one client"},
-		{pattern: "POST /config", example: `{"client_id":"user_123","target_bps":5242880}`, handler: limited(a.postConfig),
+		{pattern: "POST /config", example: `{"client_id":"203.0.113.7","target_bps":5242880}`, handler: limited(a.postConfig),
 			about: "sets the rate of one client in bytes per second; 0 pauses it"},
 		{pattern: "GET /adapt", handler: needs(a.adaptation() != nil, "rates are not adapted", endpoint(a.getAdapt)),
 			about: "the rates that are found, and the profiles in force"},

@@ -29,6 +29,7 @@ type limitsView struct {
 	Clients      []nodeView `json:"clients"`
 	Others       *nodeView  `json:"others,omitempty"` // the clients that are not listed, together
 	ClientsKnown int        `json:"clients_known"`
+	Profiles     []string   `json:"profiles_in_force"`
 	// HeldSeconds is for how long responses were held, in sum, by the level that
 	// held them.
 	HeldSeconds map[string]float64 `json:"held_seconds"`
@@ -44,7 +45,7 @@ type nodeView struct {
 	Rate1   int64    `json:"rate_1s"`  // bytes per second over the last whole second
 	Rate10  int64    `json:"rate_10s"` // and over the last ten
 	Share   float64  `json:"share"`    // of everything that was sent in these ten, from 0 to 1
-	Used    *float64 `json:"used"`     // of its limit, from 0 to 1; null if it has none
+	Used    *float64 `json:"used"`     // of the rate in force, from 0 to 1; null if there is none
 	Waiting int      `json:"waiting"`  // members that wait for their turn: classes, clients or responses
 	Held    bool     `json:"held"`     // it waits for its own limit now
 
@@ -85,15 +86,16 @@ func (a *Admin) viewLimits(busiest int) *limitsView {
 		Paths: viewPaths(&report, set.Paths, func(p *shape.PathLimit) *limitView {
 			return a.limits.view(target{levelPath, p.Prefix}, p.Limit)
 		}),
+		Profiles:    a.profilesInForce(),
 		HeldSeconds: viewThrottled(&report),
 	}
-	v.addClients(&report, set, busiest)
+	v.addClients(&report, set, busiest, a.limits.explain)
 	return v
 }
 
 func viewGlobal(report *shape.Report, limit *limitView) nodeView {
 	n := viewNode(&report.Global, report.Global.Rate10)
-	n.Limit = limit
+	n.Limit = limit.inForce(report.Global.Limit, report.Global.By)
 	return n
 }
 
@@ -115,33 +117,31 @@ func viewPaths(report *shape.Report, set []shape.PathLimit, limit func(*shape.Pa
 	list := make([]nodeView, len(set))
 	for i := range set {
 		p, n := &set[i], &list[i]
-		n.Name = p.Prefix
+		n.Name, n.Limit = p.Prefix, limit(p)
 		if t := traffic[p.Prefix]; t != nil {
 			*n = viewNode(t, report.Global.Rate10)
+			n.Limit = limit(p).inForce(t.Limit, t.By)
 		}
-		n.Limit = limit(p)
-		n.use(p.Rate)
 	}
 	return list
 }
 
 // addClients lists clients by traffic, and then those that are configured and
 // have none.
-func (v *limitsView) addClients(report *shape.Report, set shape.Limits, busiest int) {
+func (v *limitsView) addClients(report *shape.Report, set shape.Limits, busiest int, explain func(target) (shape.Rate, shape.Row)) {
 	now, wall, total := sys.Nanotime(), time.Now(), report.Global.Rate10
 	own := make(map[string]*shape.ClientLimit, len(set.Clients))
 	for i := range set.Clients {
 		own[string(set.Clients[i].ID)] = &set.Clients[i]
 	}
 	v.Clients = []nodeView{}
-	list := func(n nodeView, o *shape.ClientLimit) {
+	list := func(n nodeView, o *shape.ClientLimit, inForce shape.Rate, by shape.Row) {
 		limit := set.Client
 		if o != nil {
 			limit, n.Own = o.Limit, true
 			delete(own, n.Name)
 		}
-		n.Limit = viewLimit(limit, endOf(o, now, wall))
-		n.use(limit.Rate)
+		n.Limit = viewLimit(limit, endOf(o, now, wall)).inForce(inForce, by)
 		v.Clients = append(v.Clients, n)
 	}
 	rest := report.Others
@@ -151,7 +151,7 @@ func (v *limitsView) addClients(report *shape.Report, set shape.Limits, busiest 
 			add(&rest, c)
 			continue
 		}
-		list(viewNode(c, total), own[c.Name])
+		list(viewNode(c, total), own[c.Name], c.Limit, c.By)
 	}
 	for i := range set.Clients {
 		o := &set.Clients[i]
@@ -159,7 +159,8 @@ func (v *limitsView) addClients(report *shape.Report, set shape.Limits, busiest 
 			break
 		}
 		if own[string(o.ID)] != nil && (o.Expires == 0 || o.Expires > now) {
-			list(nodeView{Name: string(o.ID)}, o)
+			inForce, by := explain(target{levelClient, string(o.ID)})
+			list(nodeView{Name: string(o.ID)}, o, inForce, by)
 		}
 	}
 	if rest.Granted > 0 {
@@ -189,7 +190,7 @@ func endOf(o *shape.ClientLimit, now int64, wall time.Time) time.Time {
 func (l *limits) view(t target, limit shape.Limit) *limitView {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return viewLimit(limit, l.ends(t))
+	return viewLimit(limit, l.ends(t)).inForce(l.explain(t))
 }
 
 func viewNode(r *shape.NodeReport, total int64) nodeView {
@@ -200,17 +201,11 @@ func viewNode(r *shape.NodeReport, total int64) nodeView {
 	if total > 0 {
 		n.Share = round3(float64(r.Rate10) / float64(total))
 	}
-	n.use(r.Limit)
-	return n
-}
-
-// use says how much of a rate is used.
-func (n *nodeView) use(rate shape.Rate) {
-	n.Used = nil
-	if rate > 0 {
-		used := round3(float64(n.Rate10) / float64(rate))
+	if r.Limit > 0 {
+		used := round3(float64(r.Rate10) / float64(r.Limit))
 		n.Used = &used
 	}
+	return n
 }
 
 // round3 keeps three decimals: a share is not known to more.
