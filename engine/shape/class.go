@@ -26,6 +26,29 @@ type Class struct {
 // class, which has no limit.
 func (c *Class) Prefix() string { return c.prefix }
 
+// enter counts a tree that makes a node of the class, and returns what is said about the
+// class. It reports false if the class has been removed.
+func (c *Class) enter(s *Shaper) (t table, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.removed.Load() {
+		return table{}, false
+	}
+	c.trees++
+	return s.at(c.table), true
+}
+
+// leave undoes enter.
+func (c *Class) leave(s *Shaper, loop int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.trees--
+	if c.pool != nil {
+		c.pool.forget(loop)
+		c.guarantee.forget(loop)
+	}
+}
+
 // maxClasses bounds the path classes of a Shaper, those included that have been removed
 // while responses of theirs are under way.
 const maxClasses = 4096

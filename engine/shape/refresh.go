@@ -212,7 +212,7 @@ func (t *Tree) newClassNode(c *Class) *node {
 	if c.id >= len(t.classes) { // it is newer than what the tree knows
 		t.refresh()
 	}
-	o, ok := t.shaper.enterClass(c)
+	o, ok := c.enter(t.shaper)
 	if !ok {
 		return nil
 	}
@@ -237,5 +237,5 @@ func (t *Tree) leaveClass(n *node) {
 	}
 	n.gone = true
 	t.classes[n.class.id] = nil
-	t.shaper.leaveClass(n.class, t.loop)
+	n.class.leave(t.shaper, t.loop)
 }

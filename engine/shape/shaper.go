@@ -250,7 +250,8 @@ func (s *Shaper) SetPath(prefix string, l Limit) (was Limit, existed bool, err e
 }
 
 // RemovePath removes a path class. Its responses under way go on without a limit of their
-// path; new responses are of the class that then matches.
+// path; new responses are of the class that then matches. A class that is made again is a new
+// one: it has its first burst.
 func (s *Shaper) RemovePath(prefix string) (was Limit, existed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -279,29 +280,6 @@ func (s *Shaper) addClass(prefix string) *Class {
 	c.removed.Store(true)
 	s.classes[id] = c
 	return c
-}
-
-// enterClass counts a tree that makes a node of a class, and returns what is said about the
-// class. It reports false if the class has been removed.
-func (s *Shaper) enterClass(c *Class) (t table, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c.removed.Load() {
-		return table{}, false
-	}
-	c.trees++
-	return s.at(c.table), true
-}
-
-// leaveClass undoes enterClass.
-func (s *Shaper) leaveClass(c *Class, loop int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.trees--
-	if c.pool != nil {
-		c.pool.forget(loop)
-		c.guarantee.forget(loop)
-	}
 }
 
 func (s *Shaper) findClass(prefix string) *Class {

@@ -543,9 +543,16 @@ func (m *machine) check(rt *rapid.T) {
 		checkMember(rt, &f.member)
 	}
 	checkNode(rt, t.root)
+	known := make(map[string]bool)
 	for _, c := range t.classes {
 		if c != nil {
 			checkNode(rt, c)
+			known[c.class.prefix] = true
+		}
+	}
+	for _, path := range modelPaths {
+		if _, there := m.classes[path]; !there && !known[path] { // if it comes back it is new
+			delete(m.ideal, "p"+path)
 		}
 	}
 	nodes := 0
