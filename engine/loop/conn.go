@@ -228,7 +228,9 @@ func (c *Conn) finish(unread int) {
 		if l.retiring {
 			c.hurry()
 		}
-		c.resume()
+		if unread == 0 {
+			c.resume()
+		}
 	}
 }
 

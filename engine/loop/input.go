@@ -5,9 +5,9 @@ import (
 	"github.com/fserve/fserve/internal/aio"
 )
 
-// maxUnread is how much input a connection may have waiting while a
-// response is sent, in bytes, before the loop stops reading from it.
-const maxUnread = 64 << 10
+// maxRequests is how many requests of a connection are answered in one turn of the loop.
+// The others of a client that pipelines wait for the next one, behind everybody else.
+const maxRequests = 16
 
 // input is what a connection has received and the session has not consumed.
 type input struct {
@@ -16,6 +16,18 @@ type input struct {
 	preface bool   // what was consumed last was no part of a request
 	paused  bool   // the driver was told to Pause
 	ended   bool   // the peer has sent its FIN
+	queued  bool   // buf is for the next turn: see Loop.backlog
+	turn    uint32 // in which a request was answered last,
+	most    uint32 // and the number of requests that may have been by its end
+}
+
+// quota returns the number of requests up to which a connection, which has had so many, may
+// go on in this turn.
+func (l *Loop) quota(in *input, requests uint32) uint32 {
+	if in.turn != l.turns {
+		in.turn, in.most = l.turns, requests+l.perTurn
+	}
+	return in.most
 }
 
 // received handles input, the end of it, or a broken connection.
@@ -30,7 +42,7 @@ func (c *Conn) received(e *aio.Event) {
 	default:
 		c.in.ended = true
 		// A peer that has sent its requests and FIN still gets the answers.
-		if c.state == connReading || c.state == connLingering {
+		if c.state == connReading && !c.in.queued || c.state == connLingering {
 			c.close(false)
 		}
 	}
@@ -40,12 +52,12 @@ func (c *Conn) received(e *aio.Event) {
 func (c *Conn) input(data []byte) {
 	l := c.loop
 	l.stats.BytesIn += uint64(len(data))
-	switch c.state {
-	case connLingering:
+	switch {
+	case c.state == connLingering:
 		if !l.draining {
 			c.deadline = min(l.now+int64(l.cfg.LingerTimeout), c.until)
 		}
-	case connReading:
+	case c.state == connReading && !c.in.queued:
 		if len(c.in.buf) == 0 {
 			c.serve(data, 0)
 			return
@@ -56,9 +68,9 @@ func (c *Conn) input(data []byte) {
 		}
 		l.buffers.append(&c.in.buf, data)
 		c.serve(c.in.buf, seen)
-	default:
+	default: // its turn comes later: until then the kernel keeps what follows
 		l.buffers.append(&c.in.buf, data)
-		if len(c.in.buf) > maxUnread && !c.in.paused {
+		if !c.in.paused {
 			c.in.paused = true
 			l.driver.Pause(c.token)
 		}
@@ -74,11 +86,12 @@ func (c *Conn) resume() {
 }
 
 // serve hands p, which is the input or newer than it, to the session until it needs
-// more, or a response takes its time.
+// more, a response takes its time, or others are to have their turn.
 func (c *Conn) serve(p []byte, seen int) {
 	l := c.loop
 	l.serving = c
-	for len(p) > 0 && c.state == connReading {
+	most := l.quota(&c.in, c.requests)
+	for len(p) > 0 && c.state == connReading && c.requests < most {
 		l.Files.BeginRequest()
 		n := l.session.Receive(c, p, seen)
 		p, seen = p[n:], 0
@@ -94,17 +107,39 @@ func (c *Conn) serve(p []byte, seen int) {
 	}
 	l.serving = nil
 	c.keep(p)
-	c.served(len(p))
+	if c.state == connReading && len(p) > 0 && c.requests >= most {
+		c.in.queued, c.deadline = true, 0
+		l.backlog = append(l.backlog, c)
+	} else {
+		c.served(len(p))
+	}
 	c.in.preface = false
+}
+
+// runBacklog serves the connections whose requests were too many for an earlier turn. It may
+// name one that is free, or used anew.
+func (l *Loop) runBacklog() {
+	l.resumed, l.backlog = l.backlog, l.resumed[:0]
+	for i, c := range l.resumed {
+		l.resumed[i] = nil
+		if c.in.queued {
+			c.in.queued = false
+			c.serve(c.in.buf, 0)
+		}
+	}
 }
 
 // served sees to it that the connection goes on, of whose input so many bytes are left.
 func (c *Conn) served(left int) {
 	l := c.loop
+	if c.state != connReading {
+		if c.state == connSending {
+			c.stream.wake()
+		}
+		return
+	}
+	c.resume()
 	switch {
-	case c.state == connSending:
-		c.stream.wake()
-	case c.state != connReading:
 	case c.in.ended: // what is left will never be a request
 		c.close(false)
 	case left == 0:

@@ -60,14 +60,18 @@ type Loop struct {
 	streams  streamPool
 
 	now      int64 // monotonic ns at the beginning of the turn
+	turns    uint32
+	perTurn  uint32 // maxRequests, except in the simulation
 	took     int64 // ns, of the turn before this one if it did not wait
 	careAt   int64 // when what comes once in a while is due
 	speedsAt int64 // when the throughput of responses is measured next
 
 	runq, running []*Stream
-	gathered      []byte // a response of small parts; made at first use
-	tail          [tailBytes]byte
-	events        [batch]aio.Event
+	// backlog are connections with requests that wait for the next turn; see maxRequests.
+	backlog, resumed []*Conn
+	gathered         []byte // a response of small parts; made at first use
+	tail             [tailBytes]byte
+	events           [batch]aio.Event
 
 	draining bool
 	retiring bool // draining, with a successor: see Runner.Retire
@@ -81,7 +85,7 @@ type Loop struct {
 }
 
 func newLoop(cfg Config, d aio.Driver) *Loop {
-	l := &Loop{cfg: cfg, driver: d, kernel: realKernel, gone: make(chan struct{})}
+	l := &Loop{cfg: cfg, driver: d, perTurn: maxRequests, kernel: realKernel, gone: make(chan struct{})}
 	if cfg.Shaper != nil {
 		l.flows.tree = cfg.Shaper.Tree(cfg.Index)
 	}
@@ -102,6 +106,7 @@ func newLoop(cfg Config, d aio.Driver) *Loop {
 // begin begins a turn: the time is what the driver says.
 func (l *Loop) begin() {
 	l.now = l.driver.Now()
+	l.turns++
 	l.Files.Turn(l.now)
 }
 
@@ -140,6 +145,7 @@ func (l *Loop) turn() error {
 	if l.took = 0; timeout == 0 {
 		l.took = l.now - began
 	}
+	l.runBacklog()
 	for i := range n {
 		l.handle(&l.events[i])
 	}
@@ -152,7 +158,7 @@ func (l *Loop) turn() error {
 
 // timeout returns how long the next wait may last.
 func (l *Loop) timeout() time.Duration {
-	if len(l.runq) > 0 || l.sweeper.busy() {
+	if len(l.runq)+len(l.backlog) > 0 || l.sweeper.busy() {
 		return 0
 	}
 	next := measure.Never

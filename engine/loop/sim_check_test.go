@@ -2,6 +2,7 @@ package loop
 
 import (
 	"bytes"
+	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -154,7 +155,7 @@ func (m *simulation) checkTurn() {
 			what = "bytes are held back while tokens, or the body, are waited for"
 		case c.state == connSending && c.deadline == 0 && s.phase != awaitingTokens && s.phase != awaitingBody && m.driver.status[c.token] == aio.BlockedSocket:
 			what = "nothing ends the wait for the peer"
-		case (c.state == connReading || c.state == connLingering) && m.driver.eof[c.token]:
+		case (c.state == connReading && !c.in.queued || c.state == connLingering) && m.driver.eof[c.token]:
 			what = "the peer has ended its stream"
 		case c.state == connLingering && c.Data.(*simConn).client.peer.Held() > 0:
 			what = "bytes before FIN are held back"
@@ -164,6 +165,10 @@ func (m *simulation) checkTurn() {
 		}
 	}
 }
+
+// maxWaiting bounds what is received of a connection while it waits for its turn, in bytes:
+// what two Waits of the simulated driver have room for.
+const maxWaiting = 32 << 10
 
 // stuck returns what is wrong with a connection between two turns.
 func stuck(c *Conn) string {
@@ -175,6 +180,13 @@ func stuck(c *Conn) string {
 		return "input is left"
 	case len(c.in.buf) == 0 && c.in.buf != nil:
 		return "a buffer is held for nothing"
+	case c.state != connReading && c.ending == keepAlive && len(c.in.buf) > maxWaiting: // else it may be a request that came too late
+		return "more input is read while a response is under way"
+	case c.in.queued:
+		if c.state != connReading || len(c.in.buf) == 0 || c.deadline != 0 || !slices.Contains(c.loop.backlog, c) {
+			return "nothing goes on with the requests that are left for the next turn"
+		}
+		return ""
 	case (c.state == connReading || c.state == connLingering) == (c.deadline == 0) && c.state != connSending:
 		return "a deadline is missing or left"
 	}

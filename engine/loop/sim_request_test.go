@@ -45,7 +45,7 @@ const (
 
 	// maxLine is the length from which on a line is refused, in bytes. Those of
 	// requests are shorter.
-	maxLine = maxUnread + 8<<10
+	maxLine = 72 << 10
 )
 
 // part is a part of an answer: text, or a range of one of the files.

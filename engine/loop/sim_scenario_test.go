@@ -10,7 +10,7 @@ import (
 	"github.com/fserve/fserve/internal/aio/aiosim"
 )
 
-var flood = bytes.Repeat([]byte("9"), 2*maxUnread)
+var flood = bytes.Repeat([]byte("9"), 128<<10)
 
 // worldOf returns the world of a seed. One in four is without errors.
 func worldOf(seed uint64) aiosim.Config {
@@ -63,6 +63,7 @@ func hasErrors(cfg aiosim.Config) bool {
 func (m *simulation) configure() {
 	r := m.rnd
 	m.mode = aio.Mode(r.IntN(4))
+	m.perTurn = uint32(r.IntN(4)) // 0: as it is outside
 	m.cfg = Config{
 		HeaderTimeout: 5 * time.Second, IdleTimeout: 6 * time.Second, SendTimeout: 4 * time.Second,
 		LingerTimeout: time.Second,
@@ -168,7 +169,7 @@ func (m *simulation) addRequest() (*simRequest, []byte) {
 	case 0, 1, 2, 3, 4:
 		padding = m.rnd.IntN(20_000)
 	case 5:
-		padding = m.rnd.IntN(maxUnread)
+		padding = m.rnd.IntN(64 << 10)
 	}
 	return r, m.wire(r, padding)
 }

@@ -39,7 +39,9 @@ type simConn struct {
 	want     int64 // length of the answer that is being sent
 	sending  bool
 	tasks    int
-	complete int // answers that ended well, and what was sent ahead of them
+	turn     uint32 // in which requests were taken last,
+	taken    uint32 // and how many
+	complete int    // answers that ended well, and what was sent ahead of them
 	cut      bool
 	closed   bool
 }
@@ -107,6 +109,12 @@ func (s *simSession) consume(c *Conn, sc *simConn, p []byte, seen int) int {
 // start answers a request, or lets a task do so, or awaits its body.
 func (s *simSession) start(c *Conn, sc *simConn, r *simRequest) {
 	sc.req = r
+	if sc.turn != s.loop.turns {
+		sc.turn, sc.taken = s.loop.turns, 0
+	}
+	if sc.taken++; sc.taken > s.loop.perTurn {
+		s.m.bad("more than %d requests of a connection in one turn", s.loop.perTurn)
+	}
 	if r.interim {
 		s.sendInterim(c)
 	}

@@ -26,6 +26,7 @@ type simulation struct {
 	ln      *aiosim.Listener
 	cfg     Config
 	mode    aio.Mode
+	perTurn uint32 // requests of a connection and turn; 0: as outside
 	driver  *watched
 	loop    *Loop
 	session *simSession
@@ -135,6 +136,9 @@ func (m *simulation) run() error {
 	}
 	l := newLoop(cfg, m.driver)
 	m.loop, m.session.loop = l, l
+	if m.perTurn > 0 {
+		l.perTurn = m.perTurn
+	}
 	l.session, l.kernel.closeFD = m.session, m.w.CloseFD
 	l.kernel.limitUnsent = func(_, _ int32) {}
 	l.kernel.pace = func(*Conn, int64) {}

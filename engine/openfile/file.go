@@ -48,7 +48,7 @@ type File struct {
 	key     string
 	refs    int // responses, and 1 for the cache
 	cached  bool
-	young   bool  // changed less than settling ago when it was opened
+	young   bool   // changed less than settling ago when it was opened
 	used    bool   // since the clock's hand passed
 	at      int    // in the clock
 	request uint64 // for which it was looked up last: it is not evicted for that one
