@@ -1,8 +1,9 @@
 package uring
 
 import (
+	"context"
 	"errors"
-	"fmt"
+	"net"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -72,8 +73,7 @@ func (d *Driver) tellsReset() (bool, error) {
 	ev := make([]aio.Event, 4)
 	if err := d.Open(aio.MakeToken(0, 1), near); err != nil {
 		unix.Close(near)
-		unix.Close(far)
-		return false, err
+		return false, errors.Join(err, far.Close())
 	}
 	_, err = d.Wait(ev, 0) // arms it
 	if err = errors.Join(err, writeAndReset(far)); err != nil {
@@ -99,47 +99,30 @@ func (d *Driver) tellsReset() (bool, error) {
 }
 
 // writeAndReset sends a byte, and then a reset by closing.
-func writeAndReset(fd int) error {
-	defer unix.Close(fd)
-	sys.SetReset(int32(fd))
-	if _, err := unix.Write(fd, []byte{'!'}); err != nil {
-		return fmt.Errorf("write to loopback: %w", err)
-	}
-	return nil
+func writeAndReset(c *net.TCPConn) error {
+	_, err := c.Write([]byte{'!'})
+	return errors.Join(err, c.SetLinger(0), c.Close())
 }
 
-// loopbackPair returns the two ends of a TCP connection over loopback.
-func loopbackPair() (near, far int, err error) {
-	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// loopbackPair returns the two ends of a TCP connection over loopback, one as a descriptor.
+func loopbackPair() (near int, far *net.TCPConn, err error) {
+	var cfg net.ListenConfig
+	cfg.SetMultipathTCP(false)
+	l, err := cfg.Listen(context.Background(), "tcp4", "127.0.0.1:0")
 	if err != nil {
-		return -1, -1, fmt.Errorf("loopback: %w", err)
+		return -1, nil, err
 	}
-	defer unix.Close(l)
-	if far, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
-		return -1, -1, fmt.Errorf("loopback: %w", err)
+	defer l.Close()
+	if far, err = net.DialTCP("tcp4", nil, l.Addr().(*net.TCPAddr)); err != nil {
+		return -1, nil, err
 	}
-	if near, err = connect(l, far); err != nil {
-		unix.Close(far)
-		return -1, -1, fmt.Errorf("loopback: %w", err)
+	c, err := l.Accept()
+	if err == nil {
+		defer c.Close()
+		near, err = sys.Dup(c.(*net.TCPConn))
+	}
+	if err != nil {
+		return -1, nil, errors.Join(err, far.Close())
 	}
 	return near, far, nil
-}
-
-// connect connects far to the listener that it makes of l, and returns what that accepts.
-func connect(l, far int) (near int, err error) {
-	if err := unix.Bind(l, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		return -1, err
-	}
-	if err := unix.Listen(l, 1); err != nil {
-		return -1, err
-	}
-	addr, err := unix.Getsockname(l)
-	if err != nil {
-		return -1, err
-	}
-	if err := unix.Connect(far, addr); err != nil {
-		return -1, err
-	}
-	near, _, err = unix.Accept4(l, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-	return near, err
 }

@@ -30,28 +30,10 @@ func (g *Guests) await(ctx context.Context, c *Conn, ev event) (tokens int64, er
 		case <-g.cut:
 			err = ErrEnded
 		case <-poke: // the deadline is another, or the connection is closed
-			expiry.stop()
 			continue
-		case <-expiry.c():
+		case <-expiry:
 			err = os.ErrDeadlineExceeded
 		}
-		expiry.stop()
 		return tokens, err
-	}
-}
-
-// expiry is a timer that may be none.
-type expiry struct{ *time.Timer }
-
-func (e expiry) c() <-chan time.Time {
-	if e.Timer == nil {
-		return nil
-	}
-	return e.C
-}
-
-func (e expiry) stop() {
-	if e.Timer != nil {
-		e.Stop()
 	}
 }

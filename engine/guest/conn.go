@@ -345,23 +345,23 @@ func (c *Conn) changed() {
 
 // waiting returns what tells of a change and of the end of the write deadline,
 // for somebody who is going to wait. A nil connection has neither.
-func (c *Conn) waiting() (poke <-chan struct{}, e expiry, err error) {
+func (c *Conn) waiting() (poke <-chan struct{}, expiry <-chan time.Time, err error) {
 	if c == nil {
-		return nil, expiry{}, nil
+		return nil, nil, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.closed:
-		return nil, expiry{}, net.ErrClosed
+		return nil, nil, net.ErrClosed
 	case c.writeBy.IsZero():
 	case !time.Now().Before(c.writeBy):
-		return nil, expiry{}, os.ErrDeadlineExceeded
+		return nil, nil, os.ErrDeadlineExceeded
 	default:
-		e = expiry{time.NewTimer(time.Until(c.writeBy))}
+		expiry = time.After(time.Until(c.writeBy))
 	}
 	if c.poke == nil {
 		c.poke = make(chan struct{})
 	}
-	return c.poke, e, nil
+	return c.poke, expiry, nil
 }
