@@ -5,6 +5,7 @@ import (
 
 	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/free"
 )
 
 // flows is a loop's part of the tree of limits. Before each batch of sends a
@@ -12,7 +13,7 @@ import (
 // stream for which there are none waits until the tree names its flow.
 type flows struct {
 	tree   *shape.Tree // nil: nothing is shaped
-	free   []*shape.Flow
+	free   free.List[shape.Flow]
 	client []byte // scratch
 
 	forgetAt int64 // when limits of clients that have ended are looked for
@@ -95,7 +96,7 @@ func (s *Stream) join() {
 	c, l := s.conn, s.conn.loop
 	s.flow, c.flow = c.flow, nil
 	if s.flow == nil {
-		s.flow = l.flows.get()
+		s.flow = l.flows.free.Get()
 	}
 	s.flow.Owner = s
 	client := s.whose.client
@@ -160,18 +161,6 @@ func (p *flows) leave(f **shape.Flow, now int64) {
 		return
 	}
 	p.tree.Leave(*f, now)
-	if len(p.free) < maxFreeFlows {
-		p.free = append(p.free, *f)
-	}
+	p.free.Put(*f, maxFreeFlows)
 	*f = nil
-}
-
-func (p *flows) get() *shape.Flow {
-	n := len(p.free)
-	if n == 0 {
-		return new(shape.Flow)
-	}
-	f := p.free[n-1]
-	p.free = p.free[:n-1]
-	return f
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/free"
 )
 
 // batch bounds the events of one turn, so that the run queue gets its share.
@@ -57,7 +58,7 @@ type Loop struct {
 	flows    flows
 	sampler  measure.Sampler
 	buffers  inputPool
-	streams  streamPool
+	streams  free.List[Stream]
 
 	now      int64 // monotonic ns at the beginning of the turn
 	turns    uint32

@@ -276,16 +276,16 @@ func (m *simulation) checkFiles() {
 // checkPools finds what was given back twice, or not clean.
 func (m *simulation) checkPools() {
 	seen := make(map[*Stream]bool)
-	for s := m.loop.streams.free; s != nil && !seen[s]; s = s.next {
-		seen[s] = true
+	for _, s := range m.loop.streams {
 		for _, g := range s.parts.list[:cap(s.parts.list)] {
 			if g.File != nil || g.Mem != nil {
 				m.bad("a free stream refers to %+v", g)
 			}
 		}
-		if s.conn != nil || s.flow != nil || s.at.File != nil || s.next != nil && seen[s.next] {
+		if s.conn != nil || s.flow != nil || s.at.File != nil || seen[s] {
 			m.bad("a stream was freed twice, or holds something")
 		}
+		seen[s] = true
 	}
 	buffers := make(map[*byte]bool)
 	for _, list := range m.loop.buffers.free {

@@ -50,7 +50,6 @@ type Stream struct {
 	whose whose       // what the response is counted by
 
 	queued bool // in the loop's run queue
-	next   *Stream
 }
 
 // underWay reports whether the outcome is not yet final.
@@ -151,17 +150,9 @@ func (s *Stream) tell() {
 	l.session.Sent(s.conn, &s.outcome)
 }
 
-// streamPool keeps streams for later.
-type streamPool struct{ free *Stream }
-
 func (l *Loop) newStream(c *Conn) *Stream {
 	l.stats.Sending++
-	s := l.streams.free
-	if s == nil {
-		s = new(Stream)
-	} else {
-		l.streams.free, s.next = s.next, nil
-	}
+	s := l.streams.Get()
 	s.conn = c
 	return s
 }
@@ -174,6 +165,6 @@ func (l *Loop) freeStream(s *Stream) {
 		s.body.Close()
 	}
 	s.parts.Close()
-	*s = Stream{parts: s.parts, whose: whose{client: s.whose.client[:0]}, queued: s.queued, next: l.streams.free}
-	l.streams.free = s
+	*s = Stream{parts: s.parts, whose: whose{client: s.whose.client[:0]}, queued: s.queued}
+	l.streams = append(l.streams, s)
 }

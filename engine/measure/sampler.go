@@ -5,6 +5,7 @@ import (
 
 	"github.com/fserve/fserve/engine/adapt"
 	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/free"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -36,11 +37,11 @@ type Sampler struct {
 	at     int   // in the cell, groups below it are yet to come; -1: it has not begun
 	next   int64 // when something is due; never: nothing is
 
-	info       sys.TCPInfo
-	deltas     [maxSamples]adapt.Delta
-	freeMeters []*meter
-	freeGroups []*group
-	counts     Counts
+	info   sys.TCPInfo
+	deltas [maxSamples]adapt.Delta
+	meters free.List[meter]
+	idle   free.List[group]
+	counts Counts
 }
 
 // Counts are a Sampler's counters since its start.
@@ -164,7 +165,7 @@ func (s *Sampler) begin(t *Tap, line Line, client []byte, now int64) {
 		t.meter = unmeasurable
 		return
 	}
-	m := s.newMeter()
+	m := s.meters.Get()
 	m.tap, m.line, t.meter = t, line, m
 	m.Update((*adapt.Sample)(&s.info), now)
 	g := s.groups[shape.ClientID(client)]
@@ -219,9 +220,7 @@ func (s *Sampler) drop(m *meter, gone bool, now int64) {
 	g.meters = g.meters[:len(g.meters)-1]
 	s.shared.count(-1)
 	*m = meter{}
-	if len(s.freeMeters) < maxFree {
-		s.freeMeters = append(s.freeMeters, m)
-	}
+	s.meters.Put(m, maxFree)
 }
 
 // sample samples one connection.
@@ -273,19 +272,9 @@ func (s *Sampler) applyPart(p *classPart, r foundRate, now int64) {
 	s.tree.AdaptClass(p.class, r.rate, r.seq, now)
 }
 
-func (s *Sampler) newMeter() *meter {
-	n := len(s.freeMeters)
-	if n == 0 {
-		return new(meter)
-	}
-	m := s.freeMeters[n-1]
-	s.freeMeters = s.freeMeters[:n-1]
-	return m
-}
-
 // enter begins to serve a client.
 func (s *Sampler) enter(id shape.ClientID, now int64) *group {
-	g := s.newGroup()
+	g := s.idle.Get()
 	g.id = shape.ClientID(append([]byte(nil), id...)) // id is the caller's
 	g.at, g.since = -1, now
 	g.cell = cellOf(id)
@@ -321,16 +310,6 @@ func (s *Sampler) enterNode(g *group, now int64) {
 	}
 }
 
-func (s *Sampler) newGroup() *group {
-	n := len(s.freeGroups)
-	if n == 0 {
-		return new(group)
-	}
-	g := s.freeGroups[n-1]
-	s.freeGroups = s.freeGroups[:n-1]
-	return g
-}
-
 // leave forgets a client that has no connections any more.
 func (s *Sampler) leave(g *group, now int64) {
 	delete(s.groups, g.id)
@@ -341,9 +320,7 @@ func (s *Sampler) leave(g *group, now int64) {
 	s.cells[g.cell] = cell[:len(cell)-1]
 	s.leaveNode(g.node, now)
 	*g = group{meters: g.meters[:0]}
-	if len(s.freeGroups) < maxFree {
-		s.freeGroups = append(s.freeGroups, g)
-	}
+	s.idle.Put(g, maxFree)
 }
 
 func (s *Sampler) leaveNode(n *node, now int64) {

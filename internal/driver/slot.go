@@ -98,15 +98,10 @@ func (b *Base[S]) Find(t aio.Token) *Slot[S] {
 
 // Get returns the slot of a token if it is open, else nil.
 func (b *Base[S]) Get(t aio.Token) *Slot[S] {
-	i := int(t.Slot())
-	if i >= len(b.slots) {
-		return nil
+	if s := b.Find(t); s != nil && s.use == open {
+		return s
 	}
-	s := &b.slots[i]
-	if s.gen != t.Gen() || s.use != open {
-		return nil
-	}
-	return s
+	return nil
 }
 
 // All returns the slots that are open. Shut and Free may be called meanwhile,

@@ -53,7 +53,7 @@ func (x *exchange) Done(*loop.Loop) {
 	x.detour = detour{}
 	d.errand.land(s)
 	if x.conn == nil {
-		s.pool.put(nil, x)
+		s.put(nil, x)
 	} else {
 		s.resume(x)
 		d.errand.goOn(s, x)

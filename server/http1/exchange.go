@@ -12,7 +12,6 @@ import (
 type exchange struct {
 	s    *Session
 	conn *loop.Conn // nil: closed during a detour
-	next *exchange  // in the pool
 
 	body   body
 	detour detour
@@ -51,43 +50,19 @@ func (s *Session) exchangeOf(c *loop.Conn) *exchange {
 		x.plain = false
 		return x
 	}
-	x := s.pool.get()
+	x := s.pool.Get()
 	x.s, x.conn, x.record.Began = s, c, s.loop.Now()
 	c.Data = x
 	return x
 }
 
-// pool has the exchanges of a session that are not in use, a bounded number.
-type pool struct {
-	free *exchange
-	n    int
-}
-
 const (
-	// maxFree bounds the exchanges in a pool.
+	// maxFree bounds the exchanges that a session keeps for later.
 	maxFree = 1024
 	// keptHead is the most memory for the head of a request, or for part headers, that an
 	// exchange keeps in the pool, in bytes.
 	keptHead = 4 << 10
 )
-
-func (p *pool) get() *exchange {
-	x := p.free
-	if x == nil {
-		return new(exchange)
-	}
-	p.free, x.next = x.next, nil
-	p.n--
-	return x
-}
-
-// push pools an exchange if there is room.
-func (p *pool) push(x *exchange) {
-	if p.n < maxFree {
-		x.next, p.free = p.free, x
-		p.n++
-	}
-}
 
 // reuse returns the memory of p for others, unless it is large.
 func reuse(p []byte) []byte {
@@ -98,7 +73,7 @@ func reuse(p []byte) []byte {
 }
 
 // put pools an exchange that is done with. c is its connection, nil if that is gone.
-func (p *pool) put(c *loop.Conn, x *exchange) {
+func (s *Session) put(c *loop.Conn, x *exchange) {
 	if c != nil {
 		c.Data = nil
 	}
@@ -109,12 +84,12 @@ func (p *pool) put(c *loop.Conn, x *exchange) {
 	x.call.reset()
 	x.record.Reset()
 	*x = exchange{body: x.body, call: x.call, record: x.record, head: reuse(x.head), parts: reuse(x.parts)}
-	p.push(x)
+	s.pool.Put(x, maxFree)
 }
 
 // putPlain is put for an exchange that had nothing but a record, in less time.
-func (p *pool) putPlain(c *loop.Conn, x *exchange) {
+func (s *Session) putPlain(c *loop.Conn, x *exchange) {
 	c.Data = nil
 	x.conn, x.plain = nil, false
-	p.push(x)
+	s.pool.Put(x, maxFree)
 }

@@ -85,7 +85,7 @@ func (s *Session) receiveBody(c *loop.Conn, x *exchange, p []byte) int {
 	if wanted == wantsHandler {
 		s.run(c, x)
 	} else if !x.record.Logged() {
-		s.pool.put(c, x)
+		s.put(c, x)
 	}
 	return n
 }
@@ -134,9 +134,9 @@ func (s *Session) Sent(c *loop.Conn, o *engine.Outcome) {
 	s.clock.at(s.loop.Now())
 	s.rec.End(&x.record, o, s.clock.unix(s.loop.Now()))
 	if x.plain {
-		s.pool.putPlain(c, x)
+		s.putPlain(c, x)
 	} else if x.body.wants == wantsNothing {
-		s.pool.put(c, x)
+		s.put(c, x)
 	}
 }
 
@@ -149,6 +149,6 @@ func (s *Session) Closed(c *loop.Conn) {
 		x.conn = nil // the detour pools it
 		c.Data = nil
 	default:
-		s.pool.put(c, x)
+		s.put(c, x)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/internal/free"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
@@ -47,7 +48,7 @@ type Session struct {
 	rec   *record.Recorder
 	clock clock
 	rand  *rand.ChaCha8
-	pool  pool
+	pool  free.List[exchange] // those that are not in use
 
 	head   wire.Head
 	answer resolve.Answer
