@@ -11,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -203,6 +205,9 @@ func TestListingHTML(t *testing.T) {
 			}
 			name := html.UnescapeString(row[2])
 			shown[name] = true
+			if row[1] != strings.ReplaceAll(url.QueryEscape(ref.Path[len("/s p/<i>/"):]), "+", "%20") {
+				t.Errorf("%q has the reference %q: all but unreserved characters are to be percent-encoded", name, row[1])
+			}
 			if ref.Host != "files.example" || ref.Scheme != "http" || ref.RawQuery != "" {
 				t.Errorf("%q leads to %s", name, ref)
 			}
@@ -224,7 +229,7 @@ func TestListingHTML(t *testing.T) {
 			}
 		}
 		for _, want := range []string{
-			`<a href="/"><bdi>root</bdi></a><span>/</span><a href="/s%20p/"><bdi>s p</bdi></a><span>/</span><a href="/s%20p/%3Ci%3E/"><bdi>&lt;i&gt;</bdi></a>`,
+			`<a href="../../"><bdi>root</bdi></a><span>/</span><a href="../"><bdi>s p</bdi></a><span>/</span><bdi>&lt;i&gt;</bdi></h1>`,
 			`<title>Index of /s p/&lt;i&gt;/</title>`, "prefers-color-scheme: dark", `aria-sort="ascending"><a href="?sort=name&amp;order=desc">`,
 			`<a href="?sort=size&amp;order=desc">`, `<a href="?sort=time&amp;order=desc">`, "19 entries",
 		} {
@@ -341,13 +346,14 @@ func TestListingHides(t *testing.T) {
 	})
 }
 
-// A directory of 2,500 entries has three pages that hold each name once.
+// A directory of 2,500 entries has three pages that hold each name once, and is listed
+// whole where no page is asked for.
 func TestListingPages(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		g := start(t, d, server.Config{Site: server.Site{Listing: true}})
 		const files = 2500
 		for i := range files {
-			f, err := os.Create(filepath.Join(g.root, fmt.Sprintf("f%04d", i)))
+			f, err := os.Create(filepath.Join(g.root, fmt.Sprintf("f+%d & é", i))) // in the order of their numbers
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -356,7 +362,7 @@ func TestListingPages(t *testing.T) {
 			}
 		}
 		c := g.dial()
-		target, seen, pages := "/?sort=name&order=desc", []string(nil), 0
+		target, seen, pages := "/?sort=name&order=desc&page=1", []string(nil), 0
 		for target != "" {
 			for _, e := range c.asJSON(target) {
 				seen = append(seen, e.Name)
@@ -368,21 +374,28 @@ func TestListingPages(t *testing.T) {
 			t.Errorf("%d names on %d pages, want %d on 3", len(seen), pages, files)
 		}
 		for i, name := range seen {
-			if want := fmt.Sprintf("f%04d", files-1-i); name != want {
+			if want := fmt.Sprintf("f+%d & é", files-1-i); name != want {
 				t.Fatalf("name %d is %s, want %s", i, name, want)
 			}
 		}
 		r := c.get("/?page=2")
 		r.want(t, 200)
-		if prev, next := link(r, "prev"), link(r, "next"); prev != "/?sort=name&order=asc" || next != "/?sort=name&order=asc&page=3" {
+		if prev, next := link(r, "prev"), link(r, "next"); prev != "/?sort=name&order=asc&page=1" || next != "/?sort=name&order=asc&page=3" {
 			t.Errorf("page 2 is between %q and %q", prev, next)
 		}
-		for _, want := range []string{`<a rel="prev" href="?sort=name&amp;order=asc">`, `<a rel="next" href="?sort=name&amp;order=asc&amp;page=3">`, `<a href="?sort=name&amp;order=asc">First</a>`, `<a href="?sort=name&amp;order=asc&amp;page=3">Last</a>`, "Page 2 of 3", "2,500 entries"} {
+		for _, want := range []string{`<a rel="prev" href="?sort=name&amp;order=asc&amp;page=1">`, `<a rel="next" href="?sort=name&amp;order=asc&amp;page=3">`, `<a href="?sort=name&amp;order=asc&amp;page=1">First</a>`, `<a href="?sort=name&amp;order=asc&amp;page=3">Last</a>`, "Page 2 of 3", "2,500 entries"} {
 			if !strings.Contains(string(r.body), want) {
 				t.Errorf("page 2 has no %s", want)
 			}
 		}
 		c.get("/?page=4").want(t, 404)
+		for _, query := range []string{"", "?sort=time"} { // all, where no page is asked for
+			all := c.asJSON("/" + query)
+			rows := rowLink.FindAllSubmatch(c.get("/"+query).body, -1)
+			if len(all) != files || len(rows) != files || string(rows[10][1]) != "f%2B10%20%26%20%C3%A9" || all[10].Name != "f+10 & é" {
+				t.Errorf("%q: %d entries as JSON, %d rows, want %d of each", query, len(all), len(rows), files)
+			}
+		}
 	})
 }
 
@@ -433,4 +446,62 @@ func TestListingsAtOnce(t *testing.T) {
 		g.wantOpen(0)
 		g.once(http.MethodGet, "/").want(t, 200)
 	})
+}
+
+// What everybody is refused is not shown; what somebody gets is.
+func TestListingHidesWhatIsDenied(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		deny := func(prefix string, networks ...string) server.Location {
+			var access server.Access
+			var err error
+			if access.Deny, err = server.ParseNetworks(networks); err != nil {
+				t.Fatal(err)
+			}
+			return server.Location{Prefix: prefix, Site: server.Site{Root: t.TempDir(), Access: access}}
+		}
+		g := start(t, d, server.Config{Site: server.Site{Listing: true}, Locations: []server.Location{
+			deny("/secret/", "all"), deny("/internal/", "10.0.0.0/8"),
+		}})
+		for _, dir := range []string{"secret", "internal", "open"} {
+			g.write(dir+"/f", "")
+		}
+		if got := namesOf(g.dial().asJSON("/")); got != "internal open" {
+			t.Errorf("%s is shown, want internal open", got)
+		}
+	})
+}
+
+// Readers that do not read hold one page between them.
+func TestListingIsShared(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		g := start(t, d, server.Config{Site: server.Site{Listing: true}})
+		for i := range 2000 {
+			f, err := os.Create(filepath.Join(g.root, strings.Repeat("é", 120)+strconv.Itoa(i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+		}
+		size := g.once(http.MethodHead, "/").length
+		const readers = 60
+		before := heap()
+		for range readers { // at once more than may wait, so one after the other
+			c := g.dialWith(4 << 10)
+			c.send(request("GET", "/"))
+			if _, err := c.r.Peek(1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if grown := heap() - before; size < 2<<20 || grown > 4*size {
+			t.Errorf("%d readers of a page of %d bytes hold %d", readers, size, grown)
+		}
+	})
+}
+
+// heap returns the bytes in use on the heap, after a collection.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

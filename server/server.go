@@ -129,7 +129,7 @@ func (s *Server) prepare() error {
 	}
 	s.http = http1.Config{
 		Routes: slices.Clone(c.Routes), Trust: c.Trust, Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain,
-		Proxied: c.proxied(), Listings: listing.NewGate(loops, c.Log), Log: c.Log,
+		Proxied: c.proxied(), Listings: listing.NewCache(loops, c.Log), Log: c.Log,
 		AccessLog: c.AccessLog, Rows: &s.rows,
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })

@@ -114,7 +114,7 @@ func TestFileFlags(t *testing.T) {
 					a.Header.Get(test.field), test.status, test.body, test.value)
 			}
 		}
-		if a := get(t, p.url("/dir/")); a.StatusCode != 200 || !strings.Contains(a.Body, `<a href="./f">`) {
+		if a := get(t, p.url("/dir/")); a.StatusCode != 200 || !strings.Contains(a.Body, `<a href="f">`) {
 			t.Errorf("listing: %d %q", a.StatusCode, a.Body)
 		}
 		off := serve(t, nil, "--root", root, driver, "--precompressed=false")

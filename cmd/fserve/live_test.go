@@ -37,8 +37,12 @@ var proofs = map[string]proof{
 	"locations": {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").Body == "two" }},
 	"hosts":     {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
 
-	"files.precompressed":  {to: "files: {precompressed: false}", seen: func(l *live) bool { return l.get("/a.js", "Accept-Encoding: gzip").Body == "js" }},
-	"files.listing":        {to: "files: {listing: true}", seen: func(l *live) bool { return l.get("/dir/").StatusCode == 200 }},
+	"files.precompressed": {to: "files: {precompressed: false}", seen: func(l *live) bool { return l.get("/a.js", "Accept-Encoding: gzip").Body == "js" }},
+	"files.listing":       {to: "files: {listing: true}", seen: func(l *live) bool { return l.get("/dir/").StatusCode == 200 }},
+	"files.listing_page": {from: "files: {listing: true}", to: "files: {listing: true, listing_page: 1}", seen: func(l *live) bool {
+		a := l.get("/dir/?page=1", "Accept: application/json")
+		return a.StatusCode == 200 && strings.Count(a.Body, `"name"`) == 1
+	}},
 	"files.index":          {to: "files: {index: [other.html]}", seen: func(l *live) bool { return l.get("/").Body == "other" }},
 	"files.symlinks":       {to: "files: {symlinks: deny}", seen: func(l *live) bool { return l.get("/link").StatusCode == 404 }},
 	"files.dotfiles":       {to: "files: {dotfiles: true}", seen: func(l *live) bool { return l.get("/.dot").StatusCode == 200 }},
@@ -146,7 +150,7 @@ func startLive(t *testing.T, content string) *live {
 	l := &live{dir: t.TempDir()}
 	for name, text := range map[string]string{
 		"root/index.html": "one", "two/index.html": "two", "root/other.html": "other", "root/a.js": "js", "root/a.js.gz": "packed",
-		"root/dir/f": "f", "root/.dot": "dot", "1.token": "1", "2.token": "2",
+		"root/dir/f": "f", "root/dir/g": "g", "root/.dot": "dot", "1.token": "1", "2.token": "2",
 	} {
 		writeFile(t, filepath.Join(l.dir, name), text)
 	}

@@ -6,6 +6,7 @@ package admit
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -59,6 +60,12 @@ func (n *Networks) bits(a netip.Addr) int {
 
 // Everybody reports whether nobody is refused.
 func (a *Access) Everybody() bool { return a.Allow.empty() && a.Deny.empty() }
+
+// Nobody reports whether everybody is refused.
+func (a *Access) Nobody() bool {
+	all := []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
+	return a.Allow.empty() && a.Deny.Unix && slices.Contains(a.Deny.Prefixes, all[0]) && slices.Contains(a.Deny.Prefixes, all[1])
+}
 
 // Allows reports whether a client is answered. addr is the zero Addr if it is not
 // known; unix says that the connection came through a Unix socket. It does not

@@ -195,6 +195,9 @@ type Files struct {
 	// Listing lists directories without an index, as HTML or JSON; otherwise they
 	// are 403. Default: false.
 	Listing *bool `key:"listing" flag:"listing" live:"yes" help:"list directories without an index, as HTML or JSON"`
+	// ListingPage is how many entries a page of a listing has that is asked for by its
+	// number (?page=2); without one all are listed. Default: 1000.
+	ListingPage *int `key:"listing_page" flag:"listing-page" live:"yes" help:"entries of a page of a listing that is asked for by its number, ?page=2 (default 1000)"`
 	// Index are the names of the file that answers for its directory, tried in
 	// order. Default: index.html.
 	Index []string `key:"index" flag:"index" live:"yes" help:"name of an index file (default index.html); repeatable"`
@@ -309,7 +312,7 @@ func Default() *Config {
 		Congestion: CongestionAuto,
 		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog:  AccessLog{File: LogOff},
-		Files:      Files{Precompressed: new(true)}.complete(),
+		Files:      Files{Precompressed: new(true), ListingPage: new(1000)}.complete(),
 	}
 }
 

@@ -59,6 +59,7 @@ func TestFaults(t *testing.T) {
 		{"mode", root + "unix_mode: 999\n", `f.yaml:2:12: unix_mode: "999" is not a mode like 0660`},
 		{"duration without unit", root + "timeouts: {idle: 60}\n", `f.yaml:2:18: timeouts.idle: "60" is not a duration with its unit, like 10s or 1m30s`},
 		{"no duration", root + "timeouts: {idle: 0s}\n", `f.yaml:2:18: timeouts.idle: 0s: timeouts must be positive durations like 10s`},
+		{"no entries", root + "files: {listing_page: 0}\n", `f.yaml:2:23: files.listing_page: 0: a page of a listing has at least one entry`},
 		{"negative duration", root + "timeouts: {drain: -1s}\n", `f.yaml:2:19: timeouts.drain: -1s: --drain-timeout must not be negative`},
 		{"addresses", root + "listen: [\"unix:\", 8080]\ntls: {listen: \"unix:/a\", cert: c, key: k}\n",
 			`f.yaml:2:10: listen[0]: "unix:": an address is HOST:PORT or unix:/PATH` + "\n" +

@@ -94,7 +94,7 @@ func (f Files) complete() Files {
 func (s *setting) site() server.Site {
 	out := server.Site{
 		Root: s.root, Symlinks: *s.Symlinks, Index: s.Index, Files: s.Files.policy(),
-		Precompressed: *s.Precompressed, Listing: *s.Listing, ErrorPages: s.ErrorPages,
+		Precompressed: *s.Precompressed, Listing: *s.Listing, ListingPage: *s.ListingPage, ErrorPages: s.ErrorPages,
 		Access: s.Access.networks(), Class: s.Class,
 	}
 	for _, h := range s.Headers {

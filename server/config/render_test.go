@@ -68,6 +68,7 @@ log:
 files:
   precompressed: true # default
   listing: false # default
+  listing_page: 1000 # default
   index: [] # default
   symlinks: inside # default
   dotfiles: false # default

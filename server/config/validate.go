@@ -163,6 +163,9 @@ func (v *validator) files(at string, f *Files) {
 	for i, h := range f.Headers {
 		v.sense(element(at+".headers", i), server.HeaderRule(h).Validate())
 	}
+	if f.ListingPage != nil && *f.ListingPage < 1 {
+		v.form(at+".listing_page", "%d: a page of a listing has at least one entry", *f.ListingPage)
+	}
 	for i, n := range f.Index {
 		if n == "" || n == "." || n == ".." || strings.Contains(n, "/") {
 			v.sense(element(at+".index", i), fmt.Errorf("%q is not a file name", n))

@@ -32,13 +32,13 @@ import (
 // engine.Engine.Listener.
 type Handler struct {
 	set      *site.Set
-	listings *listing.Gate
+	listings *listing.Cache
 	closing  sync.Once
 }
 
 // New returns a Handler for the places of set, which is the Handler's from now on.
 func New(set *site.Set, log *slog.Logger) *Handler {
-	return &Handler{set: set, listings: listing.NewGate(runtime.GOMAXPROCS(0), log)}
+	return &Handler{set: set, listings: listing.NewCache(runtime.GOMAXPROCS(0), log)}
 }
 
 // Close closes the roots. No request may be under way.
@@ -62,6 +62,7 @@ type Answer struct {
 	files    [resolve.NumKind]file // that were opened for it; from the end on the chosen one
 	head     string
 	rest     []httpfile.Segment // to be read by Read
+	page     *listing.Page      // that is the body; nil: none
 }
 
 // file is an open file; nil: there is none.
@@ -91,7 +92,7 @@ func (h *Handler) Answer(q *Query) *Answer {
 		case resolve.Open:
 			step = a.open(&r.Want)
 		case resolve.List:
-			step = h.list(r, q.Accept)
+			step = h.list(a, q.Accept)
 		case resolve.Send:
 			step = r.Decide(now.UnixNano(), httpfile.Entropy{rand.Uint64(), rand.Uint64()})
 		}
@@ -122,14 +123,16 @@ func (a *Answer) open(w *resolve.Want) resolve.Step {
 }
 
 // list makes a listing, unless too many wait.
-func (h *Handler) list(r *resolve.Answer, accept string) resolve.Step {
+func (h *Handler) list(a *Answer, accept string) resolve.Step {
+	r := &a.resolved
 	if !h.listings.Enter() {
 		return r.Fail(http.StatusServiceUnavailable)
 	}
 	defer h.listings.Exit()
 	dir := r.Directory()
-	page, e := h.listings.Make(&dir, r.View, listing.PrefersJSON(accept))
-	return r.Listed(&page, e)
+	var e syscall.Errno
+	a.page, e = h.listings.Get(&dir, r.View, listing.PrefersJSON(accept))
+	return r.Listed(a.page, e)
 }
 
 // closeBut closes the files but that of a kind.
@@ -152,8 +155,12 @@ func (f *file) close() error {
 // chosen returns the file of the plan's segments.
 func (a *Answer) chosen() *file { return &a.files[a.resolved.Chosen] }
 
-// Close closes the file.
-func (a *Answer) Close() error { return a.chosen().close() }
+// Close closes the file, and lets go of the listing.
+func (a *Answer) Close() error {
+	a.page.Release()
+	a.page = nil
+	return a.chosen().close()
+}
 
 // Status returns the status code.
 func (a *Answer) Status() int { return a.resolved.Plan.Status }

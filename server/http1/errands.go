@@ -46,14 +46,14 @@ func (o *opening) goOn(s *Session, x *exchange) {
 
 // making is the errand of an answer that is a listing.
 type making struct {
-	state resolve.State
-	gate  *listing.Gate
-	dir   listing.Directory
-	view  listing.View
-	json  bool
+	state    resolve.State
+	exchange *exchange // that uses the page
+	listings *listing.Cache
+	dir      listing.Directory
+	view     listing.View
+	json     bool
 
-	page listing.Page
-	err  syscall.Errno
+	err syscall.Errno
 }
 
 // listLater leaves the request until its listing is made; false: too many wait.
@@ -63,16 +63,16 @@ func (s *Session) listLater(c *loop.Conn) bool {
 		return false
 	}
 	s.sendAway(c, a.Place.Set(), &making{
-		state: a.Save(), gate: s.cfg.Listings, dir: a.Directory(), view: a.View,
+		state: a.Save(), exchange: s.exchangeOf(c), listings: s.cfg.Listings, dir: a.Directory(), view: a.View,
 		json: listing.PrefersJSON(string(s.head.Get(wire.Accept))),
 	})
 	return true
 }
 
-func (m *making) run()          { m.page, m.err = m.gate.Make(&m.dir, m.view, m.json) }
-func (m *making) land(*Session) { m.gate.Exit() }
+func (m *making) run()          { m.exchange.page, m.err = m.listings.Get(&m.dir, m.view, m.json) }
+func (m *making) land(*Session) { m.listings.Exit() }
 
 func (m *making) goOn(s *Session, x *exchange) {
 	s.answer.Resume(&m.state)
-	s.drive(x.conn, s.answer.Listed(&m.page, m.err))
+	s.drive(x.conn, s.answer.Listed(x.page, m.err))
 }

@@ -3,6 +3,7 @@ package http1
 import (
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
 )
 
@@ -17,9 +18,10 @@ type exchange struct {
 	detour detour
 	call   call
 	record record.Record
-	plain  bool   // it has nothing but the record
-	head   []byte // of the request, so that it can be read again
-	parts  []byte // part headers of a multipart response
+	plain  bool          // it has nothing but the record
+	head   []byte        // of the request, so that it can be read again
+	parts  []byte        // part headers of a multipart response
+	page   *listing.Page // that is the response; nil: none
 }
 
 // keepHead copies the request head, so that it can be read again.
@@ -77,6 +79,8 @@ func (s *Session) put(c *loop.Conn, x *exchange) {
 	if c != nil {
 		c.Data = nil
 	}
+	x.page.Release()
+	x.page = nil
 	if x.call.timedOut() != nil {
 		return // the handler goes on with what the exchange refers to
 	}

@@ -31,7 +31,7 @@ type Config struct {
 	MaxBody   int64  // of bodies that handlers get, in bytes
 	MaxDrain  int64  // how much of an unwanted body is read, in bytes
 	Proxied   []bool // by listener: a connection begins with a PROXY header; nil: none does
-	Listings  *listing.Gate
+	Listings  *listing.Cache
 	Log       *slog.Logger
 	AccessLog *record.AccessLog // nil: none
 	Rows      *record.Rows      // of the hosts of every Set

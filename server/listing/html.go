@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"strconv"
@@ -12,8 +13,6 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/fserve/fserve/server/httpfile"
 )
 
 // jsonEntry is an entry of a listing as JSON.
@@ -42,7 +41,6 @@ type data struct {
 	Crumbs          []crumb
 	Columns         []column
 	Parent          bool
-	Rows            []row
 	Page, Pages     int
 	Total, MostRead string // numbers for people
 	Prev, Next      string // queries, empty: none
@@ -50,19 +48,12 @@ type data struct {
 	Partial, Empty  bool
 }
 
-// crumb is a directory on the way to the one that is listed.
+// crumb is a directory on the way to the one that is listed, which has no Href.
 type crumb struct{ Name, Href string }
 
 type column struct {
 	Name, Class, Href string
 	Sort              string // of aria-sort, empty: not sorted by it
-}
-
-type row struct {
-	Name, Href  string
-	Dir         bool
-	Size, Bytes string // for people, and exact
-	Time, Stamp string
 }
 
 // html renders the page as a document without scripts.
@@ -76,23 +67,27 @@ func (l *listing) html() ([]byte, error) {
 	first, last := l.view, l.view
 	first.page, last.page = 1, l.pages
 	d.First, d.Last = first.query(), last.query()
-	for i := range l.entries {
-		d.Rows = append(d.Rows, l.entries[i].row())
-	}
 	var b bytes.Buffer
-	err := document.Execute(&b, d)
+	b.Grow(pageSize + rowSize*len(l.entries))
+	err := document.ExecuteTemplate(&b, "head", d)
+	for i := range l.entries {
+		b.Write(l.entries[i].appendRow(b.AvailableBuffer()))
+	}
+	err = errors.Join(err, document.ExecuteTemplate(&b, "foot", d))
 	return b.Bytes(), err
 }
 
+// About how long a page without rows is, and a row, in bytes.
+const pageSize, rowSize = 8 << 10, 320
+
+// crumbs returns the directories from the root on. They are referred to from below, so
+// that they are right wherever the root of the server is to its clients.
 func (l *listing) crumbs() []crumb {
-	out := []crumb{{"root", "/"}}
-	for end, c := range l.path {
-		if c != '/' || end == 0 {
-			continue
-		}
-		name := l.path[strings.LastIndexByte(l.path[:end], '/')+1 : end]
-		href := string(httpfile.AppendLocation(nil, []byte(l.path[:end+1]), nil))
-		out = append(out, crumb{shown(name), href})
+	names := strings.Split(strings.TrimSuffix(l.path, "/"), "/")
+	names[0] = "root"
+	out := make([]crumb, len(names))
+	for i, name := range names {
+		out[i] = crumb{shown(name), strings.Repeat("../", len(names)-1-i)}
 	}
 	return out
 }
@@ -115,13 +110,25 @@ func (l *listing) columns() []column {
 	return out
 }
 
-func (e *entry) row() row {
-	t := e.utc()
-	r := row{Name: shown(e.name), Href: e.href(), Dir: e.dir, Time: t.Format("2006-01-02 15:04"), Stamp: t.Format(time.RFC3339)}
-	if !e.dir {
-		r.Size, r.Bytes = humanSize(e.size), strconv.FormatInt(e.size, 10)
+// appendRow appends the row of an entry. A name is escaped as the templates do it.
+func (e *entry) appendRow(dst []byte) []byte {
+	icon, slash, size := `<svg aria-hidden="true"><use href="#f"/></svg>`, "", ""
+	if e.dir {
+		icon, slash = `<svg class="dir" aria-hidden="true"><use href="#d"/></svg>`, "/"
 	}
-	return r
+	t := e.utc()
+	dst = append(append(dst, `<tr><td class="name"><a href="`...), e.href()...)
+	dst = append(append(dst, `">`...), icon...)
+	dst = append(append(dst, `<bdi>`...), template.HTMLEscapeString(shown(e.name))...)
+	dst = append(append(dst, `</bdi>`...), slash...)
+	dst = append(dst, `</a></td><td class="size"`...)
+	if !e.dir {
+		size = humanSize(e.size)
+		dst = append(strconv.AppendInt(append(dst, ` title="`...), e.size, 10), ` bytes"`...)
+	}
+	dst = append(append(append(dst, '>'), size...), `</td><td class="time"><time datetime="`...)
+	dst = append(t.AppendFormat(dst, time.RFC3339), `">`...)
+	return append(t.AppendFormat(dst, "2006-01-02 15:04"), "</time></td></tr>\n"...)
 }
 
 // shown returns a name as it may be shown. What orders text in two directions
@@ -188,7 +195,6 @@ header, footer { display: flex; flex-wrap: wrap; align-items: baseline; gap: .35
 header { margin-bottom: .9rem; }
 h1 { margin: 0; font-size: 1.2rem; font-weight: 600; line-height: 1.35; overflow-wrap: anywhere; }
 h1 a { color: var(--soft); font-weight: 400; }
-h1 a:last-child { color: var(--text); font-weight: 600; }
 h1 span { color: var(--soft); font-weight: 400; padding: 0 .35em; opacity: .6; }
 main { background: var(--panel); border: 1px solid var(--line); border-radius: 10px; overflow: clip; }
 table { width: 100%; border-collapse: collapse; }
@@ -229,7 +235,7 @@ nav { margin-left: auto; display: flex; gap: 1.1rem; font-size: .87rem; color: v
 }
 `)
 
-var document = template.Must(template.New("listing").Parse(`<!DOCTYPE html>
+var document = template.Must(template.New("listing").Parse(`{{define "head"}}<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -244,7 +250,7 @@ var document = template.Must(template.New("listing").Parse(`<!DOCTYPE html>
 <svg hidden><symbol id="d" viewBox="0 0 16 16"><path d="M1 3a1 1 0 0 1 1-1h3.6a1 1 0 0 1 .7.3L7.6 3.6H14a1 1 0 0 1 1 1V13a1 1 0 0 1-1 1H2a1 1 0 0 1-1-1z"/></symbol>
 <symbol id="f" viewBox="0 0 16 16"><path d="M4 1a1 1 0 0 0-1 1v12a1 1 0 0 0 1 1h8a1 1 0 0 0 1-1V5.5L8.5 1zm.2 1.2h3.6V6.2h4v7.6H4.2z"/></symbol></svg>
 <header>
-<h1>{{range $i, $c := .Crumbs}}{{if $i}}<span>/</span>{{end}}<a href="{{$c.Href}}"><bdi>{{$c.Name}}</bdi></a>{{end}}</h1>
+<h1>{{range $i, $c := .Crumbs}}{{if $i}}<span>/</span>{{end}}{{if $c.Href}}<a href="{{$c.Href}}"><bdi>{{$c.Name}}</bdi></a>{{else}}<bdi>{{$c.Name}}</bdi>{{end}}{{end}}</h1>
 {{template "pages" .}}</header>
 <main>
 <table>
@@ -253,8 +259,8 @@ var document = template.Must(template.New("listing").Parse(`<!DOCTYPE html>
 </tr></thead>
 <tbody>
 {{if .Parent}}<tr class="up"><td class="name"><a href="../"><svg class="dir" aria-hidden="true"><use href="#d"/></svg><bdi>..</bdi></a></td><td class="size"></td><td class="time"></td></tr>
-{{end}}{{range .Rows}}<tr><td class="name"><a href="{{.Href}}">{{if .Dir}}<svg class="dir" aria-hidden="true"><use href="#d"/></svg>{{else}}<svg aria-hidden="true"><use href="#f"/></svg>{{end}}<bdi>{{.Name}}</bdi>{{if .Dir}}/{{end}}</a></td><td class="size"{{if .Bytes}} title="{{.Bytes}} bytes"{{end}}>{{.Size}}</td><td class="time"><time datetime="{{.Stamp}}">{{.Time}}</time></td></tr>
-{{end}}</tbody>
+{{end}}{{end}}
+{{- define "foot"}}</tbody>
 </table>
 {{if .Empty}}<p class="none">This directory is empty.</p>{{end}}
 </main>
@@ -264,7 +270,7 @@ var document = template.Must(template.New("listing").Parse(`<!DOCTYPE html>
 {{template "pages" .}}</footer>
 </body>
 </html>
-{{define "pages"}}{{if gt .Pages 1}}<nav aria-label="Pages">
+{{end}}{{define "pages"}}{{if gt .Pages 1}}<nav aria-label="Pages">
 {{- if .Prev}}<a href="{{.First}}">First</a><a rel="prev" href="{{.Prev}}">Previous</a>{{end}}<span>Page {{.Page}} of {{.Pages}}</span>
 {{- if .Next}}<a rel="next" href="{{.Next}}">Next</a><a href="{{.Last}}">Last</a>{{end}}</nav>
 {{end}}{{end}}`))

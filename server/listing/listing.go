@@ -4,21 +4,20 @@ package listing
 import (
 	"errors"
 	"io"
+	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server/httpfile"
 )
 
 const (
-	// pageEntries is how many entries a page of a listing has.
-	pageEntries = 1000
-	// maxListed is how many names of a directory are read; a listing of a larger
-	// one says that it is not complete. About 100 bytes each are held meanwhile.
+	// maxListed is how many names of a directory are read; a page of a larger
+	// one says that not all are there. About 100 bytes each are held meanwhile.
 	maxListed = 200_000
 	// readNames is how many names are read at once.
 	readNames = 4096
@@ -34,10 +33,15 @@ type entry struct {
 
 // Directory is a directory that is to be listed.
 type Directory struct {
-	Root   *openfile.Root
-	Below  string // its name below Root: empty, or with a slash at the end
-	Path   string // the normalised path of the request, with its slash at the end
-	Hidden func(path []byte) bool
+	Root  *openfile.Root
+	Below string // its name below Root: empty, or with a slash at the end
+	Path  string // the normalised path of the request, with its slash at the end
+	// Owner is whose it is, and comparable: listings of one owner and path are shared.
+	Owner any
+	// Shows reports whether a path is shown; that of a directory ends with a slash.
+	Shows func(path []byte) bool
+	// PageEntries is how many entries a page has that is asked for by its number.
+	PageEntries int
 }
 
 // listing is one page of a directory, ready to be rendered.
@@ -46,30 +50,31 @@ type listing struct {
 	view    View
 	pages   int // at least 1
 	total   int
-	partial bool // the directory holds more than maxListed names
+	partial bool // the directory holds more names than are read
 	entries []entry
 }
 
-// read reads the directory and cuts the page that view asks for: ENOENT if there is
-// no such page.
-func (d *Directory) read(view View) (*listing, syscall.Errno) {
-	dir, e := d.Root.OpenDir(d.name())
-	if e != 0 {
-		return nil, e
-	}
-	defer dir.Close()
-	all, partial, err := d.entries(dir)
+// read reads at most so many names of the directory and cuts the page that view asks for: ENOENT if there is
+// no such page, EFBIG if all entries are asked for and there are too many.
+func (d *Directory) read(dir *os.File, view View, most int) (*listing, syscall.Errno) {
+	all, partial, err := d.entries(dir, most)
 	if err != nil {
 		return nil, errnoOf(err)
 	}
-	l := &listing{path: d.Path, view: view, pages: max(1, (len(all)+pageEntries-1)/pageEntries), total: len(all), partial: partial}
+	view.sortEntries(all)
+	l := &listing{path: d.Path, view: view, pages: 1, total: len(all), partial: partial, entries: all}
+	if view.page == 0 {
+		if partial { // whoever mirrors it would take the rest for deleted
+			return nil, syscall.EFBIG
+		}
+		return l, 0
+	}
+	l.pages = max(1, (len(all)+d.PageEntries-1)/d.PageEntries)
 	if view.page > l.pages {
 		return nil, syscall.ENOENT
 	}
-	view.sortEntries(all)
-	first := (view.page - 1) * pageEntries
-	// A copy, so that a page does not hold all the others in memory.
-	l.entries = slices.Clone(all[first:min(first+pageEntries, len(all))])
+	first := (view.page - 1) * d.PageEntries
+	l.entries = all[first:min(first+d.PageEntries, len(all))]
 	return l, 0
 }
 
@@ -90,11 +95,11 @@ func errnoOf(err error) syscall.Errno {
 }
 
 // entries returns what the directory shows: what a request for it would get.
-func (d *Directory) entries(dir *os.File) (all []entry, partial bool, err error) {
+func (d *Directory) entries(dir *os.File, most int) (all []entry, partial bool, err error) {
 	for read := 0; ; {
 		names, err := dir.Readdirnames(readNames)
-		if read += len(names); read > maxListed {
-			names, partial = names[:len(names)-(read-maxListed)], true
+		if read += len(names); read > most {
+			names, partial = names[:len(names)-(read-most)], true
 		}
 		for _, name := range names {
 			if e, ok := d.entry(dir, name); ok {
@@ -114,7 +119,7 @@ func (d *Directory) entries(dir *os.File) (all []entry, partial bool, err error)
 // meanwhile, neither file nor directory, a link that is not followed, or a name
 // that no request can have.
 func (d *Directory) entry(dir *os.File, name string) (entry, bool) {
-	if d.Hidden([]byte(d.Path+name)) || !requestable(name) {
+	if !requestable(name) {
 		return entry{}, false
 	}
 	var st unix.Stat_t
@@ -136,11 +141,21 @@ func (d *Directory) entry(dir *os.File, name string) (entry, bool) {
 	default:
 		return entry{}, false
 	}
-	return e, true
+	path := d.Path + name
+	if e.dir {
+		path += "/"
+	}
+	return e, d.Shows([]byte(path))
 }
 
-// requestable reports whether a request can have a path with this name, which
-// httpfile.NormalizePath refuses to have control characters and backslashes.
+// requestable reports whether a request that follows the reference to a name gets to it.
 func requestable(name string) bool {
-	return strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }) < 0
+	path, err := httpfile.NormalizePath(nil, []byte("/"+escape(name)))
+	return err == nil && string(path[1:]) == name
+}
+
+// escape percent-encodes all of a name but the unreserved characters of RFC 3986, so
+// that the simplest of clients read it right.
+func escape(name string) string {
+	return strings.ReplaceAll(url.QueryEscape(name), "+", "%20")
 }

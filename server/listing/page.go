@@ -3,19 +3,34 @@ package listing
 import (
 	"strings"
 	"time"
-
-	"github.com/fserve/fserve/server/httpfile"
 )
 
-// Page is a listing as the content of a response.
+// Page is a listing as the content of responses, which share it.
 type Page struct {
 	Type   string // value of Content-Type
-	Body   []byte
+	Body   []byte // not to be changed
 	Fields []byte // more field lines, each with its CRLF
+
+	cache *Cache
+	// of, made, refs and kept are guarded by cache.mu.
+	of   want
+	made time.Time
+	refs int  // its users
+	kept bool // the cache has it
+}
+
+// Release ends the use of the Page. nil is allowed.
+func (p *Page) Release() {
+	if p != nil {
+		p.cache.mu.Lock()
+		defer p.cache.mu.Unlock()
+		p.cache.release(p)
+	}
 }
 
 // render renders a listing as JSON or HTML.
-func (l *listing) render(json bool) (p Page, err error) {
+func (l *listing) render(json bool) (*Page, error) {
+	p, err := &Page{}, error(nil)
 	p.Fields = append(p.Fields, "Cache-Control: no-cache\r\nVary: Accept\r\n"...)
 	p.Fields = l.appendLink(p.Fields)
 	if json {
@@ -56,7 +71,7 @@ func (l *listing) neighbours() (prev, next string) {
 		v.page--
 		prev = v.query()
 	}
-	if v = l.view; v.page < l.pages {
+	if v = l.view; v.page > 0 && v.page < l.pages {
 		v.page++
 		next = v.query()
 	}
@@ -68,10 +83,8 @@ func (e *entry) utc() time.Time { return time.Unix(0, e.mtime).UTC() }
 
 // href returns the reference to the entry, relative to the directory.
 func (e *entry) href() string {
-	ref := string(httpfile.AppendLocation(nil, []byte(e.name), nil))
-	ref = "." + strings.ReplaceAll(ref, ":", "%3A")
 	if e.dir {
-		ref += "/"
+		return escape(e.name) + "/"
 	}
-	return ref
+	return escape(e.name)
 }

@@ -21,14 +21,14 @@ const (
 type View struct {
 	sort sortKey
 	desc bool
-	page int // from 1
+	page int // from 1; 0: all entries
 }
 
 // ParseView reads ?sort=name|size|time&order=asc|desc&page=N. Sorting that it
 // does not know is by name; ok is false for a page that cannot be.
 func ParseView(query string) (v View, ok bool) {
 	q, _ := url.ParseQuery(query) // what cannot be read is left out
-	v = View{sort: sortKey(q.Get("sort")), desc: q.Get("order") == "desc", page: 1}
+	v = View{sort: sortKey(q.Get("sort")), desc: q.Get("order") == "desc"}
 	if v.sort != sortSize && v.sort != sortTime {
 		v.sort = sortName
 	}
@@ -48,7 +48,7 @@ func (v View) query() string {
 	if v.desc {
 		q = "?sort=" + string(v.sort) + "&order=desc"
 	}
-	if v.page > 1 {
+	if v.page > 0 {
 		q += "&page=" + strconv.Itoa(v.page)
 	}
 	return q
@@ -72,11 +72,38 @@ func (v View) sortEntries(list []entry) {
 			order = cmp.Compare(a.mtime, b.mtime)
 		}
 		if order == 0 {
-			order = strings.Compare(a.name, b.name)
+			order = compareNames(a.name, b.name)
 		}
 		if v.desc {
 			return -order
 		}
 		return order
 	})
+}
+
+// compareNames orders names as people count: digits that follow each other are a number, so
+// that f2 is before f10. Names that differ in leading zeros only are in the order of
+// their bytes.
+func compareNames(a, b string) int {
+	x, y := a, b
+	for x != "" && y != "" {
+		switch n, m := digits(x), digits(y); {
+		case n > 0 && m > 0:
+			p, q := strings.TrimLeft(x[:n], "0"), strings.TrimLeft(y[:m], "0")
+			if order := cmp.Or(cmp.Compare(len(p), len(q)), strings.Compare(p, q)); order != 0 {
+				return order
+			}
+			x, y = x[n:], y[m:]
+		case x[0] != y[0]:
+			return cmp.Compare(x[0], y[0])
+		default:
+			x, y = x[1:], y[1:]
+		}
+	}
+	return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(a, b))
+}
+
+// digits returns how many of them s begins with.
+func digits(s string) int {
+	return len(s) - len(strings.TrimLeft(s, "0123456789"))
 }

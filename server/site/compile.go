@@ -24,6 +24,9 @@ type Compiler struct {
 	nextSpace uint64 // see space
 }
 
+// listingPage is the default of Site.ListingPage.
+const listingPage = 1000
+
 // compilation is the making of one Set.
 type compilation struct {
 	*Compiler
@@ -132,10 +135,13 @@ func (b *compilation) place(host *vhost, l *Location, outer map[int]*ErrorPage) 
 	where, s := whereOf(host.name, l.Prefix), &l.Site
 	p := &Place{
 		set: b.out, host: host, skip: 1, Index: s.Index,
-		Precompressed: s.Precompressed, Listing: s.Listing, pages: outer,
+		Precompressed: s.Precompressed, Listing: s.Listing, ListingPage: cmp.Or(s.ListingPage, listingPage), pages: outer,
 	}
 	if l.Alias {
 		p.skip = len(l.Prefix)
+	}
+	if s.ListingPage < 0 {
+		b.fault(where, fmt.Errorf("a page of a listing cannot have %d entries", s.ListingPage))
 	}
 	b.openRoot(p, l, where)
 	var err error

@@ -14,6 +14,7 @@ type Place struct {
 	Index         []string       // not empty
 	Precompressed bool
 	Listing       bool
+	ListingPage   int           // entries
 	Access        *admit.Access // nil: everybody
 	Class         []byte        // nil: by the path of the request
 	Astray        bool          // no host was configured for the request
@@ -52,6 +53,13 @@ func (p *Place) Below(path string) string { return path[p.skip:] }
 // LeadsToLocation reports whether a path with a slash added is the prefix of a
 // location of the host.
 func (p *Place) LeadsToLocation(path []byte) bool { return p.host.below(path) }
+
+// Shows reports whether a path of the host is one that anybody gets: it is not hidden, and
+// its place does not refuse everybody.
+func (p *Place) Shows(path []byte) bool {
+	at := p.host.find(path)
+	return !at.Policy.Hidden(path) && (at.Access == nil || !at.Access.Nobody())
+}
 
 // Lines returns the lines of the header rules for a path, each with its CRLF: nil if
 // the place has no rules.

@@ -29,6 +29,9 @@ type Site struct {
 	// Listing answers for directories without an index with what is in them,
 	// as HTML or JSON. Otherwise they are 403.
 	Listing bool
+	// ListingPage is how many entries a page of a listing has that is asked for by its
+	// number (?page=2); without one all are listed. Default: 1,000.
+	ListingPage int
 	// ErrorPages are the bodies of failures by status: absolute paths of files
 	// below Root, also of ones that are hidden. Handlers make their own. nil:
 	// those of the Host, of a Host those of the Config.
