@@ -253,24 +253,84 @@ func TestPreconditions(t *testing.T) {
 	})
 }
 
-// A file that was changed a moment ago may change again without a trace in its
-// time of modification, so its validators are weak.
-func TestYoungFileHasWeakValidators(t *testing.T) {
+// A version has one tag for life, from the first request on where the file system tells
+// changes apart. Elsewhere it has none at first.
+func TestTagsDoNotTurn(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		g := start(t, d, server.Config{})
+		path := filepath.Join(g.root, "f.txt")
+		if err := os.WriteFile(path, []byte(hello), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		tag := g.once(http.MethodGet, "/f.txt").get("Etag")
+		if tag == "" {
+			t.Skip("the file system does not tell changes apart")
+		}
+		st, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf(`"%x-%x"`, st.ModTime().UnixNano(), len(hello)); tag != want {
+			t.Errorf("%s at once, want %s", tag, want)
+		}
+		g.once(http.MethodGet, "/f.txt", "Range: bytes=0-1", "If-Range: "+tag).want(t, 206, hello[:2])
+		g.once(http.MethodGet, "/f.txt", "If-None-Match: "+tag).want(t, 304)
+	})
+}
+
+// A time of modification in the future is that of a wrong clock: the date that is sent is
+// that of the change, and it holds in preconditions.
+func TestTimeInTheFuture(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		g := start(t, d, server.Config{})
 		g.write("f.txt", hello)
-		future := time.Now().Add(time.Hour) // young until then, by its stamp
+		future := time.Now().Add(8 * time.Hour)
 		if err := os.Chtimes(filepath.Join(g.root, "f.txt"), future, future); err != nil {
 			t.Fatal(err)
 		}
 		r := g.once(http.MethodGet, "/f.txt")
 		r.want(t, 200, hello)
-		weak := r.get("Etag")
-		if !strings.HasPrefix(weak, `W/"`) {
-			t.Fatalf("ETag %s of a young file is strong", weak)
+		date, tag := r.get("Last-Modified"), r.get("Etag")
+		if at, err := http.ParseTime(date); err != nil || at.After(time.Now()) {
+			t.Fatalf("Last-Modified: %s", date)
 		}
-		g.once(http.MethodGet, "/f.txt", "If-None-Match: "+weak).want(t, 304)
-		g.once(http.MethodGet, "/f.txt", "Range: bytes=0-1", "If-Range: "+weak[2:]).want(t, 200, hello)
+		g.once(http.MethodGet, "/f.txt", "Range: bytes=0-1", "If-Unmodified-Since: "+date).want(t, 206, hello[:2])
+		g.once(http.MethodGet, "/f.txt", "If-Modified-Since: "+date).want(t, 304)
+		if tag != "" { // the file system tells changes apart
+			g.once(http.MethodGet, "/f.txt", "Range: bytes=0-1", "If-Range: "+tag).want(t, 206, hello[:2])
+		}
+	})
+}
+
+// Two versions of one size whose times were normalised, and a link that is switched.
+func TestNormalisedTimes(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		g := start(t, d, server.Config{})
+		at, link := time.Unix(1, 0), filepath.Join(g.root, "current")
+		for _, name := range []string{"one", "two"} {
+			g.write(name, "content of "+name)
+			if err := os.Chtimes(filepath.Join(g.root, name), at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var tag string
+		for _, name := range []string{"one", "two"} {
+			if err := os.RemoveAll(link); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(name, link); err != nil {
+				t.Fatal(err)
+			}
+			if !testenv.Eventually(patience, func() bool { return string(g.once(http.MethodGet, "/current").body) == "content of "+name }) {
+				t.Fatalf("the link is not seen to lead to %s", name)
+			}
+			r := g.once(http.MethodGet, "/current", "If-None-Match: "+tag)
+			r.want(t, 200, "content of "+name)
+			r.wantField(t, "Last-Modified", "")
+			g.once(http.MethodGet, "/current", "Range: bytes=0-1", "If-Range: "+tag).want(t, 200, "content of "+name)
+			g.once(http.MethodGet, "/current", "If-Modified-Since: "+at.UTC().Format(http.TimeFormat)).want(t, 200, "content of "+name)
+			tag = r.get("Etag")
+		}
 	})
 }
 

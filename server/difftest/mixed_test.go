@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -207,25 +206,25 @@ func (c *downloader) notModified(f *versioned, tag string, sent time.Time) error
 // overwritten.
 func (c *downloader) check(f *versioned, p *response, sent time.Time) error {
 	tag := p.get("ETag")
-	weak := strings.HasPrefix(tag, "W/")
+	between := isBetween(tag)
 	v, whole, err := f.match(p.body)
 	switch {
 	case err != nil:
 		return fmt.Errorf("a body with the tag %s is a mix: %w", tag, err)
-	case f.how == rewritten && (weak || len(p.body) == 0):
+	case f.how == rewritten && (between || len(p.body) == 0):
 		// Between the size becoming 0 and the time becoming now, fstat(2) sees
 		// an empty file with the old time. Its tag says the size, so it is right.
 		f.count(&f.partial)
 		return nil
-	case weak:
-		return fmt.Errorf("version %d, which is not young, has the weak tag %s", v, tag)
+	case between:
+		return fmt.Errorf("version %d, which was written elsewhere, has the tag %s of a state between", v, tag)
 	case !whole:
 		return fmt.Errorf("%d bytes of version %d with the strong tag %s", len(p.body), v, tag)
 	}
 	return c.accept(f, v, tag, sent)
 }
 
-// checkOverwritten judges a body of a file that is overwritten in place. A strong tag
+// checkOverwritten judges a body of a file that is overwritten in place. The tag
 // says which version it was when it was opened: no byte is older, and one is newer
 // only if it was overwritten on its way.
 func (c *downloader) checkOverwritten(f *versioned, p *response, sent time.Time) error {
@@ -234,7 +233,7 @@ func (c *downloader) checkOverwritten(f *versioned, p *response, sent time.Time)
 	if int64(len(p.body)) != f.size {
 		return fmt.Errorf("%d bytes of %d", len(p.body), f.size)
 	}
-	if strings.HasPrefix(tag, "W/") {
+	if isBetween(tag) {
 		f.count(&f.partial) // it was opened while it was overwritten
 		return nil
 	}

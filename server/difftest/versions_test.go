@@ -87,6 +87,14 @@ func (f *versioned) match(b []byte) (v int, whole bool, err error) {
 	return v, int64(len(b)) == f.length(v), testenv.NewPattern(n).Check(b[stamp:], stamp)
 }
 
+// isBetween reports whether a tag is that of a file that was being written: it has the time
+// of the last write then, and gets that of its version at the end. No tag says as much.
+func isBetween(tag string) bool {
+	mtime, _, _ := strings.Cut(strings.Trim(tag, `"`), "-")
+	ns, err := strconv.ParseInt(mtime, 16, 64)
+	return tag == "" || err == nil && time.Since(time.Unix(0, ns)) < time.Hour
+}
+
 // versionOf returns the version whose time of modification a strong tag names.
 func (f *versioned) versionOf(tag string) (int, error) {
 	mtime, _, ok := strings.Cut(strings.Trim(tag, `"`), "-")

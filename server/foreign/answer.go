@@ -118,7 +118,10 @@ func (a *Answer) open(w *resolve.Want) resolve.Step {
 	f := &a.files[w.Kind]
 	_ = f.close() // it was only read
 	*f = file{os.NewFile(uintptr(o.FD), name), o.Stat}
-	v := w.Version(o.Stat.Size, o.Stat.Mtim.Nano())
+	v := w.Version(httpfile.File{
+		Size: o.Stat.Size, MtimeNs: o.Stat.Mtim.Nano(), CtimeNs: o.Stat.Ctim.Nano(), Inode: o.Stat.Ino,
+		SeenNs: o.At, Indistinct: o.Indistinct,
+	})
 	return a.resolved.Opened(&v, 0)
 }
 

@@ -63,7 +63,9 @@ func (s *Session) opened(f *openfile.File, e syscall.Errno) resolve.Step {
 	}
 	v, ok := f.Data.(*version)
 	if !ok || v.Place != w.Place {
-		v = &version{Version: w.Version(f.Size, f.Mtime)}
+		v = &version{Version: w.Version(httpfile.File{
+			Size: f.Size, MtimeNs: f.Mtime, CtimeNs: f.Ctime, Inode: f.Ino, SeenNs: f.Opened, Indistinct: f.Indistinct,
+		})}
 		f.Data = v
 	}
 	s.files[w.Kind] = f

@@ -10,14 +10,13 @@ import (
 type version struct {
 	resolve.Version
 	// hot is the head of the plain 200 answer followed by the body, in one
-	// piece; nil if the body is not in memory or the head still changes.
+	// piece; nil if the body is not in memory or was in use.
 	hot []byte
 }
 
 // rendered returns the head of the plain 200 answer and the body of a small file, with
-// the Date of now, or nil if that cannot be had: the head changes while the file is
-// young, and it must not change while a response of it is under way, be it one that
-// began before the version was made.
+// the Date of now, or nil if that cannot be had: the head must not change while a response
+// of it is under way, be it one that began before the version was made.
 func (v *version) rendered(f *openfile.File, s *Session) []byte {
 	if v.hot == nil {
 		v.render(f, s)
@@ -34,11 +33,10 @@ func (v *version) rendered(f *openfile.File, s *Session) []byte {
 }
 
 func (v *version) render(f *openfile.File, s *Session) {
-	now := s.clock.unix(s.loop.Now())
-	if now < v.Facts.SettledAt() || f.InUse() {
+	if f.InUse() {
 		return
 	}
-	s.out = v.Facts.AppendOK(s.out[:0], s.clock.date[:], now, httpfile.ConnImplied)
+	s.out = v.Facts.AppendOK(s.out[:0], s.clock.date[:], httpfile.ConnImplied)
 	if len(v.Lines) > 0 {
 		s.out = append(append(s.out[:len(s.out)-len("\r\n")], v.Lines...), "\r\n"...)
 	}

@@ -22,7 +22,7 @@ func TestAllocs(t *testing.T) {
 			req = *parsed
 			p.Decide(&req, f, testNow, Entropy{1, 2})
 			head = p.AppendHead(head[:0], date, ConnImplied)
-			head = f.AppendOK(head[:0], date, testNow, ConnClose)
+			head = f.AppendOK(head[:0], date, ConnClose)
 		}
 		run() // the plan's own memory grows once
 		if n := testing.AllocsPerRun(100, run); n != 0 {

@@ -46,7 +46,7 @@ func BenchmarkAppendOK(b *testing.B) {
 		if !req.Plain() {
 			b.Fatal("not plain")
 		}
-		head = f.AppendOK(head[:0], date, testNow, ConnImplied)
+		head = f.AppendOK(head[:0], date, ConnImplied)
 	}
 }
 

@@ -6,12 +6,12 @@ func precondition(req *Request, f *Facts, now int64) int {
 	switch {
 	case req.IfMatch != nil:
 		// The comparison is strong: a weak tag matches nothing (13.1.1).
-		if !matchAny(req.IfMatch, f.ETag, f.settled(now)) {
+		if !matchAny(req.IfMatch, f.ETag) {
 			return StatusPreconditionFailed
 		}
-	case req.IfUnmodifiedSince != nil:
+	case req.IfUnmodifiedSince != nil && f.LastModified != "":
 		since, ok := parseDate(req.IfUnmodifiedSince, now)
-		if ok && floorSec(f.MtimeNs) > since {
+		if ok && f.modified > since {
 			return StatusPreconditionFailed
 		}
 	}
@@ -20,7 +20,7 @@ func precondition(req *Request, f *Facts, now int64) int {
 		if matchNone(req.IfNoneMatch, f.ETag) {
 			return StatusNotModified
 		}
-	case req.IfModifiedSince != nil:
+	case req.IfModifiedSince != nil && f.LastModified != "":
 		if notModifiedSince(req.IfModifiedSince, f, now) {
 			return StatusNotModified
 		}
@@ -29,48 +29,45 @@ func precondition(req *Request, f *Facts, now int64) int {
 }
 
 func notModifiedSince(field []byte, f *Facts, now int64) bool {
-	if string(field) == f.LastModified { // what nearly every client sends
+	if string(field) == f.LastModified {
 		return true
 	}
 	since, ok := parseDate(field, now)
-	return ok && floorSec(f.MtimeNs) <= since
+	return ok && f.modified <= since
 }
 
 // rangeHolds evaluates If-Range: whether Range may be honoured. Without
 // If-Range it may. The tag must match strongly, the date exactly and be a
-// strong validator, which it is not while the file is young (13.1.5, 8.8.2.2).
+// strong validator, which it is not in its own second (13.1.5, 8.8.2.2).
 func rangeHolds(req *Request, f *Facts, now int64) bool {
 	if req.IfRange == nil {
 		return true
 	}
-	if !f.settled(now) {
+	v := trimOWS(req.IfRange)
+	if f.ETag != "" && string(v) == f.ETag {
+		return true
+	}
+	if f.LastModified == "" || f.indistinct || f.modified >= floorSec(now) {
 		return false
 	}
-	v := trimOWS(req.IfRange)
-	if string(v) == f.ETag || string(v) == f.LastModified {
-		return true
-	}
 	sec, ok := parseDate(v, now)
-	return ok && sec == floorSec(f.MtimeNs)
+	return ok && sec == f.modified
 }
 
-// matchAny evaluates an If-Match value against the strong tag of what is
-// there: strong is false while its tag is a weak one. "*" matches what exists.
-func matchAny(list []byte, tag string, strong bool) bool {
+// matchAny evaluates an If-Match value against the strong tag of what is there, which may
+// have none. "*" matches what exists.
+func matchAny(list []byte, tag string) bool {
 	list = trimOWS(list)
-	if string(list) == "*" {
-		return true
-	}
-	return strong && scanTags(list, tag, false)
+	return string(list) == "*" || tag != "" && scanTags(list, tag, false)
 }
 
 // matchNone evaluates an If-None-Match value by weak comparison.
 func matchNone(list []byte, tag string) bool {
-	if string(list) == tag {
+	if string(list) == tag && tag != "" { // what nearly every client sends
 		return true
 	}
 	list = trimOWS(list)
-	return string(list) == "*" || scanTags(list, tag, true)
+	return string(list) == "*" || tag != "" && scanTags(list, tag, true)
 }
 
 // scanTags reports whether the list (RFC 9110 8.8.3, 5.6.1) holds tag, where

@@ -78,7 +78,7 @@ func TestETagList(t *testing.T) {
 		{``, false, false},
 		{`,`, false, false},
 	} {
-		if got := matchAny([]byte(c.list), `"x"`, true); got != c.strong {
+		if got := matchAny([]byte(c.list), `"x"`); got != c.strong {
 			t.Errorf("If-Match: %s: %v", c.list, got)
 		}
 		if got := matchNone([]byte(c.list), `"x"`); got != c.weak {
@@ -99,15 +99,16 @@ func FuzzETagList(f *testing.F) {
 // checkTags compares both kinds of match with the model.
 func checkTags(t *testing.T, list string) {
 	for _, tag := range []string{`"x"`, `""`} {
-		if got, want := matchAny([]byte(list), tag, true), modelMatch(list, tag, false); got != want {
+		if got, want := matchAny([]byte(list), tag), modelMatch(list, tag, false); got != want {
 			t.Errorf("%q matches %s strongly: %v, want %v", list, tag, got, want)
 		}
 		if got, want := matchNone([]byte(list), tag), modelMatch(list, tag, true); got != want {
 			t.Errorf("%q matches %s weakly: %v, want %v", list, tag, got, want)
 		}
-		if got := matchAny([]byte(list), tag, false); got != (strings.Trim(list, " \t") == "*") {
-			t.Errorf("%q matches a weak tag strongly: %v", list, got)
-		}
+	}
+	any := strings.Trim(list, " \t") == "*"
+	if matchAny([]byte(list), "") != any || matchNone([]byte(list), "") != any {
+		t.Errorf("%q matches what has no tag", list)
 	}
 }
 
@@ -264,10 +265,6 @@ func TestAppendDate(t *testing.T) {
 // modelConditional evaluates RFC 9110 13.2.2 step by step, and Range as a
 // question of yes or no.
 func modelConditional(req *Request, tag string, modified, now time.Time) (status int) {
-	weak := now.Sub(modified) < 2*time.Second
-	if weak {
-		tag = "W/" + tag
-	}
 	seconds := modified.Truncate(time.Second)
 	date := func(b []byte) (time.Time, bool) { return modelDate(string(b), now) }
 	if req.IfMatch != nil { // step 1
@@ -289,7 +286,8 @@ func modelConditional(req *Request, tag string, modified, now time.Time) (status
 			return 206
 		}
 		is, isDate := date(req.IfRange)
-		if !weak && (strings.Trim(string(req.IfRange), " \t") == tag || isDate && is.Equal(seconds)) {
+		past := !now.Before(seconds.Add(time.Second))
+		if strings.Trim(string(req.IfRange), " \t") == tag || isDate && is.Equal(seconds) && past {
 			return 206
 		}
 	}

@@ -6,7 +6,7 @@ import "bytes"
 // the instant in Unix ns.
 func (p *Plan) Decide(req *Request, f *Facts, now int64, entropy Entropy) {
 	p.reset(f.policy)
-	p.facts, p.now = f, now
+	p.facts = f
 	if req.Method != MethodGet && req.Method != MethodHead {
 		p.Decline(req, f.policy)
 		p.vary = f.Negotiable
@@ -24,7 +24,7 @@ func (p *Plan) Decide(req *Request, f *Facts, now int64, entropy Entropy) {
 	}
 	// Range is defined for GET only (RFC 9110 14.2). No range of an empty file
 	// exists, and the whole file is all that one could give.
-	if req.Range != nil && req.Method == MethodGet && f.Size > 0 && p.ranges(req, entropy) {
+	if req.Range != nil && req.Method == MethodGet && f.Size > 0 && p.ranges(req, now, entropy) {
 		return
 	}
 	p.Status, p.kind, p.ContentLength = StatusOK, headWhole, f.Size
@@ -34,10 +34,10 @@ func (p *Plan) Decide(req *Request, f *Facts, now int64, entropy Entropy) {
 }
 
 // ranges plans a 206 or a 416. It returns false if the whole file is to be sent.
-func (p *Plan) ranges(req *Request, entropy Entropy) bool {
+func (p *Plan) ranges(req *Request, now int64, entropy Entropy) bool {
 	f := p.facts
 	set, ok := rangeSet(req.Range)
-	if !ok || !rangeHolds(req, f, p.now) {
+	if !ok || !rangeHolds(req, f, now) {
 		return false
 	}
 	if bytes.IndexByte(set, ',') < 0 {

@@ -19,7 +19,7 @@
 //	… policy.Hidden(req.Path)? open the file, or find it in the cache;
 //	on failure plan.Fail(httpfile.StatusOfErrno(errno), &req, policy) …
 //	if req.Plain() {
-//		head = facts.AppendOK(head[:0], date, now, conn) // then the whole file
+//		head = facts.AppendOK(head[:0], date, conn) // then the whole file
 //	} else {
 //		plan.Decide(&req, facts, now, entropy)
 //		head = plan.AppendHead(head[:0], date, conn) // then plan.Segments()

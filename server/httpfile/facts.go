@@ -5,30 +5,32 @@ import (
 	"strings"
 )
 
-// youngNs is the age under which a file's tag and date are weak validators. The
-// kernel stamps mtime with the clock of its timer tick. Two writes may get the same
-// stamp, so a second version may look like the first. Two seconds also cover file
-// systems that keep even seconds only (FAT).
-const youngNs = 2e9
-
 // File is what is known of one representation of a resource when its Facts
 // are made.
 type File struct {
 	// Path is the normalised path of the resource, for rules, type and file
 	// name. For a sidecar it is the path of its source.
 	Path string
-	// Size in bytes and modification time in ns, of the file that is sent:
-	// for a sidecar its own.
+	// Size in bytes and times in Unix ns, of the file that is sent: for a sidecar
+	// its own. The time of change (of content or inode) is 0 if it is not known.
 	Size    int64
 	MtimeNs int64
-	Coding  Coding
+	CtimeNs int64
+	Inode   uint64
+	// SeenNs is when the file system said so, in Unix ns; 0: not known. Indistinct says
+	// that the file may have changed since without a trace in size and times: it has
+	// no tag then, and its date is no strong validator.
+	SeenNs     int64
+	Indistinct bool
+	Coding     Coding
 	// Negotiable says that the resource has, or may get, sidecars. Every
 	// answer then varies by Accept-Encoding.
 	Negotiable bool
 	// Hash is a content hash, for tags that are equal on every origin. It must be
 	// visible ASCII without quotes, of at most 256 bytes; another one is not used.
-	// Empty: the tag is made of time and size.
-	Hash string
+	// Empty: the tag is made of time and size, or with ByContent there is none.
+	Hash      string
+	ByContent bool
 }
 
 // Facts are one version of one representation, with all text that a response
@@ -38,12 +40,14 @@ type Facts struct {
 	MtimeNs      int64
 	Coding       Coding
 	Negotiable   bool
-	ETag         string // the strong form, quotes included
-	LastModified string
+	ETag         string // strong, quotes included; empty: nothing tells this version for certain
+	LastModified string // empty: the file says no time that can be believed
 	ContentType  string
 	CacheControl string // empty: the field is not sent
 
-	policy *Policy
+	policy     *Policy
+	modified   int64 // Unix s: LastModified
+	indistinct bool
 	// attachment is "Content-Disposition: attachment; …\r\n".
 	attachment string
 
@@ -52,14 +56,14 @@ type Facts struct {
 	// answers are made of:
 	//
 	//	[0, meta)       status line and Date
-	//	[meta, body)    Server, Last-Modified (value at modified), ETag (value
-	//	                at tag), Cache-Control, Vary: all that a 304 carries
+	//	[meta, body)    Server, Last-Modified, ETag, Cache-Control, Vary: all
+	//	                that a 304 carries
 	//	[body, typed)   Accept-Ranges, Content-Encoding, nosniff
 	//	[typed, disp)   Content-Type
 	//	[disp, length)  Content-Disposition
 	//	[length, end)   Content-Length
-	head                                           string
-	meta, modified, tag, body, typed, disp, length int
+	head                            string
+	meta, body, typed, disp, length int
 }
 
 // OKDateOffset is where the value of Date (DateLen bytes) begins in a head
@@ -74,10 +78,13 @@ func (p *Policy) MakeFacts(file File) *Facts {
 	f := &Facts{
 		Size: file.Size, MtimeNs: file.MtimeNs, Coding: file.Coding, Negotiable: file.Negotiable,
 		ETag:         makeETag(&file),
-		LastModified: string(AppendDate(nil, floorSec(file.MtimeNs))),
 		ContentType:  p.ContentType(file.Path),
 		CacheControl: firstMatch(p.cacheControl, file.Path),
 		policy:       p,
+		indistinct:   file.Indistinct,
+	}
+	if sec, ok := file.modified(); ok {
+		f.modified, f.LastModified = sec, string(AppendDate(nil, sec))
 	}
 	names := dispositionNames(file.Path)
 	f.attachment = "Content-Disposition: attachment" + names + "\r\n"
@@ -92,13 +99,15 @@ func (p *Policy) MakeFacts(file File) *Facts {
 // render fills head and its offsets.
 func (f *Facts) render(disposition string) {
 	var b strings.Builder
-	b.WriteString(okPrefix + f.LastModified + "\r\n")
+	b.WriteString(okPrefix + dateLayout + "\r\n")
 	f.meta = b.Len()
-	b.WriteString(f.policy.server + "Last-Modified: ")
-	f.modified = b.Len()
-	b.WriteString(f.LastModified + "\r\nETag: ")
-	f.tag = b.Len()
-	b.WriteString(f.ETag + "\r\n")
+	b.WriteString(f.policy.server)
+	if f.LastModified != "" {
+		b.WriteString("Last-Modified: " + f.LastModified + "\r\n")
+	}
+	if f.ETag != "" {
+		b.WriteString("ETag: " + f.ETag + "\r\n")
+	}
 	if f.CacheControl != "" {
 		b.WriteString("Cache-Control: " + f.CacheControl + "\r\n")
 	}
@@ -121,22 +130,68 @@ func (f *Facts) render(disposition string) {
 }
 
 // makeETag returns the strong entity tag of a version of a file in a coding. No other
-// version or coding has the same (RFC 9110 8.8.3.3).
+// version or coding has the same (RFC 9110 8.8.3.3), and the version has it for life.
 func makeETag(f *File) string {
 	suffix := ""
 	if f.Coding < numCoding {
 		suffix = codingNames[f.Coding].tag
 	}
-	if usableHash(f.Hash) {
+	switch {
+	case f.Indistinct:
+		return ""
+	case usableHash(f.Hash):
 		return `"` + f.Hash + suffix + `"`
+	case f.ByContent:
+		return ""
 	}
-	b := make([]byte, 0, 48)
+	b := make([]byte, 0, 80)
 	b = append(b, '"')
 	b = strconv.AppendInt(b, f.MtimeNs, 16)
 	b = append(b, '-')
 	b = strconv.AppendInt(b, f.Size, 16)
+	if isNormalised(f.MtimeNs) {
+		b = append(b, '-')
+		b = strconv.AppendUint(b, f.Inode, 16)
+		b = append(b, '-')
+		b = strconv.AppendInt(b, f.CtimeNs, 16)
+	}
 	b = append(b, suffix...)
 	return string(append(b, '"'))
+}
+
+// modified returns the Unix time in seconds of Last-Modified, not ok if there is none. A
+// time of modification that was in the future when it was set (archives store local times)
+// is not believed: the time of change is when that was. A date in the future is not sent
+// (RFC 9110 8.8.2.1).
+func (f *File) modified() (sec int64, ok bool) {
+	ns := f.MtimeNs
+	if f.CtimeNs != 0 {
+		ns = min(ns, f.CtimeNs)
+	}
+	sec = floorSec(ns)
+	return sec, !isNormalised(f.MtimeNs) && (f.SeenNs == 0 || sec <= floorSec(f.SeenNs))
+}
+
+// normalTimes are what tools set the times of all files to, in Unix seconds, so that what
+// they make is always the same: two versions have the same time then.
+var normalTimes = [...]int64{
+	0,         // OSTree
+	1,         // Nix, Guix
+	312768000, // 1979-11-30: a zip archive without times
+	315532800, // 1980-01-01: the first time that a zip archive can have
+	318211200, // 1980-02-01: Gradle
+	499162500, // 1985-10-26 08:15: npm
+}
+
+// isNormalised reports whether a time was set for its sameness, in whatever time zone.
+func isNormalised(ns int64) bool {
+	const zones = 14 * 3600
+	for _, t := range normalTimes {
+		if ns%1e9 == 0 && ns/1e9 >= t-zones && ns/1e9 <= t+zones {
+			return true
+		}
+	}
+	return false
 }
 
 const maxHash = 256 // bytes; a SHA-512 in hexadecimal has 128
@@ -154,47 +209,15 @@ func usableHash(h string) bool {
 // policy must be made anew.
 func (f *Facts) Policy() *Policy { return f.policy }
 
-// SettledAt returns the instant (Unix ns) from which the tag is strong and a
-// rendered head stays right. A time of modification in the future counts as
-// young too: it may come from a clock that is ahead of ours.
-func (f *Facts) SettledAt() int64 { return f.MtimeNs + youngNs }
-
-func (f *Facts) settled(now int64) bool { return now >= f.SettledAt() }
-
 // AppendOK appends the head of a 200 answer with the whole representation: what
 // Decide and AppendHead would say to a plain GET or HEAD. date is the current
-// HTTP-date (DateLen bytes), now the instant in Unix ns.
+// HTTP-date (DateLen bytes).
 //
-// From SettledAt on two such heads differ only in the DateLen bytes at
-// OKDateOffset, so that a caller may keep one and patch it.
-func (f *Facts) AppendOK(dst, date []byte, now int64, conn Conn) []byte {
-	if f.settled(now) {
-		start := len(dst) + OKDateOffset
-		dst = append(dst, f.head...)
-		copy(dst[start:start+DateLen], date)
-		return appendEnd(dst, conn)
-	}
-	dst = append(dst, okPrefix...)
-	dst = append(dst, date...)
-	dst = append(dst, "\r\n"...)
-	dst = f.appendMeta(dst, date, now, f.typed)
-	dst = append(dst, f.head[f.typed:]...)
+// Two such heads differ only in the DateLen bytes at OKDateOffset, so that a caller may
+// keep one and patch it.
+func (f *Facts) AppendOK(dst, date []byte, conn Conn) []byte {
+	start := len(dst) + OKDateOffset
+	dst = append(dst, f.head...)
+	copy(dst[start:start+DateLen], date)
 	return appendEnd(dst, conn)
-}
-
-// appendMeta appends the fields from Server up to the offset end, with weak
-// validators if the file is young.
-func (f *Facts) appendMeta(dst, date []byte, now int64, end int) []byte {
-	if f.settled(now) {
-		return append(dst, f.head[f.meta:end]...)
-	}
-	dst = append(dst, f.head[f.meta:f.modified]...)
-	if floorSec(f.MtimeNs) > floorSec(now) {
-		// A date in the future is replaced by that of the message (RFC 9110 8.8.2.1).
-		dst = append(dst, date...)
-	} else {
-		dst = append(dst, f.LastModified...)
-	}
-	dst = append(dst, "\r\nETag: W/"...)
-	return append(dst, f.head[f.tag:end]...)
 }

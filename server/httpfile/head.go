@@ -12,30 +12,30 @@ func (p *Plan) AppendHead(dst, date []byte, conn Conn) []byte {
 	if p.kind == headNote {
 		dst = p.appendNoteFields(dst)
 	} else {
-		dst = p.appendFileFields(dst, date)
+		dst = p.appendFileFields(dst)
 	}
 	dst = append(dst, p.Extra...)
 	return appendEnd(dst, conn)
 }
 
 // appendFileFields appends the fields of an answer that is about a file.
-func (p *Plan) appendFileFields(dst, date []byte) []byte {
+func (p *Plan) appendFileFields(dst []byte) []byte {
 	f := p.facts
 	switch p.kind {
 	case headNone:
-		return f.appendMeta(dst, date, p.now, f.body)
+		return append(dst, f.head[f.meta:f.body]...)
 	case headWhole:
 		if !p.attach {
-			return f.appendMeta(dst, date, p.now, len(f.head))
+			return append(dst, f.head[f.meta:]...)
 		}
 	case headPart:
 		if !p.attach {
-			dst = f.appendMeta(dst, date, p.now, f.length)
+			dst = append(dst, f.head[f.meta:f.length]...)
 			return p.appendPartFields(dst)
 		}
 	}
 	// The rare ones: another Content-Type or Content-Disposition.
-	dst = f.appendMeta(dst, date, p.now, f.typed)
+	dst = append(dst, f.head[f.meta:f.typed]...)
 	dst = p.appendType(dst)
 	if p.attach {
 		dst = append(dst, f.attachment...)

@@ -43,7 +43,6 @@ type Plan struct {
 	policy *Policy
 	facts  *Facts // what Decide was given
 	kind   headKind
-	now    int64
 
 	attach   bool   // Content-Disposition is forced
 	vary     bool   // heads of kind headNote
@@ -160,7 +159,7 @@ func (p *Plan) Content(req *Request, pol *Policy, contentType string, body []byt
 func (p *Plan) reset(pol *Policy) {
 	p.Status, p.ContentLength, p.Parts = 0, 0, 0
 	p.RetryAfter, p.Extra = 0, nil
-	p.policy, p.facts, p.kind, p.now = pol, nil, headNote, 0
+	p.policy, p.facts, p.kind = pol, nil, headNote
 	p.attach, p.vary, p.typ, p.whole = false, false, "", sizeUnknown
 	p.n = 0
 	p.mem = p.mem[:0]

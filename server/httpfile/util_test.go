@@ -22,6 +22,13 @@ const (
 
 var testFile = File{Path: "/a/file.txt", Size: 20, MtimeNs: testMtime}
 
+// indistinct returns testFile as it is while it may change without a trace.
+func indistinct() File {
+	f := testFile
+	f.Indistinct = true
+	return f
+}
+
 func testPolicy(tb testing.TB, c Config) *Policy {
 	tb.Helper()
 	p, err := NewPolicy(c)

@@ -157,7 +157,7 @@ func (d *driver) opened() Step {
 	case f.err != 0:
 		return d.a.Opened(nil, f.err)
 	}
-	v := w.Version(100, f.mtime)
+	v := w.Version(httpfile.File{Size: 100, MtimeNs: f.mtime})
 	return d.a.Opened(&v, 0)
 }
 
@@ -298,7 +298,7 @@ func TestMissingSidecarsAreRemembered(t *testing.T) {
 		a.Start([]byte("/f.txt"))
 		a.File()
 		if v.Facts == nil {
-			v = a.Want.Version(1, 1)
+			v = a.Want.Version(httpfile.File{Size: 1, MtimeNs: 1})
 		}
 		for step := a.Opened(&v, 0); step == Open; n++ {
 			step = a.Opened(nil, syscall.ENOENT)

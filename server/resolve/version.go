@@ -73,14 +73,12 @@ type Version struct {
 	gone [numCoding]int64 // monotonic ns: until when a sidecar is believed missing
 }
 
-// Version returns what the answers with a version of the wanted file need: of its size
-// in bytes and its time of modification in Unix ns.
-func (w *Want) Version(size, mtime int64) Version {
+// Version returns what the answers with a version of the wanted file need. f is what the
+// file system has said of it; the rest is filled in.
+func (w *Want) Version(f httpfile.File) Version {
 	path, p := string(w.path), w.Place
-	return Version{Place: p, Lines: p.Lines(path), Facts: p.Policy.MakeFacts(httpfile.File{
-		Path: path, Size: size, MtimeNs: mtime,
-		Coding: w.Coding, Negotiable: p.Precompressed && mayBeCoded(path),
-	})}
+	f.Path, f.Coding, f.Negotiable = path, w.Coding, p.Precompressed && mayBeCoded(path)
+	return Version{Place: p, Lines: p.Lines(path), Facts: p.Policy.MakeFacts(f)}
 }
 
 // numCoding is how many representations a file can have: itself and its sidecars.
