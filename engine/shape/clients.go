@@ -201,7 +201,7 @@ func (t *Tree) exit(f *Flow) {
 		t.idle.push(c)
 	}
 	if class.flows--; class.flows == 0 {
-		t.leaveClass(class)
+		class.leaveTree(t)
 	}
 }
 

@@ -136,7 +136,7 @@ func (t *Tree) refreshNodes(c config) {
 	}
 	for _, n := range t.classes {
 		if n != nil {
-			t.leaveClass(n)
+			n.leaveTree(t)
 		}
 	}
 }
@@ -224,9 +224,9 @@ func (t *Tree) newClassNode(c *Class) *node {
 	return n
 }
 
-// leaveClass forgets the node of a class that has been removed, unless responses of it are
+// leaveTree has the tree forget a class that has been removed, unless responses of it are
 // under way. Nodes of clients that rest may still name it as their parent.
-func (t *Tree) leaveClass(n *node) {
+func (n *node) leaveTree(t *Tree) {
 	if n.flows > 0 || !n.class.removed.Load() {
 		return
 	}

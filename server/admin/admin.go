@@ -84,8 +84,6 @@ const (
 	// socketMode is that of a Unix socket: whoever can connect may change limits.
 	socketMode = 0o600
 
-	// maxConns bounds the connections of the listener.
-	maxConns = 128
 	// maxBody bounds the body of a request, in bytes.
 	maxBody = 16 << 10
 	// maxHead bounds the head of a request, in bytes.
@@ -155,7 +153,7 @@ func (a *Admin) Start() error {
 	}
 	a.listener = l
 	a.serving.Go(func() {
-		if err := a.http.Serve(newBounded(l, maxConns)); !errors.Is(err, http.ErrServerClosed) {
+		if err := a.http.Serve(newBounded(l)); !errors.Is(err, http.ErrServerClosed) {
 			a.log.Error("the admin listener has failed", "err", err)
 		}
 	})
@@ -184,50 +182,4 @@ func (a *Admin) Close(ctx context.Context) error {
 	a.serving.Wait()
 	a.limits.close()
 	return err
-}
-
-// bounded is a listener with a bound to its open connections; Accept waits while
-// there are as many.
-type bounded struct {
-	net.Listener
-	slots chan struct{}
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newBounded(l net.Listener, n int) *bounded {
-	return &bounded{Listener: l, slots: make(chan struct{}, n), done: make(chan struct{})}
-}
-
-// Accept implements net.Listener.
-func (b *bounded) Accept() (net.Conn, error) {
-	select {
-	case b.slots <- struct{}{}:
-	case <-b.done:
-		return nil, net.ErrClosed
-	}
-	c, err := b.Listener.Accept()
-	if err != nil {
-		<-b.slots
-		return nil, err
-	}
-	return &slotConn{Conn: c, free: sync.OnceFunc(func() { <-b.slots })}, nil
-}
-
-// Close implements net.Listener.
-func (b *bounded) Close() error {
-	b.once.Do(func() { close(b.done) })
-	return b.Listener.Close()
-}
-
-// slotConn frees its slot when it is closed.
-type slotConn struct {
-	net.Conn
-	free func()
-}
-
-// Close implements net.Conn.
-func (c *slotConn) Close() error {
-	defer c.free()
-	return c.Conn.Close()
 }

@@ -31,15 +31,26 @@ func (a *Admin) guard() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at := special[r.URL.Path]
+		conn := connOf(r)
+		if conn != nil {
+			defer conn.answering()()
+		}
 		// A failure shows when the answer is written.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 		r.Body = http.MaxBytesReader(w, r.Body, cmp.Or(at.maxBody, maxBody))
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
+		if at.open && *a.token.Load() != "" {
+			h.Set("Connection", "close") // nobody keeps what needs no token
+		}
 		if p := a.refusal(r, at.open); p != nil {
+			h.Set("Connection", "close")
 			p.write(w)
 			return
+		}
+		if conn != nil && !at.open {
+			conn.prove()
 		}
 		handler, pattern := mux.Handler(r)
 		if pattern == "" {
@@ -136,6 +147,7 @@ type callerKey struct{}
 
 // caller is the other end of a connection.
 type caller struct {
+	conn *boundedConn // nil: not of the listener of Start
 	unix bool
 	text string
 }
@@ -144,12 +156,19 @@ type caller struct {
 // that has connected.
 func withCaller(ctx context.Context, c net.Conn) context.Context {
 	p := caller{text: c.RemoteAddr().String()}
-	if s, ok := c.(*slotConn); ok {
-		if u, ok := s.Conn.(*net.UnixConn); ok {
-			p = caller{unix: true, text: credentials(u)}
+	if b, ok := c.(*boundedConn); ok {
+		p.conn = b
+		if u, ok := b.Conn.(*net.UnixConn); ok {
+			p.unix, p.text = true, credentials(u)
 		}
 	}
 	return context.WithValue(ctx, callerKey{}, p)
+}
+
+// connOf returns the connection of a request; nil: it is not of the listener of Start.
+func connOf(r *http.Request) *boundedConn {
+	p, _ := r.Context().Value(callerKey{}).(caller)
+	return p.conn
 }
 
 // credentials asks for those of the peer (SO_PEERCRED, unix(7)).

@@ -3,12 +3,16 @@ package admin_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/admin"
@@ -180,6 +184,72 @@ func TestStart(t *testing.T) {
 	}
 	if err := other.Start(); err == nil {
 		t.Error("an address was bound twice")
+	}
+}
+
+// Connections that ask for nothing, or without the token, keep nobody out: probes are
+// answered, and a connection that has shown the token stays.
+func TestSilentConnections(t *testing.T) {
+	for _, token := range []string{"", "s3cret"} {
+		g := start(t, func(_ *server.Config, c *admin.Config) { c.Token = token })
+		if err := g.admin.Start(); err != nil {
+			t.Fatal(err)
+		}
+		addr := g.admin.Addr().String()
+		owner := g.client() // keeps its connection
+		var reused bool
+		trace := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }})
+		limits := func() reply {
+			r, err := http.NewRequestWithContext(trace, "GET", "http://"+addr+"/limits", http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer s3cret")
+			resp, err := owner.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			return reply{resp.StatusCode, resp.Header, fmt.Sprint(string(body), err)}
+		}
+		g.want(http.StatusOK, limits())
+		for i := range 800 { // more than would time out meanwhile
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if i%2 == 0 { // a head that does not end
+				if _, err := c.Write([]byte("GET /livez HTTP/1.1\r\n")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		g.want(http.StatusOK, g.send(g.client(), "GET", "http://"+addr+"/livez", ""))
+		g.want(http.StatusOK, limits())
+		if !reused {
+			t.Error("the connection of the owner was closed")
+		}
+		if token == "" {
+			continue
+		}
+		for _, path := range []string{"/limits", "/livez"} { // without the token nothing is kept
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, addr); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadAll(c); err != nil {
+				t.Errorf("%s: %v before the end", path, err)
+			}
+		}
 	}
 }
 
