@@ -1,6 +1,7 @@
 package adapt
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -109,47 +110,69 @@ const MaxRate = int64(rate.Max)
 // segment is taken for the size of a segment where the kernel does not say.
 const segment = 1448
 
-// orElse sets a field that was left zero.
-func orElse[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
+// Threshold is a field of a Config that has a default and bounds.
+type Threshold struct {
+	Name string // in configurations of programs
+	At   any    // the field: a *float64, *int or *time.Duration
+
+	setDefault func()
+	check      func() error
+}
+
+func threshold[T float64 | int | time.Duration](name string, at *T, value, low, high T) Threshold {
+	return Threshold{
+		Name: name, At: at, setDefault: func() { *at = cmp.Or(*at, value) },
+		check: func() error {
+			if *at >= low && *at <= high { // NaN is not
+				return nil
+			}
+			return fmt.Errorf("%s is %v: it must be from %v to %v", name, *at, low, high)
+		},
+	}
+}
+
+// Thresholds returns those of cfg. A threshold is one row here, and a field.
+func (cfg *Config) Thresholds() []Threshold {
+	s, f, b := &cfg.Slow, &cfg.Fast, &cfg.Breaker
+	return []Threshold{
+		threshold("raise_every", &s.RaiseEvery, time.Second, 100*time.Millisecond, time.Minute),
+		threshold("lower_every", &s.LowerEvery, 500*time.Millisecond, 100*time.Millisecond, time.Minute),
+		threshold("raise", &s.Raise, 0.05, 0.001, 1),
+		threshold("lower", &s.Lower, 0.03, 0.001, 0.5),
+		threshold("under_use", &s.UnderUse, 0.85, 0.1, 0.95),
+		threshold("over_estimate", &s.OverEstimate, 1.2, 1.05, 10),
+		threshold("often", &s.Often, 0.25, 0.01, 0.9),
+		threshold("soft_threshold", &s.SoftThreshold, 0.8, 0.1, 1),
+		threshold("linear", &s.Linear, 0.025, 0.001, 0.5),
+		threshold("headroom", &s.Headroom, 0.02, 0.001, 0.5),
+		threshold("queue_delay", &s.QueueDelay, 4*time.Millisecond, 100*time.Microsecond, time.Second),
+		threshold("max_hold_off", &s.MaxHoldOff, 4*time.Second, s.RaiseEvery, 10*time.Minute),
+
+		threshold("loss_cut", &f.LossCut, 0.5, 0.05, 0.95),
+		threshold("ecn_cut", &f.ECNCut, 0.3, 0.05, 0.95),
+		threshold("ecn_in_row", &f.ECNInRow, 3, 1, 100),
+		threshold("loss", &f.Loss, 0.02, 0.001, 0.5),
+		threshold("max_background", &f.MaxBackground, 0.1, 0, 0.5),
+
+		threshold("breaker_loss", &b.Loss, 0.15, 0.01, 1),
+		threshold("breaker_sample", &b.Sample, 2*time.Second, 500*time.Millisecond, time.Minute),
+		threshold("breaker_samples", &b.Samples, 5, 1, 100),
+		threshold("breaker_cut", &b.Cut, 0.4, 0.01, 1),
+		threshold("breaker_quiet", &b.Quiet, 2*time.Minute, time.Second, 24*time.Hour),
+		threshold("breaker_trips", &b.Trips, 3, 1, 100),
+		threshold("breaker_memory", &b.Memory, 30*time.Minute, b.Quiet, 24*time.Hour),
+		threshold("breaker_freeze", &b.Freeze, 5*time.Minute, time.Second, 24*time.Hour),
+		threshold("breaker_min_segments", &b.MinSegments, 20, 1, 1_000_000),
 	}
 }
 
 // withDefaults returns cfg with every field set.
 func (cfg Config) withDefaults() Config {
-	orElse(&cfg.Start, cfg.Min)
-	orElse(&cfg.SampleEvery, 100*time.Millisecond)
-	s := &cfg.Slow
-	orElse(&s.RaiseEvery, time.Second)
-	orElse(&s.LowerEvery, 500*time.Millisecond)
-	orElse(&s.Raise, 0.05)
-	orElse(&s.Lower, 0.03)
-	orElse(&s.UnderUse, 0.85)
-	orElse(&s.OverEstimate, 1.2)
-	orElse(&s.Often, 0.25)
-	orElse(&s.SoftThreshold, 0.8)
-	orElse(&s.Linear, 0.025)
-	orElse(&s.Headroom, 0.02)
-	orElse(&s.QueueDelay, 4*time.Millisecond)
-	orElse(&s.MaxHoldOff, 4*time.Second)
-	f := &cfg.Fast
-	orElse(&f.LossCut, 0.5)
-	orElse(&f.ECNCut, 0.3)
-	orElse(&f.ECNInRow, 3)
-	orElse(&f.Loss, 0.02)
-	orElse(&f.MaxBackground, 0.1)
-	b := &cfg.Breaker
-	orElse(&b.Loss, 0.15)
-	orElse(&b.Sample, 2*time.Second)
-	orElse(&b.Samples, 5)
-	orElse(&b.Cut, 0.4)
-	orElse(&b.Quiet, 2*time.Minute)
-	orElse(&b.Trips, 3)
-	orElse(&b.Memory, 30*time.Minute)
-	orElse(&b.Freeze, 5*time.Minute)
-	orElse(&b.MinSegments, 20)
+	cfg.Start = cmp.Or(cfg.Start, cfg.Min)
+	cfg.SampleEvery = cmp.Or(cfg.SampleEvery, 100*time.Millisecond)
+	for _, t := range cfg.Thresholds() {
+		t.setDefault()
+	}
 	return cfg
 }
 
@@ -157,25 +180,6 @@ func (cfg Config) withDefaults() Config {
 type faults []error
 
 func (f *faults) add(format string, args ...any) { *f = append(*f, fmt.Errorf(format, args...)) }
-
-// between checks that low <= v <= high, which NaN is not.
-func (f *faults) between(name string, v, low, high float64) {
-	if math.IsNaN(v) || v < low || v > high {
-		f.add("%s is %v: it must be from %v to %v", name, v, low, high)
-	}
-}
-
-func (f *faults) lasts(name string, v, low, high time.Duration) {
-	if v < low || v > high {
-		f.add("%s is %v: it must be from %v to %v", name, v, low, high)
-	}
-}
-
-func (f *faults) counts(name string, v, low, high int) {
-	if v < low || v > high {
-		f.add("%s is %d: it must be from %d to %d", name, v, low, high)
-	}
-}
 
 // Validate reports everything that is wrong with a configuration, joined. Fields
 // that were left zero are right.
@@ -186,10 +190,18 @@ func (cfg Config) Validate() error {
 	if full.Start < full.Min || full.Start > full.Max {
 		f.add("start is %d bytes/s: it must lie between min and max", full.Start)
 	}
-	f.lasts("sample every", full.SampleEvery, 50*time.Millisecond, 500*time.Millisecond)
-	full.Slow.check(&f)
-	full.Fast.check(&f)
-	full.Breaker.check(&f)
+	for _, t := range append(full.Thresholds(), threshold("sample_every", &full.SampleEvery, 0, 50*time.Millisecond, 500*time.Millisecond)) {
+		if err := t.check(); err != nil {
+			f = append(f, err)
+		}
+	}
+	// The balance of the package comment: within the time of one raise, lowering must
+	// outweigh it.
+	s := &full.Slow
+	if down := math.Log1p(-s.Lower) * float64(s.RaiseEvery) / float64(s.LowerEvery); math.Log1p(s.Raise)+down > 0 {
+		f.add("raising by %v every %v outweighs lowering by %v every %v: the target would drift upwards",
+			s.Raise, s.RaiseEvery, s.Lower, s.LowerEvery)
+	}
 	return errors.Join(f...)
 }
 
@@ -202,47 +214,6 @@ func (f *faults) bounds(low, high int64) {
 	case high > MaxRate:
 		f.add("max is %d bytes/s: it must be at most %d", high, MaxRate)
 	}
-}
-
-func (s *Slow) check(f *faults) {
-	f.lasts("raise every", s.RaiseEvery, 100*time.Millisecond, time.Minute)
-	f.lasts("lower every", s.LowerEvery, 100*time.Millisecond, time.Minute)
-	f.between("raise", s.Raise, 0.001, 1)
-	f.between("lower", s.Lower, 0.001, 0.5)
-	f.between("under-use", s.UnderUse, 0.1, 0.95)
-	f.between("over-estimate", s.OverEstimate, 1.05, 10)
-	f.between("often", s.Often, 0.01, 0.9)
-	f.between("soft threshold", s.SoftThreshold, 0.1, 1)
-	f.between("linear", s.Linear, 0.001, 0.5)
-	f.between("headroom", s.Headroom, 0.001, 0.5)
-	f.lasts("queue delay", s.QueueDelay, 100*time.Microsecond, time.Second)
-	f.lasts("longest hold-off", s.MaxHoldOff, s.RaiseEvery, 10*time.Minute)
-	// The balance of the package comment: within the time of one raise, lowering must
-	// outweigh it.
-	if down := math.Log1p(-s.Lower) * float64(s.RaiseEvery) / float64(s.LowerEvery); math.Log1p(s.Raise)+down > 0 {
-		f.add("raising by %v every %v outweighs lowering by %v every %v: the target would drift upwards",
-			s.Raise, s.RaiseEvery, s.Lower, s.LowerEvery)
-	}
-}
-
-func (s *Fast) check(f *faults) {
-	f.between("loss cut", s.LossCut, 0.05, 0.95)
-	f.between("ECN cut", s.ECNCut, 0.05, 0.95)
-	f.counts("ECN rounds in a row", s.ECNInRow, 1, 100)
-	f.between("loss", s.Loss, 0.001, 0.5)
-	f.between("background loss", s.MaxBackground, 0, 0.5)
-}
-
-func (s *Breaker) check(f *faults) {
-	f.between("breaker loss", s.Loss, 0.01, 1)
-	f.lasts("breaker sample", s.Sample, 500*time.Millisecond, time.Minute)
-	f.counts("breaker samples", s.Samples, 1, 100)
-	f.between("breaker cut", s.Cut, 0.01, 1)
-	f.lasts("breaker quiet", s.Quiet, time.Second, 24*time.Hour)
-	f.counts("breaker trips", s.Trips, 1, 100)
-	f.lasts("breaker memory", s.Memory, s.Quiet, 24*time.Hour)
-	f.lasts("breaker freeze", s.Freeze, time.Second, 24*time.Hour)
-	f.counts("breaker segments", s.MinSegments, 1, 1_000_000)
 }
 
 // Policy is a Config that has been checked. It is immutable and may be shared by

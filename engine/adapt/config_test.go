@@ -28,16 +28,16 @@ func TestFaults(t *testing.T) {
 		{"must not be less than min", func(c *Config) { c.Max = 999 }},
 		{"must be at most", func(c *Config) { c.Max = math.MaxInt64 }},
 		{"start is 5 ", func(c *Config) { c.Start = 5 }},
-		{"sample every", func(c *Config) { c.SampleEvery = time.Second }},
+		{"sample_every", func(c *Config) { c.SampleEvery = time.Second }},
 		{"raise is NaN", func(c *Config) { c.Slow.Raise = math.NaN() }},
 		{"raise is -1", func(c *Config) { c.Slow.Raise = -1 }},
 		{"drift upwards", func(c *Config) { c.Slow.LowerEvery = time.Second }},
 		{"drift upwards", func(c *Config) { c.Slow.Raise = 0.07 }},
-		{"loss cut", func(c *Config) { c.Fast.LossCut = 1 }},
-		{"ECN rounds", func(c *Config) { c.Fast.ECNInRow = -1 }},
-		{"breaker loss", func(c *Config) { c.Breaker.Loss = 1.5 }},
-		{"breaker memory", func(c *Config) { c.Breaker.Memory = time.Minute }},
-		{"breaker samples", func(c *Config) { c.Breaker.Samples = -1 }},
+		{"loss_cut", func(c *Config) { c.Fast.LossCut = 1 }},
+		{"ecn_in_row", func(c *Config) { c.Fast.ECNInRow = -1 }},
+		{"breaker_loss", func(c *Config) { c.Breaker.Loss = 1.5 }},
+		{"breaker_memory", func(c *Config) { c.Breaker.Memory = time.Minute }},
+		{"breaker_samples", func(c *Config) { c.Breaker.Samples = -1 }},
 	} {
 		cfg := Config{Min: 1000, Max: 2000}
 		c.edit(&cfg)

@@ -17,45 +17,9 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 )
 
-// knob returns a threshold of adaptation: where it is in a configuration.
-type knob func(*adapt.Config) any
-
-// knobs are the thresholds by their names in adapt.tune.
-var knobs = map[string]knob{
-	"raise":          func(c *adapt.Config) any { return &c.Slow.Raise },
-	"lower":          func(c *adapt.Config) any { return &c.Slow.Lower },
-	"raise_every":    func(c *adapt.Config) any { return &c.Slow.RaiseEvery },
-	"lower_every":    func(c *adapt.Config) any { return &c.Slow.LowerEvery },
-	"under_use":      func(c *adapt.Config) any { return &c.Slow.UnderUse },
-	"over_estimate":  func(c *adapt.Config) any { return &c.Slow.OverEstimate },
-	"often":          func(c *adapt.Config) any { return &c.Slow.Often },
-	"soft_threshold": func(c *adapt.Config) any { return &c.Slow.SoftThreshold },
-	"linear":         func(c *adapt.Config) any { return &c.Slow.Linear },
-	"headroom":       func(c *adapt.Config) any { return &c.Slow.Headroom },
-	"queue_delay":    func(c *adapt.Config) any { return &c.Slow.QueueDelay },
-	"max_hold_off":   func(c *adapt.Config) any { return &c.Slow.MaxHoldOff },
-
-	"loss":           func(c *adapt.Config) any { return &c.Fast.Loss },
-	"loss_cut":       func(c *adapt.Config) any { return &c.Fast.LossCut },
-	"max_background": func(c *adapt.Config) any { return &c.Fast.MaxBackground },
-	"ecn_cut":        func(c *adapt.Config) any { return &c.Fast.ECNCut },
-	"ecn_in_row":     func(c *adapt.Config) any { return &c.Fast.ECNInRow },
-
-	"breaker_loss":         func(c *adapt.Config) any { return &c.Breaker.Loss },
-	"breaker_sample":       func(c *adapt.Config) any { return &c.Breaker.Sample },
-	"breaker_samples":      func(c *adapt.Config) any { return &c.Breaker.Samples },
-	"breaker_cut":          func(c *adapt.Config) any { return &c.Breaker.Cut },
-	"breaker_quiet":        func(c *adapt.Config) any { return &c.Breaker.Quiet },
-	"breaker_trips":        func(c *adapt.Config) any { return &c.Breaker.Trips },
-	"breaker_memory":       func(c *adapt.Config) any { return &c.Breaker.Memory },
-	"breaker_freeze":       func(c *adapt.Config) any { return &c.Breaker.Freeze },
-	"breaker_min_segments": func(c *adapt.Config) any { return &c.Breaker.MinSegments },
-}
-
-// set reads a value. A value of 0 would stand for the default.
-func (k knob) set(c *adapt.Config, s string) (err error) {
-	at := k(c)
-	switch p := at.(type) {
+// setThreshold reads a threshold of adaptation, which must not be 0: that stands for the default.
+func setThreshold(t adapt.Threshold, s string) (err error) {
+	switch p := t.At.(type) {
 	case *float64:
 		if *p, err = strconv.ParseFloat(s, 64); err != nil || math.IsNaN(*p) || math.IsInf(*p, 0) {
 			return fmt.Errorf("%q is not a number like 0.05", s)
@@ -65,7 +29,7 @@ func (k knob) set(c *adapt.Config, s string) (err error) {
 	case *time.Duration:
 		err = setDuration(p, s)
 	}
-	if err == nil && reflect.ValueOf(at).Elem().IsZero() {
+	if err == nil && reflect.ValueOf(t.At).Elem().IsZero() {
 		return errors.New("it must not be 0")
 	}
 	return err
@@ -85,10 +49,10 @@ func (a *Adapt) policy(low, high, start rate.Rate) (*adapt.Policy, error) {
 		return nil, errors.New("a rate of 0 is not one that can be found")
 	}
 	c := adapt.Config{Min: int64(low), Max: int64(high), Start: int64(start), SampleEvery: measure.SampleEvery}
-	for name, value := range a.Tune {
-		if k, ok := knobs[name]; ok {
-			if err := k.set(&c, value); err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
+	for _, t := range c.Thresholds() {
+		if value, ok := a.Tune[t.Name]; ok {
+			if err := setThreshold(t, value); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.Name, err)
 			}
 		}
 	}
@@ -113,14 +77,17 @@ func (c *Config) Adaptation() measure.Config {
 // adapts checks the rates that are to be found, and the thresholds.
 func (v *validator) adapts() {
 	a := &v.Adapt
-	good := true
+	known, good := make(map[string]adapt.Threshold), true
+	for _, t := range new(adapt.Config).Thresholds() {
+		known[t.Name] = t
+	}
 	for _, name := range slices.Sorted(maps.Keys(a.Tune)) {
 		path := "adapt.tune[" + name + "]"
-		k, ok := knobs[name]
+		t, ok := known[name]
 		if !ok {
-			v.form(path, "there is no such threshold%s", didYouMean(name, slices.Sorted(maps.Keys(knobs))))
+			v.form(path, "there is no such threshold%s", didYouMean(name, slices.Sorted(maps.Keys(known))))
 			good = false
-		} else if err := k.set(new(adapt.Config), a.Tune[name]); err != nil {
+		} else if err := setThreshold(t, a.Tune[name]); err != nil {
 			v.form(path, "%v", err)
 			good = false
 		}

@@ -79,8 +79,8 @@ func TestAdaptation(t *testing.T) {
 func TestKnobs(t *testing.T) {
 	seen := make(map[any]string)
 	var c adapt.Config
-	for name, k := range knobs {
-		value, at := "7", k(&c)
+	for _, threshold := range c.Thresholds() {
+		name, value, at := threshold.Name, "7", threshold.At
 		if _, ok := at.(*time.Duration); ok {
 			value = "7s"
 		}
@@ -88,7 +88,7 @@ func TestKnobs(t *testing.T) {
 			t.Errorf("%s sets what %s sets", name, other)
 		}
 		seen[at] = name
-		if err := k.set(&c, value); err != nil || reflect.ValueOf(at).Elem().IsZero() {
+		if err := setThreshold(threshold, value); err != nil || reflect.ValueOf(at).Elem().IsZero() {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
