@@ -28,7 +28,7 @@ var unshown = map[string]string{
 	"ZeroCopy": zeroCopyChoice, "ZeroCopyAuto": zeroCopyChoice, "ZeroCopySendfile": zeroCopyChoice, "ZeroCopyCopy": zeroCopyChoice,
 	"End": outcomes, "Complete": outcomes, "PeerGone": outcomes, "FileChanged": outcomes, "FileFailed": outcomes,
 	"TimedOut": outcomes, "Aborted": outcomes, "Via": outcomes, "ViaMemory": outcomes, "ViaSendfile": outcomes, "ViaCopy": outcomes,
-	"ErrEnded": sentinels, "ErrNoGuests": sentinels, "ErrNoConn": sentinels,
+	"ErrEnded": sentinels, "ErrNoGuests": sentinels, "ErrNoConn": sentinels, "ErrMultiplexed": sentinels,
 	"Sockets": handOver, "Inherited": handOver, "UnixPrefix": "begins addresses of Config.Listeners",
 	"CongestionSystem": "a value of Config.Congestion",
 }

@@ -74,7 +74,8 @@ func ExampleSetFlow() {
 	// Output: alice: <nil>
 }
 
-// ConnContext is for http.Server; with other servers the connection is enough.
+// ConnContext is for http.Server; with other servers the connection is enough, and with
+// fasthttp its RequestCtx.
 func ExampleConnContext() {
 	e, err := engine.New(engine.Config{Limits: &shape.Config{}})
 	must(err)
@@ -89,7 +90,7 @@ func ExampleConnContext() {
 			peer.Close()
 		}
 	}()
-	conn, err := ln.Accept() // of fasthttp: ctx.Conn()
+	conn, err := ln.Accept()
 	must(err)
 	defer conn.Close()
 	fmt.Println(engine.SetFlow(engine.ConnContext(context.Background(), conn), engine.Flow{Client: "alice"}))

@@ -24,6 +24,9 @@ var (
 	// ErrNoConn is returned by SetFlow if its context has no connection of a
 	// Listener.
 	ErrNoConn = guest.ErrNoConn
+	// ErrMultiplexed is returned by SetFlow if the responses on a connection are not one after
+	// the other, as those of HTTP/2.
+	ErrMultiplexed = guest.ErrMultiplexed
 )
 
 // Listener returns a listener whose connections send through the engine: files
@@ -71,8 +74,12 @@ func (e *Engine) GuestStats() GuestStats { return e.guests.Stats() }
 func ConnContext(ctx context.Context, c net.Conn) context.Context { return guest.ConnContext(ctx, c) }
 
 // SetFlow says what the response under way on the connection in ctx is counted
-// by, from the next byte on. If ctx can end, as that of an http.Request, it holds
-// until then; else until the next request is read.
+// by, from the next byte on. ctx is that of an http.Request whose server has ConnContext,
+// or the RequestCtx of a stock fasthttp server. If it can end, as that of an http.Request,
+// the Flow holds until then; else until the next request is read.
+//
+// It returns ErrNoConn or ErrMultiplexed, or says what is wrong with the Limit; nothing has
+// changed then. HTTP/2 is served under the limits of the peer's address.
 func SetFlow(ctx context.Context, f Flow) error { return guest.SetFlow(ctx, f) }
 
 // WithFlow returns a context by which Send knows what it is counted by.

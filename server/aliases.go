@@ -67,18 +67,22 @@ const (
 	HistogramBuckets = record.HistogramBuckets
 )
 
-// ErrFileChanged is foreign.ErrFileChanged.
-var ErrFileChanged = foreign.ErrFileChanged
+var (
+	// ErrFileChanged is foreign.ErrFileChanged.
+	ErrFileChanged = foreign.ErrFileChanged
+	// ErrNoRoute is http1.ErrNoRoute.
+	ErrNoRoute = http1.ErrNoRoute
+)
 
 // ServeFile is http1.ServeFile: it makes the response to ctx the file at path, for
 // handlers of a Route.
-func ServeFile(ctx *fasthttp.RequestCtx, path string) { http1.ServeFile(ctx, path) }
+func ServeFile(ctx *fasthttp.RequestCtx, path string) error { return http1.ServeFile(ctx, path) }
 
 // SetClient is http1.SetClient: it names whom the response to ctx is counted by.
-func SetClient(ctx *fasthttp.RequestCtx, id string) { http1.SetClient(ctx, id) }
+func SetClient(ctx *fasthttp.RequestCtx, id string) error { return http1.SetClient(ctx, id) }
 
 // SetLimit is http1.SetLimit: it limits the response to ctx.
-func SetLimit(ctx *fasthttp.RequestCtx, l shape.Limit) { http1.SetLimit(ctx, l) }
+func SetLimit(ctx *fasthttp.RequestCtx, l shape.Limit) error { return http1.SetLimit(ctx, l) }
 
 // ParseNetworks is admit.ParseNetworks.
 func ParseNetworks(list []string) (Networks, error) { return admit.ParseNetworks(list) }

@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/testenv"
 	"github.com/fserve/fserve/server"
 )
@@ -210,4 +213,80 @@ func TestAnswerRead(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 	ctx.Response.Reset() // closes it
+}
+
+// In a stock server whose listener is the engine's, a handler says whom a response is
+// counted by, as one of a Route does; it holds for that response only. Elsewhere it is
+// told that it cannot.
+func TestStockServerFlows(t *testing.T) {
+	checkFDs(t)
+	e, err := engine.New(engine.Config{Limits: &shape.Config{Paths: []shape.PathLimit{{Prefix: "/a/"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 100_000
+	handler := func(ctx *fasthttp.RequestCtx) {
+		var err error
+		switch path := string(ctx.Path()); path {
+		case "/a/both":
+			err = errors.Join(server.SetClient(ctx, "ann"), server.SetLimit(ctx, shape.Limit{Rate: 1 << 30}))
+		case "/flow":
+			err = engine.SetFlow(ctx, engine.Flow{Client: "bob"})
+		case "/file":
+			if err := server.ServeFile(ctx, "/f"); !errors.Is(err, server.ErrNoRoute) {
+				t.Errorf("ServeFile: %v", err)
+			}
+		case "/wrong":
+			if server.SetLimit(ctx, shape.Limit{Rate: -5}) == nil {
+				t.Error("a wrong limit was taken")
+			}
+		}
+		ctx.SetBodyString(fmt.Sprint(err))
+		ctx.Response.AppendBody(make([]byte, size))
+	}
+	var urls []string
+	for _, wrap := range []func(net.Listener) net.Listener{e.Listener, func(ln net.Listener) net.Listener { return ln }} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		urls = append(urls, "http://"+ln.Addr().String())
+		srv, ended := &fasthttp.Server{Handler: handler, Logger: quiet{}}, make(chan error, 1)
+		go func() { ended <- srv.Serve(wrap(ln)) }()
+		t.Cleanup(func() {
+			if err := errors.Join(srv.Shutdown(), <-ended); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	one := &http.Transport{MaxConnsPerHost: 1}
+	defer one.CloseIdleConnections()
+	ask := func(url, want string) {
+		t.Helper()
+		if r := testenv.Ask(t, &http.Client{Transport: one}, "GET", url, ""); !strings.HasPrefix(r.Body, want+"\x00") {
+			t.Errorf("%s: %.80q, want %q", url, r.Body, want)
+		}
+	}
+	for _, path := range []string{"/a/both", "/", "/flow", "/file", "/wrong"} {
+		ask(urls[0]+path, "<nil>")
+	}
+	ask(urls[1]+"/flow", engine.ErrNoConn.Error())
+	ask(urls[1]+"/a/both", engine.ErrNoConn.Error()+"\n"+engine.ErrNoConn.Error())
+	if e.GuestStats().Conns != 1 {
+		t.Fatalf("%d connections", e.GuestStats().Conns)
+	}
+	report, _ := e.LimitsReport(10)
+	sent := make(map[string]int64)
+	for _, n := range append(report.Clients, report.Classes...) {
+		sent[n.Name] = n.Granted / size
+	}
+	if sent["ann"] != 1 || sent["bob"] != 1 || sent["127.0.0.1"] != 3 || sent["/a/"] != 1 {
+		t.Errorf("responses are counted for %v", sent)
+	}
+	one.CloseIdleConnections()
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -86,7 +86,7 @@ func (c *Conn) NetConn() net.Conn { return c.Conn }
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && c.guests.gate != nil {
-		c.naming.received()
+		c.naming.received(p[:n])
 	}
 	return n, err
 }

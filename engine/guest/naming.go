@@ -1,7 +1,9 @@
 package guest
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -23,9 +25,14 @@ type Flow struct {
 	Limit shape.Limit
 }
 
-// ErrNoConn is returned by SetFlow if its context has no connection of a
-// Listener.
-var ErrNoConn = errors.New("engine: no connection of a Listener in the context (see ConnContext)")
+var (
+	// ErrNoConn is returned by SetFlow if its context has no connection of a
+	// Listener.
+	ErrNoConn = errors.New("engine: no connection of a Listener in the context (see ConnContext)")
+	// ErrMultiplexed is returned by SetFlow if the responses on a connection are not one after
+	// the other.
+	ErrMultiplexed = errors.New("engine: the streams of an HTTP/2 connection cannot be told apart")
+)
 
 type (
 	connKey struct{}
@@ -35,25 +42,48 @@ type (
 // ConnContext returns ctx with the connection c for SetFlow. It is what
 // http.Server.ConnContext is set to. c may be a TLS connection over one of a Listener.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	if g, _ := unwrap(c); g == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// unwrap returns the connection of a Listener that is c, or is under it; nil: there is
+// none. multiplexed is set if several responses may be under way on it at once.
+func unwrap(c net.Conn) (g *Conn, multiplexed bool) {
 	for {
+		if t, ok := c.(interface{ ConnectionState() tls.ConnectionState }); ok {
+			multiplexed = t.ConnectionState().NegotiatedProtocol == "h2"
+		}
 		if g, ok := c.(*Conn); ok {
-			return context.WithValue(ctx, connKey{}, g)
+			return g, multiplexed || g.naming.isMultiplexed()
 		}
 		under, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
-			return ctx
+			return nil, false
 		}
 		c = under.NetConn()
 	}
 }
 
 // SetFlow says what the response under way on the connection in ctx is counted
-// by, from the next byte on. If ctx can end, as that of an http.Request, it holds
+// by, from the next byte on. ctx is that of an http.Request whose server has ConnContext,
+// or of a fasthttp handler. If it can end, as that of an http.Request, the Flow holds
 // until then; else until the next request is read.
+//
+// It returns ErrNoConn or ErrMultiplexed, or says what is wrong with the Limit; nothing has
+// changed then.
 func SetFlow(ctx context.Context, f Flow) error {
-	c, ok := ctx.Value(connKey{}).(*Conn)
-	if !ok {
+	outer, _ := ctx.Value(connKey{}).(net.Conn)
+	if r, ok := ctx.(interface{ Conn() net.Conn }); ok && outer == nil {
+		outer, ctx = r.Conn(), context.Background() // fasthttp's is used again and ends with the server
+	}
+	c, multiplexed := unwrap(outer)
+	switch {
+	case c == nil:
 		return ErrNoConn
+	case multiplexed:
+		return ErrMultiplexed
 	}
 	if err := f.Limit.Validate(); err != nil {
 		return err
@@ -86,6 +116,8 @@ type naming struct {
 	ctx   context.Context // nil: nothing is set
 	wrote bool            // since it was set
 	after int             // bytes written after the end of ctx
+
+	begun, multiplexed bool // bytes have come; they begin as HTTP/2 does
 }
 
 func (n *naming) set(ctx context.Context, f Flow) {
@@ -109,10 +141,23 @@ func (n *naming) forWrite(bytes int) Flow {
 	return n.flow
 }
 
-// received notes that bytes have come.
-func (n *naming) received() {
+// preface begins every connection of HTTP/2 (RFC 9113 section 3.4), and no other: there is
+// no method of that name.
+var preface = []byte("PRI ")
+
+func (n *naming) isMultiplexed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.multiplexed
+}
+
+// received notes that bytes have come.
+func (n *naming) received(p []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.begun {
+		n.begun, n.multiplexed = true, bytes.HasPrefix(p, preface)
+	}
 	switch {
 	case n.ctx == nil:
 	case n.ctx.Err() != nil, n.ctx.Done() == nil && n.wrote:

@@ -17,20 +17,20 @@ func TestNaming(t *testing.T) {
 	is(1, "")
 	ctx, end := context.WithCancel(context.Background())
 	n.set(ctx, Flow{Client: "a"})
-	n.received() // the body of the request
+	n.received(nil) // the body of the request
 	is(1<<20, "a")
-	n.received() // the beginning of the next request, ahead of time
+	n.received(nil) // the beginning of the next request, ahead of time
 	is(1<<20, "a")
 	end()
 	is(afterNaming, "a") // what the server had kept
 	is(1, "")
 	n.set(ctx, Flow{Client: "b"}) // for a request that has ended
-	n.received()
+	n.received(nil)
 	is(1, "")
 	n.set(context.Background(), Flow{Client: "c"})
-	n.received()
+	n.received(nil)
 	is(1, "c")
 	is(1<<20, "c")
-	n.received()
+	n.received(nil)
 	is(1, "")
 }
