@@ -462,5 +462,7 @@ func clientOf(conn any) string {
 	if !ok {
 		return ""
 	}
-	return string(peer.AppendClient(nil, peer.OfNet(c.RemoteAddr())))
+	a := c.RemoteAddr()
+	_, unix := a.(*net.UnixAddr)
+	return string(peer.AppendClient(nil, peer.Of(a), unix))
 }

@@ -47,6 +47,12 @@ func Paces(fd int) bool {
 	return err == nil && strings.HasPrefix(name, "bbr") // no TCP socket: nothing paces
 }
 
+// IsUnix reports whether a socket is a Unix socket.
+func IsUnix(fd int) bool {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	return err == nil && domain == unix.AF_UNIX
+}
+
 // IsLocal reports whether a TCP socket is bound to a loopback address.
 func IsLocal(fd int) bool {
 	addr, err := boundAddr(fd)

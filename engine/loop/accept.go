@@ -59,7 +59,7 @@ func (a *acceptor) listen(s listen.Socket) error {
 	}
 	ln := &listener{
 		index: s.Index, token: l.conns.token(slot), fd: s.FD, last: -1,
-		line: line{paced: listen.Paces(s.FD), local: listen.IsLocal(s.FD)},
+		line: line{paced: listen.Paces(s.FD), local: listen.IsLocal(s.FD), unix: listen.IsUnix(s.FD)},
 	}
 	if err := l.driver.Listen(ln.token, s.FD, s.Shared); err != nil {
 		l.conns.put(slot)
@@ -124,11 +124,12 @@ func (a *acceptor) accepted(ln *listener, e *aio.Event) {
 	}
 }
 
-// open begins to serve a connection that a listener has accepted.
+// open begins to serve a connection that a listener has accepted. Who its peer is, is asked
+// now: later the peer may have reset it, and getpeername(2) does not tell any more.
 func (a *acceptor) open(ln *listener, fd int32) {
 	a.loop.stats.Accepted++
 	if c := a.loop.open(fd, int32(ln.index)); c != nil {
-		c.line = ln.line
+		c.line, c.peer = ln.line, a.loop.kernel.peerOf(fd)
 	}
 }
 

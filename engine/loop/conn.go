@@ -3,11 +3,8 @@ package loop
 import (
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/outcome"
-	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
 )
@@ -37,6 +34,7 @@ const (
 type line struct {
 	paced    bool // by its congestion control
 	local    bool // to a loopback address
+	unix     bool // none: a Unix socket
 	buffered bool // the send buffer was enlarged, or the peer is slow
 }
 
@@ -84,16 +82,12 @@ func (c *Conn) ID() uint64 { return uint64(c.token) }
 // Requests returns how many responses were started on the connection.
 func (c *Conn) Requests() uint32 { return c.requests }
 
-// RemoteAddr returns the peer's address; the zero value for a Unix socket or a
-// peer that is gone already. The system is asked once.
-func (c *Conn) RemoteAddr() netip.AddrPort {
-	if !c.peer.IsValid() && !c.named && c.state != connClosing {
-		if sa, err := unix.Getpeername(int(c.fd)); err == nil {
-			c.peer = peer.Of(sa)
-		}
-	}
-	return c.peer
-}
+// RemoteAddr returns the peer's address; the zero value if it has none (see OnUnix), or it
+// is not known.
+func (c *Conn) RemoteAddr() netip.AddrPort { return c.peer }
+
+// OnUnix reports whether the connection was accepted by a Unix socket.
+func (c *Conn) OnUnix() bool { return c.line.unix }
 
 // SetRemoteAddr replaces the address of the peer by what is known better, for
 // example from a proxy in front; the zero value is one, too.

@@ -101,7 +101,7 @@ func (s *Stream) join() {
 	s.flow.Owner = s
 	client := s.whose.client
 	if len(client) == 0 {
-		l.flows.client = peer.AppendClient(l.flows.client[:0], c.RemoteAddr().Addr())
+		l.flows.client = peer.AppendClient(l.flows.client[:0], c.RemoteAddr().Addr(), c.OnUnix())
 		client = l.flows.client
 	}
 	l.flows.tree.JoinBytes(s.flow, s.whose.class, client, l.now)

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 type kernel struct {
 	wall        func() int64 // Unix ns
 	closeFD     func(fd int32)
+	peerOf      func(fd int32) netip.AddrPort
 	limitUnsent func(fd, bytes int32)
 	sendBuffer  func(fd int32, bytes int)
 	tcpInfo     func(*Conn, *sys.TCPInfo) syscall.Errno
@@ -23,6 +25,7 @@ type kernel struct {
 var realKernel = kernel{
 	wall:        func() int64 { return time.Now().UnixNano() },
 	closeFD:     func(fd int32) { sys.Close(fd) },
+	peerOf:      sys.PeerOf,
 	limitUnsent: func(fd, n int32) { _ = sys.SetNotsentLowat(fd, n) }, // a Unix socket has none
 	sendBuffer:  func(fd int32, n int) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n) },
 	tcpInfo:     tcpInfo,

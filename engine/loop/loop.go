@@ -63,9 +63,9 @@ type Loop struct {
 	now      int64 // monotonic ns at the beginning of the turn
 	turns    uint32
 	perTurn  uint32 // maxRequests, except in the simulation
-	took     int64 // ns, of the turn before this one if it did not wait
-	careAt   int64 // when what comes once in a while is due
-	speedsAt int64 // when the throughput of responses is measured next
+	took     int64  // ns, of the turn before this one if it did not wait
+	careAt   int64  // when what comes once in a while is due
+	speedsAt int64  // when the throughput of responses is measured next
 
 	runq, running []*Stream
 	// backlog are connections with requests that wait for the next turn; see maxRequests.

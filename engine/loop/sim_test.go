@@ -140,6 +140,7 @@ func (m *simulation) run() error {
 		l.perTurn = m.perTurn
 	}
 	l.session, l.kernel.closeFD = m.session, m.w.CloseFD
+	l.kernel.peerOf = func(int32) netip.AddrPort { return netip.AddrPort{} }
 	l.kernel.limitUnsent = func(_, _ int32) {}
 	l.kernel.pace = func(*Conn, int64) {}
 	if m.adapt != nil {

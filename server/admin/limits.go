@@ -439,14 +439,14 @@ func (a *Admin) clientName(field, name string) (string, *problem) {
 		return "", p
 	}
 	if addr, err := netip.ParseAddr(name); err == nil {
-		return string(peer.AppendClient(nil, addr)), nil
+		return string(peer.AppendClient(nil, addr, false)), nil
 	}
 	switch n, err := netip.ParsePrefix(name); {
 	case err == nil && (n.IsSingleIP() || n.Bits() == 64):
-		return string(peer.AppendClient(nil, n.Addr())), nil
+		return string(peer.AppendClient(nil, n.Addr(), false)), nil
 	case err == nil:
 		return "", bad(field, "a client is one IPv4 address or an IPv6 network of 64 bits, not %s", name)
-	case name == peer.Unix || a.cfg.Server.NamesClients():
+	case name == peer.Unix || name == peer.Unknown || a.cfg.Server.NamesClients():
 		return name, nil
 	}
 	return "", bad(field, "a client is an address here, since no handler names clients")

@@ -46,6 +46,11 @@ func ParseNetworks(list []string) (n Networks, err error) {
 
 func (n *Networks) empty() bool { return len(n.Prefixes) == 0 && !n.Unix }
 
+// all reports whether there is nobody who is not in it.
+func (n *Networks) all() bool {
+	return n.Unix && n.bits(netip.IPv4Unspecified()) == 0 && n.bits(netip.IPv6Unspecified()) == 0
+}
+
 // bits returns how many bits the smallest network has that an address is in, -1
 // if it is in none. a is unmapped.
 func (n *Networks) bits(a netip.Addr) int {
@@ -68,12 +73,14 @@ func (a *Access) Nobody() bool {
 }
 
 // Allows reports whether a client is answered. addr is the zero Addr if it is not
-// known; unix says that the connection came through a Unix socket. It does not
-// allocate.
+// known; unix says that the connection came through a Unix socket. Who is not known is
+// answered only where everybody is. It does not allocate.
 func (a *Access) Allows(addr netip.Addr, unix bool) bool {
-	if !addr.IsValid() {
-		allowed, denied := unix && a.Allow.Unix, unix && a.Deny.Unix
-		return !denied && (allowed || a.Allow.empty())
+	switch {
+	case !addr.IsValid() && unix:
+		return !a.Deny.Unix && (a.Allow.Unix || a.Allow.empty())
+	case !addr.IsValid():
+		return a.Deny.empty() && (a.Allow.empty() || a.Allow.all())
 	}
 	addr = addr.Unmap().WithZone("")
 	allowed, denied := a.Allow.bits(addr), a.Deny.bits(addr)

@@ -84,32 +84,39 @@ func (t *Trust) Client(peer netip.Addr, unix bool, forwarded, xff []byte) netip.
 	useXFF := xff != nil && t.Field != ClientFieldForwarded
 	switch {
 	case useForwarded && useXFF:
-		a, b := t.rightmost(peer, forwarded, cutForwarded), t.rightmost(peer, xff, cutPlain)
+		a, b := t.byForwarded(peer, forwarded), t.byXFF(peer, xff)
 		if a != b {
 			return peer
 		}
 		return a
 	case useForwarded:
-		return t.rightmost(peer, forwarded, cutForwarded)
+		return t.byForwarded(peer, forwarded)
 	case useXFF:
-		return t.rightmost(peer, xff, cutPlain)
+		return t.byXFF(peer, xff)
 	}
 	return peer
 }
 
 // maxHops bounds how many elements of a list are looked at; more proxies than
-// that in a row there are not. It keeps the work linear in the list's length.
+// that in a row there are not.
 const maxHops = 32
 
-// rightmost walks a list of hops from its end.
-func (t *Trust) rightmost(last netip.Addr, list []byte, cut func([]byte) (rest, hop []byte)) netip.Addr {
-	for i := 0; i < maxHops && len(list) > 0; i++ {
-		var hop []byte
-		list, hop = cut(list)
-		if len(hop) == 0 { // an empty element means nothing (RFC 9110 section 5.6.1)
-			continue
-		}
-		a := parseHop(hop)
+func (t *Trust) byXFF(peer netip.Addr, xff []byte) netip.Addr {
+	var list hops
+	list.split(xff, false)
+	return t.rightmost(peer, &list, func(hop []byte) []byte { return hop })
+}
+
+func (t *Trust) byForwarded(peer netip.Addr, forwarded []byte) netip.Addr {
+	var list hops
+	list.split(forwarded, true)
+	return t.rightmost(peer, &list, forNode)
+}
+
+// rightmost walks a list of hops from its end. node returns what names a hop in its element.
+func (t *Trust) rightmost(last netip.Addr, list *hops, node func(element []byte) []byte) netip.Addr {
+	for i := list.n - 1; i >= max(0, list.n-maxHops); i-- {
+		a := parseHop(node(list.last[i%maxHops]))
 		if !a.IsValid() {
 			return last
 		}
@@ -121,67 +128,63 @@ func (t *Trust) rightmost(last netip.Addr, list []byte, cut func([]byte) (rest, 
 	return last
 }
 
-// unreadable stands for a hop whose node cannot be told.
-var unreadable = []byte("unknown")
-
-// cutPlain takes the last element from a list of addresses.
-func cutPlain(list []byte) (rest, hop []byte) {
-	i := bytes.LastIndexByte(list, ',')
-	if i < 0 {
-		return nil, bytes.TrimSpace(list)
-	}
-	return list[:i], bytes.TrimSpace(list[i+1:])
+// hops are the last elements of a list, without empty ones, which mean nothing (RFC 9110
+// section 5.6.1).
+type hops struct {
+	last [maxHops][]byte // a ring
+	n    int             // how many there were
 }
 
-// cutForwarded takes the last element from the value of Forwarded and returns
-// the node in its "for" parameter.
-func cutForwarded(list []byte) (rest, hop []byte) {
-	element := list
-	if i := lastOutsideQuotes(list, ','); i >= 0 {
-		rest, element = list[:i], list[i+1:]
-	}
-	element = bytes.TrimSpace(element)
-	if len(element) == 0 {
-		return rest, nil
-	}
-	hop = unreadable
-	for found := false; ; {
-		pair := element
-		i := lastOutsideQuotes(element, ';')
-		if i >= 0 {
-			pair = element[i+1:]
+// split reads a list in one pass. It begins at the left, since from the right nobody can
+// tell which quotes open.
+func (h *hops) split(list []byte, quotes bool) {
+	for len(list) > 0 {
+		var element []byte
+		element, list = cut(list, ',', quotes)
+		if element = bytes.TrimSpace(element); len(element) > 0 {
+			h.last[h.n%maxHops] = element
+			h.n++
 		}
-		name, value, _ := bytes.Cut(pair, []byte("="))
-		if bytes.EqualFold(bytes.TrimSpace(name), []byte("for")) {
-			if found { // once at most (RFC 7239 section 4)
-				return rest, unreadable
-			}
-			found, hop = true, unquote(value)
-		}
-		if i < 0 {
-			return rest, hop
-		}
-		element = element[:i]
 	}
 }
 
-// lastOutsideQuotes returns the index of the last sep that is not in a quoted
-// string, -1 if there is none. A string that does not end reaches to the end:
-// what it swallows is then one element, which cannot be read. The list is read
-// from the left for that, since from the right nobody can tell which quotes open.
-func lastOutsideQuotes(p []byte, sep byte) int {
-	last, quoted := -1, false
+// cut returns what stands before the first sep, which does not count in quoted strings, and
+// what stands behind it. A string that does not end reaches to the end: what it swallows
+// cannot be read.
+func cut(p []byte, sep byte, quotes bool) (before, after []byte) {
+	quoted := false
 	for i := 0; i < len(p); i++ {
 		switch c := p[i]; {
 		case quoted && c == '\\':
 			i++
-		case c == '"':
+		case quotes && c == '"':
 			quoted = !quoted
 		case c == sep && !quoted:
-			last = i
+			return p[:i], p[i+1:]
 		}
 	}
-	return last
+	return p, nil
+}
+
+// unreadable stands for a hop whose node cannot be told.
+var unreadable = []byte("unknown")
+
+// forNode returns the node in the "for" parameter of an element of Forwarded.
+func forNode(element []byte) []byte {
+	node := unreadable
+	for found := false; len(element) > 0; {
+		var pair []byte
+		pair, element = cut(element, ';', true)
+		name, value, _ := bytes.Cut(pair, []byte("="))
+		if !bytes.EqualFold(bytes.TrimSpace(name), []byte("for")) {
+			continue
+		}
+		if found { // once at most (RFC 7239 section 4)
+			return unreadable
+		}
+		found, node = true, unquote(value)
+	}
+	return node
 }
 
 // unquote returns the content of a quoted string, or a token as it is. Nodes

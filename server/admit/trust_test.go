@@ -176,3 +176,22 @@ func FuzzClient(f *testing.F) {
 		}
 	})
 }
+
+// The longest fields that a head can hold, of which every part must be looked at.
+func BenchmarkClient(b *testing.B) {
+	const size = 15 << 10
+	tr := admit.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Field: admit.ClientFieldForwarded}
+	for name, field := range map[string]string{
+		"hops":    strings.Repeat(`for="[2001:db8::7]",`, (size-40*13)/20) + strings.Repeat("for=10.0.0.1,", 40),
+		"padded":  `by="` + strings.Repeat("a", size-40*13) + `"` + strings.Repeat(",for=10.0.0.1", 40),
+		"pairs":   strings.Repeat("a=b;", size/4),
+		"nothing": strings.Repeat(",", size),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				tr.Client(netip.MustParseAddr("10.0.0.9"), false, []byte(field), nil)
+			}
+		})
+	}
+}

@@ -53,7 +53,8 @@ type Query struct {
 	Target           string     // the path as it came, percent-encoded
 	Host             string     // the field Host, or what stands for it
 	Accept           string     // the field Accept
-	Client           netip.Addr // zero: it came through a Unix socket
+	Client           netip.Addr // zero: not known
+	Unix             bool       // it came through a Unix socket
 }
 
 // Answer is the response to one request. It belongs to one goroutine.
@@ -86,7 +87,7 @@ func (h *Handler) Answer(q *Query) *Answer {
 	for step := r.Start(path); step != resolve.Done; {
 		switch step {
 		case resolve.Identify:
-			step = r.Admit(q.Client, !q.Client.IsValid())
+			step = r.Admit(q.Client, q.Unix)
 		case resolve.Route:
 			step = r.File()
 		case resolve.Open:

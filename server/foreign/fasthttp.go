@@ -5,6 +5,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/server/httpfile"
 )
 
@@ -22,9 +23,8 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 		Target: string(uri.PathOriginal()), Host: string(ctx.Host()),
 		Accept: string(ctx.Request.Header.Peek("Accept")),
 	}
-	if a, ok := ctx.RemoteAddr().(*net.TCPAddr); ok {
-		q.Client = a.AddrPort().Addr()
-	}
+	q.Client = peer.Of(ctx.RemoteAddr())
+	_, q.Unix = ctx.RemoteAddr().(*net.UnixAddr)
 	for name, value := range ctx.Request.Header.All() {
 		q.AddField(name, value)
 	}

@@ -68,7 +68,7 @@ func (x *exchange) Done(*loop.Loop) {
 // path is.
 func (s *Session) resume(x *exchange) {
 	s.clock.at(s.loop.Now())
-	s.head.Parse(x.head, 0, s.cfg.Heads)
+	s.parse(x.head, 0)
 	s.begin()
 	s.answer.Locate(x.call.path)
 	s.answer.Fields = x.call.fields

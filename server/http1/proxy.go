@@ -37,7 +37,7 @@ var errUntrusted = errors.New("the peer is no trusted proxy")
 // the peer of the connection; n is 0 if more bytes are needed.
 func (s *Session) nameClient(c *loop.Conn, p []byte) (n int, err error) {
 	t, peer := &s.cfg.Trust, c.RemoteAddr()
-	if t.Any() && !t.TrustsPeer(peer.Addr(), s.onUnix(c)) {
+	if t.Any() && !t.TrustsPeer(peer.Addr(), c.OnUnix()) {
 		return 0, errUntrusted
 	}
 	n, client, named, err := proxyproto.Parse(p)

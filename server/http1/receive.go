@@ -18,7 +18,7 @@ func (s *Session) Receive(c *loop.Conn, p []byte, seen int) int {
 	if x, ok := c.Data.(*exchange); ok && x.body.wants != wantsNothing {
 		return s.receiveBody(c, x, p)
 	}
-	n, r := s.head.Parse(p, seen, s.cfg.Heads)
+	n, r := s.parse(p, seen)
 	if n == 0 {
 		if r == wire.OK {
 			return 0
@@ -40,7 +40,7 @@ func (s *Session) request(c *loop.Conn) {
 	a := &s.answer
 	step := a.Start(s.head.Path())
 	if step == resolve.Identify {
-		step = a.Admit(s.clientOf(c), s.onUnix(c))
+		step = a.Admit(s.clientOf(c), c.OnUnix())
 	}
 	if step == resolve.Route {
 		if r := s.cfg.Routes.find(a.Request.Path); r != nil {
@@ -112,7 +112,7 @@ func (s *Session) Timeout(c *loop.Conn) {
 		return // there is nobody to answer
 	}
 	s.clock.at(s.loop.Now())
-	s.head = wire.Head{}
+	s.head, s.client = wire.Head{}, client{}
 	s.answer.Place = s.set.Default()
 	if x, ok := c.Data.(*exchange); ok && x.body.wants == wantsHandler {
 		s.resume(x) // it is the body that is late

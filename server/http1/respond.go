@@ -80,7 +80,7 @@ func (s *Session) record(c *loop.Conn, status, headLen int) {
 		x.plain = true
 	}
 	s.rec.Begin(&x.record, &record.Request{
-		Head: &s.head, Client: s.clientOf(c), Peer: c.RemoteAddr(), Unix: s.onUnix(c),
+		Head: &s.head, Client: s.clientOf(c), Peer: c.RemoteAddr(), Unix: c.OnUnix(),
 		Encrypted: c.Adopted() != nil, Status: status, HeadLen: headLen,
 	})
 }
@@ -95,15 +95,15 @@ func (s *Session) shape(c *loop.Conn) {
 	r.Class = s.loop.Limits().Class(path)
 	r.Client, r.Limit = nil, shape.Limit{}
 	if s.cfg.Trust.Any() {
-		s.client = peer.AppendClient(s.client[:0], s.clientOf(c))
-		r.Client = s.client
+		s.whose = peer.AppendClient(s.whose[:0], s.clientOf(c), c.OnUnix())
+		r.Client = s.whose
 	}
 	x, ok := c.Data.(*exchange)
 	if !ok || x.call.route == nil || x.call.ctx == nil || x.call.timedOut() != nil {
 		return
 	}
 	if id, ok := x.call.ctx.UserValue(clientKey{}).(string); ok {
-		r.Client = append(s.client[:0], id...)
+		r.Client = append(s.whose[:0], id...)
 	}
 	if l, ok := x.call.ctx.UserValue(limitKey{}).(shape.Limit); ok {
 		r.Limit = l

@@ -51,6 +51,7 @@ type Session struct {
 	pool  free.List[exchange] // those that are not in use
 
 	head   wire.Head
+	client client // of the request in head
 	answer resolve.Answer
 	files  [resolve.NumKind]*openfile.File // that were opened for it
 	known  []opened                        // by a detour, for this step
@@ -60,7 +61,7 @@ type Session struct {
 	resp   loop.Response
 	segs   []loop.Segment
 	out    []byte // response head
-	client []byte // whom a response is counted by
+	whose  []byte // whom a response is counted by
 	path   []byte // of a handler's request, encoded
 	parser ctxParser
 }
@@ -118,6 +119,18 @@ func (s *Session) begin() {
 
 func single(h *wire.Head, f wire.Field) []byte { return httpfile.Single(h.Get(f), h.Repeated(f)) }
 
+// client is the address of a request's client, which is found once.
+type client struct {
+	addr  netip.Addr
+	found bool
+}
+
+// parse reads a head into s.head.
+func (s *Session) parse(p []byte, seen int) (n int, r wire.Reason) {
+	s.client.found = false
+	return s.head.Parse(p, seen, s.cfg.Heads)
+}
+
 // clientOf returns the address of the client of the request in s.head.
 func (s *Session) clientOf(c *loop.Conn) netip.Addr {
 	t := &s.cfg.Trust
@@ -125,13 +138,10 @@ func (s *Session) clientOf(c *loop.Conn) netip.Addr {
 	if !t.Any() {
 		return peer
 	}
-	return t.Client(peer, s.onUnix(c), s.head.Get(wire.Forwarded), s.head.Get(wire.XForwardedFor))
-}
-
-// onUnix reports whether a connection was accepted by a Unix socket.
-func (s *Session) onUnix(c *loop.Conn) bool {
-	i := c.Listener()
-	return i >= 0 && s.loop.Addr(i).Network() == "unix"
+	if !s.client.found {
+		s.client = client{t.Client(peer, c.OnUnix(), s.head.Get(wire.Forwarded), s.head.Get(wire.XForwardedFor)), true}
+	}
+	return s.client.addr
 }
 
 // opened is what opening a file has given.

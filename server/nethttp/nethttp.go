@@ -9,6 +9,7 @@ package nethttp
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -78,15 +79,28 @@ func query(r *http.Request) server.Query {
 	if !strings.HasPrefix(q.Target, "/") && q.Target != "*" {
 		q.Target = "/" + q.Target // http.StripPrefix may have left none
 	}
-	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		q.Client = a.Addr()
-	}
+	q.Client, q.Unix = client(r)
 	for _, name := range fields {
 		for _, value := range r.Header[name] {
 			q.AddField([]byte(name), []byte(value))
 		}
 	}
 	return q
+}
+
+// client returns the address of a client, the zero Addr if it is not known, and whether it
+// came through a Unix socket. Middleware that puts another address into RemoteAddr may leave
+// out the port.
+func client(r *http.Request) (a netip.Addr, unix bool) {
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		return ap.Addr(), false
+	}
+	if a, err := netip.ParseAddr(r.RemoteAddr); err == nil {
+		return a, false
+	}
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	named := r.RemoteAddr != "" && r.RemoteAddr[0] != '@' && r.RemoteAddr[0] != '/'
+	return netip.Addr{}, ok && local.Network() == "unix" && !named
 }
 
 // stripped returns what http.StripPrefix has taken from the path of a request, so

@@ -2,6 +2,7 @@ package nethttp_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -329,6 +330,50 @@ func TestStripPrefix(t *testing.T) {
 }
 
 // TestFileChanges has a file change while it is sent: the client gets no whole body.
+// Addresses come with and without a port; what is none is not that of a Unix socket.
+func TestClientAddress(t *testing.T) {
+	networks := func(list ...string) (n server.Networks) {
+		n, err := server.ParseNetworks(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	root := site(t, map[string]string{"f.txt": "content"})
+	for _, c := range []struct {
+		access     server.Access
+		remote     string
+		unix       bool
+		wantStatus int
+	}{
+		{server.Access{Deny: networks("192.0.2.0/24")}, "192.0.2.1:80", false, 403},
+		{server.Access{Deny: networks("192.0.2.0/24")}, "192.0.2.1", false, 403},
+		{server.Access{Deny: networks("192.0.2.0/24")}, "nonsense", false, 403},
+		{server.Access{Deny: networks("192.0.2.0/24")}, "", false, 403},
+		{server.Access{Deny: networks("192.0.2.0/24")}, "198.51.100.1", false, 200},
+		{server.Access{Deny: networks("2001:db8::/32")}, "2001:db8::1", false, 403},
+		{server.Access{Deny: networks("2001:db8::/32")}, "[2001:db8::1]:80", false, 403},
+		{server.Access{Allow: networks("unix")}, "", false, 403},
+		{server.Access{Allow: networks("unix")}, "@", true, 200},
+		{server.Access{Allow: networks("unix")}, "/run/client.sock", true, 200},
+		{server.Access{Allow: networks("unix")}, "nonsense", true, 403},
+		{server.Access{Allow: networks("unix")}, "192.0.2.1", true, 403},
+	} {
+		h := handler(t, server.Config{Site: server.Site{Root: root, Access: c.access}})
+		r := httptest.NewRequest(http.MethodGet, "/f.txt", nil)
+		r.RemoteAddr = c.remote
+		var local net.Addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80}
+		if c.unix {
+			local = &net.UnixAddr{Net: "unix", Name: "/run/server.sock"}
+		}
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, local))
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != c.wantStatus {
+			t.Errorf("%+v: %d", c, w.Code)
+		}
+	}
+}
+
 func TestFileChanges(t *testing.T) {
 	testenv.LeakCheck(t)
 	const size = 32 << 20

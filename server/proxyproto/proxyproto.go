@@ -29,17 +29,24 @@ const (
 	MaxLen = fixedV2 + maxV2
 )
 
+// proxyUnspec is version 2, PROXY, and that the family is not known: of IPv6 behind a proxy
+// that does not have it, say.
+var proxyUnspec = []byte{0x21, byte(proxyproto.UNSPEC)}
+
 var errNone = errors.New("no PROXY header")
 
 // Parse reads the PROXY header at the beginning of p. It returns n 0
 // if more bytes are needed, and an error as soon as p cannot become one.
 // Otherwise the header has n bytes. named reports whether it names a client,
 // whose address is the zero AddrPort if it has come through a Unix socket. If it
-// does not (LOCAL, or UNKNOWN), the address of the connection stands.
+// does not (LOCAL, UNKNOWN or UNSPEC), the address of the connection stands.
 func Parse(p []byte) (n int, client netip.AddrPort, named bool, err error) {
 	n, err = headerLen(p)
 	if n == 0 || err != nil {
 		return 0, client, false, err
+	}
+	if bytes.HasPrefix(p, proxyproto.SIGV2) && bytes.Equal(p[12:14], proxyUnspec) {
+		return n, client, false, nil // the library refuses it, though section 2.2 lets us take it
 	}
 	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(p[:n]), n))
 	if err != nil {

@@ -27,6 +27,8 @@ func TestParseProxyHeader(t *testing.T) {
 		{"v2 TCP6", v2(0x21, 0x21, tcp6), "[2001:db8::7]:5678"},
 		{"v2 with more fields", v2(0x21, 0x11, tcp4+"\x03\x00\x04abcd"), "1.2.3.4:5678"},
 		{"v2 Unix", v2(0x21, 0x31, strings.Repeat("a", 216)), "invalid AddrPort"},
+		{"v2 not specified", v2(0x21, 0x00, ""), "-"},
+		{"v2 not specified, with more fields", v2(0x21, 0x00, "\x03\x00\x04abcd"), "-"},
 		{"v2 local", v2(0x20, 0x00, ""), "-"},
 		{"v2 local, with an address", v2(0x20, 0x11, tcp4), "-"},
 		{"v2 longest", v2(0x20, 0x00, strings.Repeat("\x00", maxV2)), "-"},
