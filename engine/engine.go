@@ -20,6 +20,7 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/fallback"
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/lease"
 	"github.com/fserve/fserve/uring"
 )
 
@@ -36,6 +37,8 @@ type Engine struct {
 	adaptation *measure.Adaptation // nil: nothing is adapted
 	surveying  sync.Mutex
 	surveys    []*shape.Survey // by loop: memory that LimitsReport uses again
+
+	leases lease.Watch
 
 	adopted atomic.Uint32 // connections; picks the loop
 	done    chan struct{} // closed when every loop has ended
@@ -130,6 +133,7 @@ func (e *Engine) start() error {
 	}
 	go func() {
 		running.Wait()
+		e.leases.Close()
 		<-e.guests.Over()
 		close(e.done)
 	}()
@@ -182,7 +186,7 @@ func (e *Engine) loopConfig(i int) loop.Config {
 	c := &e.cfg
 	return loop.Config{
 		Index: i, NewSession: c.NewSession, Addrs: e.Addrs(),
-		Shaper: e.shaper, Adaptation: e.adaptation, Expire: i == 0,
+		Shaper: e.shaper, Adaptation: e.adaptation, Expire: i == 0, Leases: &e.leases,
 		Files:         openfile.Config{Max: c.MaxFiles, MaxBody: c.MaxBody, MaxBytes: c.MaxBodyBytes, Headroom: c.BodyHeadroom},
 		HeaderTimeout: c.HeaderTimeout, IdleTimeout: c.IdleTimeout, SendTimeout: c.SendTimeout, LingerTimeout: c.LingerTimeout,
 		TurnBudget: c.TurnBudget, MaxConns: c.MaxConns, Sample: c.Sample,

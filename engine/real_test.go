@@ -48,7 +48,7 @@ func (s *fileSession) Receive(c *loop.Conn, p []byte, seen int) int {
 	f := s.loop.Files.Get(name)
 	if f == nil {
 		var e syscall.Errno
-		f, e = s.loop.Files.Open(s.root, string(name), string(name))
+		f, e = s.loop.Files.Open(s.root, string(name), string(name), openfile.Policy{})
 		if e == syscall.EAGAIN {
 			o := &openFile{s: s, c: c, name: string(name)}
 			c.Data = o
@@ -91,7 +91,7 @@ type openFile struct {
 func (o *openFile) Run() { o.opened = o.s.root.Open(o.name, false) }
 
 func (o *openFile) Done(l *loop.Loop) {
-	f, e := l.Files.Add(o.name, o.opened)
+	f, e := l.Files.Add(o.name, o.opened, openfile.Policy{})
 	if o.c.Data != o {
 		return
 	}

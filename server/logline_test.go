@@ -68,7 +68,7 @@ func TestJSONLog(t *testing.T) {
 		plain.get("/f.txt", "X-Forwarded-For: 1.2.3.4, 127.9.9.9", "Referer: http://h/\"é\xff", "User-Agent: curl\t8")
 		expect("1.2.3.4 %v GET /f.txt HTTP/1.1 200 20 - http://h/\"é\ufffd curl\t8 memory complete", plain.conn.LocalAddr())
 		plain.get("/big.bin", "Range: bytes=0-99999", "User-Agent:", `Forwarded: for="[2001:db8::7]:5"`)
-		expect("2001:db8::7 %v GET /big.bin HTTP/1.1 206 100000 bytes=0-99999 -  splice complete", plain.conn.LocalAddr())
+		expect("2001:db8::7 %v GET /big.bin HTTP/1.1 206 100000 bytes=0-99999 -  sendfile complete", plain.conn.LocalAddr())
 		plain.do("HEAD", "/big.bin")
 		expect("127.0.0.1 %v HEAD /big.bin HTTP/1.1 200 0 - - - memory complete", plain.conn.LocalAddr())
 		plain.get("/echo?q=1").want(t, 200, "GET /echo?q=1  []")

@@ -18,6 +18,7 @@ const (
 	connSending             // a response is on its way: stream has its phase
 	connSuspended           // a task works on a request
 	connLingering           // FIN is sent; input is dropped until the peer ends too
+	connDraining            // FIN is sent; bytes of files lie in the socket (see recall.go)
 	connClosing             // the driver is closing it
 )
 
@@ -52,9 +53,11 @@ type Conn struct {
 	tap    measure.Tap
 	in     input
 	back   holdback
+	lent   *lent // files whose pages lie in the socket, the last one first
+	taken  int64 // bytes that the socket took, ever
 
 	deadline int64 // monotonic ns; 0: none
-	until    int64 // monotonic ns: how long input is dropped at most
+	until    int64 // monotonic ns: how long input is dropped at most; bytes, while it drains
 	opened   int64 // monotonic ns
 	token    aio.Token
 	adopted  Adopted // nil: accepted by a listener
@@ -67,6 +70,8 @@ type Conn struct {
 	ending ending
 	line   line
 	named  bool // peer was set by SetRemoteAddr
+
+	severed bool // by recall
 }
 
 // Loop returns the connection's loop.
@@ -78,6 +83,9 @@ func (c *Conn) Listener() int { return int(c.listener) }
 
 // ID returns a number that no other open connection of the loop has.
 func (c *Conn) ID() uint64 { return uint64(c.token) }
+
+// Requests returns how many responses were started on the connection.
+func (c *Conn) Requests() uint32 { return c.requests }
 
 // RemoteAddr returns the peer's address; the zero value if it has none (see OnUnix), or it
 // is not known.
@@ -157,6 +165,7 @@ func (c *Conn) Respond(r *Response) {
 	if c.requests++; c.requests > 1 {
 		l.stats.Reused++
 	}
+	(*lender)(c).settle()
 	c.deadline = l.now + int64(l.cfg.SendTimeout)
 	c.stream = l.newStream(c)
 	c.stream.begin(r)
@@ -252,7 +261,11 @@ func (c *Conn) close(reset bool) {
 		}
 		reset = reset || c.stream.outcome.End != outcome.Complete
 	}
-	if c.ending != keepAlive && !reset && c.state != connLingering {
+	if (*lender)(c).settle(); !reset && c.lent != nil {
+		(*lender)(c).drain()
+		return
+	}
+	if c.ending != keepAlive && !reset && c.state < connLingering {
 		c.fin()
 	}
 	l.sampler.End(&c.tap, false, l.now)
@@ -261,6 +274,12 @@ func (c *Conn) close(reset bool) {
 	l.buffers.put(&c.in.buf)
 	if c.adopted != nil {
 		c.adopted.Ending(reset)
+	}
+	if c.severed {
+		return // see recalls
+	}
+	if reset && (*lender)(c).lends() {
+		l.kernel.sever(c.fd) // a driver may take its time
 	}
 	l.driver.Close(c.token, reset)
 }
@@ -273,6 +292,7 @@ func (c *Conn) closed() {
 		c.stream = nil
 		l.freeStream(s)
 	}
+	l.recalls.put(c.lent)
 	l.session.Closed(c)
 	l.sampler.End(&c.tap, true, l.now) // the descriptor may be another's by now
 	l.flows.leave(&c.flow, l.now)
@@ -302,6 +322,11 @@ func (c *Conn) expire() {
 		}
 	case connLingering:
 		c.close(false)
+	case connDraining:
+		if !(*lender)(c).stillDrains() {
+			l.stats.SendTimeouts++
+			c.close(true)
+		}
 	}
 }
 

@@ -57,6 +57,9 @@ func (w *sweeper) run() {
 			if looked++; looked > sweepPart {
 				return
 			}
+			if c.lent != nil {
+				(*lender)(c).sweep()
+			}
 			if c.deadline == 0 || l.now < c.deadline {
 				continue
 			}

@@ -28,6 +28,7 @@ func (c *Conn) cork(on bool) {
 func (c *Conn) told(more bool, n int64) {
 	if n > 0 {
 		c.back.more = more
+		c.taken += n
 	}
 }
 

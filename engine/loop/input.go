@@ -42,7 +42,7 @@ func (c *Conn) received(e *aio.Event) {
 	default:
 		c.in.ended = true
 		// A peer that has sent its requests and FIN still gets the answers.
-		if c.state == connReading && !c.in.queued || c.state == connLingering {
+		if c.state == connReading && !c.in.queued || c.state == connLingering || c.state == connDraining {
 			c.close(false)
 		}
 	}
@@ -53,6 +53,7 @@ func (c *Conn) input(data []byte) {
 	l := c.loop
 	l.stats.BytesIn += uint64(len(data))
 	switch {
+	case c.state == connDraining:
 	case c.state == connLingering:
 		if !l.draining {
 			c.deadline = min(l.now+int64(l.cfg.LingerTimeout), c.until)
@@ -158,7 +159,7 @@ func (c *Conn) served(left int) {
 func (c *Conn) keep(p []byte) {
 	buffers := &c.loop.buffers
 	switch {
-	case c.state == connClosing, c.state == connFree, c.state == connLingering:
+	case c.state == connFree, c.state >= connLingering:
 	case len(p) == 0:
 		buffers.put(&c.in.buf)
 	case len(c.in.buf) == 0:

@@ -20,6 +20,9 @@ type kernel struct {
 	sendBuffer  func(fd int32, bytes int)
 	tcpInfo     func(*Conn, *sys.TCPInfo) syscall.Errno
 	pace        func(c *Conn, rate int64)
+	unsent      func(fd int32) int64 // bytes that the peer has not acknowledged
+	sever       func(fd int32)       // sends RST and drops what lies in the socket
+	inFlight    func(fd int32) bool  // the network holds bytes that a severed socket has sent
 }
 
 var realKernel = kernel{
@@ -30,6 +33,9 @@ var realKernel = kernel{
 	sendBuffer:  func(fd int32, n int) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n) },
 	tcpInfo:     tcpInfo,
 	pace:        pace,
+	unsent:      sys.Unsent,
+	sever:       sys.Disconnect,
+	inFlight:    sys.InFlight,
 }
 
 // measured is a connection as package measure sees it.

@@ -31,6 +31,7 @@ type Config struct {
 	Shaper     *shape.Shaper       // nil: nothing is shaped
 	Adaptation *measure.Adaptation // nil: nothing is adapted
 	Files      openfile.Config     // the bounds
+	Leases     Leases              // nil: there are none
 	Expire     bool                // this loop forgets limits whose time is over, for all loops
 
 	HeaderTimeout, IdleTimeout, SendTimeout, LingerTimeout time.Duration
@@ -38,6 +39,12 @@ type Config struct {
 	TurnBudget int64 // bytes
 	MaxConns   int
 	Sample     bool // see Stats.Jitter
+}
+
+// Leases is where leases on files are taken, and what tells of breaks: a lease.Watch.
+type Leases interface {
+	openfile.Leases
+	Subscribe(tell func(fd int32)) (cancel func())
 }
 
 // Loop is one event loop: a driver, the connections that it serves, and the
@@ -59,6 +66,7 @@ type Loop struct {
 	sampler  measure.Sampler
 	buffers  inputPool
 	streams  free.List[Stream]
+	recalls  recalls
 
 	now      int64 // monotonic ns at the beginning of the turn
 	turns    uint32
@@ -83,6 +91,7 @@ type Loop struct {
 	stopped atomic.Bool
 	last    atomic.Pointer[Stats] // set before posts.over is
 	gone    chan struct{}         // closed when destroy has returned
+	unwatch func()                // of leases
 }
 
 func newLoop(cfg Config, d aio.Driver) *Loop {
@@ -99,6 +108,11 @@ func newLoop(cfg Config, d aio.Driver) *Loop {
 	files.Driver, files.Stats = d, &l.stats.Files
 	files.CloseFD = func(fd int32) { l.kernel.closeFD(fd) }
 	files.Wall = func() int64 { return l.kernel.wall() }
+	l.unwatch = func() {}
+	if w := cfg.Leases; w != nil {
+		files.Leases = w
+		l.unwatch = w.Subscribe(func(fd int32) { l.post(func(l *Loop) { l.Files.Broken(fd, l.recall) }) })
+	}
 	l.Files = openfile.NewFiles(files)
 	l.begin()
 	return l
@@ -153,6 +167,7 @@ func (l *Loop) turn() error {
 	l.runPosts()
 	l.runFlows()
 	l.runQueue()
+	l.recalls.run(l)
 	l.tick()
 	return nil
 }
@@ -165,6 +180,9 @@ func (l *Loop) timeout() time.Duration {
 	next := measure.Never
 	if l.conns.open > len(l.acceptor.listeners) || l.Files.MustSweep() {
 		next = l.sweeper.at
+	}
+	if len(l.recalls.files) > 0 {
+		next = min(next, l.recalls.at)
 	}
 	if at := l.acceptor.resumeAt; at != 0 {
 		next = min(next, at)

@@ -3,6 +3,7 @@ package loop
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Task is work that may block: Run is called on a goroutine of its own, then
@@ -51,6 +52,17 @@ func (l *Loop) Go(t Task) {
 		defer l.taskRan(t)
 		t.Run()
 	}()
+}
+
+// After runs t as Go does, once d has passed.
+func (l *Loop) After(d time.Duration, t Task) {
+	l.posts.mu.Lock()
+	l.posts.busy++
+	l.posts.mu.Unlock()
+	time.AfterFunc(d, func() {
+		defer l.taskRan(t)
+		t.Run()
+	})
 }
 
 func (l *Loop) taskRan(t Task) {

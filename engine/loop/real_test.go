@@ -276,9 +276,9 @@ func TestSource(t *testing.T) {
 		session := &answering{}
 		r := startLoop(t, driver, "", session)
 		answer := func(c *Conn, line string) {
-			f, e := c.Loop().Files.Open(root, "f", "f")
+			f, e := c.Loop().Files.Open(root, "f", "f", openfile.Policy{})
 			if e == syscall.EAGAIN {
-				f, e = c.Loop().Files.Add("f", root.Open("f", false))
+				f, e = c.Loop().Files.Add("f", root.Open("f", false), openfile.Policy{})
 			}
 			if e != 0 {
 				t.Error(e)

@@ -83,6 +83,9 @@ func (s *Stream) pump() {
 
 // pull gets the next segment, and reports whether there is one.
 func (s *Stream) pull(budget int64) bool {
+	if f := s.at.File; f != nil {
+		(*lender)(s.conn).lend(f)
+	}
 	s.release()
 	if s.last {
 		s.conn.endsResponse()
@@ -151,7 +154,7 @@ func (s *Stream) attempt(most int64) aio.Sent {
 	}
 	n := min(at.N, most)
 	switch {
-	case at.trusted:
+	case at.trusted, at.File.Leased():
 	case s.staged, n == at.N && n <= aio.StageMax && d.Stage(c.token, at.File.Lent(), at.Off, n):
 		s.staged = true
 		if !at.File.Unchanged(d) { // again after a wait: it may have been long

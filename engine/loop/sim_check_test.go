@@ -64,10 +64,13 @@ func (s *simSession) checkContent(f *openfile.File, what string, p []byte, off i
 	}
 	n := min(len(p), 100)
 	var want [100]byte
-	s.m.version(f).Content.Fill(want[:n], off)
-	if !bytes.Equal(p[:n], want[:n]) {
-		s.m.bad("the %s of file %q is of another version", what, f.Key())
+	for _, v := range s.m.are(f) {
+		v.Content.Fill(want[:n], off)
+		if bytes.Equal(p[:n], want[:n]) {
+			return
+		}
 	}
+	s.m.bad("the %s of file %q is of another version", what, f.Key())
 }
 
 // checkError checks that a file was refused with a reason.
@@ -174,7 +177,7 @@ const maxWaiting = 32 << 10
 func stuck(c *Conn) string {
 	s := c.stream
 	switch {
-	case c.state != connSending && c.state != connClosing && c.stream != nil:
+	case c.state != connSending && c.state < connDraining && c.stream != nil:
 		return "a response is left"
 	case c.state != connReading && c.state != connSending && c.state != connSuspended && c.in.buf != nil:
 		return "input is left"
@@ -187,7 +190,7 @@ func stuck(c *Conn) string {
 			return "nothing goes on with the requests that are left for the next turn"
 		}
 		return ""
-	case (c.state == connReading || c.state == connLingering) == (c.deadline == 0) && c.state != connSending:
+	case (c.state == connReading || c.state == connLingering || c.state == connDraining) == (c.deadline == 0) && c.state != connSending:
 		return "a deadline is missing or left"
 	}
 	switch c.state {
@@ -224,7 +227,7 @@ func (m *simulation) checkEnd() {
 		m.bad("%d slots are in use, %d by listeners", got, want)
 	}
 	for slot := range l.conns.gens {
-		if c := l.conns.at(uint32(slot)); c.state != connFree || c.in.buf != nil || c.stream != nil || c.deadline != 0 || c.Data != nil {
+		if c := l.conns.at(uint32(slot)); c.lent != nil || c.state != connFree || c.in.buf != nil || c.stream != nil || c.deadline != 0 || c.Data != nil {
 			m.bad("slot %d is not free: %+v", slot, *c)
 		}
 	}

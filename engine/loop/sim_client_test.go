@@ -172,7 +172,7 @@ func (t *simTask) Done(*Loop) {
 	var f *openfile.File
 	var e syscall.Errno
 	if t.req.cold { // the descriptor is the cache's, whatever became of the connection
-		f, e = t.m.loop.Files.Add(t.req.names[0], t.opened)
+		f, e = t.m.loop.Files.Add(t.req.names[0], t.opened, t.m.policy)
 	}
 	switch {
 	case t.sc.closed:

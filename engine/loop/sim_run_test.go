@@ -144,6 +144,7 @@ func (y *tally) addLoop(l *Loop) {
 	for what, n := range map[string]uint64{
 		"refused": st.Refused, "accept errors": st.AcceptErrors, "resets": st.Resets,
 		"header timeouts": st.HeaderTimeouts, "send timeouts": st.SendTimeouts,
+		"recalled connections": st.Recalled, "leases refused": fs.LeasesRefused, "leases broken": fs.LeasesBroken,
 		"cache hits": fs.Hits, "changed files": fs.Changed, "evicted files": fs.Evicted,
 	} {
 		y.counts[what] += n

@@ -37,6 +37,9 @@ func newSimulation(cfg aiosim.Config) *simulation {
 			f.SetCold(m.rnd.Int64N(f.Size()+1), 20_000)
 		}
 	}
+	if cfg.Seed%4 == 3 {
+		m.lease()
+	}
 	m.calm = cfg.MaxFDs == 0 && !hasErrors(cfg) && m.rnd.IntN(2) == 0
 	if !m.calm {
 		m.trouble()
@@ -119,9 +122,13 @@ func (m *simulation) hurt(name string, what int) {
 	f := m.files[name].current()
 	switch what {
 	case 0:
-		f.Truncate(f.Size() / 2)
+		m.write(f, func() { f.Truncate(f.Size() / 2) })
 	case 1:
-		f.Modify()
+		if m.allLeased(name) {
+			m.write(f, f.Overwrite)
+			return
+		}
+		m.write(f, f.Modify)
 	case 2:
 		f.Touch()
 	case 3:

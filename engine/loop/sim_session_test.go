@@ -168,7 +168,7 @@ func (s *simSession) lookup(name string) (*openfile.File, syscall.Errno) {
 	f := s.loop.Files.Get([]byte(name))
 	if f == nil {
 		var e syscall.Errno
-		if f, e = s.loop.Files.Add(name, s.m.open(name)); e != 0 {
+		if f, e = s.loop.Files.Add(name, s.m.open(name), s.m.policy); e != 0 {
 			return nil, e
 		}
 	}

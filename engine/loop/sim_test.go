@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,8 @@ type simulation struct {
 	cfg     Config
 	mode    aio.Mode
 	perTurn uint32 // requests of a connection and turn; 0: as outside
+	policy  openfile.Policy
+	leases  *aiosim.Leases // nil: none are taken
 	driver  *watched
 	loop    *Loop
 	session *simSession
@@ -128,6 +131,9 @@ func (m *simulation) run() error {
 	m.driver = &watched{Driver: d, eof: make(map[aio.Token]bool), status: make(map[aio.Token]aio.Status)}
 	cfg := m.cfg.withDefaults()
 	cfg.Expire = true
+	if m.leases != nil {
+		cfg.Files.Leases = m.leases
+	}
 	if m.limits != nil {
 		cfg.Shaper = m.limits.shaper
 	}
@@ -148,6 +154,7 @@ func (m *simulation) run() error {
 	}
 	l.kernel.sendBuffer = func(int32, int) {}
 	l.kernel.wall = m.w.Now
+	l.kernel.unsent, l.kernel.sever, l.kernel.inFlight = m.w.Unsent, m.w.Sever, m.w.InFlight
 	if l.acceptor.listen(listen.Socket{FD: int(m.ln.FD)}) == nil {
 		m.serve()
 	}
@@ -239,15 +246,17 @@ func (m *simulation) open(name string) openfile.Opened {
 	}}
 }
 
-// version returns the version that f is.
-func (m *simulation) version(f *openfile.File) aiosim.Version {
+// are returns the versions that f may be: of more than one if somebody has put the mtime back.
+func (m *simulation) are(f *openfile.File) (all []aiosim.Version) {
 	for _, v := range m.files[f.Key()].files[f.Ino-1].Versions() {
 		if v.MtimeNs == f.Mtime && v.Size == f.Size {
-			return v
+			all = append(all, v)
 		}
 	}
-	m.bad("file %q has facts that it never had", f.Key())
-	return aiosim.Version{}
+	if len(all) == 0 {
+		m.bad("file %q has facts that it never had", f.Key())
+	}
+	return all
 }
 
 // gone returns when the version of f ceased to be what its name stands for;
@@ -255,9 +264,11 @@ func (m *simulation) version(f *openfile.File) aiosim.Version {
 func (m *simulation) gone(f *openfile.File) (at int64, ok bool) {
 	n := m.files[f.Key()]
 	versions := n.files[f.Ino-1].Versions()
-	for i, v := range versions {
+	for i, v := range slices.Backward(versions) {
 		if v.MtimeNs == f.Mtime && v.Size == f.Size && i+1 < len(versions) {
-			return versions[i+1].MtimeNs, true
+			return versions[i+1].SinceNs, true
+		} else if v.MtimeNs == f.Mtime && v.Size == f.Size {
+			break
 		}
 	}
 	at = n.until[f.Ino-1]
@@ -271,7 +282,7 @@ func (m *simulation) stop()  { (&Runner{m.loop}).Stop() }
 // errnoOfLookup is what a lookup in the simulation may answer.
 func errnoOfLookup(e syscall.Errno) bool {
 	switch e {
-	case syscall.ENOENT, syscall.EMFILE, syscall.ENFILE, syscall.EACCES, syscall.EIO:
+	case syscall.ETXTBSY, syscall.ENOENT, syscall.EMFILE, syscall.ENFILE, syscall.EACCES, syscall.EIO:
 		return true
 	}
 	return false

@@ -18,6 +18,7 @@ type Stats struct {
 	Resets         uint64 // connections that the peer reset
 	HeaderTimeouts uint64
 	SendTimeouts   uint64
+	Recalled       uint64                  // connections that were reset because a file was about to be written
 	Responses      uint64                  // that have ended
 	Ends           [outcome.NumEnds]uint64 // by outcome.End
 	Reused         uint64                  // responses on connections that had served one before

@@ -100,13 +100,13 @@ func TestFilesOpenIndistinctAgain(t *testing.T) {
 	c.write("f", "old")
 	o := c.root.Open("f", false)
 	o.Indistinct = true
-	f, e := c.fs.Add("f", o)
+	f, e := c.fs.Add("f", o, Policy{})
 	if e != 0 || !f.Indistinct {
 		t.Fatalf("indistinct %v, %v", f.Indistinct, e)
 	}
 	o = c.root.Open("f", false)
 	o.Indistinct = false
-	again, e := c.fs.Add("f", o)
+	again, e := c.fs.Add("f", o, Policy{})
 	if e != 0 || again == f || again.Indistinct {
 		t.Errorf("the same file %v, indistinct %v, %v", again == f, again.Indistinct, e)
 	}
@@ -175,7 +175,7 @@ func TestFilesTouchBodies(t *testing.T) {
 		o := c.root.Open("f", false)
 		o.Stat.Atim = unix.NsecToTimespec(o.At - int64(age))
 		reads := d.reads
-		if g, e := c.fs.Add("f", o); e != 0 || g != f {
+		if g, e := c.fs.Add("f", o, Policy{}); e != 0 || g != f {
 			t.Fatalf("another file, %v", e)
 		}
 		if d.reads > reads != (age > 24*time.Hour) {

@@ -40,9 +40,10 @@ type File struct {
 	// Data is the session's: what it has derived from this version.
 	Data any
 
-	lent aio.File // the descriptor, for the driver
-	dev  uint64
-	room []byte // Config.Headroom bytes, then Body
+	lent   aio.File // the descriptor, for the driver
+	dev    uint64
+	room   []byte // Config.Headroom bytes, then Body
+	policy Policy
 
 	files   *Files
 	key     string
@@ -53,6 +54,11 @@ type File struct {
 	at      int    // in the clock
 	request uint64 // for which it was looked up last: it is not evicted for that one
 	checked int64  // monotonic ns: when the file system was asked last
+
+	asked  int64 // monotonic ns: when a lease was asked for last
+	leased bool  // nobody writes to it until the lease is given up
+	broken bool  // somebody waits for that, or has written
+	lends  bool  // what is sent of it are its own pages
 }
 
 // Lent returns the file as a driver knows it, whose memory it is too.
@@ -87,12 +93,30 @@ func (f *File) Release() {
 	}
 }
 
-// Unchanged asks the file system whether the file is still the version that was
-// opened, by its size and its time of modification.
+// Unchanged reports whether the file is still the version that was opened: by its lease,
+// or else by its size and its time of modification, which the file system is asked for.
 func (f *File) Unchanged(d Driver) bool {
+	if f.leased || f.broken {
+		return !f.broken
+	}
 	st, e := d.Stat(&f.lent)
+	if f.policy.Growing {
+		return e == 0 && st.Size >= f.Size
+	}
 	return e == 0 && st.Size == f.Size && st.MtimeNs == f.Mtime
 }
+
+// Leased reports whether the file does not change while responses send it, because a
+// writer is held meanwhile.
+func (f *File) Leased() bool { return f.leased && !f.broken }
+
+// Lends reports whether a writer waits until bytes that were sent have left the machine:
+// the file is leased, and its own pages are sent.
+func (f *File) Lends() bool { return f.leased && f.lends }
+
+// sure reports whether what the cache has is known to be the file without asking: as it
+// was within a second, for what is kept in memory.
+func (f *File) sure() bool { return f.leased || f.Body != nil && !f.young || f.policy.Growing }
 
 // Distrust makes the cache ask about the file before it gives it to anybody else.
 func (f *File) Distrust() { f.checked = distrusted }

@@ -32,13 +32,18 @@ type Files struct {
 	wall     func() int64 // Unix ns
 	headroom int
 	pinned   []*File // disposed, but a driver still reads
+	leases   Leases  // nil: none are taken
+	leased   map[int32]*File
+	busy     map[string]*busy
 	stats    *Stats
 }
 
 // Stats count what a cache did.
 type Stats struct {
 	Hits, Misses, Checks, Changed, Evicted uint64
+	LeasesRefused, LeasesBroken            uint64
 	Open                                   int   // descriptors held
+	Leases                                 int   // held
 	Bytes                                  int64 // bodies held
 }
 
@@ -56,6 +61,7 @@ type Config struct {
 	Headroom int   // bytes before each body, for File.Headed
 
 	Driver  Driver
+	Leases  Leases // nil: none are taken
 	CloseFD func(fd int32)
 	Wall    func() int64 // Unix ns
 	Stats   *Stats       // counts into it
@@ -66,6 +72,7 @@ func NewFiles(c Config) *Files {
 	return &Files{
 		driver: c.Driver, closeFD: c.CloseFD, wall: c.Wall, stats: c.Stats, entries: make(map[string]*File),
 		max: c.Max, maxBytes: c.MaxBytes, maxBody: c.MaxBody, headroom: c.Headroom,
+		leases: c.Leases, leased: make(map[int32]*File), busy: make(map[string]*busy),
 	}
 }
 
@@ -87,6 +94,10 @@ func (fs *Files) Get(name []byte) *File {
 	if f == nil || fs.now-f.checked > fresh {
 		return nil
 	}
+	if !f.sure() && f.request != fs.request && !f.Unchanged(fs.driver) {
+		f.Distrust()
+		return nil
+	}
 	f.used, f.request = true, fs.request
 	fs.stats.Hits++
 	return f
@@ -95,13 +106,17 @@ func (fs *Files) Get(name []byte) *File {
 // Open returns the file of a name, opening or checking it. EAGAIN: that would
 // wait for the disk; call root.Open off the loop and give Add what
 // it returns. EISDIR: it is a directory. ENXIO: it is neither that nor a regular
-// file. key is the name in the cache, which may say more than name.
-func (fs *Files) Open(r *Root, key, name string) (*File, syscall.Errno) {
+// file. ETXTBSY: it is being written, and p says to wait for that or to refuse it. key is
+// the name in the cache, which may say more than name.
+func (fs *Files) Open(r *Root, key, name string, p Policy) (*File, syscall.Errno) {
+	if fs.isBusy(key) {
+		return nil, syscall.ETXTBSY
+	}
 	o := r.Open(name, true)
 	if OutOfDescriptors(o.Err) && fs.Spare() {
 		o = r.Open(name, true)
 	}
-	return fs.Add(key, o)
+	return fs.Add(key, o, p)
 }
 
 // OutOfDescriptors reports whether an error says that there are no more of them.
@@ -117,7 +132,7 @@ func (fs *Files) Spare() bool {
 // Add puts an opened file in the cache under a name and returns it; the
 // descriptor is the cache's from here on. If the cache holds the same version
 // already, that is returned instead.
-func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
+func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 	old := fs.entries[key]
 	if o.FD < 0 {
 		if o.Err == syscall.EAGAIN {
@@ -136,7 +151,7 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 	}
 	if old != nil {
 		fs.stats.Checks++
-		if old.same(&o.Stat) && !old.aged(&o, fs.wall()) {
+		if old.same(&o.Stat) && old.policy == p && !old.aged(&o, fs.wall()) {
 			fs.closeFD(o.FD)
 			old.checked, old.used, old.request = fs.now, true, fs.request
 			fs.touch(old, &o)
@@ -150,10 +165,16 @@ func (fs *Files) Add(key string, o Opened) (*File, syscall.Errno) {
 	f := &File{
 		Size: o.Stat.Size, Mtime: o.Stat.Mtim.Nano(), Ctime: o.Stat.Ctim.Nano(), Ino: o.Stat.Ino,
 		Opened: o.At, Indistinct: o.Indistinct,
-		lent: aio.File{FD: o.FD, Size: o.Stat.Size}, dev: o.Stat.Dev,
+		lent: aio.File{FD: o.FD, Size: o.Stat.Size}, dev: o.Stat.Dev, policy: p,
 		files: fs, key: key, checked: fs.now, request: fs.request,
 	}
 	f.young = fs.wall()-f.Mtime < settling
+	if f.young || !fs.keeps(f) { // else only if it cannot be loaded
+		if e := fs.hold(f, f.Size == 0 && old != nil && old.Size > 0); e != 0 {
+			fs.closeFD(o.FD)
+			return nil, e
+		}
+	}
 	fs.insert(f)
 	fs.load(f)
 	return f, 0
@@ -179,11 +200,27 @@ func (fs *Files) makeRoom(n int64) bool {
 	return true
 }
 
-// load keeps the body of a small file if it is in memory.
+// keeps reports whether the body of a file is to be kept in memory.
+func (fs *Files) keeps(f *File) bool { return f.Size > 0 && f.Size <= fs.maxBody }
+
+// load keeps the body of a small file if it is in memory. What is sent otherwise gets a
+// lease, which a body in memory does not need.
 func (fs *Files) load(f *File) {
-	if f.Size == 0 || f.Size > fs.maxBody || f.Body != nil || !fs.makeRoom(f.Size) {
+	if f.Body == nil && fs.keeps(f) && fs.makeRoom(f.Size) {
+		fs.read(f)
+	}
+	if f.Body == nil {
+		_ = fs.hold(f, false) // the answer is decided already
 		return
 	}
+	if f.leased {
+		f.young = false // nobody was writing while it was read
+		fs.giveUp(f)
+	}
+}
+
+// read reads the body of a file.
+func (fs *Files) read(f *File) {
 	room := make([]byte, int64(fs.headroom)+f.Size)
 	body := room[fs.headroom:]
 	n, e := fs.driver.ReadAt(&f.lent, body, 0)
@@ -261,6 +298,7 @@ func (fs *Files) dispose(f *File) {
 		fs.pinned = append(fs.pinned, f)
 		return
 	}
+	fs.giveUp(f)
 	fs.closeFD(f.lent.FD)
 	if f.lent.Reader > 0 {
 		fs.closeFD(f.lent.Reader)
@@ -274,6 +312,7 @@ func (fs *Files) MustSweep() bool { return len(fs.pinned) > 0 }
 
 // Sweep disposes of files that a driver was still reading.
 func (fs *Files) Sweep() {
+	fs.forgetBusyFiles()
 	pinned := fs.pinned
 	fs.pinned = fs.pinned[:0]
 	for _, f := range pinned {

@@ -41,6 +41,8 @@ type cacheTest struct {
 	fs   *Files
 	root *Root
 	dir  string
+
+	policy Policy
 }
 
 func newCacheTest(t *testing.T, driver makeDriver, cfg Config) *cacheTest {
@@ -110,9 +112,9 @@ func (c *cacheTest) open(name string) *File {
 
 // lookup asks the file system about a file, waiting for the disk if need be.
 func (c *cacheTest) lookup(name string) (*File, syscall.Errno) {
-	f, e := c.fs.Open(c.root, name, name)
+	f, e := c.fs.Open(c.root, name, name, c.policy)
 	if e == syscall.EAGAIN {
-		f, e = c.fs.Add(name, c.root.Open(name, false))
+		f, e = c.fs.Add(name, c.root.Open(name, false), c.policy)
 	}
 	return f, e
 }
@@ -217,7 +219,7 @@ func TestFilesChangedWhileOpened(t *testing.T) {
 			}
 			o := c.root.Open("f", false)
 			c.write("f", string(bytes.Repeat([]byte("N"), size)))
-			f, e := c.fs.Add("f", o)
+			f, e := c.fs.Add("f", o, c.policy)
 			if e != 0 {
 				t.Fatal(e)
 			}
@@ -417,10 +419,10 @@ func TestFilesOutOfDescriptors(t *testing.T) {
 	idle := c.open("idle")
 	restore := testenv.ExhaustFDs(t)
 	c.turn(1)
-	f, e := c.fs.Open(c.root, "new", "new")
+	f, e := c.fs.Open(c.root, "new", "new", c.policy)
 	c.turn(1)
 	f.Retain()
-	_, e2 := c.fs.Open(c.root, "newer", "newer")
+	_, e2 := c.fs.Open(c.root, "newer", "newer", c.policy)
 	restore()
 	if e != 0 || string(f.Body) != "new" || idle.lent.FD != -1 {
 		t.Errorf("open without descriptors: %v; the idle file has descriptor %d", e, idle.lent.FD)
@@ -445,12 +447,12 @@ func TestFilesRefused(t *testing.T) {
 	} {
 		c.write("f", "content")
 		c.open("f")
-		if f, e := c.fs.Add("f", o.opened); f != nil || e != o.want || len(c.fs.entries) != 0 {
+		if f, e := c.fs.Add("f", o.opened, c.policy); f != nil || e != o.want || len(c.fs.entries) != 0 {
 			t.Errorf("%+v: error %v, want %v, %d entries", o.opened.Err, e, o.want, len(c.fs.entries))
 		}
 	}
 	f := c.open("f")
-	if g, e := c.fs.Add("f", Opened{FD: -1, Err: syscall.EAGAIN}); g != nil || e != syscall.EAGAIN || c.fs.entries["f"] != f {
+	if g, e := c.fs.Add("f", Opened{FD: -1, Err: syscall.EAGAIN}, c.policy); g != nil || e != syscall.EAGAIN || c.fs.entries["f"] != f {
 		t.Errorf("not in memory: %v", e)
 	}
 }

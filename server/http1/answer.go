@@ -21,6 +21,10 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 				s.openLater(c)
 				return
 			}
+			if e == syscall.ETXTBSY && !s.refusing && s.answer.Want.WritePolicy().Wait > 0 {
+				s.sendAway(c, s.answer.Place.Set(), &waiting{s.answer.Save()})
+				return
+			}
 			step = s.opened(f, e)
 		case resolve.List:
 			if s.listLater(c) {
@@ -51,7 +55,7 @@ func (s *Session) open(w *resolve.Want) (*openfile.File, syscall.Errno) {
 		return f, 0
 	}
 	key := string(w.Key)
-	return s.loop.Files.Open(w.Place.Root, key, w.Name(key))
+	return s.loop.Files.Open(w.Place.Root, key, w.Name(key), w.WritePolicy())
 }
 
 // opened tells the answer what opening the file gave that it wants. What is kept with

@@ -41,6 +41,10 @@ func (s *Session) sendAway(c *loop.Conn, set *site.Set, e errand) {
 		set.Retain()
 	}
 	c.Suspend()
+	if _, ok := e.(*waiting); ok {
+		s.loop.After(writeInterval, x)
+		return
+	}
 	s.loop.Go(x)
 }
 

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"syscall"
+	"time"
 
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/listing"
@@ -35,7 +36,7 @@ func (o *opening) run() {
 func (o *opening) land(s *Session) {
 	for i := range o.files {
 		f := &o.files[i]
-		f.file, f.err = s.loop.Files.Add(f.key, f.got)
+		f.file, f.err = s.loop.Files.Add(f.key, f.got, f.want.WritePolicy())
 	}
 }
 
@@ -43,6 +44,17 @@ func (o *opening) goOn(s *Session, x *exchange) {
 	s.known = o.files
 	s.drive(x.conn, s.answer.Resume(&o.state))
 }
+
+// writeInterval is how often a file that is being written is asked about.
+const writeInterval = 10 * time.Millisecond
+
+// waiting is the errand of an answer whose file is being written: nothing but time.
+type waiting struct{ state resolve.State }
+
+func (w *waiting) run()          {}
+func (w *waiting) land(*Session) {}
+
+func (w *waiting) goOn(s *Session, x *exchange) { s.drive(x.conn, s.answer.Resume(&w.state)) }
 
 // making is the errand of an answer that is a listing.
 type making struct {

@@ -86,7 +86,8 @@ func StatusOfErrno(e syscall.Errno) int {
 		syscall.ELOOP: // too many links, or openat2 under RESOLVE_NO_SYMLINKS or NO_MAGICLINKS
 		return StatusForbidden
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
-		syscall.EAGAIN: // openat2: a rename raced with the walk, the next try may succeed
+		syscall.ETXTBSY, // it is being written
+		syscall.EAGAIN:  // openat2: a rename raced with the walk, the next try may succeed
 		return StatusServiceUnavailable
 	}
 	return StatusInternalServerError

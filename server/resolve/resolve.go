@@ -250,7 +250,14 @@ func (a *Answer) decline() Step {
 	return a.finish()
 }
 
-func (a *Answer) failErrno(e syscall.Errno) Step { return a.Fail(httpfile.StatusOfErrno(e)) }
+func (a *Answer) failErrno(e syscall.Errno) Step {
+	status := httpfile.StatusOfErrno(e)
+	a.Plan.Fail(status, &a.Request, a.Place.Policy)
+	if status == httpfile.StatusServiceUnavailable {
+		a.Plan.RetryAfter = 1
+	}
+	return a.finish()
+}
 
 // Fail answers with a status from 400 on.
 func (a *Answer) Fail(status int) Step {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/site"
 )
@@ -39,6 +40,9 @@ func (w *Want) Name(key string) string {
 	}
 	return "."
 }
+
+// WritePolicy says how the file is treated if somebody writes to it.
+func (w *Want) WritePolicy() openfile.Policy { return w.Place.WritePolicy(string(w.path)) }
 
 // keep returns a Want that stays valid.
 func (w *Want) keep() Want {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/httpfile"
 )
 
@@ -151,6 +152,9 @@ func (b *compilation) place(host *vhost, l *Location, outer map[int]*ErrorPage) 
 	b.fault(where, err)
 	b.out.room = max(b.out.room, p.headers.room())
 	b.fault(where, p.compileIndex())
+	p.writes = openfile.Policy{Consistency: s.Consistency, Wait: s.WriteWait}
+	p.growing, err = compileGrowing(s.Growing)
+	b.fault(where, err)
 	if !s.Access.Everybody() {
 		p.Access = &s.Access
 	}
@@ -163,6 +167,18 @@ func (b *compilation) place(host *vhost, l *Location, outer map[int]*ErrorPage) 
 	b.pages(p, l, where)
 	b.out.places = append(b.out.places, p)
 	return p
+}
+
+// compileGrowing compiles patterns; nil: there are none.
+func compileGrowing(patterns []string) (*httpfile.Rules, error) {
+	if len(patterns) == 0 {
+		return nil, nil
+	}
+	rules := make([]httpfile.Rule, len(patterns))
+	for i, p := range patterns {
+		rules[i] = httpfile.Rule{Match: p, Value: "growing"}
+	}
+	return httpfile.CompileRules("growing", rules)
 }
 
 // compileIndex checks the names that are tried in a directory.
@@ -198,7 +214,7 @@ func (b *compilation) openRoot(p *Place, l *Location, where string) {
 		b.out.roots = append(b.out.roots, root)
 	}
 	p.Root = root.Root
-	p.key = b.space(space{root: root, host: p.host.name, prefix: l.Prefix, alias: l.Alias})
+	p.key = b.space(space{root: root, was: root.was.Load(), host: p.host.name, prefix: l.Prefix, alias: l.Alias})
 	b.out.keys[p.key] = true
 	b.out.keys[p.pageKey()] = true
 }

@@ -29,6 +29,8 @@ type Place struct {
 	// skip is where in a path the name to open begins.
 	skip    int
 	headers *headerRules       // nil: none
+	writes  openfile.Policy    // of what is not growing
+	growing *httpfile.Rules    // nil: nothing is
 	pages   map[int]*ErrorPage // by status; nil: none
 }
 
@@ -68,6 +70,17 @@ func (p *Place) Lines(path string) []byte {
 		return nil
 	}
 	return p.headers.lines(path)
+}
+
+// WritePolicy says how the file of a path is treated if somebody writes to it.
+func (p *Place) WritePolicy(path string) openfile.Policy {
+	w := p.writes
+	if p.growing != nil {
+		for range p.growing.All(path) {
+			w.Growing = true
+		}
+	}
+	return w
 }
 
 // ErrorPage is a file that is the body of failures.

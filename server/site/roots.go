@@ -3,6 +3,7 @@ package site
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fserve/fserve/engine/openfile"
@@ -16,6 +17,7 @@ type sharedRoot struct {
 	*openfile.Root
 	id   rootID
 	refs int           // guarded by rootSet.mu
+	was  atomic.Uint64 // how many other directories it was
 	gone chan struct{} // closed when nobody retains it any more
 }
 
@@ -106,6 +108,7 @@ func (r *sharedRoot) watch(log *slog.Logger) {
 func (r *sharedRoot) look(log *slog.Logger) error {
 	changed, err := r.Refresh()
 	if changed {
+		r.was.Add(1)
 		log.Info("root replaced: another directory is at its path", "root", r.id.dir)
 	}
 	return err

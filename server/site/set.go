@@ -165,6 +165,7 @@ func (t *Set) Release() {
 // places has two heads.
 type space struct {
 	root         *sharedRoot
+	was          uint64 // of root, when the space was made
 	host, prefix string
 	alias        bool
 }

@@ -3,6 +3,8 @@
 package site
 
 import (
+	"time"
+
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/httpfile"
@@ -26,6 +28,15 @@ type Site struct {
 	// Precompressed sends f.br, f.zst or f.gz, if it is beside f and not older,
 	// to clients that accept the coding.
 	Precompressed bool
+	// Consistency is what keeps a response from joining two versions of a file that is
+	// written to in place.
+	Consistency openfile.Consistency
+	// Growing are patterns, as those of Files, of what is only ever appended to: logs,
+	// recordings. A response has the length that the file had when it began.
+	Growing []string
+	// WriteWait is how long a request waits for a file that is being written. 0: not at
+	// all. Negative: it is answered 503.
+	WriteWait time.Duration
 	// Listing answers for directories without an index with what is in them,
 	// as HTML or JSON. Otherwise they are 403.
 	Listing bool

@@ -40,6 +40,7 @@ type conn struct {
 	held         int64 // last bytes of queued: less than a segment, not to be read yet
 	heldSeq      uint32
 	corkTimeouts int
+	flying       bool // chunks were sent before the connection was severed
 	finSent      bool // FIN follows chunks
 	rstSent      bool // RST follows what is left of chunks
 	closed       bool // the driver's side is closed
@@ -375,7 +376,7 @@ func (c *Client) consume(k int64) {
 	c.w.note(kRead, 0, int64(c.id), k, c.check.pos+k, 0)
 	for k > 0 && n.queued > 0 { // the client may end the connection on what it sees
 		ch := &n.chunks[n.head]
-		part := ch.cut(0, min(k, ch.n))
+		part := ch.cut(0, min(k, ch.n)).captured()
 		*ch = ch.cut(part.n, ch.n-part.n)
 		if ch.n == 0 {
 			*ch = chunk{}

@@ -41,6 +41,7 @@ type Version struct {
 	Content Content
 	Size    int64
 	MtimeNs int64
+	SinceNs int64 // when it became so
 }
 
 // File is a virtual file (an inode: a name that is replaced gets another File).
@@ -52,6 +53,11 @@ type File struct {
 	versions []Version
 	cold     []extent // not in memory
 	bad      []extent // cannot be read
+
+	leases  []int32 // descriptors with one
+	writers int     // who have it open for writing, or wait to
+	waiting []writer
+	opened  []int64 // when each of those came
 }
 
 // extent is the range [from, to) of a file.
@@ -61,7 +67,7 @@ type extent struct{ from, to int64 }
 // file that has the name already is replaced.
 func (w *World) AddFile(name string, size int64) *File {
 	f := &File{w: w, name: name, versions: make([]Version, 1, 4)}
-	f.versions[0] = Version{Content: w.newContent(), Size: size, MtimeNs: w.now}
+	f.versions[0] = Version{Content: w.newContent(), Size: size, MtimeNs: w.now, SinceNs: w.now}
 	if w.files == nil {
 		w.files = make(map[string]*File)
 	} else if w.files[name] != nil {
@@ -71,9 +77,13 @@ func (w *World) AddFile(name string, size int64) *File {
 	return f
 }
 
-// chunk returns n bytes from off of what the file is now.
-func (f *File) chunk(off, n int64) chunk {
-	return chunk{content: f.Version().Content, off: off, n: n, isFile: true}
+// chunk returns n bytes from off: of what the file is now, or its pages.
+func (f *File) chunk(off, n int64, copied bool) chunk {
+	c := chunk{content: f.Version().Content, off: off, n: n, isFile: true}
+	if f.w.leases != nil && !copied {
+		c.lent = f
+	}
+	return c
 }
 
 // RemoveFile takes a name away. Descriptors that are open stay valid.
@@ -120,7 +130,7 @@ func (f *File) Touch() {
 
 // change appends a version with a later mtime.
 func (f *File) change(v Version) {
-	v.MtimeNs = max(f.w.now, v.MtimeNs+1)
+	v.MtimeNs, v.SinceNs = max(f.w.now, v.MtimeNs+1), f.w.now
 	f.versions = append(f.versions, v)
 }
 

@@ -290,7 +290,7 @@ func (d *driver) startFetch(s *slot) {
 // takeAhead lets splice take bytes into the pipe that did not go out.
 func (d *driver) takeAhead(s *slot, f *aio.File, file *File, off, n int64, via aio.Via) {
 	if via == aio.ViaSplice && n > 0 && d.w.coin() {
-		d.setAhead(s, ahead{fd: f.FD, off: off, n: n, chunk: file.chunk(off, n)})
+		d.setAhead(s, ahead{fd: f.FD, off: off, n: n, chunk: file.chunk(off, n, false)})
 	}
 }
 
@@ -315,7 +315,7 @@ func (d *driver) putFile(s *slot, f *aio.File, file *File, off, n int64, via aio
 		d.setAhead(s, a)
 		return
 	}
-	s.conn.put(file.chunk(off, n))
+	s.conn.put(file.chunk(off, n, via == aio.ViaCopy))
 }
 
 // Stage takes a range of which all is in memory, or says that no pipe is to be had.
@@ -347,7 +347,7 @@ func (d *driver) takeAll(s *slot, f *aio.File, file *File, off, n int64) bool {
 	if !splices || f.Refused&(1<<aio.ViaSplice) != 0 || s.ahead.n > 0 || n == 0 || !there || d.w.roll(d.w.cfg.Faults.NoPipe) {
 		return false
 	}
-	d.setAhead(s, ahead{fd: f.FD, off: off, n: n, chunk: file.chunk(off, n)})
+	d.setAhead(s, ahead{fd: f.FD, off: off, n: n, chunk: file.chunk(off, n, false)})
 	return true
 }
 
@@ -385,7 +385,7 @@ func (d *driver) readAt(file *File, p []byte, off int64) (int, syscall.Errno) {
 	if w.roll(w.cfg.Faults.ReadShort) {
 		n = w.upTo(n)
 	}
-	c := file.chunk(off, n)
+	c := file.chunk(off, n, true)
 	c.fill(p[:n])
 	return int(n), 0
 }

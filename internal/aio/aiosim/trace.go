@@ -52,6 +52,8 @@ const (
 	kTruncate
 	kModify
 	kTouch
+	kLease
+	kSever
 	kReplace
 	kWake
 	kInjected
@@ -102,6 +104,8 @@ var kinds = [numKind]struct {
 	kTruncate:   {"  file truncated", "size=%d", 1},
 	kModify:     {"  file modified", "", 0},
 	kTouch:      {"  file touched", "", 0},
+	kLease:      {"  lease", "fd %d taken %d", 2},
+	kSever:      {"  severed", "fd %d with %d bytes", 2},
 	kReplace:    {"  file replaced", "size=%d", 1},
 	kWake:       {"  woken", "", 0},
 	kInjected:   {"! fails", "kind=%d number=%d", 2},

@@ -45,6 +45,7 @@ type chunk struct {
 	content Content
 	off, n  int64
 	isFile  bool
+	lent    *File // whose pages these are; nil: copies
 }
 
 // cut returns the n bytes of c from i on.
@@ -52,7 +53,8 @@ func (c chunk) cut(i, n int64) chunk {
 	if !c.isFile {
 		return chunk{mem: c.mem[i : i+n], n: n}
 	}
-	return chunk{content: c.content, off: c.off + i, n: n, isFile: true}
+	c.off, c.n = c.off+i, n
+	return c
 }
 
 // fill writes the bytes of c into p, which is as long.

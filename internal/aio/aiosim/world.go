@@ -107,6 +107,10 @@ type World struct {
 
 	undone   int
 	whenDone func()
+
+	leases      *Leases // nil: what is sent is a copy
+	longestHeld int64
+
 	onIdle   func() bool
 	settling bool // in or after Settle
 
@@ -275,6 +279,7 @@ func (w *World) closeFile(n int32, d *descriptor) {
 	if d.lent != nil && d.lent.Pins > 0 && !w.over() {
 		w.violate("file %d closed while %d operations name it", n, d.lent.Pins)
 	}
+	d.file.giveLease(n)
 	w.release(d)
 	d.file = nil
 }

@@ -1,0 +1,219 @@
+package loop
+
+import (
+	"math"
+
+	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/engine/outcome"
+	"github.com/fserve/fserve/internal/free"
+)
+
+// What is sent of a file without copying are the file's own pages: they lie in the socket
+// until the peer has acknowledged them, and change with the file. Of a leased file a
+// connection remembers that (lent), and when somebody comes to write, who is held by the
+// kernel meanwhile, the loop recalls the file: connections that have bytes of it on the way
+// are severed, which drops what lies in their sockets; when the network has let go of it
+// too, the lease is given up and the writer goes on.
+
+const (
+	// recallEvery is how often it is looked whether a recall has come to its end, and
+	// recallTime how long one may last, in ns: a queue of the network that holds packets for
+	// longer holds the writer no longer.
+	recallEvery = int64(250e3)
+	recallTime  = int64(40e6)
+
+	// maxFreeLent is how many lents are kept for later.
+	maxFreeLent = 1024
+)
+
+// lent is a file whose pages lie in the socket of a connection: no byte after end.
+type lent struct {
+	file *openfile.File
+	end  int64 // in bytes that the socket took, ever
+	next *lent // lent before
+}
+
+// recalls is what is under way.
+type recalls struct {
+	files   []recall
+	severed []*Conn // that the driver is yet to close
+	at      int64   // when to look again
+	free    free.List[lent]
+}
+
+// recall is a file for which a writer waits. It is retained.
+type recall struct {
+	file  *openfile.File
+	until int64
+}
+
+// lender is a connection as far as that is concerned.
+type lender Conn
+
+// lend remembers that what the socket took last were pages of a file.
+func (c *lender) lend(f *openfile.File) {
+	if !f.Lends() {
+		return
+	}
+	if c.lent != nil && c.lent.file == f {
+		c.lent.end = c.taken
+		return
+	}
+	n := c.loop.recalls.free.Get()
+	f.Retain()
+	*n = lent{f, c.taken, c.lent}
+	c.lent = n
+}
+
+// settle lets go of the files of which the peer has everything.
+func (c *lender) settle() {
+	if c.lent == nil {
+		return
+	}
+	acknowledged := c.taken - c.loop.kernel.unsent(c.fd)
+	at := &c.lent
+	for *at != nil && (*at).end > acknowledged {
+		at = &(*at).next
+	}
+	c.loop.recalls.put(*at)
+	*at = nil
+}
+
+// sweep is for a connection that lends, from time to time.
+func (c *lender) sweep() {
+	if c.state == connDraining {
+		(*Conn)(c).close(false) // if the peer has everything
+	} else if c.state != connClosing {
+		c.settle()
+	}
+}
+
+// put lets go of the files of a list.
+func (r *recalls) put(list *lent) {
+	for n := list; n != nil; {
+		next := n.next
+		n.file.Release()
+		*n = lent{}
+		r.free.Put(n, maxFreeLent)
+		n = next
+	}
+}
+
+// uses reports whether bytes of a file may be on the way to the peer, or are to be sent.
+func (c *lender) uses(f *openfile.File) bool {
+	for n := c.lent; n != nil; n = n.next {
+		if n.file == f {
+			return true
+		}
+	}
+	s := c.stream
+	if s == nil {
+		return false
+	}
+	if s.at.File == f {
+		return true
+	}
+	for i := range s.parts.list {
+		if s.parts.list[i].File == f {
+			return true
+		}
+	}
+	return false
+}
+
+// uses reports whether any connection does.
+func (l *Loop) uses(f *openfile.File) (yes bool) {
+	l.each(func(c *Conn) { yes = yes || (*lender)(c).uses(f) })
+	return yes
+}
+
+// lends reports whether pages of a file that somebody may come to write may be in the socket.
+func (c *lender) lends() bool {
+	return c.lent != nil || c.stream != nil && c.stream.at.File != nil && c.stream.at.File.Lends()
+}
+
+// drain keeps a connection, whose last response was sent, until the peer has all of it.
+func (c *lender) drain() {
+	if c.state == connDraining {
+		return
+	}
+	l := c.loop
+	lingers := c.state == connLingering
+	c.state = connDraining
+	c.deadline = l.now + int64(l.cfg.SendTimeout)
+	c.until = math.MaxInt64
+	l.buffers.put(&c.in.buf)
+	(*Conn)(c).resume()
+	if !lingers {
+		(*Conn)(c).fin()
+	}
+}
+
+// stillDrains reports whether the peer of a connection that drains has taken anything
+// since it was asked last. It has more time then.
+func (c *lender) stillDrains() bool {
+	n := c.loop.kernel.unsent(c.fd)
+	if n >= c.until {
+		return false
+	}
+	c.until, c.deadline = n, c.loop.now+int64(c.loop.cfg.SendTimeout)
+	return true
+}
+
+// recall ends all use of a file, of which the lease is broken.
+func (l *Loop) recall(f *openfile.File) {
+	r := &l.recalls
+	l.each(func(c *Conn) {
+		lender := (*lender)(c)
+		if lender.settle(); c.state == connClosing || !lender.uses(f) {
+			return
+		}
+		l.stats.Recalled++
+		l.kernel.sever(c.fd)
+		c.severed = true
+		r.severed = append(r.severed, c)
+		c.broken(outcome.FileChanged, true)
+	})
+	r.files = append(r.files, recall{f, l.now + recallTime})
+	r.at = l.now
+}
+
+// run goes on with what is under way.
+func (r *recalls) run(l *Loop) {
+	if len(r.files) == 0 || l.now < r.at {
+		return
+	}
+	r.at = l.now + recallEvery
+	late := l.now >= r.files[0].until
+	kept := r.severed[:0]
+	for _, c := range r.severed {
+		if !late && l.kernel.inFlight(c.fd) {
+			kept = append(kept, c)
+			continue
+		}
+		l.driver.Close(c.token, true)
+	}
+	clear(r.severed[len(kept):])
+	r.severed = kept
+	files := r.files[:0]
+	for _, f := range r.files {
+		if l.now < f.until && (len(r.severed) > 0 || l.uses(f.file)) {
+			files = append(files, f)
+			continue
+		}
+		l.Files.GiveUp(f.file)
+	}
+	clear(r.files[len(files):])
+	r.files = files
+}
+
+// close ends everything, before the driver is destroyed.
+func (r *recalls) close(l *Loop) {
+	for _, c := range r.severed {
+		l.driver.Close(c.token, true)
+	}
+	for _, f := range r.files {
+		l.Files.GiveUp(f.file)
+	}
+	*r = recalls{}
+}

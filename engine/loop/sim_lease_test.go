@@ -1,0 +1,109 @@
+package loop
+
+import (
+	"testing"
+	"time"
+
+	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/engine/outcome"
+	"github.com/fserve/fserve/internal/aio/aiosim"
+)
+
+// lease makes it a world in which what is sent without copying are the pages of files,
+// which change with them, and in which a lease keeps that from happening.
+func (m *simulation) lease() {
+	m.policy = openfile.Policy{Consistency: openfile.ConsistencyLease, Wait: -1}
+	m.leases = m.w.LendPages()
+	m.leases.Refuse = []float64{0, 0, 0.3}[m.w.Seed()/4%3]
+	m.leases.Tell = func(fd int32) {
+		m.loop.post(func(l *Loop) { l.Files.Broken(fd, l.recall) })
+	}
+}
+
+// write lets somebody write to a file, who is held where there are leases.
+func (m *simulation) write(f *aiosim.File, how func()) {
+	if m.leases == nil {
+		how()
+		return
+	}
+	f.OpenForWriting(how)
+}
+
+// allLeased reports whether whatever is sent of a file is leased, so that no change goes
+// by unseen, whatever its mtime.
+func (m *simulation) allLeased(name string) bool {
+	if m.leases == nil || m.loop == nil || m.files[name].current().Writers() > 0 {
+		return false
+	}
+	for f := range m.session.all {
+		if f.Key() == name && f.InUse() && !f.Leased() && f.Body == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// TestRecall: somebody overwrites a file, and puts its mtime back, while all of a response
+// lies in the socket of a client that does not read.
+func TestRecall(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		window int64 // what the sockets take
+		script func(r *simRequest) []aiosim.Step
+		end    outcome.End
+	}{
+		{"under way", 100_000, nil, outcome.FileChanged},
+		{"complete", 1 << 20, nil, outcome.Complete},
+		{"closing", 1 << 20, func(r *simRequest) []aiosim.Step { r.last = true; return nil }, outcome.Complete},
+	} {
+		m := emptySimulation(aiosim.Config{})
+		m.lease()
+		m.add("f", 300_000)
+		r := wholeFile()
+		var last []aiosim.Step
+		if c.script != nil {
+			last = c.script(r)
+		}
+		script := append([]aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.Await(100), aiosim.StopReading(), aiosim.Sleep(2 * time.Second), aiosim.StartReading()}, last...)
+		peer := m.dial(aiosim.ClientConfig{Window: c.window, Script: script}, r).peer
+		f := m.files["f"].current()
+		m.w.At(time.Second, func() { f.OpenForWriting(f.Overwrite) })
+		m.w.WhenDone(m.drain)
+		m.mustRun(t)
+		if m.session.ends[c.end] != 1 || m.loop.stats.Recalled != 1 || m.loop.stats.Files.LeasesBroken != 1 {
+			t.Errorf("%s: ends %v, %d recalled, %d leases broken", c.name, m.session.ends, m.loop.stats.Recalled, m.loop.stats.Files.LeasesBroken)
+		}
+		if res := peer.Result(); res.Responses != 0 || res.End != aiosim.SawRST {
+			t.Errorf("%s: the client saw %+v", c.name, res)
+		}
+		if held := time.Duration(m.w.LongestHeld()); held == 0 || held > 5*time.Millisecond {
+			t.Errorf("%s: the writer was held for %v", c.name, held)
+		}
+	}
+}
+
+// TestRecallSpares: who has everything, or is sent another file, is left alone, and a
+// connection that ends waits until its peer has everything.
+func TestRecallSpares(t *testing.T) {
+	m := calmCase(aiosim.Config{})
+	m.lease()
+	m.add("g", 300_000)
+	read, other, closing := wholeFile(), wholeFile(), wholeFile()
+	other.names = []string{"g"}
+	closing.last = true
+	for _, r := range []*simRequest{read, other, closing} {
+		script := []aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.AwaitResponses(1), aiosim.Sleep(2 * time.Second), aiosim.Close()}
+		rate := int64(0)
+		if r == other {
+			rate = 200_000
+		}
+		m.dial(aiosim.ClientConfig{ReadRate: rate, Window: 1 << 20, Script: script}, r).patient = true
+	}
+	f := m.files["f"].current()
+	m.w.At(time.Second, func() { f.OpenForWriting(f.Modify) })
+	m.w.WhenDone(m.drain)
+	m.mustRun(t)
+	if st := &m.loop.stats; st.Recalled != 0 || st.Files.LeasesBroken != 1 || m.session.ends[outcome.Complete] != 3 {
+		t.Errorf("%d recalled, %d broken, ends %v", st.Recalled, st.Files.LeasesBroken, m.session.ends)
+	}
+}

@@ -1,0 +1,165 @@
+package openfile
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/lease"
+)
+
+// Consistency says what keeps a response from joining two versions of a file that is
+// written to in place. What is replaced by another file of its name never joins.
+type Consistency uint8
+
+const (
+	// ConsistencyAuto is ConsistencyLease where a lease can be had, else ConsistencyCheck.
+	ConsistencyAuto Consistency = iota
+	// ConsistencyLease holds a read lease on what is sent without copying (fcntl(2),
+	// F_SETLEASE): a writer is held until no byte of the old version can leave any more, and
+	// responses that have bytes on the way are reset. What gets no lease is copied.
+	ConsistencyLease
+	// ConsistencyCopy sends from private memory. A change is found by a lease where one
+	// can be had, else by size and time of modification before the last bytes leave.
+	ConsistencyCopy
+	// ConsistencyCheck sends without copying, and looks at size and time of modification
+	// before the last bytes leave. Bytes that lie in the socket change with the file.
+	ConsistencyCheck
+)
+
+// Policy says how files are treated that somebody may write to in place.
+type Policy struct {
+	Consistency Consistency
+	// Growing is for what is only ever appended to: it is sent up to the length that it
+	// had, and may grow meanwhile.
+	Growing bool
+	// Wait is for files that are open for writing, and were written to so lately: how
+	// long the first request for one waits for the end of that. Then the file is served
+	// by ConsistencyCheck, or copied. 0: at once. Negative: the request is refused.
+	Wait time.Duration
+}
+
+// Leases is what a cache needs of a lease.Watch.
+type Leases interface {
+	Take(fd int32) syscall.Errno
+	Held(fd int32) bool
+	Give(fd int32)
+}
+
+const (
+	// askAgain is how long a file is believed to be written to still, in ns.
+	askAgain = int64(5e6)
+	// forgetBusy is how long a file is remembered that was being written, in ns.
+	forgetBusy = int64(60e9)
+)
+
+// busy is a file that was being written when it was asked for.
+type busy struct{ since, asked int64 } // monotonic ns
+
+// hold makes sure of a file that was opened as its policy says. ETXTBSY: it is being
+// written, and is not given to anybody yet. emptied says that it had content before.
+func (fs *Files) hold(f *File, emptied bool) syscall.Errno {
+	if f.policy.Growing || f.leased || f.asked == fs.now {
+		return 0
+	}
+	f.asked = fs.now
+	e := syscall.ENOSYS
+	if fs.leases != nil && f.policy.Consistency != ConsistencyCheck {
+		e = fs.leases.Take(f.lent.FD)
+	}
+	switch {
+	case e == 0:
+		f.leased = true
+		fs.leased[f.lent.FD] = f
+		fs.stats.Leases++
+		delete(fs.busy, f.key)
+	case e == syscall.EAGAIN, emptied:
+		fs.stats.LeasesRefused++
+		if fs.mustWait(f) {
+			return syscall.ETXTBSY
+		}
+	default:
+		fs.stats.LeasesRefused++
+	}
+	if f.policy.Consistency == ConsistencyCopy || f.policy.Consistency == ConsistencyLease && !f.leased {
+		f.lent.Refused |= 1<<aio.ViaSendfile | 1<<aio.ViaSplice
+	} else {
+		f.lends = true
+	}
+	return 0
+}
+
+// mustWait reports whether a file that is being written is not to be given to anybody.
+func (fs *Files) mustWait(f *File) bool {
+	wait := int64(f.policy.Wait)
+	if wait <= 0 {
+		return wait < 0
+	}
+	if fs.wall()-f.Mtime >= wait {
+		return false // it is open for writing, and nobody writes
+	}
+	b := fs.busy[f.key]
+	if b == nil {
+		b = &busy{since: fs.now}
+		fs.busy[f.key] = b
+	}
+	b.asked = fs.now
+	return fs.now-b.since < wait
+}
+
+// isBusy reports whether a file was being written a moment ago.
+func (fs *Files) isBusy(key string) bool {
+	b := fs.busy[key]
+	return b != nil && fs.now-b.asked < askAgain
+}
+
+// forgetBusyFiles forgets those that nobody has asked for in a while.
+func (fs *Files) forgetBusyFiles() {
+	for key, b := range fs.busy {
+		if fs.now-b.asked > forgetBusy {
+			delete(fs.busy, key)
+		}
+	}
+}
+
+// Broken tells of a break of the lease on a descriptor, or of lease.All. The cache forgets
+// each file of which that is true, and calls each for it, retained: a writer is held until
+// GiveUp. The file has Changed from now on.
+func (fs *Files) Broken(fd int32, each func(*File)) {
+	if fd != lease.All {
+		fs.broken(fs.leased[fd], each)
+		return
+	}
+	for _, f := range fs.leased {
+		fs.broken(f, each)
+	}
+}
+
+func (fs *Files) broken(f *File, each func(*File)) {
+	if f == nil || fs.leases.Held(f.lent.FD) {
+		return
+	}
+	delete(fs.leased, f.lent.FD)
+	f.broken = true
+	fs.stats.LeasesBroken++
+	f.Retain()
+	fs.drop(f)
+	each(f)
+}
+
+// GiveUp gives up the lease of a file for which Broken has called each, and releases it.
+func (fs *Files) GiveUp(f *File) {
+	fs.giveUp(f)
+	f.Release()
+}
+
+// giveUp gives up the lease of a file, if it has one.
+func (fs *Files) giveUp(f *File) {
+	if !f.leased {
+		return
+	}
+	f.leased = false
+	delete(fs.leased, f.lent.FD)
+	fs.leases.Give(f.lent.FD)
+	fs.stats.Leases--
+}
