@@ -204,6 +204,20 @@ type Files struct {
 	// Symlinks are the symbolic links that are followed: inside (those that stay
 	// below the root), follow (all) or deny (none). Default: inside.
 	Symlinks *openfile.Symlinks `key:"symlinks" flag:"symlinks" live:"yes" help:"symbolic links that are followed: inside (the root), follow (all) or deny (none)"`
+	// Consistency is what keeps a response from joining two versions of a file that is
+	// written to in place: lease (a read lease; what gets none is copied), copy (from
+	// private memory), check (look before the last bytes leave) or auto (lease where it
+	// can be had, else check). docs/consistency.md says what each promises.
+	// Default: auto.
+	Consistency *openfile.Consistency `key:"consistency" flag:"consistency" live:"yes" help:"what keeps a response from joining two versions of a file that is written to in place: auto, lease, copy or check"`
+	// BeingWritten is what happens to a request for a file that somebody is writing: wait
+	// (for up to 2s, or as wait 5s says; then it is served), serve (at once) or refuse
+	// (503). Default: wait 2s.
+	BeingWritten *BeingWritten `key:"being_written" flag:"being-written" live:"yes" help:"what happens to a request for a file that is being written: wait (2s, or as wait 5s says; then it is served), serve or refuse (503)"`
+	// Growing are the patterns of files that are only ever appended to, as logs and
+	// recordings: a response has the length that the file had when it began. Default:
+	// none.
+	Growing []string `key:"growing" flag:"growing" live:"yes" help:"PATTERN: files that match are only ever appended to, like '*.log' or '/hls/'; repeatable"`
 	// Dotfiles serves names that begin with a dot; those below /.well-known/ are
 	// served in any case. Default: false.
 	Dotfiles *bool `key:"dotfiles" flag:"dotfiles" live:"yes" help:"serve names that begin with a dot"`
@@ -312,7 +326,7 @@ func Default() *Config {
 		Congestion: CongestionAuto,
 		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog:  AccessLog{File: LogOff},
-		Files:      Files{Precompressed: new(true), ListingPage: new(1000)}.complete(),
+		Files:      Files{Precompressed: new(true), ListingPage: new(1000), BeingWritten: new(BeingWritten(defaultWriteWait))}.complete(),
 	}
 }
 

@@ -71,6 +71,9 @@ files:
   listing_page: 1000 # default
   index: [] # default
   symlinks: inside # default
+  consistency: auto # default
+  being_written: wait 2s # default
+  growing: [] # default
   dotfiles: false # default
   error_pages: {} # default
   cache_control: # f.yaml:7:5
@@ -139,6 +142,9 @@ func (r random) fill(v reflect.Value) {
 		return
 	case *Size:
 		*p = Size(r.Int64N(1 << 40))
+		return
+	case *BeingWritten:
+		*p = []BeingWritten{-1, 0, BeingWritten(defaultWriteWait), BeingWritten(5e8)}[r.IntN(4)]
 		return
 	case *FileMode:
 		*p = FileMode(1 + r.IntN(0o777))

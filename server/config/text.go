@@ -22,11 +22,12 @@ type setter interface{ Set(string) error }
 // choices are the names of the values of types that have few of them. The index
 // is the value.
 var choices = map[reflect.Type][]string{
-	reflect.TypeFor[engine.DriverKind]():  {engine.DriverAuto: "auto", engine.DriverUring: "uring", engine.DriverFallback: "fallback"},
-	reflect.TypeFor[engine.ZeroCopy]():    {engine.ZeroCopyAuto: "auto", engine.ZeroCopySendfile: "sendfile", engine.ZeroCopySplice: "splice", engine.ZeroCopyCopy: "copy"},
-	reflect.TypeFor[openfile.Symlinks]():  {openfile.SymlinksInside: "inside", openfile.SymlinksFollow: "follow", openfile.SymlinksDeny: "deny"},
-	reflect.TypeFor[server.LogFormat]():   {server.LogCombined: "combined", server.LogJSON: "json"},
-	reflect.TypeFor[server.ClientField](): {server.ClientFieldAuto: "auto", server.ClientFieldForwarded: "forwarded", server.ClientFieldXFF: "x-forwarded-for"},
+	reflect.TypeFor[engine.DriverKind]():    {engine.DriverAuto: "auto", engine.DriverUring: "uring", engine.DriverFallback: "fallback"},
+	reflect.TypeFor[engine.ZeroCopy]():      {engine.ZeroCopyAuto: "auto", engine.ZeroCopySendfile: "sendfile", engine.ZeroCopySplice: "splice", engine.ZeroCopyCopy: "copy"},
+	reflect.TypeFor[openfile.Symlinks]():    {openfile.SymlinksInside: "inside", openfile.SymlinksFollow: "follow", openfile.SymlinksDeny: "deny"},
+	reflect.TypeFor[openfile.Consistency](): {openfile.ConsistencyAuto: "auto", openfile.ConsistencyLease: "lease", openfile.ConsistencyCopy: "copy", openfile.ConsistencyCheck: "check"},
+	reflect.TypeFor[server.LogFormat]():     {server.LogCombined: "combined", server.LogJSON: "json"},
+	reflect.TypeFor[server.ClientField]():   {server.ClientFieldAuto: "auto", server.ClientFieldForwarded: "forwarded", server.ClientFieldXFF: "x-forwarded-for"},
 }
 
 // levels are the names of log levels.
@@ -140,6 +141,8 @@ func typeName(f *field) string {
 		return "rate"
 	case Size:
 		return "size"
+	case BeingWritten:
+		return "wait|serve|refuse"
 	}
 	if f.typ.Kind() == reflect.Slice && f.sep != "" {
 		return "strings"

@@ -151,6 +151,10 @@ func (v *validator) files(at string, f *Files) {
 	for i, p := range f.Attachment {
 		policy(element(at+".attachment", i), httpfile.Config{Disposition: []httpfile.Rule{{Match: p, Value: attachment}}})
 	}
+	for i, p := range f.Growing {
+		_, err := httpfile.CompileRules("growing", []httpfile.Rule{{Match: p, Value: "growing"}})
+		v.sense(element(at+".growing", i), err)
+	}
 	for ext, typ := range f.Types {
 		policy(at+".types["+ext+"]", httpfile.Config{ContentTypes: map[string]string{ext: typ}})
 	}

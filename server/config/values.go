@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/engine/shape"
@@ -140,4 +141,44 @@ func parseInt(s string) (int, error) {
 		return 0, fmt.Errorf("%q is not a whole number", s)
 	}
 	return n, nil
+}
+
+// BeingWritten is what happens to a request for a file that somebody is writing: how long
+// it waits for that; 0 serves it at once, a negative value refuses it.
+type BeingWritten time.Duration
+
+// defaultWriteWait is how long wait alone waits.
+const defaultWriteWait = 2 * time.Second
+
+// Set reads "serve", "refuse", "wait" or "wait DURATION".
+func (b *BeingWritten) Set(s string) error {
+	word, rest, timed := strings.Cut(s, " ")
+	switch {
+	case s == "serve":
+		*b = 0
+	case s == "refuse":
+		*b = -1
+	case s == "wait":
+		*b = BeingWritten(defaultWriteWait)
+	case timed && word == "wait":
+		d, err := time.ParseDuration(strings.TrimSpace(rest))
+		if err != nil || d <= 0 || d > time.Minute {
+			return fmt.Errorf("%q is not wait with a duration of up to 1m, like wait 5s", s)
+		}
+		*b = BeingWritten(d)
+	default:
+		return fmt.Errorf("%q is none of wait, wait DURATION, serve, refuse", s)
+	}
+	return nil
+}
+
+// String returns b as Set reads it.
+func (b BeingWritten) String() string {
+	switch {
+	case b == 0:
+		return "serve"
+	case b < 0:
+		return "refuse"
+	}
+	return "wait " + durationText(time.Duration(b))
 }
