@@ -2,9 +2,6 @@ package mover
 
 import (
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -43,11 +40,7 @@ func adviceOf(fd int32) int64 {
 func queueKiB(dev uint64, name string) int64 {
 	at := fmt.Sprintf("/sys/dev/block/%d:%d/", unix.Major(dev), unix.Minor(dev))
 	for _, dir := range []string{"queue/", "../queue/"} {
-		b, err := os.ReadFile(at + dir + name)
-		if err != nil {
-			continue
-		}
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 {
+		if n := number(at+dir+name, 0); n > 0 {
 			return n << 10
 		}
 	}

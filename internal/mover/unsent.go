@@ -23,21 +23,18 @@ const (
 // MayBuffer reports whether the system allows for a send buffer that is not below
 // what the kernel would choose by itself: asking for one ends that.
 var MayBuffer = sync.OnceValue(func() bool {
-	allowed := sysctl("net/core/wmem_max", 0)
-	return allowed > 0 && 2*min(allowed, FastBuffer) >= sysctl("net/ipv4/tcp_wmem", 2)
+	allowed := number("/proc/sys/net/core/wmem_max", 0)
+	return allowed > 0 && 2*min(allowed, FastBuffer) >= number("/proc/sys/net/ipv4/tcp_wmem", 2)
 })
 
-// sysctl returns the i-th number of a setting of the kernel, 0 if there is none.
-func sysctl(name string, i int) int64 {
-	b, err := os.ReadFile("/proc/sys/" + name)
+// number returns the i-th number in a file of the kernel, 0 if there is none.
+func number(file string, i int) int64 {
+	b, err := os.ReadFile(file)
 	fields := strings.Fields(string(b))
 	if err != nil || i >= len(fields) {
 		return 0
 	}
-	n, err := strconv.ParseInt(fields[i], 10, 64)
-	if err != nil {
-		return 0
-	}
+	n, _ := strconv.ParseInt(fields[i], 10, 64)
 	return n
 }
 
