@@ -75,8 +75,8 @@ func (l Limit) Validate() error {
 	return nil
 }
 
-// validAt is Validate for a node of the given level.
-func (l Limit) validAt(level Level) error {
+// ValidateAt is Validate for a node of the given level.
+func (l Limit) ValidateAt(level Level) error {
 	if err := l.Validate(); err != nil {
 		return err
 	}

@@ -216,7 +216,7 @@ func (s *Shaper) SetConnectionDefault(l Limit) (was Limit, err error) {
 }
 
 func (s *Shaper) set(o *table, changed *uint64, l Limit, level Level) (was Limit, err error) {
-	if err := l.validAt(level); err != nil {
+	if err := l.ValidateAt(level); err != nil {
 		return Limit{}, fmt.Errorf("shape: %v limit: %w", level, err)
 	}
 	s.mu.Lock()
@@ -231,7 +231,7 @@ func (s *Shaper) SetPath(prefix string, l Limit) (was Limit, existed bool, err e
 	if !strings.HasPrefix(prefix, "/") {
 		return Limit{}, false, fmt.Errorf("shape: path %q does not begin with a slash", prefix)
 	}
-	if err := l.validAt(LevelPath); err != nil {
+	if err := l.ValidateAt(LevelPath); err != nil {
 		return Limit{}, false, fmt.Errorf("shape: limit of %s: %w", prefix, err)
 	}
 	s.mu.Lock()
@@ -319,7 +319,7 @@ func (s *Shaper) SetClient(id ClientID, l Limit, expires int64) (was Limit, over
 	if id == "" {
 		return Limit{}, false, errors.New("shape: client without a name")
 	}
-	if err := l.validAt(LevelClient); err != nil {
+	if err := l.ValidateAt(LevelClient); err != nil {
 		return Limit{}, false, fmt.Errorf("shape: limit of client %s: %w", id, err)
 	}
 	s.mu.Lock()

@@ -94,7 +94,7 @@ func (t *Tree) begin(f *Flow, now int64) {
 // cap on that. The zero value stands for those two. A limit that is not valid changes
 // nothing.
 func (t *Tree) SetLimit(f *Flow, l Limit) {
-	if l.validAt(LevelConnection) != nil {
+	if l.ValidateAt(LevelConnection) != nil {
 		return
 	}
 	f.own, f.override, f.stale = l, l != Limit{}, true

@@ -24,11 +24,11 @@ func (a *Admin) adaptation() *measure.Adaptation { return a.cfg.Server.Engine().
 // their unit.
 var steerFields = []string{"target", "floor", "ceiling"}
 
-// steerable reports whether rates are found for a level.
-func (l level) steerable() bool { return l == levelClient || l == levelPath }
+// isSteerable reports whether a rate may be found for a target: a client or a path class.
+func isSteerable(t shape.Node) bool { return t.Name != "" }
 
 // takeSteer removes the members of o that steer a rate, and reads them.
-func (l level) takeSteer(o object) (s measure.Steer, given bool, p *problem) {
+func takeSteer(o object) (s measure.Steer, given bool, p *problem) {
 	for _, part := range []struct {
 		field string
 		at    *int64
@@ -96,7 +96,7 @@ func (v *foundView) String() string {
 }
 
 // steer moves the target and the bounds of a client or a path class.
-func (a *Admin) steer(who string, t target, s measure.Steer) (*steered, *problem) {
+func (a *Admin) steer(who string, t shape.Node, s measure.Steer) (*steered, *problem) {
 	ad := a.adaptation()
 	if ad == nil {
 		return nil, problemf(http.StatusConflict, "rates are not adapted")
@@ -106,10 +106,10 @@ func (a *Admin) steer(who string, t target, s measure.Steer) (*steered, *problem
 	}
 	var was, is adapt.State
 	var err error
-	if t.level == levelPath {
-		was, is, err = ad.SteerPath(t.name, s)
+	if t.Level == shape.LevelPath {
+		was, is, err = ad.SteerPath(t.Name, s)
 	} else {
-		was, is, err = ad.SteerClient(shape.ClientID(t.name), s)
+		was, is, err = ad.SteerClient(shape.ClientID(t.Name), s)
 	}
 	switch {
 	case errors.Is(err, measure.ErrNotAdapted):
@@ -119,18 +119,18 @@ func (a *Admin) steer(who string, t target, s measure.Steer) (*steered, *problem
 	case err != nil:
 		return nil, problemf(http.StatusBadRequest, "%v", err)
 	}
-	out := &steered{Level: t.level.String(), Name: t.name, Was: viewFound(&was), Is: viewFound(&is)}
+	out := &steered{Level: t.Level.String(), Name: t.Name, Was: viewFound(&was), Is: viewFound(&is)}
 	a.log.Info("adaptation steered", "who", who, "what", t.String(), "was", out.Was.String(), "is", out.Is.String())
 	return out, nil
 }
 
 // putSteered answers a PUT for a client or a path class whose body steers a rate, and
 // perhaps sets a limit too.
-func (a *Admin) putSteered(who string, t target, o object, s measure.Steer) (any, *problem) {
+func (a *Admin) putSteered(who string, t shape.Node, o object, s measure.Steer) (any, *problem) {
 	var wanted order
 	var p *problem
 	if len(o) > 0 {
-		if wanted, p = readOrder(o, t.level); p != nil {
+		if wanted, p = readOrder(o, t.Level); p != nil {
 			return nil, p
 		}
 	}
@@ -164,7 +164,7 @@ func (a *Admin) postTarget(r *http.Request) (any, *problem) {
 	if pause {
 		return a.limits.retarget(who, client, shape.Paused)
 	}
-	t := target{levelClient, client}
+	t := shape.Node{Level: shape.LevelClient, Name: client}
 	out, p := a.steer(who, t, s)
 	if p != nil {
 		return nil, p

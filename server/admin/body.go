@@ -150,7 +150,7 @@ type order struct {
 const maxTTL = 10 * 365 * 24 * time.Hour
 
 // readOrder reads a limit for a level.
-func readOrder(o object, l level) (order, *problem) {
+func readOrder(o object, l shape.Level) (order, *problem) {
 	var out order
 	if _, ok := o["rate"]; !ok {
 		return out, bad("rate", `it is missing; "unlimited" takes the limit away`)
@@ -185,7 +185,7 @@ func readOrder(o object, l level) (order, *problem) {
 		}
 		*at = int(n)
 	}
-	if p := l.takes(out.limit); p != nil {
+	if p := takes(l, out.limit); p != nil {
 		return out, p
 	}
 	return out, nil

@@ -19,11 +19,11 @@ func FuzzLimitBody(f *testing.F) {
 		`{"rate":"unlimited"}`, `{"rate":"0"}`, `{"rate":10}`, `{"rate":"1B/s","rate":"2B/s"}`, `{}`, `[`, "{\"\xff\":1}",
 		`{"rate":"0.5KiB/s","weight":1000}`, `{"rate":"1bit/s"}`, `{"rate":"unlimited","guarantee":"0"}`,
 	} {
-		f.Add([]byte(s), byte(levelPath))
-		f.Add([]byte(s), byte(levelClient))
+		f.Add([]byte(s), byte(shape.LevelPath))
+		f.Add([]byte(s), byte(shape.LevelClient))
 	}
 	f.Fuzz(func(t *testing.T, body []byte, at byte) {
-		l := level(at % 5)
+		l := shape.LevelGlobal + shape.Level(at)%4
 		o, p := parseObject(body, limitFields)
 		if p == nil {
 			var wanted order
@@ -41,8 +41,8 @@ func FuzzLimitBody(f *testing.F) {
 	})
 }
 
-func checkOrder(t *testing.T, l level, o order) {
-	if p := l.takes(o.limit); p != nil {
+func checkOrder(t *testing.T, l shape.Level, o order) {
+	if p := takes(l, o.limit); p != nil {
 		t.Errorf("%+v was taken: %v", o.limit, p)
 	}
 	v := viewLimit(o.limit, time.Time{})
@@ -53,7 +53,7 @@ func checkOrder(t *testing.T, l level, o order) {
 	if v.Guarantee != "" {
 		again["guarantee"] = quote(v.Guarantee)
 	}
-	got, p := readOrder(again, levelPath)
+	got, p := readOrder(again, shape.LevelPath)
 	if p != nil {
 		t.Fatalf("%+v is shown as %+v, which is refused: %v", o.limit, *v, p)
 	}

@@ -17,38 +17,13 @@ import (
 	"github.com/fserve/fserve/internal/sys"
 )
 
-// level is a place in the tree of limits that can be changed.
-type level uint8
-
-const (
-	levelGlobal level = iota
-	levelConnection
-	levelClientDefault // of clients that have none of their own
-	levelPath
-	levelClient
-)
-
-func (l level) String() string {
-	return [...]string{"global", "connection", "client", "path", "client"}[l]
-}
-
-// shape returns the level of the tree.
-func (l level) shape() shape.Level {
-	return [...]shape.Level{shape.LevelGlobal, shape.LevelConnection, shape.LevelClient, shape.LevelPath, shape.LevelClient}[l]
-}
-
 // takes returns the problem of a limit that has a part which is not for this level, or
 // is out of range; nil: there is none.
-func (l level) takes(s shape.Limit) *problem {
-	switch {
-	case s.Weight != 0 && (l == levelGlobal || l == levelConnection):
+func takes(l shape.Level, s shape.Limit) *problem {
+	if s.Weight != 0 && (l == shape.LevelGlobal || l == shape.LevelConnection) {
 		return bad("weight", "it is for path classes and clients")
-	case s.Guarantee != 0 && l != levelPath:
-		return bad("guarantee", "it is for path classes only")
-	case s.Priority != 0 && l != levelPath:
-		return bad("priority", "it is for path classes only")
 	}
-	if err := s.Validate(); err != nil {
+	if err := s.ValidateAt(l); err != nil {
 		field, reason, _ := strings.Cut(err.Error(), ": ")
 		return bad(field, "%s", reason)
 	}
@@ -82,21 +57,8 @@ type limits struct {
 	log    *slog.Logger
 
 	mu        sync.Mutex
-	temporary map[target]*temporary
+	temporary map[shape.Node]*temporary
 	closed    bool
-}
-
-// target is the owner of a limit.
-type target struct {
-	level level
-	name  string // of a path class or a client
-}
-
-func (t target) String() string {
-	if t.name == "" {
-		return t.level.String()
-	}
-	return t.level.String() + " " + t.name
 }
 
 // temporary is a change that ends by itself.
@@ -109,7 +71,7 @@ type temporary struct {
 }
 
 func newLimits(s *shape.Shaper, log *slog.Logger) *limits {
-	return &limits{shaper: s, log: log, temporary: make(map[target]*temporary)}
+	return &limits{shaper: s, log: log, temporary: make(map[shape.Node]*temporary)}
 }
 
 // close forgets the changes that were to be taken back.
@@ -132,7 +94,7 @@ type changed struct {
 }
 
 // set changes a limit.
-func (l *limits) set(who string, t target, o order) (changed, *problem) {
+func (l *limits) set(who string, t shape.Node, o order) (changed, *problem) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p := l.admit(t); p != nil {
@@ -142,8 +104,8 @@ func (l *limits) set(who string, t target, o order) (changed, *problem) {
 	if err != nil {
 		return changed{}, problemf(http.StatusConflict, "%v", err)
 	}
-	c := changed{Level: t.level.String(), Name: t.name}
-	if existed || t.name == "" {
+	c := changed{Level: t.Level.String(), Name: t.Name}
+	if existed || t.Name == "" {
 		c.Was = viewLimit(was, l.ends(t))
 	}
 	l.plan(t, o, was, existed)
@@ -153,40 +115,42 @@ func (l *limits) set(who string, t target, o order) (changed, *problem) {
 }
 
 // admit keeps the number of limits of single clients in bounds.
-func (l *limits) admit(t target) *problem {
-	if t.level != levelClient || l.shaper.Overrides() < maxOverrides {
+func (l *limits) admit(t shape.Node) *problem {
+	if !isOneClient(t) || l.shaper.Overrides() < maxOverrides {
 		return nil
 	}
-	if _, own := l.shaper.ClientLimit(shape.ClientID(t.name)); own {
+	if _, own := l.shaper.ClientLimit(shape.ClientID(t.Name)); own {
 		return nil
 	}
 	return problemf(http.StatusConflict, "there are %d limits of single clients, and no more are kept", maxOverrides)
 }
 
 // apply gives a limit to the shaper, which wakes the responses that wait.
-func (l *limits) apply(t target, o order) (was shape.Limit, existed bool, err error) {
-	switch t.level {
-	case levelGlobal:
+func (l *limits) apply(t shape.Node, o order) (was shape.Limit, existed bool, err error) {
+	switch t.Level {
+	case shape.LevelGlobal:
 		was, err = l.shaper.SetGlobal(o.limit)
-	case levelConnection:
+	case shape.LevelConnection:
 		was, err = l.shaper.SetConnectionDefault(o.limit)
-	case levelClientDefault:
-		was, err = l.shaper.SetClientDefault(o.limit)
-	case levelPath:
-		return l.shaper.SetPath(t.name, o.limit)
-	case levelClient:
+	case shape.LevelPath:
+		return l.shaper.SetPath(t.Name, o.limit)
+	case shape.LevelClient:
+		if t.Name == "" {
+			was, err = l.shaper.SetClientDefault(o.limit)
+			break
+		}
 		var expires int64
 		if o.ttl > 0 {
 			expires = sys.Nanotime() + int64(o.ttl)
 		}
-		return l.shaper.SetClient(shape.ClientID(t.name), o.limit, expires)
+		return l.shaper.SetClient(shape.ClientID(t.Name), o.limit, expires)
 	}
 	return was, true, err
 }
 
 // plan arranges for the end of a change, in place of any that was planned. Of several
 // changes in a row, the limit before the first comes back.
-func (l *limits) plan(t target, o order, was shape.Limit, existed bool) {
+func (l *limits) plan(t shape.Node, o order, was shape.Limit, existed bool) {
 	before := l.temporary[t]
 	if before != nil {
 		before.timer.Stop()
@@ -205,19 +169,19 @@ func (l *limits) plan(t target, o order, was shape.Limit, existed bool) {
 
 // end takes a change back whose time has come, unless something else (a reload)
 // has replaced it meanwhile.
-func (l *limits) end(t target, ended *temporary) {
+func (l *limits) end(t shape.Node, ended *temporary) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.temporary[t] != ended {
 		return
 	}
 	delete(l.temporary, t)
-	if t.level == levelClient {
+	if isOneClient(t) {
 		l.shaper.Expire(sys.Nanotime()) // the loops see the end of it by themselves
 	} else if now, there := l.current(t); !there || now != ended.set {
 		return
 	} else if ended.made {
-		l.shaper.RemovePath(t.name)
+		l.shaper.RemovePath(t.Name)
 	} else if _, _, err := l.apply(t, order{limit: ended.base}); err != nil {
 		l.log.Error("limit not taken back", "what", t.String(), "err", err)
 		return
@@ -226,18 +190,18 @@ func (l *limits) end(t target, ended *temporary) {
 }
 
 // current returns the limit of a target that is not a client.
-func (l *limits) current(t target) (limit shape.Limit, there bool) {
+func (l *limits) current(t shape.Node) (limit shape.Limit, there bool) {
 	all := l.shaper.Limits()
-	switch t.level {
-	case levelGlobal:
+	switch t.Level {
+	case shape.LevelGlobal:
 		return all.Global, true
-	case levelConnection:
+	case shape.LevelConnection:
 		return all.Connection, true
-	case levelClientDefault:
+	case shape.LevelClient:
 		return all.Client, true
 	}
 	for _, p := range all.Paths {
-		if p.Prefix == t.name {
+		if p.Prefix == t.Name {
 			return p.Limit, true
 		}
 	}
@@ -245,7 +209,7 @@ func (l *limits) current(t target) (limit shape.Limit, there bool) {
 }
 
 // ends returns when a change ends; zero: never.
-func (l *limits) ends(t target) time.Time {
+func (l *limits) ends(t shape.Node) time.Time {
 	if p := l.temporary[t]; p != nil {
 		return p.ends
 	}
@@ -253,18 +217,18 @@ func (l *limits) ends(t target) time.Time {
 }
 
 // remove takes a path class, or the limit of one client, away.
-func (l *limits) remove(who string, t target) (changed, *problem) {
+func (l *limits) remove(who string, t shape.Node) (changed, *problem) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ends := l.ends(t)
 	var was shape.Limit
 	var existed bool
-	c := changed{Level: t.level.String(), Name: t.name}
-	if t.level == levelPath {
-		was, existed = l.shaper.RemovePath(t.name)
+	c := changed{Level: t.Level.String(), Name: t.Name}
+	if t.Level == shape.LevelPath {
+		was, existed = l.shaper.RemovePath(t.Name)
 	} else {
-		was, existed = l.shaper.RemoveClient(shape.ClientID(t.name))
-		now, _ := l.shaper.ClientLimit(shape.ClientID(t.name))
+		was, existed = l.shaper.RemoveClient(shape.ClientID(t.Name))
+		now, _ := l.shaper.ClientLimit(shape.ClientID(t.Name))
 		c.Is = viewLimit(now, time.Time{}).inForce(l.explain(t))
 	}
 	if !existed {
@@ -283,7 +247,7 @@ func (l *limits) retarget(who, client string, rate shape.Rate) (changed, *proble
 	if was, own := l.shaper.ClientLimit(shape.ClientID(client)); own {
 		o.limit.Burst, o.limit.Weight = was.Burst, was.Weight
 	}
-	return l.set(who, target{levelClient, client}, o)
+	return l.set(who, shape.Node{Level: shape.LevelClient, Name: client}, o)
 }
 
 // limitView is a limit as clients see it.
@@ -316,8 +280,8 @@ func (v *limitView) inForce(r shape.Rate, by shape.Row) *limitView {
 
 // explain returns the rate that is in force for a target, as far as the loops need not be
 // asked.
-func (l *limits) explain(t target) (shape.Rate, shape.Row) {
-	limit, by, _ := l.shaper.Explain(shape.Node{Level: t.level.shape(), Name: t.name})
+func (l *limits) explain(t shape.Node) (shape.Rate, shape.Row) {
+	limit, by, _ := l.shaper.Explain(t)
 	return limit.Rate, by
 }
 
@@ -370,21 +334,21 @@ func (v *limitView) String() string {
 }
 
 // putLevel is the endpoint of PUT for a level.
-func (a *Admin) putLevel(l level) endpoint {
-	fields := limitFields
-	if l.steerable() {
-		fields = slices.Concat(limitFields, steerFields)
-	}
+func (a *Admin) putLevel(l shape.Level) endpoint {
 	return func(r *http.Request) (any, *problem) {
 		t, p := a.targetOf(l, r)
 		if p != nil {
 			return nil, p
 		}
+		fields := limitFields
+		if isSteerable(t) {
+			fields = slices.Concat(limitFields, steerFields)
+		}
 		o, p := readObject(r, fields...)
 		if p != nil {
 			return nil, p
 		}
-		if s, given, p := l.takeSteer(o); p != nil {
+		if s, given, p := takeSteer(o); p != nil {
 			return nil, p
 		} else if given {
 			return a.putSteered(a.who(r), t, o, s)
@@ -398,7 +362,7 @@ func (a *Admin) putLevel(l level) endpoint {
 }
 
 // deleteLevel is the endpoint of DELETE for a level.
-func (a *Admin) deleteLevel(l level) endpoint {
+func (a *Admin) deleteLevel(l shape.Level) endpoint {
 	return func(r *http.Request) (any, *problem) {
 		t, p := a.targetOf(l, r)
 		if p != nil {
@@ -408,18 +372,25 @@ func (a *Admin) deleteLevel(l level) endpoint {
 	}
 }
 
-// targetOf reads the target of a request from its path.
-func (a *Admin) targetOf(l level, r *http.Request) (t target, p *problem) {
-	t.level = l
-	switch l {
-	case levelPath:
-		t.name = "/" + strings.TrimPrefix(r.PathValue("prefix"), "/")
-		return t, checkPrefix(t.name)
-	case levelClient:
-		t.name, p = a.clientName("client", r.PathValue("name"))
+// targetOf reads from the path of a request whose limit it is about.
+func (a *Admin) targetOf(l shape.Level, r *http.Request) (t shape.Node, p *problem) {
+	t.Level = l
+	switch {
+	case l == shape.LevelPath:
+		t.Name = "/" + strings.TrimPrefix(r.PathValue("prefix"), "/")
+		return t, checkPrefix(t.Name)
+	case strings.HasSuffix(r.Pattern, oneClient):
+		t.Name, p = a.clientName("client", r.PathValue("name"))
 	}
 	return t, p
 }
+
+// oneClient is the part of a pattern that names a client. Without it the route is for what
+// clients have by default.
+const oneClient = "/{name...}"
+
+// isOneClient reports whether a limit is that of a single client, not of clients by default.
+func isOneClient(t shape.Node) bool { return t.Level == shape.LevelClient && t.Name != "" }
 
 // checkPrefix returns why no path can begin with a prefix, nil if one can: paths are
 // normalised before they are compared.

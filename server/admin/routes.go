@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/alerts"
 )
 
@@ -26,8 +27,8 @@ func (a *Admin) routes(metrics http.Handler) []route {
 	limited := func(e endpoint) http.Handler {
 		return needs(a.limits.shaper != nil, "the server was made without limits", e)
 	}
-	put := func(l level) http.Handler { return limited(a.putLevel(l)) }
-	remove := func(l level) http.Handler { return limited(a.deleteLevel(l)) }
+	put := func(l shape.Level) http.Handler { return limited(a.putLevel(l)) }
+	remove := func(l shape.Level) http.Handler { return limited(a.deleteLevel(l)) }
 	list := []route{
 		{pattern: "GET /metrics", handler: metrics,
 			about: "Prometheus text, OpenMetrics, or protobuf with native histograms"},
@@ -37,19 +38,19 @@ func (a *Admin) routes(metrics http.Handler) []route {
 			about: "200, or 503 while the server drains or the root cannot be read"},
 		{pattern: "GET /limits", example: "?clients=50", handler: limited(a.getLimits),
 			about: "limits, what passes, and who waits"},
-		{pattern: "PUT /limits/global", example: `{"rate":"10MiB/s","burst":"1MiB","ttl":"1h"}`, handler: put(levelGlobal),
+		{pattern: "PUT /limits/global", example: `{"rate":"10MiB/s","burst":"1MiB","ttl":"1h"}`, handler: put(shape.LevelGlobal),
 			about: "sets the limit of everything together"},
-		{pattern: "PUT /limits/connection", example: `{"rate":"2MiB/s"}`, handler: put(levelConnection),
+		{pattern: "PUT /limits/connection", example: `{"rate":"2MiB/s"}`, handler: put(shape.LevelConnection),
 			about: "sets the limit of each connection"},
-		{pattern: "PUT /limits/client", example: `{"rate":"10MiB/s"}`, handler: put(levelClientDefault),
+		{pattern: "PUT /limits/client", example: `{"rate":"10MiB/s"}`, handler: put(shape.LevelClient),
 			about: "sets the limit of each client without one of its own"},
-		{pattern: "PUT /limits/path/{prefix...}", example: `{"rate":"40MiB/s","weight":4,"priority":1,"guarantee":"5MiB/s"}`, handler: put(levelPath),
+		{pattern: "PUT /limits/path/{prefix...}", example: `{"rate":"40MiB/s","weight":4,"priority":1,"guarantee":"5MiB/s"}`, handler: put(shape.LevelPath),
 			about: "sets the limit of a path class, or steers the rate that is found for it"},
-		{pattern: "PUT /limits/client/{name...}", example: `{"rate":"1MiB/s","weight":2}`, handler: put(levelClient),
+		{pattern: "PUT /limits/client/{name...}", example: `{"rate":"1MiB/s","weight":2}`, handler: put(shape.LevelClient),
 			about: "sets the limit of one client, or steers the rate that is found for it"},
-		{pattern: "DELETE /limits/path/{prefix...}", handler: remove(levelPath),
+		{pattern: "DELETE /limits/path/{prefix...}", handler: remove(shape.LevelPath),
 			about: "removes a path class"},
-		{pattern: "DELETE /limits/client/{name...}", handler: remove(levelClient),
+		{pattern: "DELETE /limits/client/{name...}", handler: remove(shape.LevelClient),
 			about: "removes the limit of one client"},
 		{pattern: "POST /config", example: `{"client_id":"203.0.113.7","target_bps":5242880}`, handler: limited(a.postConfig),
 			about: "sets the rate of one client in bytes per second; 0 pauses it"},

@@ -80,11 +80,11 @@ func (a *Admin) viewLimits(busiest int) *limitsView {
 	set := s.Limits()
 	v := &limitsView{
 		Active: s.Active(), Responses: report.Flows, ClientsKnown: report.ClientCount,
-		Global:     viewGlobal(&report, a.limits.view(target{level: levelGlobal}, set.Global)),
-		Connection: a.limits.view(target{level: levelConnection}, set.Connection),
-		Client:     a.limits.view(target{level: levelClientDefault}, set.Client),
+		Global:     viewGlobal(&report, a.limits.view(shape.Node{Level: shape.LevelGlobal}, set.Global)),
+		Connection: a.limits.view(shape.Node{Level: shape.LevelConnection}, set.Connection),
+		Client:     a.limits.view(shape.Node{Level: shape.LevelClient}, set.Client),
 		Paths: viewPaths(&report, set.Paths, func(p *shape.PathLimit) *limitView {
-			return a.limits.view(target{levelPath, p.Prefix}, p.Limit)
+			return a.limits.view(shape.Node{Level: shape.LevelPath, Name: p.Prefix}, p.Limit)
 		}),
 		Profiles:    a.profilesInForce(),
 		HeldSeconds: viewThrottled(&report),
@@ -128,7 +128,7 @@ func viewPaths(report *shape.Report, set []shape.PathLimit, limit func(*shape.Pa
 
 // addClients lists clients by traffic, and then those that are configured and
 // have none.
-func (v *limitsView) addClients(report *shape.Report, set shape.Limits, busiest int, explain func(target) (shape.Rate, shape.Row)) {
+func (v *limitsView) addClients(report *shape.Report, set shape.Limits, busiest int, explain func(shape.Node) (shape.Rate, shape.Row)) {
 	now, wall, total := sys.Nanotime(), time.Now(), report.Global.Rate10
 	own := make(map[string]*shape.ClientLimit, len(set.Clients))
 	for i := range set.Clients {
@@ -159,7 +159,7 @@ func (v *limitsView) addClients(report *shape.Report, set shape.Limits, busiest 
 			break
 		}
 		if own[string(o.ID)] != nil && (o.Expires == 0 || o.Expires > now) {
-			inForce, by := explain(target{levelClient, string(o.ID)})
+			inForce, by := explain(shape.Node{Level: shape.LevelClient, Name: string(o.ID)})
 			list(nodeView{Name: string(o.ID)}, o, inForce, by)
 		}
 	}
@@ -187,7 +187,7 @@ func endOf(o *shape.ClientLimit, now int64, wall time.Time) time.Time {
 }
 
 // view returns a limit that is not of a client, with its end.
-func (l *limits) view(t target, limit shape.Limit) *limitView {
+func (l *limits) view(t shape.Node, limit shape.Limit) *limitView {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return viewLimit(limit, l.ends(t)).inForce(l.explain(t))
