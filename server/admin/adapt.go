@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fserve/fserve/engine/adapt"
@@ -148,12 +149,14 @@ func (a *Admin) putSteered(who string, t shape.Node, o object, s measure.Steer) 
 	return out, nil
 }
 
-// postTarget is POST /config where the rates of clients are found:
-// {"client_id":"user_123","target_bps":5242880,"floor_bps":…,"ceiling_bps":…}, of
-// which one rate at least is needed. The target is where the loops go on from. 0
-// pauses the client, and a target after that lets it go on.
-func (a *Admin) postTarget(r *http.Request) (any, *problem) {
-	client, s, pause, p := readSteer(r)
+// postConfig sets the rate of one client in bytes per second:
+// {"client_id":"user_123","target_bps":5242880}. 0 pauses it. Where the rates of clients
+// are found, the target is where the loops go on from, floor_bps and ceiling_bps may be there
+// too, and a target after a pause lets the client go on.
+func (a *Admin) postConfig(r *http.Request) (any, *problem) {
+	ad := a.adaptation()
+	found := ad != nil && ad.FindsClients()
+	client, s, pause, p := readSteer(r, found)
 	if p == nil {
 		client, p = a.clientName("client_id", client)
 	}
@@ -161,8 +164,11 @@ func (a *Admin) postTarget(r *http.Request) (any, *problem) {
 		return nil, p
 	}
 	who := a.who(r)
-	if pause {
+	switch {
+	case pause:
 		return a.limits.retarget(who, client, shape.Paused)
+	case !found:
+		return a.limits.retarget(who, client, shape.Rate(s.Target))
 	}
 	t := shape.Node{Level: shape.LevelClient, Name: client}
 	out, p := a.steer(who, t, s)
@@ -177,8 +183,13 @@ func (a *Admin) postTarget(r *http.Request) (any, *problem) {
 	return out, nil
 }
 
-func readSteer(r *http.Request) (client string, s measure.Steer, pause bool, p *problem) {
+// readSteer reads the body of postConfig, which has bounds only if rates are found.
+func readSteer(r *http.Request, found bool) (client string, s measure.Steer, pause bool, p *problem) {
 	rates := []string{"target_bps", "floor_bps", "ceiling_bps"}
+	read := []*int64{&s.Target, &s.Floor, &s.Ceiling}
+	if !found {
+		rates = rates[:1]
+	}
 	o, p := readObject(r, append([]string{"client_id"}, rates...)...)
 	if p != nil {
 		return "", s, false, p
@@ -186,19 +197,19 @@ func readSteer(r *http.Request) (client string, s measure.Steer, pause bool, p *
 	if client, p = o.client(); p != nil {
 		return "", s, false, p
 	}
-	for i, at := range []*int64{&s.Target, &s.Floor, &s.Ceiling} {
-		n, given, p := o.number(rates[i])
+	for i, name := range rates {
+		n, given, p := o.number(name)
 		if p != nil {
 			return "", s, false, p
 		}
 		if n < 0 || n > adapt.MaxRate || n == 0 && given && i > 0 {
-			return "", s, false, bad(rates[i], "%d is not a number of bytes per second up to %d", n, adapt.MaxRate)
+			return "", s, false, bad(name, "%d is not a number of bytes per second up to %d", n, adapt.MaxRate)
 		}
-		*at, pause = n, pause || given && n == 0
+		*read[i], pause = n, pause || given && n == 0
 	}
 	switch {
 	case len(o) == 1:
-		return "", s, false, bad("target_bps", "it is missing, and so are floor_bps and ceiling_bps")
+		return "", s, false, bad("target_bps", "there is none of %s", strings.Join(rates, ", "))
 	case pause && len(o) > 2:
 		return "", s, false, bad("target_bps", "0 pauses the client: it goes with nothing else")
 	}

@@ -76,15 +76,15 @@ func FuzzTargetBody(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		client, rate, p := readTarget(httptest.NewRequest(http.MethodPost, "/config", bytes.NewReader(body)))
+		client, s, pause, p := readSteer(httptest.NewRequest(http.MethodPost, "/config", bytes.NewReader(body)), false)
 		if p != nil {
 			if p.Status != http.StatusBadRequest || p.Detail == "" {
 				t.Errorf("%+v", p)
 			}
 			return
 		}
-		if client == "" || len(client) > maxName || rate != shape.Paused && (rate <= 0 || rate > shape.MaxRate) {
-			t.Errorf("%q, %d", client, rate)
+		if client == "" || len(client) > maxName || pause != (s.Target == 0) || s.Target < 0 || s.Target > int64(shape.MaxRate) {
+			t.Errorf("%q, %d, paused %v", client, s.Target, pause)
 		}
 	})
 }
