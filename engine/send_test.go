@@ -620,3 +620,26 @@ func TestSendLeavesNoCork(t *testing.T) {
 		})
 	}
 }
+
+// TestSendShortOfMemory has the kernel short of memory: Send waits for it, as long as its
+// caller does.
+func TestSendShortOfMemory(t *testing.T) {
+	testenv.LeakCheck(t)
+	e := hostOf(t, Config{})
+	conn, _ := guestPair(t, e)
+	file := testenv.NewPattern(61).File(t, t.TempDir(), 1000)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		testenv.Deny(t, syscall.ENOMEM, unix.SYS_SENDFILE, unix.SYS_SPLICE, unix.SYS_SENDTO, unix.SYS_SENDMSG)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		defer cancel()
+		if out, err := e.Send(ctx, conn, file, 0, 1000); !errors.Is(err, context.DeadlineExceeded) || out.Total() != 0 {
+			t.Errorf("%d bytes, %v", out.Total(), err)
+		}
+	}()
+	<-done
+	if out, err := e.Send(context.Background(), conn, file, 0, 1000); err != nil || out.Total() != 1000 {
+		t.Errorf("%d bytes, %v", out.Total(), err)
+	}
+}

@@ -51,6 +51,10 @@ func (d *Driver) receive(t aio.Token, s *slot, ev *aio.Event) (int, verdict) {
 		d.Counters.CountError(e)
 		s.Own.flags &^= readable
 		return 0, done
+	case aio.Classify(e) == aio.Wait: // memory is short
+		d.Counters.CountError(e)
+		d.Postpone(t)
+		return 0, done
 	case e != 0:
 		d.Counters.CountError(e)
 		s.Own.flags |= ended

@@ -300,3 +300,24 @@ func TestWithoutPwait2(t *testing.T) {
 		t.Errorf("%v event, %v, %q", ev.Op, ev.Err, ev.Data)
 	}
 }
+
+// TestReceiveShortOfMemory has the kernel short of memory for a receive, which is made again.
+func TestReceiveShortOfMemory(t *testing.T) {
+	r := newRig(t, aio.Config{})
+	r.peer.MustSend(t, []byte("x"))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		testenv.Deny(t, syscall.ENOMEM, unix.SYS_RECVFROM)
+		if n, err := r.Wait(r.ev, time.Second); n != 0 || err != nil || r.Counters.Errors[aio.Wait] == 0 {
+			t.Errorf("%d events, %v, %d errors are counted", n, err, r.Counters.Errors[aio.Wait])
+		}
+	}()
+	<-done
+	for n := 0; n == 0; {
+		var err error
+		if n, err = r.Wait(r.ev, time.Minute); n > 1 || err != nil || n == 1 && len(r.ev[0].Data) != 1 {
+			t.Fatalf("%d events, %v, %+v", n, err, r.ev[0])
+		}
+	}
+}

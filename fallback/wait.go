@@ -26,6 +26,13 @@ const (
 func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 	d.Counters.Waits++
 	d.nextBuf = 0
+	for t, s := d.Due(); s != nil; t, s = d.Due() {
+		if s.Wait == driver.ForMemory {
+			s.Wait = driver.ForDelivery
+		}
+		d.enqueue(t, s)
+	}
+	timeout = d.Until(timeout)
 	if d.queue.Len() > 0 {
 		timeout = 0
 	}
@@ -48,6 +55,7 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 		if timeout > 0 {
 			timeout = max(time.Duration(deadline-sys.Nanotime()), 0)
 		}
+		timeout = d.Until(timeout)
 	}
 }
 

@@ -57,6 +57,10 @@ func (d *Driver) received(t aio.Token, s *slot, c completion, ev *aio.Event) boo
 		d.Counters.NoBuffers++
 		d.starve(t, s)
 		return false
+	case aio.Classify(e) == aio.Wait && e != syscall.EAGAIN: // memory is short
+		d.Counters.CountError(e)
+		d.Postpone(t)
+		return false
 	case e == syscall.ECANCELED, aio.Classify(e) == aio.Retry && e != 0:
 		d.arm(t, s)
 		return false

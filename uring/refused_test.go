@@ -1,8 +1,11 @@
 package uring
 
 import (
+	"syscall"
 	"testing"
 	"time"
+
+	iouring "github.com/iceber/iouring-go/syscall"
 
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/mover"
@@ -73,5 +76,29 @@ func TestNothingTaken(t *testing.T) {
 	start := time.Now()
 	if n, err := d.Wait(ev, time.Minute); n != 0 || err != nil || time.Since(start) > 30*time.Second {
 		t.Errorf("%d events, %v, woken after %v", n, err, time.Since(start))
+	}
+}
+
+// TestKernelShortOfMemory has the kernel refuse to be entered for lack of memory: that is
+// no failure, and everything goes on when there is some.
+func TestKernelShortOfMemory(t *testing.T) {
+	d := newTestDriver(t, aio.Config{})
+	fd, peer := testenv.Pair(t, testenv.SockOptions{})
+	if err := d.Open(aio.MakeToken(0, 1), fd); err != nil {
+		t.Fatal(err)
+	}
+	peer.MustSend(t, []byte("x"))
+	ev := make([]aio.Event, 16)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		testenv.Deny(t, syscall.ENOMEM, iouring.SYS_IO_URING_ENTER)
+		if n, err := d.Wait(ev, -1); n != 0 || err != nil || d.Counters.Errors[aio.Wait] != 1 {
+			t.Errorf("%d events, %v, %d errors are counted", n, err, d.Counters.Errors[aio.Wait])
+		}
+	}()
+	<-done
+	if n, err := d.Wait(ev, -1); n != 1 || err != nil || ev[0].Op != aio.Received {
+		t.Errorf("%d events, %v", n, err)
 	}
 }

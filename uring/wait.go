@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/driver"
 )
 
 // Wait implements aio.Driver. In a turn it
@@ -24,6 +25,19 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (n int, err error) 
 	for ; n < len(ev) && d.ready.Len() > 0; n++ {
 		ev[n] = d.ready.Pop()
 	}
+	for n < len(ev) {
+		t, s := d.Due()
+		if s == nil {
+			break
+		}
+		if s.Wait == driver.ForMemory {
+			s.Wait = driver.ForNothing
+			ev[n] = aio.Event{Token: t, Op: aio.Ready}
+			n++
+		}
+		d.arm(t, s)
+	}
+	timeout = d.Until(timeout)
 	if n == len(ev) {
 		return n, nil
 	}
@@ -39,6 +53,10 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (n int, err error) 
 	return n + d.reap(ev[n:]), nil
 }
 
+// shortOfMemory is how long the loop rests when the kernel has no memory to take anything
+// and has nothing to tell.
+const shortOfMemory = time.Millisecond
+
 func (d *Driver) enter(timeout time.Duration) error {
 	d.Counters.Enters++
 	d.Counters.Submissions = d.ring.submitted
@@ -47,11 +65,16 @@ func (d *Driver) enter(timeout time.Duration) error {
 	}
 	switch e := d.ring.wait(timeout); e {
 	case 0, syscall.ETIME, syscall.EINTR:
-	case syscall.EBUSY, syscall.EAGAIN:
-		// The completion queue overflowed, or memory is short: what is queued
-		// stays queued, draining completions makes room.
-		d.Counters.CountError(e)
 	default:
+		if aio.Classify(e) == aio.Wait {
+			// The completion queue overflowed, or memory is short: what is queued
+			// stays queued, draining completions makes room.
+			d.Counters.CountError(e)
+			if d.ring.cq.pending() == 0 {
+				time.Sleep(shortOfMemory)
+			}
+			return nil
+		}
 		return fmt.Errorf("io_uring_enter: %w", e)
 	}
 	return nil

@@ -21,7 +21,8 @@ import (
 )
 
 const (
-	// retryEvery is how often a socket is tried whose wait cannot be interrupted.
+	// retryEvery is how often a socket is tried whose wait cannot be interrupted, or for which
+	// the kernel had no memory.
 	retryEvery = 5 * time.Millisecond
 )
 
@@ -85,7 +86,7 @@ type obstacle uint8
 const (
 	noObstacle obstacle = iota // its turn is over, or its tokens are used
 	needsDisk                  //
-	needsPeer                  // and the wait for that could not be interrupted
+	needsTime                  // memory is short, or the wait for the peer could not be interrupted
 	atEnd                      // of the file
 	broken                     // see sender.errno
 )
@@ -276,7 +277,7 @@ func (s *sender) overcome() error {
 		}
 	case needsDisk:
 		return s.awaitDisk()
-	case needsPeer:
+	case needsTime:
 		_, err := s.guests.await(s.ctx, s.guest, event{timer: time.After(retryEvery)})
 		return err
 	case atEnd:
@@ -329,6 +330,10 @@ func (s *sender) turn(sock int32, budget int64) bool {
 		case aio.BlockedDisk:
 			s.why = needsDisk
 			return true
+		case aio.BlockedMemory:
+			s.giveBack()
+			s.why = needsTime
+			return true
 		case aio.EOF:
 			s.why = atEnd
 			return true
@@ -369,7 +374,7 @@ func (s *sender) move1(sock int32, n int64) aio.Sent {
 func (s *sender) blocked() bool {
 	s.giveBack()
 	if s.deadline == nil {
-		s.why = needsPeer
+		s.why = needsTime
 		return true
 	}
 	return false

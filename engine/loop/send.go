@@ -219,7 +219,7 @@ func (s *Stream) account(n aio.Sent) bool {
 		s.phase = awaitingRoom
 		c.waitsForRoom()
 		s.joinLate()
-	case aio.BlockedDisk:
+	case aio.BlockedDisk, aio.BlockedMemory:
 		s.phase = awaitingDisk
 		c.deadline = 0 // the peer is not to blame
 	case aio.EOF:

@@ -148,6 +148,9 @@ const (
 	// BlockedDisk: N bytes moved (N may be 0), the next ones are not in
 	// memory and are being fetched. One Ready follows.
 	BlockedDisk
+	// BlockedMemory: N bytes moved (N may be 0), then the kernel was short of
+	// memory. One Ready follows, after a pause.
+	BlockedMemory
 	// EOF: N bytes moved, then the file ended before the range did: it has
 	// shrunk. Nothing is under way.
 	EOF
@@ -164,7 +167,7 @@ type Sent struct {
 }
 
 // Blocked reports whether a Ready event will follow.
-func (s Sent) Blocked() bool { return s.Status == BlockedSocket || s.Status == BlockedDisk }
+func (s Sent) Blocked() bool { return s.Status >= BlockedSocket && s.Status <= BlockedMemory }
 
 // Mode selects how file ranges are sent.
 type Mode uint8

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"syscall"
+	"time"
 
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/sys"
@@ -38,6 +39,9 @@ func (b *Base[S]) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
 		return sent
 	case e == 0, e == syscall.EAGAIN:
 		sent.Status = aio.BlockedSocket
+	case aio.Classify(e) == aio.Wait:
+		sent.Status = aio.BlockedMemory
+		b.Counters.CountError(e)
 	default:
 		b.Counters.CountError(e)
 		sent.Status, sent.Err = aio.Failed, e
@@ -74,6 +78,9 @@ func (b *Base[S]) answer(t aio.Token, s *Slot[S], sent aio.Sent) aio.Sent {
 		}
 	case sent.Status == aio.BlockedDisk:
 		s.Wait = ForDisk
+	case sent.Status == aio.BlockedMemory:
+		s.Wait = ForMemory
+		b.Postpone(t)
 	case aio.ToldOnce(sent.Err):
 		s.err = uint16(sent.Err)
 	}
@@ -121,3 +128,40 @@ func (b *Base[S]) EndFetch(f Fetch, e syscall.Errno) (s *Slot[S], fault syscall.
 
 // Unpin stands in for EndFetch when the driver has ended.
 func (f Fetch) Unpin() { f.file.Pins-- }
+
+// pauseFor is how long a slot waits for memory of the kernel: long enough that waiting costs
+// nothing, and short beside what brings a machine there.
+const pauseFor = 5 * time.Millisecond
+
+// pause is the wait of a slot for memory of the kernel.
+type pause struct {
+	token aio.Token
+	until int64 // monotonic ns
+}
+
+// Postpone has Due return a slot after a pause.
+func (b *Base[S]) Postpone(t aio.Token) { b.short.Push(pause{t, sys.Nanotime() + int64(pauseFor)}) }
+
+// Due returns the next slot whose pause is over and that is open; nil: there is none now.
+// If an attempt waits ForMemory, it is to be told that it is Ready.
+func (b *Base[S]) Due() (aio.Token, *Slot[S]) {
+	for b.short.Len() > 0 && b.short.Front().until <= sys.Nanotime() {
+		t := b.short.Pop().token
+		if s := b.Get(t); s != nil {
+			return t, s
+		}
+	}
+	return 0, nil
+}
+
+// Until bounds a time-out (negative: none) by the end of the next pause.
+func (b *Base[S]) Until(timeout time.Duration) time.Duration {
+	if b.short.Len() == 0 {
+		return timeout
+	}
+	left := max(time.Duration(b.short.Front().until-sys.Nanotime()), 0)
+	if timeout >= 0 {
+		left = min(left, timeout)
+	}
+	return left
+}

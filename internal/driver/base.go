@@ -24,6 +24,7 @@ type Base[S any] struct {
 
 	slots []Slot[S]
 	waits Waits[S]
+	short Queue[pause] // slots for which the kernel had no memory, in their order
 }
 
 // Waits are the two ways of a driver to wait for what blocks an attempt.

@@ -42,6 +42,7 @@ const (
 	ForNothing  Wait = iota
 	ForRoom          // in the socket
 	ForDisk          // for the range that is being fetched
+	ForMemory        // of the kernel: for a pause, see Base.Due
 	ForDelivery      // of its Ready event: the obstacle is gone
 )
 

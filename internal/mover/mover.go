@@ -191,6 +191,9 @@ func (m *Mover) outcome(via aio.Via, n int64, got int, e syscall.Errno) aio.Sent
 		// Short: the socket's buffer is full, or the file ends here. The
 		// attempt that follows Ready tells which.
 		s.Status = aio.BlockedSocket
+	case aio.Classify(e) == aio.Wait:
+		s.Status = aio.BlockedMemory
+		m.stats.CountError(e)
 	case e != 0:
 		s.Status, s.Err = aio.Failed, e
 		m.stats.CountError(e)

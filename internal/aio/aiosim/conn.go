@@ -183,7 +183,7 @@ func (c *Client) breakUp() {
 	}
 	if n.slot != nil {
 		c.w.drv.offerReceive(n.slot)
-		c.w.drv.offerSocketReady(n.slot)
+		c.w.drv.offerReady(n.slot)
 	}
 }
 
@@ -389,7 +389,7 @@ func (c *Client) consume(k int64) {
 		c.see(part)
 	}
 	if n.slot != nil {
-		c.w.drv.offerSocketReady(n.slot)
+		c.w.drv.offerReady(n.slot)
 	}
 	if c.waiting {
 		c.step()

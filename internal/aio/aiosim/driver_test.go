@@ -329,7 +329,7 @@ func TestClosedAfterFetch(t *testing.T) {
 func TestReadyOfEarlierUse(t *testing.T) {
 	r := newRig(t, Config{Faults: Faults{FalseBlock: 1, LateReady: 1}})
 	_, tok := r.connect(ClientConfig{})
-	if s := r.d.Send(tok, []byte("ab"), nil, false); s.Status != aio.BlockedSocket {
+	if s := r.d.Send(tok, []byte("ab"), nil, false); !s.Blocked() {
 		t.Fatalf("attempt answered %+v", s)
 	}
 	if !r.w.drv.find(tok).readyTimer {

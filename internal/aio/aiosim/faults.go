@@ -11,7 +11,7 @@ type Faults struct {
 	// Freedoms: what a driver may do although nothing is wrong.
 
 	ShortSend    float64 // an attempt moves fewer bytes than it could
-	FalseBlock   float64 // BlockedSocket although there is room
+	FalseBlock   float64 // BlockedSocket or BlockedMemory although there is room
 	DiskBlock    float64 // BlockedDisk although the range is in memory
 	SplitReceive float64 // bytes arrive and are delivered in smaller parts
 	SplitRead    float64 // a client reads fewer bytes than it could

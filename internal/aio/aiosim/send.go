@@ -66,7 +66,11 @@ func (d *driver) trySocket(k kind, s *slot, n int64, chance float64) aio.Sent {
 	case n == 0:
 		return aio.Sent{}
 	case s.stalls < maxStalls && w.roll(w.cfg.Faults.FalseBlock):
-		return aio.Sent{Status: aio.BlockedSocket, N: w.below(room + 1)}
+		r := aio.Sent{Status: aio.BlockedSocket, N: w.below(room + 1)}
+		if w.coin() {
+			r.Status = aio.BlockedMemory
+		}
+		return r
 	case room == 0:
 		return aio.Sent{Status: aio.BlockedSocket}
 	case room > 1 && w.roll(w.cfg.Faults.ShortSend):
@@ -97,8 +101,11 @@ func (d *driver) answer(s *slot, r *aio.Sent, more bool) {
 	case aio.BlockedSocket:
 		s.blocked = r.Status
 		if s.conn.room() > 0 {
-			d.offerSocketReady(s)
+			d.offerReady(s)
 		}
+	case aio.BlockedMemory:
+		s.blocked = r.Status
+		d.offerReady(s)
 	case aio.BlockedDisk:
 		s.blocked = r.Status
 		d.startFetch(s)

@@ -302,10 +302,10 @@ func (d *driver) offerReceive(s *slot) {
 	}
 }
 
-// offerSocketReady makes Ready due, soon, for an attempt that is blocked by a
-// socket which has room, or is broken.
-func (d *driver) offerSocketReady(s *slot) {
-	if s.state != slotOpen || s.blocked != aio.BlockedSocket || s.readyTimer || s.readyDue {
+// offerReady makes Ready due, soon, for an attempt that is blocked by a
+// socket which has room, or is broken, or by a lack of memory.
+func (d *driver) offerReady(s *slot) {
+	if s.state != slotOpen || s.blocked != aio.BlockedSocket && s.blocked != aio.BlockedMemory || s.readyTimer || s.readyDue {
 		return
 	}
 	s.readyTimer = true

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ var fileCases = []testCase{
 	{name: "reset by the peer", run: fileReset},
 	{name: "closed while blocked", fs: true, run: fileClosed},
 	{name: "destroyed while blocked", run: fileDestroyed},
+	{name: "while the kernel is short of memory", run: fileShort},
 	{name: "to a Unix socket", run: fileUnix},
 	{name: "taken before it changes", fs: true, run: fileTaken},
 	{name: "taken in vain", fs: true, run: fileTakenInVain},
@@ -226,6 +228,46 @@ func fileHeadAndTail(h *harness) {
 		h.until("tail", c.drained, c.read)
 	}
 	h.checkBytes()
+}
+
+// fileShort has the kernel short of memory during some attempts. They are waited for, and
+// what comes after them is whole; a connection that is closed meanwhile is not told.
+func fileShort(h *harness) {
+	if h.d.Name() == "sim" {
+		h.Skip("the simulation has faults of its own")
+	}
+	const size = 1 << 20
+	p := testenv.NewPattern(34)
+	f := h.borrow(p.File(h, h.dir, size))
+	short := func(c *conn, attempt func() aio.Sent) {
+		h.Helper()
+		var s aio.Sent
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			testenv.Deny(h, syscall.ENOMEM, unix.SYS_SENDFILE, unix.SYS_SPLICE, unix.SYS_SENDTO, unix.SYS_SENDMSG)
+			s = attempt()
+		}()
+		if <-done; h.Skipped() {
+			runtime.Goexit()
+		}
+		if c.answer(s, size); s.Status != aio.BlockedMemory || s.N != 0 {
+			h.Fatalf("%d bytes, status %d, %v", s.N, s.Status, s.Err)
+		}
+	}
+	c, gone := h.open(testenv.SockOptions{}), h.open(testenv.SockOptions{})
+	for _, attempt := range []func() aio.Sent{
+		func() aio.Sent { return h.d.Send(c.tok, []byte("head"), []byte("body"), false) },
+		func() aio.Sent { return h.d.SendFile(c.tok, f, 0, size, false) },
+	} {
+		short(c, attempt)
+		short(gone, func() aio.Sent { return h.d.SendFile(gone.tok, f, 0, size, false) })
+		h.closeAll(gone)
+		h.until("ready", func() bool { return c.blocked == aio.OK })
+		gone = h.open(testenv.SockOptions{})
+	}
+	h.deliverAll(c.transfer(f, p, 0, size))
+	h.quiet()
 }
 
 // fillFile sends a file until the socket is full. It returns the offset reached.
