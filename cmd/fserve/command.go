@@ -16,7 +16,8 @@ import (
 	"github.com/fserve/fserve/server/config"
 )
 
-func newCommand() *cobra.Command {
+// newCommand returns the command. The log goes to stderr.
+func newCommand(stderr *output) *cobra.Command {
 	cmd := withConfig(&cobra.Command{
 		Use:   "fserve --root DIR --listen HOST:PORT",
 		Short: "fserve serves a directory over HTTP, without copying files through user space",
@@ -25,7 +26,7 @@ func newCommand() *cobra.Command {
 			"and in a configuration file (--config). A flag wins over its variable, and that over the file.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-	}, serve)
+	}, func(_ *cobra.Command, sources *config.Sources) error { return serve(stderr, sources) })
 	cmd.AddCommand(
 		withConfig(&cobra.Command{Use: "check", Short: "check the configuration, and serve nothing"}, check),
 		withConfig(&cobra.Command{Use: "config", Short: "print the configuration with where each value comes from"}, printConfig),

@@ -29,19 +29,23 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func main() {
 	priority := ""
+	stderr := newOutput(os.Stderr)
+	log.SetOutput(stderr)
 	if isJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
 		priority = daemonErr
 		log.SetFlags(0) // it knows the time
-		log.SetOutput(journal{os.Stderr})
+		log.SetOutput(journal{stderr})
 	}
-	err := newCommand().Execute()
-	if err == nil {
-		return
+	err := newCommand(stderr).Execute()
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintln(stderr, priority+"fserve:", strings.TrimSuffix(line, "\n"))
+		}
 	}
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintln(os.Stderr, priority+"fserve:", strings.TrimSuffix(line, "\n"))
+	stderr.close()
+	if err != nil {
+		os.Exit(exitCode(err))
 	}
-	os.Exit(exitCode(err))
 }
 
 // exitCode returns the code for an error. Without one of its own it is cobra's:

@@ -26,7 +26,9 @@ func preparePID(path string) (*pidFile, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	sweepPID(path)
+	next := fmt.Sprintf("%s.%d", path, os.Getpid())
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("PID file: %w", err)
 	}
@@ -36,9 +38,25 @@ func preparePID(path string) (*pidFile, error) {
 		err = fmt.Errorf("%s is there and is not a file", path)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("PID file: %w", err), os.Remove(f.Name()))
+		return nil, errors.Join(fmt.Errorf("PID file: %w", err), os.Remove(next))
 	}
-	return &pidFile{path, f.Name()}, nil
+	return &pidFile{path, next}, nil
+}
+
+// sweepPID removes what processes have left beside path that were killed before they
+// served: PATH.NUMBER with the number of a process that is no more, or of this one.
+func sweepPID(path string) {
+	entries, _ := os.ReadDir(filepath.Dir(path)) // it is tidied up at the next start
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
+		pid, err := strconv.Atoi(number)
+		if !ok || err != nil || pid <= 0 || !e.Type().IsRegular() {
+			continue
+		}
+		if pid == os.Getpid() || errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			_ = os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
 }
 
 // place puts the number where it is looked for.

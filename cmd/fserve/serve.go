@@ -13,9 +13,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/spf13/cobra"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/openfile"
@@ -30,12 +30,14 @@ import (
 const spareProcessors = 5
 
 // serve runs the server until a signal ends it.
-func serve(_ *cobra.Command, sources *config.Sources) error {
+func serve(stderr *output, sources *config.Sources) error {
+	// Who reads standard output or error may go away: that must not end the server.
+	signal.Ignore(syscall.SIGPIPE)
 	// Before the server is up, so that an early signal is not lost.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	told := subscribe()
-	h := &host{stopWatchdog: func() {}, stopWatching: func() {}}
+	h := &host{stderr: stderr, stopWatchdog: func() {}, stopWatching: func() {}}
 	defer func() { h.alerts.close() }()
 	err := h.receive()
 	if err == nil {
@@ -46,7 +48,7 @@ func serve(_ *cobra.Command, sources *config.Sources) error {
 		return err
 	}
 	stop := h.listen(told)
-	announce(h.srv, h.config.Config().Root)
+	h.announce(h.config.Config().Root)
 	h.announceAdmin()
 	if err := h.predecessor.Ready(); err != nil {
 		slog.Warn("upgrade", "err", err) // the predecessor has ended: this process serves
@@ -56,10 +58,36 @@ func serve(_ *cobra.Command, sources *config.Sources) error {
 	var alive sync.WaitGroup
 	alive.Go(func() { h.live(signs) })
 	err = h.wait(signals, told.upgrade)
-	stop()
 	cancel()
 	alive.Wait()
-	return errors.Join(err, h.stopAdmin(), h.pid.remove(), h.closeLog())
+	err = errors.Join(err, h.stopAdmin(), h.pid.remove())
+	return errors.Join(err, bounded(signs, func(context.Context) error {
+		stop()
+		return h.closeLog()
+	}))
+}
+
+// endPatience is how long the process waits for what is to end at once. That may wait in turn
+// for a file that the kernel neither opens nor takes lines for.
+const endPatience = time.Second
+
+// bounded runs what ends something at the latest when ctx does. What goes on long after that is
+// left behind.
+func bounded(ctx context.Context, end func(context.Context) error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- end(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(endPatience):
+		slog.Warn("ending without waiting for the file system")
+		return nil
+	}
 }
 
 // start brings the server to where it accepts connections. What can fail fails
@@ -130,6 +158,7 @@ func (h *host) live(ctx context.Context) {
 
 // host is a server with its log, its admin listener and the rest of this process.
 type host struct {
+	stderr *output
 	config *config.Reloader
 	log    *server.AccessLog // nil: none
 	srv    *server.Server
@@ -182,7 +211,8 @@ func (h *host) closeLog() error {
 
 // announce says in one line what is being served and how. Without a root it is
 // hosts.
-func announce(srv *server.Server, root string) {
+func (h *host) announce(root string) {
+	srv := h.srv
 	if root == "" {
 		root = "hosts"
 	} else if abs, err := filepath.Abs(root); err == nil {
@@ -193,7 +223,7 @@ func announce(srv *server.Server, root string) {
 	if err := openfile.Probe(); err != nil {
 		lost = fmt.Sprintf("; every open leaves its loop (%v)", err)
 	}
-	fmt.Fprintf(os.Stderr, "fserve: serving %s on %s, driver %s (%s), %d workers%s\n",
+	fmt.Fprintf(h.stderr, "fserve: serving %s on %s, driver %s (%s), %d workers%s\n",
 		root, strings.Join(urls(srv), " "), driver, why, srv.Engine().Loops(), lost)
 }
 
@@ -255,5 +285,5 @@ func (h *host) drain(cause string, signals <-chan os.Signal) error {
 		case <-ctx.Done():
 		}
 	}()
-	return ended(h.srv.Shutdown(ctx))
+	return ended(bounded(ctx, h.srv.Shutdown))
 }

@@ -184,7 +184,7 @@ func (h *host) retire(u *upgrade, signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeouts.Upgrade)
 	defer cancel()
 	go hasten(ctx, cancel, signals, c.Timeouts.Drain)
-	return errors.Join(err, ended(h.srv.Retire(ctx)))
+	return errors.Join(err, ended(bounded(ctx, h.srv.Retire)))
 }
 
 // hasten bounds the remaining responses by the drain time-out at the first signal, and

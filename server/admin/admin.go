@@ -55,6 +55,8 @@ type Config struct {
 	// Drain begins to end the server, as SIGTERM does, and does not wait for the end. It
 	// may be called more than once. nil: the route is not offered.
 	Drain func()
+	// LogDropped counts the lines of Log that were lost; nil: none is.
+	LogDropped func() uint64
 	// Version is that of the program, for fserve_build_info.
 	Version string
 	// Log gets every change. Default: slog.Default.

@@ -25,6 +25,7 @@ type snapshot struct {
 	set     shape.Limits
 
 	dropped  uint64        // lines of the access log
+	lost     uint64        // lines of the log
 	config   *config.State // nil: there is none
 	draining bool
 }
@@ -49,6 +50,9 @@ func (a *Admin) take(busiest int) *snapshot {
 	}
 	if log := srv.AccessLog(); log != nil {
 		s.dropped = log.Dropped()
+	}
+	if a.cfg.LogDropped != nil {
+		s.lost = a.cfg.LogDropped()
 	}
 	if a.cfg.Reloader != nil {
 		s.config = a.cfg.Reloader.State()

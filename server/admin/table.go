@@ -122,6 +122,8 @@ var groups = []group{
 		gauge("fserve_driver_pipes", "Pipes for splice that exist.", one(func(s *scrape) uint64 { return s.sum.Driver.PipesOpen })),
 		counter("fserve_access_log_dropped_lines_total", "Lines of the access log that were lost because it could not be written.",
 			one(func(s *scrape) uint64 { return s.dropped })),
+		counter("fserve_log_dropped_lines_total", "Lines of the log for operators that were lost because nobody took them from standard error.",
+			one(func(s *scrape) uint64 { return s.lost })),
 		gauge("fserve_draining", "1 while the server shuts down.", one(func(s *scrape) float64 { return truth(s.draining) })),
 	}},
 	{func(s *scrape) bool { return s.config != nil }, []metric{

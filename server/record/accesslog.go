@@ -9,12 +9,20 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
 // flushEvery is how often what the loops have added is written, if it does not fill
 // a block before.
 const flushEvery = 100 * time.Millisecond
+
+// writePatience is how long whoever reads a FIFO may take nothing before lines are dropped;
+// stuckPatience, when that has happened before.
+const (
+	writePatience = 500 * time.Millisecond
+	stuckPatience = 10 * time.Millisecond
+)
 
 // AccessLog writes a line for each response. Loops add lines to buffers of their
 // own; one goroutine writes them out.
@@ -27,6 +35,7 @@ type AccessLog struct {
 	buffers []*buffer
 	err     error
 	torn    bool // the last line that was written is not whole
+	stuck   bool // the last write has run out of patience
 
 	dropped atomic.Uint64
 	full    chan struct{} // a block is to be written
@@ -58,8 +67,10 @@ func OpenAccessLog(f LogFormat, path string) (*AccessLog, error) {
 	return (&AccessLog{format: f, path: path, file: file, w: file}).start(), nil
 }
 
+// openLogFile opens a file, or a FIFO that somebody reads: without O_NONBLOCK it would wait for
+// a reader.
 func openLogFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("access log: %w", err)
 	}
@@ -161,6 +172,13 @@ func (a *AccessLog) write(all bool) {
 // full disk may take a part of one: that is ended before the next.
 func (a *AccessLog) writeLines(p []byte) {
 	n, err := 0, error(nil)
+	if a.file != nil {
+		patience := writePatience
+		if a.stuck {
+			patience = stuckPatience
+		}
+		_ = a.file.SetWriteDeadline(time.Now().Add(patience)) // only FIFOs know deadlines
+	}
 	if a.torn {
 		_, err = a.w.Write([]byte{'\n'})
 		a.torn = err != nil
@@ -169,6 +187,7 @@ func (a *AccessLog) writeLines(p []byte) {
 		n, err = a.w.Write(p)
 		a.torn = err != nil && n > 0 && p[n-1] != '\n'
 	}
+	a.stuck = errors.Is(err, os.ErrDeadlineExceeded)
 	if err == nil {
 		return
 	}
