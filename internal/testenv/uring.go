@@ -38,6 +38,10 @@ func NeedUring(t testing.TB) {
 // skipped for lack of io_uring or of network namespaces, so that the loss is seen
 // without -v. It is meant for TestMain and returns the exit code.
 func Main(m *testing.M) int {
+	if backing := os.Getenv(slowFSEnv); backing != "" {
+		serveSlowFS(backing)
+		return 0
+	}
 	code := m.Run()
 	if n := skippedForUring.Load(); n > 0 {
 		fmt.Fprintf(os.Stderr, "WARNING: %d tests skipped: io_uring refused\n", n)
