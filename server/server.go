@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/listen"
@@ -59,6 +60,11 @@ type Config struct {
 	// MaxDrain is how much of an unwanted body is read so that the connection
 	// can be kept, in bytes. Default 64 KiB.
 	MaxDrain int64
+
+	// OpenTimeout is how long a request waits for its files to be opened, or its listing to
+	// be made, while a file system does not answer or another process keeps the file from
+	// being opened. Then it gets 503. Default 30 s.
+	OpenTimeout time.Duration
 
 	// AccessLog gets a line for each response; nil: none.
 	AccessLog *AccessLog
@@ -130,7 +136,7 @@ func (s *Server) prepare() error {
 	s.http = http1.Config{
 		Routes: slices.Clone(c.Routes), Trust: c.Trust, Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain,
 		Proxied: c.proxied(), Listings: listing.NewCache(loops, c.Log), Log: c.Log,
-		AccessLog: c.AccessLog, Rows: &s.rows,
+		AccessLog: c.AccessLog, Rows: &s.rows, Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })
 	s.compiler.Log = c.Log

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/outcome"
@@ -113,6 +114,15 @@ func (c *Conn) Suspend() {
 	if c.state == connReading {
 		c.state = connSuspended
 		c.deadline = 0
+	}
+}
+
+// SuspendFor is Suspend for a limited time: if there is no answer by then, Session.Timeout is
+// called.
+func (c *Conn) SuspendFor(d time.Duration) {
+	if c.state == connReading {
+		c.state = connSuspended
+		c.deadline = c.loop.now + int64(d)
 	}
 }
 
@@ -320,6 +330,8 @@ func (c *Conn) expire() {
 		if c.state == connReading {
 			c.close(false)
 		}
+	case connSuspended:
+		l.session.Timeout(c)
 	case connLingering:
 		c.close(false)
 	case connDraining:

@@ -54,16 +54,20 @@ func (l *Loop) Go(t Task) {
 	}()
 }
 
-// After runs t as Go does, once d has passed.
-func (l *Loop) After(d time.Duration, t Task) {
+// Await returns a function that makes done run on the loop, as a Task's Done does. It is
+// to be called once, on any goroutine: the loop does not end before.
+func (l *Loop) Await(done func(*Loop)) (ran func()) {
 	l.posts.mu.Lock()
+	defer l.posts.mu.Unlock()
 	l.posts.busy++
-	l.posts.mu.Unlock()
-	time.AfterFunc(d, func() {
-		defer l.taskRan(t)
-		t.Run()
-	})
+	return func() { l.taskRan(awaited(done)) }
 }
+
+// awaited is a Task that runs elsewhere.
+type awaited func(*Loop)
+
+func (awaited) Run()           {}
+func (f awaited) Done(l *Loop) { f(l) }
 
 func (l *Loop) taskRan(t Task) {
 	p := &l.posts

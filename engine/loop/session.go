@@ -24,7 +24,8 @@ type Session interface {
 	Sent(c *Conn, o *outcome.Outcome)
 
 	// Timeout tells that a request did not arrive whole in time. The session
-	// may Respond; if it does not, the connection is closed.
+	// may Respond; if it does not, the connection is closed. It is also called when
+	// the time of Conn.SuspendFor is over; then the connection stays if nothing is done.
 	Timeout(c *Conn)
 
 	// Closed tells that the connection is gone. It is called exactly once for

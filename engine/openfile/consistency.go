@@ -64,7 +64,7 @@ func (fs *Files) hold(f *File, emptied bool) syscall.Errno {
 	}
 	f.asked = fs.now
 	e := syscall.ENOSYS
-	if fs.leases != nil && f.policy.Consistency != ConsistencyCheck {
+	if fs.leases != nil && !f.Remote() && f.policy.Consistency != ConsistencyCheck {
 		e = fs.leases.Take(f.lent.FD)
 	}
 	switch {

@@ -76,6 +76,9 @@ func NewFiles(c Config) *Files {
 	}
 }
 
+// MaxBody returns Config.MaxBody.
+func (fs *Files) MaxBody() int64 { return fs.maxBody }
+
 // Turn tells the instant of a turn of the loop that begins, in monotonic ns. It does what
 // BeginRequest does.
 func (fs *Files) Turn(now int64) {
@@ -104,8 +107,8 @@ func (fs *Files) Get(name []byte) *File {
 }
 
 // Open returns the file of a name, opening or checking it. EAGAIN: that would
-// wait for the disk; call root.Open off the loop and give Add what
-// it returns. EISDIR: it is a directory. ENXIO: it is neither that nor a regular
+// wait; begin an Opening, or call root.Open off the loop, and give Add what
+// that returns. EISDIR: it is a directory. ENXIO: it is neither that nor a regular
 // file. ETXTBSY: it is being written, and p says to wait for that or to refuse it. key is
 // the name in the cache, which may say more than name.
 func (fs *Files) Open(r *Root, key, name string, p Policy) (*File, syscall.Errno) {
@@ -135,8 +138,8 @@ func (fs *Files) Spare() bool {
 func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 	old := fs.entries[key]
 	if o.FD < 0 {
-		if o.Err == syscall.EAGAIN {
-			return nil, o.Err
+		if o.Err == syscall.EAGAIN || o.Err == syscall.EBUSY {
+			return nil, o.Err // which says nothing of the file
 		}
 		if old != nil {
 			fs.drop(old)
@@ -152,10 +155,10 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 	if old != nil {
 		fs.stats.Checks++
 		if old.same(&o.Stat) && old.policy == p && !old.aged(&o, fs.wall()) {
-			fs.closeFD(o.FD)
+			fs.close(o.FD, o.from)
 			old.checked, old.used, old.request = fs.now, true, fs.request
 			fs.touch(old, &o)
-			fs.load(old)
+			fs.load(old, o.body)
 			return old, 0
 		}
 		fs.stats.Changed++
@@ -166,17 +169,17 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 		Size: o.Stat.Size, Mtime: o.Stat.Mtim.Nano(), Ctime: o.Stat.Ctim.Nano(), Ino: o.Stat.Ino,
 		Opened: o.At, Indistinct: o.Indistinct,
 		lent: aio.File{FD: o.FD, Size: o.Stat.Size}, dev: o.Stat.Dev, policy: p,
-		files: fs, key: key, checked: fs.now, request: fs.request,
+		files: fs, from: o.from, key: key, checked: fs.now, request: fs.request,
 	}
 	f.young = fs.wall()-f.Mtime < settling
 	if f.young || !fs.keeps(f) { // else only if it cannot be loaded
 		if e := fs.hold(f, f.Size == 0 && old != nil && old.Size > 0); e != 0 {
-			fs.closeFD(o.FD)
+			fs.close(o.FD, o.from)
 			return nil, e
 		}
 	}
 	fs.insert(f)
-	fs.load(f)
+	fs.load(f, o.body)
 	return f, 0
 }
 
@@ -203,11 +206,11 @@ func (fs *Files) makeRoom(n int64) bool {
 // keeps reports whether the body of a file is to be kept in memory.
 func (fs *Files) keeps(f *File) bool { return f.Size > 0 && f.Size <= fs.maxBody }
 
-// load keeps the body of a small file if it is in memory. What is sent otherwise gets a
-// lease, which a body in memory does not need.
-func (fs *Files) load(f *File) {
-	if f.Body == nil && fs.keeps(f) && fs.makeRoom(f.Size) {
-		fs.read(f)
+// load keeps the body of a small file if it is in memory, or content was read with the
+// file. What is sent otherwise gets a lease, which a body in memory does not need.
+func (fs *Files) load(f *File, content []byte) {
+	if f.Body == nil && fs.keeps(f) && (content != nil || !f.Remote()) && fs.makeRoom(f.Size) {
+		fs.read(f, content)
 	}
 	if f.Body == nil {
 		_ = fs.hold(f, false) // the answer is decided already
@@ -219,13 +222,15 @@ func (fs *Files) load(f *File) {
 	}
 }
 
-// read reads the body of a file.
-func (fs *Files) read(f *File) {
+// read reads the body of a file, unless its content was read already.
+func (fs *Files) read(f *File, content []byte) {
 	room := make([]byte, int64(fs.headroom)+f.Size)
 	body := room[fs.headroom:]
-	n, e := fs.driver.ReadAt(&f.lent, body, 0)
-	if e != 0 || int64(n) != f.Size || !f.Unchanged(fs.driver) {
-		return // not in memory, or it is being changed: the next check tries again
+	if copy(body, content) == 0 {
+		n, e := fs.driver.ReadAt(&f.lent, body, 0)
+		if e != 0 || int64(n) != f.Size || !f.Unchanged(fs.driver) {
+			return // not in memory, or it is being changed: the next check tries again
+		}
 	}
 	f.Body, f.room = body, room
 	fs.bytes += f.Size
@@ -235,7 +240,7 @@ func (fs *Files) read(f *File) {
 // touch reads of a file whose body is in memory once a day, as who sends it from there
 // does not: so its time of access moves, as the mount has it.
 func (fs *Files) touch(f *File, o *Opened) {
-	if f.Body != nil && o.At-o.Stat.Atim.Nano() > int64(24*time.Hour) {
+	if f.Body != nil && !f.Remote() && o.At-o.Stat.Atim.Nano() > int64(24*time.Hour) {
 		var p [1]byte
 		_, _ = fs.driver.ReadAt(&f.lent, p[:], 0) // it is not needed
 	}
@@ -299,7 +304,7 @@ func (fs *Files) dispose(f *File) {
 		return
 	}
 	fs.giveUp(f)
-	fs.closeFD(f.lent.FD)
+	fs.close(f.lent.FD, f.from)
 	if f.lent.Reader > 0 {
 		fs.closeFD(f.lent.Reader)
 	}

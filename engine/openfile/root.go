@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +23,9 @@ type Opened struct {
 	At   int64 // Unix ns: when the file system was asked
 	// Indistinct says that the file may change after that and keep its times.
 	Indistinct bool
+
+	from *Root  // of a remote file, else nil
+	body []byte // content that was read already
 }
 
 // Symlinks says which symbolic links below a root are followed.
@@ -42,6 +45,10 @@ type Root struct {
 	links   Symlinks
 	openat2 bool
 	cached  uint64 // RESOLVE_CACHED where the kernel has it, else 0
+	remote  atomic.Bool
+	// near has the calls that wait for the file system of a local root only, far those
+	// that may wait for another one, reads those for responses under way.
+	near, far, reads Pool
 
 	replacing sync.Mutex // dir, with another directory or with nothing
 	closed    bool
@@ -64,6 +71,7 @@ func OpenRoot(dir string, links Symlinks) (*Root, error) {
 		return nil, err
 	}
 	r := &Root{path: dir, dir: fd, links: links, resolve: unix.RESOLVE_NO_MAGICLINKS}
+	r.remote.Store(isRemote(fd))
 	switch links {
 	case SymlinksInside:
 		r.resolve |= unix.RESOLVE_BENEATH
@@ -109,15 +117,19 @@ func (r *Root) Refresh() (changed bool, err error) {
 		return false, err
 	}
 	defer unix.Close(fd)
+	remote := isRemote(fd)
 	r.replacing.Lock()
 	defer r.replacing.Unlock()
 	if r.closed || identify(fd) == identify(r.dir) {
 		return false, nil
 	}
-	// An open that is under way goes on in the directory where it began.
+	// An open that is under way goes on in the directory where it began. A loop opens
+	// nothing from before the directory is remote until after it is not.
+	r.remote.Store(true)
 	if err := unix.Dup3(fd, r.dir, unix.O_CLOEXEC); err != nil {
 		return false, fmt.Errorf("root: %w", &fs.PathError{Op: "dup3", Path: r.path, Err: err})
 	}
+	r.remote.Store(remote)
 	return true, nil
 }
 
@@ -125,16 +137,16 @@ func (r *Root) Refresh() (changed bool, err error) {
 // several if it is mounted several times: what is mounted below it may differ.
 type identity struct{ dev, ino, mount uint64 }
 
-func identify(fd int) (id identity) {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) == nil { // of a directory that is open it does not fail
-		id.dev, id.ino = st.Dev, st.Ino
-	}
+// identify does not wait for the file system.
+func identify(fd int) identity {
 	var x unix.Statx_t
-	if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &x) == nil { // Linux 5.8, else 0
-		id.mount = x.Mnt_id
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_INO|unix.STATX_MNT_ID, &x)
+	if err == nil { // Mnt_id is 0 before Linux 5.8
+		return identity{unix.Mkdev(x.Dev_major, x.Dev_minor), x.Ino, x.Mnt_id}
 	}
-	return id
+	var st unix.Stat_t
+	_ = unix.Fstat(fd, &st) // of a directory that is open it does not fail
+	return identity{dev: st.Dev, ino: st.Ino}
 }
 
 // Close closes the directory.
@@ -152,48 +164,49 @@ const resolveCached = 0x20
 // access move as the mount says: cleaners go by them.
 const openFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
 
-// Open opens name, a relative path without dot segments, read-only. If
-// cachedOnly is set it does not wait for the disk: EAGAIN means that it would
-// have to, or that this cannot be known (before Linux 5.12; see Probe). Only regular files are returned
-// open.
+// Open opens name, a relative path without dot segments, read-only. Only regular files
+// are returned open. If cachedOnly is set it does not wait: EAGAIN means that it would
+// have to, or that this cannot be known (a remote root, a mount below the root, Linux
+// before 5.12; see Probe). Else it waits, in one of the root's pools: see Opening.
 func (r *Root) Open(name string, cachedOnly bool) Opened {
-	fd, err := r.open(name, openFlags, cachedOnly)
-	if err != nil {
-		return Opened{FD: -1, Err: sys.ErrnoOf(err)}
-	}
-	o := Opened{FD: int32(fd), At: time.Now().UnixNano()}
-	if err := unix.Fstat(fd, &o.Stat); err != nil {
-		o.Err = sys.ErrnoOf(err)
-	}
-	if o.Err != 0 || o.Stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		unix.Close(fd)
-		o.FD = -1
+	if cachedOnly {
+		if r.cached == 0 || r.remote.Load() {
+			return Opened{FD: -1, Err: unix.EAGAIN}
+		}
+		o := r.find(name, r.cached|unix.RESOLVE_NO_XDEV)
+		if o.Err == unix.EXDEV {
+			o.Err = unix.EAGAIN
+		}
 		return o
 	}
-	o.Indistinct = indistinct(fd, &o.Stat, o.At)
-	return o
+	done := make(chan struct{})
+	o := Opening{Names: []string{name}, Done: func() { close(done) }}
+	r.Begin(&o)
+	<-done
+	return o.Got[0]
 }
 
-func (r *Root) open(name string, flags uint64, cachedOnly bool) (int, error) {
+// renameRaces is how often an open is tried again at once because a rename raced with
+// ".." (openat2(2)). The same error tells of another process's lease (open(2)).
+const renameRaces = 32
+
+// open opens a name with what resolve adds to the policy of the root. With RESOLVE_NO_XDEV a
+// way to another file system is EXDEV.
+func (r *Root) open(name string, flags, resolve uint64) (int, error) {
 	if !filepath.IsLocal(name) { // walk and SymlinksFollow rely on it
 		return -1, unix.ENOENT
-	}
-	if cachedOnly && r.cached == 0 {
-		return -1, unix.EAGAIN
 	}
 	if !r.openat2 {
 		return r.walk(name, int(flags))
 	}
-	how := unix.OpenHow{Flags: flags, Resolve: r.resolve}
-	if cachedOnly {
-		how.Resolve |= r.cached
-	}
-	for {
+	how := unix.OpenHow{Flags: flags, Resolve: r.resolve | resolve}
+	for races := 0; ; {
 		fd, err := unix.Openat2(r.dir, name, &how)
 		switch {
 		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN) && !cachedOnly: // a rename raced with ".." (openat2(2))
-		case errors.Is(err, unix.EXDEV), errors.Is(err, unix.ELOOP) && r.links == SymlinksDeny:
+		case errors.Is(err, unix.EAGAIN) && resolve&resolveCached == 0 && races < renameRaces:
+			races++
+		case errors.Is(err, unix.EXDEV) && resolve&unix.RESOLVE_NO_XDEV == 0, errors.Is(err, unix.ELOOP) && r.links == SymlinksDeny:
 			return -1, unix.ENOENT // a way out of the root is as if it were not there
 		default:
 			return fd, err
@@ -204,7 +217,7 @@ func (r *Root) open(name string, flags uint64, cachedOnly bool) (int, error) {
 // OpenDir opens a directory below the root for reading: "." is the root itself.
 // It may wait for the disk. The caller owns the file.
 func (r *Root) OpenDir(name string) (*os.File, syscall.Errno) {
-	fd, err := r.open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, false)
+	fd, err := r.open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, sys.ErrnoOf(err)
 	}
@@ -214,7 +227,7 @@ func (r *Root) OpenDir(name string) (*os.File, syscall.Errno) {
 // Stat returns what Open would find at a name, which need not be readable: links
 // are followed as the root's policy says. It may wait for the disk.
 func (r *Root) Stat(name string) (st unix.Stat_t, e syscall.Errno) {
-	fd, err := r.open(name, unix.O_PATH|unix.O_CLOEXEC, false)
+	fd, err := r.open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return st, sys.ErrnoOf(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -32,7 +33,18 @@ func (k *call) reset() {
 	*k = call{ctx: k.ctx, path: k.path[:0], fields: k.fields[:0]}
 }
 
-// run implements errand: it calls the handler, and reads the stream if the handler
+// begin implements errand.
+func (k *call) begin(done func()) {
+	go func() {
+		defer done()
+		k.run()
+	}()
+}
+
+// patience implements errand: a handler has its own.
+func (k *call) patience(*Session) time.Duration { return 0 }
+
+// run calls the handler, and reads the stream if the handler
 // leaves one as the body.
 func (k *call) run() {
 	defer func() {

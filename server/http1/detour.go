@@ -1,6 +1,9 @@
 package http1
 
 import (
+	"net/http"
+	"time"
+
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/site"
@@ -8,10 +11,12 @@ import (
 
 // errand is work that may block, for which a request leaves its loop.
 type errand interface {
-	// run does the work, on a goroutine.
-	run()
-	// land brings its results to the loop, also if the client has gone meanwhile.
-	land(s *Session)
+	// begin begins the work, on another goroutine. done is called when it has ended.
+	begin(done func())
+	// patience is how long the request waits for it; 0: as long as it takes.
+	patience(s *Session) time.Duration
+	// land brings its results to the loop, for x; nil: nobody waits any more.
+	land(s *Session, x *exchange)
 	// goOn answers the request of x, which is the one at hand again.
 	goOn(s *Session, x *exchange)
 }
@@ -25,47 +30,57 @@ type errand interface {
 //   - the connection is suspended, so that nothing of it comes in between;
 //   - set is retained, so that its roots stay open for the errand.
 type detour struct {
-	errand errand    // nil: the request is not away
+	s      *Session
+	x      *exchange // nil: it was answered meanwhile
+	errand errand
 	set    *site.Set // under which the answer goes on; nil: under that of the session
 }
 
-// isAway reports whether a task uses the exchange.
-func (x *exchange) isAway() bool { return x.detour.errand != nil }
+// isAway reports whether an errand uses the exchange.
+func (x *exchange) isAway() bool { return x.detour != nil }
 
 // sendAway begins a detour of the request at hand. set may be nil.
 func (s *Session) sendAway(c *loop.Conn, set *site.Set, e errand) {
 	x := s.exchangeOf(c)
 	x.keepHead(s.head.Raw())
-	x.detour = detour{e, set}
+	d := &detour{s, x, e, set}
+	x.detour = d
 	if set != nil {
 		set.Retain()
 	}
-	c.Suspend()
-	if _, ok := e.(*waiting); ok {
-		s.loop.After(writeInterval, x)
-		return
+	if p := e.patience(s); p > 0 {
+		c.SuspendFor(p)
+	} else {
+		c.Suspend()
 	}
-	s.loop.Go(x)
+	e.begin(s.loop.Await(d.back))
 }
 
-// Run implements loop.Task.
-func (x *exchange) Run() { x.detour.errand.run() }
-
-// Done implements loop.Task.
-func (x *exchange) Done(*loop.Loop) {
-	s, d := x.s, x.detour
-	x.detour = detour{}
-	d.errand.land(s)
-	if x.conn == nil {
-		s.put(nil, x)
-	} else {
-		s.resume(x)
-		d.errand.goOn(s, x)
+// back ends the detour, on the loop.
+func (d *detour) back(*loop.Loop) {
+	s := d.s
+	d.errand.land(s, d.x)
+	if x := d.x; x != nil {
+		x.detour = nil
+		if x.conn == nil {
+			s.put(nil, x)
+		} else {
+			s.resume(x)
+			d.errand.goOn(s, x)
+		}
 	}
-	s.known = nil
+	clear(s.known)
+	s.known = s.known[:0]
 	if d.set != nil {
 		s.letGo(d.set)
 	}
+}
+
+// giveUp answers a request whose errand has taken too long. That goes on without it.
+func (s *Session) giveUp(c *loop.Conn, x *exchange) {
+	x.detour.x, x.detour = nil, nil
+	s.resume(x)
+	s.fail(c, http.StatusServiceUnavailable)
 }
 
 // resume makes the request of an exchange the one at hand again, where its handler's

@@ -5,43 +5,49 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/resolve"
 	"github.com/fserve/fserve/server/wire"
 )
 
-// opening is the errand of an answer whose files' directories are not in memory.
+// opening is the errand of an answer whose files cannot be opened without waiting.
 type opening struct {
-	state resolve.State
-	files []opened
+	openfile.Opening
+	state    resolve.State
+	root     *openfile.Root
+	keys     []string
+	policies []openfile.Policy
 }
 
 // openLater leaves the request until the files are open that it may need.
 func (s *Session) openLater(c *loop.Conn) {
 	o := &opening{state: s.answer.Save()}
-	for _, w := range s.answer.Ahead() {
-		o.files = append(o.files, opened{want: w, key: string(w.Key)})
+	o.MaxBody = s.loop.Files.MaxBody()
+	for _, w := range s.answer.Ahead() { // all below one root
+		key := string(w.Key)
+		o.root, o.keys, o.Names = w.Place.Root, append(o.keys, key), append(o.Names, w.Name(key))
+		o.policies = append(o.policies, w.WritePolicy())
 	}
 	s.sendAway(c, s.answer.Place.Set(), o)
 }
 
-func (o *opening) run() {
-	for i := range o.files {
-		f := &o.files[i]
-		f.got = f.want.Place.Root.Open(f.want.Name(f.key), false)
-	}
+func (o *opening) begin(done func()) {
+	o.Done = done
+	o.root.Begin(&o.Opening)
 }
 
+func (o *opening) patience(s *Session) time.Duration { return s.cfg.Patience }
+
 // land puts the files into the cache.
-func (o *opening) land(s *Session) {
-	for i := range o.files {
-		f := &o.files[i]
-		f.file, f.err = s.loop.Files.Add(f.key, f.got, f.want.WritePolicy())
+func (o *opening) land(s *Session, _ *exchange) {
+	for i, got := range o.Got {
+		f, e := s.loop.Files.Add(o.keys[i], got, o.policies[i])
+		s.known = append(s.known, opened{o.keys[i], f, e})
 	}
 }
 
 func (o *opening) goOn(s *Session, x *exchange) {
-	s.known = o.files
 	s.drive(x.conn, s.answer.Resume(&o.state))
 }
 
@@ -51,21 +57,22 @@ const writeInterval = 10 * time.Millisecond
 // waiting is the errand of an answer whose file is being written: nothing but time.
 type waiting struct{ state resolve.State }
 
-func (w *waiting) run()          {}
-func (w *waiting) land(*Session) {}
+func (w *waiting) begin(done func())               { time.AfterFunc(writeInterval, done) }
+func (w *waiting) patience(*Session) time.Duration { return 0 }
+func (w *waiting) land(*Session, *exchange)        {}
 
 func (w *waiting) goOn(s *Session, x *exchange) { s.drive(x.conn, s.answer.Resume(&w.state)) }
 
 // making is the errand of an answer that is a listing.
 type making struct {
 	state    resolve.State
-	exchange *exchange // that uses the page
 	listings *listing.Cache
 	dir      listing.Directory
 	view     listing.View
 	json     bool
 
-	err syscall.Errno
+	page *listing.Page
+	err  syscall.Errno
 }
 
 // listLater leaves the request until its listing is made; false: too many wait.
@@ -75,14 +82,30 @@ func (s *Session) listLater(c *loop.Conn) bool {
 		return false
 	}
 	s.sendAway(c, a.Place.Set(), &making{
-		state: a.Save(), exchange: s.exchangeOf(c), listings: s.cfg.Listings, dir: a.Directory(), view: a.View,
+		state: a.Save(), listings: s.cfg.Listings, dir: a.Directory(), view: a.View,
 		json: listing.PrefersJSON(string(s.head.Get(wire.Accept))),
 	})
 	return true
 }
 
-func (m *making) run()          { m.exchange.page, m.err = m.listings.Get(&m.dir, m.view, m.json) }
-func (m *making) land(*Session) { m.listings.Exit() }
+func (m *making) begin(done func()) {
+	go func() {
+		defer done()
+		m.page, m.err = m.listings.Get(&m.dir, m.view, m.json)
+	}()
+}
+
+func (m *making) patience(s *Session) time.Duration { return s.cfg.Patience }
+
+// land gives the page to the exchange, which releases it.
+func (m *making) land(_ *Session, x *exchange) {
+	m.listings.Exit()
+	if x != nil {
+		x.page = m.page
+	} else {
+		m.page.Release()
+	}
+}
 
 func (m *making) goOn(s *Session, x *exchange) {
 	s.answer.Resume(&m.state)

@@ -15,7 +15,7 @@ type exchange struct {
 	conn *loop.Conn // nil: closed during a detour
 
 	body   body
-	detour detour
+	detour *detour // nil: the request is not away
 	call   call
 	record record.Record
 	plain  bool          // it has nothing but the record

@@ -59,7 +59,7 @@ func (s *Session) run(c *loop.Conn, x *exchange) {
 }
 
 // land implements errand.
-func (k *call) land(*Session) {}
+func (k *call) land(*Session, *exchange) {}
 
 // goOn implements errand: it sends what the handler has left in its context.
 func (k *call) goOn(s *Session, x *exchange) {

@@ -106,8 +106,13 @@ func (s *Session) badBody(c *loop.Conn, x *exchange, r wire.Reason, wanted wants
 	c.Respond(&s.resp)
 }
 
-// Timeout implements loop.Session: the request did not arrive in time.
+// Timeout implements loop.Session: the request did not arrive in time, or what it is away for
+// takes too long.
 func (s *Session) Timeout(c *loop.Conn) {
+	if x, ok := c.Data.(*exchange); ok && x.isAway() {
+		s.giveUp(c, x)
+		return
+	}
 	if s.awaitsProxyHeader(c) {
 		return // there is nobody to answer
 	}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/openfile"
@@ -28,9 +29,10 @@ type Config struct {
 	Routes    Routes
 	Trust     admit.Trust
 	Heads     wire.Limits
-	MaxBody   int64  // of bodies that handlers get, in bytes
-	MaxDrain  int64  // how much of an unwanted body is read, in bytes
-	Proxied   []bool // by listener: a connection begins with a PROXY header; nil: none does
+	MaxBody   int64         // of bodies that handlers get, in bytes
+	MaxDrain  int64         // how much of an unwanted body is read, in bytes
+	Patience  time.Duration // for files to be opened and listings to be made; then 503
+	Proxied   []bool        // by listener: a connection begins with a PROXY header; nil: none does
 	Listings  *listing.Cache
 	Log       *slog.Logger
 	AccessLog *record.AccessLog // nil: none
@@ -146,9 +148,7 @@ func (s *Session) clientOf(c *loop.Conn) netip.Addr {
 
 // opened is what opening a file has given.
 type opened struct {
-	want resolve.Want
 	key  string
-	got  openfile.Opened // by the errand
-	file *openfile.File  // when it has landed
+	file *openfile.File
 	err  syscall.Errno
 }

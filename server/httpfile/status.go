@@ -87,6 +87,7 @@ func StatusOfErrno(e syscall.Errno) int {
 		return StatusForbidden
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
 		syscall.ETXTBSY, // it is being written
+		syscall.EBUSY,   // openfile.Opening: the file system is slow, or another process has a lease
 		syscall.EAGAIN:  // openat2: a rename raced with the walk, the next try may succeed
 		return StatusServiceUnavailable
 	}

@@ -1,0 +1,95 @@
+package openfile
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// poolThreads is how many calls of a Pool run at a time: each keeps a thread.
+	poolThreads = 32
+	// poolWaiting is how many more wait for their turn before Try refuses.
+	poolWaiting = 512
+	// maxThreads bounds the threads of all pools, but for one each: systemd allows a
+	// service 4,915 tasks by default, and the Go runtime ends the process at 10,000.
+	maxThreads = 1024
+)
+
+// threads counts those of all pools.
+var threads atomic.Int32
+
+// Pool runs calls that may wait for a file system, in their order, on a bounded number of
+// goroutines. These start when there is work and end when there is none. The zero value
+// is ready. It is safe for concurrent use.
+type Pool struct {
+	mu      sync.Mutex
+	queue   []func()
+	paused  int // calls that Later will queue
+	workers int
+}
+
+// Try runs f soon, unless too many calls wait already.
+func (p *Pool) Try(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue)+p.paused >= poolWaiting {
+		return false
+	}
+	p.add(f)
+	return true
+}
+
+// Go runs f soon, however many calls wait.
+func (p *Pool) Go(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.add(f)
+}
+
+// Later is Go after a pause. Meanwhile f counts as waiting.
+func (p *Pool) Later(pause time.Duration, f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paused++
+	time.AfterFunc(pause, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.paused--
+		p.add(f)
+	})
+}
+
+// add queues f, or starts a goroutine for it if there may be one more. The caller holds mu.
+func (p *Pool) add(f func()) {
+	if p.workers == 0 || p.workers < poolThreads && threads.Load() < maxThreads {
+		p.workers++
+		threads.Add(1)
+		go p.work(f)
+		return
+	}
+	p.queue = append(p.queue, f)
+}
+
+func (p *Pool) work(f func()) {
+	for ; f != nil; f = p.next() {
+		f()
+	}
+}
+
+// next returns the oldest call of the queue. If there is none it returns nil, and the
+// goroutine must end.
+func (p *Pool) next() func() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) == 0 {
+		p.queue = nil
+		p.workers--
+		threads.Add(-1)
+		return nil
+	}
+	f := p.queue[0]
+	p.queue[0] = nil
+	p.queue = p.queue[1:]
+	return f
+}

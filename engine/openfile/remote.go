@@ -1,0 +1,58 @@
+package openfile
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// local are the file systems, by statfs(2), that wait for nothing but a disk of this
+// machine. Any other may wait for the network or for a process (FUSE, NFS, CIFS, 9p, Ceph
+// and those that are not known here).
+var local = map[uint32]bool{
+	unix.EXT4_SUPER_MAGIC: true, // ext2 and ext3 too
+	unix.XFS_SUPER_MAGIC:  true, unix.BTRFS_SUPER_MAGIC: true, unix.F2FS_SUPER_MAGIC: true,
+	unix.TMPFS_MAGIC: true, unix.RAMFS_MAGIC: true, unix.HUGETLBFS_MAGIC: true,
+	unix.OVERLAYFS_SUPER_MAGIC: true, unix.ECRYPTFS_SUPER_MAGIC: true,
+	unix.SQUASHFS_MAGIC: true, unix.EROFS_SUPER_MAGIC_V1: true, unix.CRAMFS_MAGIC: true,
+	unix.ISOFS_SUPER_MAGIC: true, unix.UDF_SUPER_MAGIC: true, unix.MSDOS_SUPER_MAGIC: true, unix.EXFAT_SUPER_MAGIC: true,
+	unix.REISERFS_SUPER_MAGIC: true, unix.NILFS_SUPER_MAGIC: true, unix.JFFS2_SUPER_MAGIC: true, unix.MINIX_SUPER_MAGIC: true,
+	unix.PROC_SUPER_MAGIC: true, unix.SYSFS_MAGIC: true,
+	0x2fc12fc1: true, // ZFS
+	0xca451a4e: true, // bcachefs
+	0x3153464a: true, // JFS
+	0x7366746e: true, // NTFS (ntfs3)
+	0x24051905: true, // UBIFS
+	0x482b:     true, // HFS+
+	0x61756673: true, // aufs
+}
+
+// isRemote reports whether an open file is on a file system that may wait for more than
+// a disk. To ask may take as long.
+func isRemote(fd int) bool {
+	var st unix.Statfs_t
+	err := unix.Fstatfs(fd, &st)
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Fstatfs(fd, &st)
+	}
+	return err != nil || !local[uint32(st.Type)]
+}
+
+// Remote reports whether the directory is on a network file system, or on one that may
+// wait as long: nothing of it is opened, read or closed on a loop.
+func (r *Root) Remote() bool { return r.remote.Load() }
+
+// Remote reports whether the file is on such a file system.
+func (f *File) Remote() bool { return f.from != nil }
+
+// Read runs f, which reads from the file, where that may wait.
+func (f *File) Read(call func()) { f.from.reads.Go(call) }
+
+// close closes a descriptor of a file of a root, nil: on a local file system.
+func (fs *Files) close(fd int32, from *Root) {
+	if from == nil {
+		fs.closeFD(fd)
+		return
+	}
+	from.far.Go(func() { unix.Close(int(fd)) }) // not by package sys, which keeps the processor
+}
