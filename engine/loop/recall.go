@@ -12,10 +12,15 @@ import (
 // until the peer has acknowledged them, and change with the file. Of a leased file a
 // connection remembers that (lent), and when somebody comes to write, who is held by the
 // kernel meanwhile, the loop recalls the file: connections that have bytes of it on the way
-// are severed, which drops what lies in their sockets; when the network has let go of it
-// too, the lease is given up and the writer goes on.
+// get a moment to end in peace. Then they are severed, which drops what lies in their
+// sockets; when the network has let go of it too, the lease is given up and the writer
+// goes on.
 
 const (
+	// recallGrace is how long connections may go on, in ns: enough for a file of some
+	// 100 KB in a data centre, and for a deployment little.
+	recallGrace = int64(2500e3)
+
 	// recallEvery is how often it is looked whether a recall has come to its end, and
 	// recallTime how long one may last, in ns: a queue of the network that holds packets for
 	// longer holds the writer no longer.
@@ -43,8 +48,8 @@ type recalls struct {
 
 // recall is a file for which a writer waits. It is retained.
 type recall struct {
-	file  *openfile.File
-	until int64
+	file         *openfile.File
+	grace, until int64 // monotonic ns
 }
 
 // lender is a connection as far as that is concerned.
@@ -121,12 +126,6 @@ func (c *lender) uses(f *openfile.File) bool {
 	return false
 }
 
-// uses reports whether any connection does.
-func (l *Loop) uses(f *openfile.File) (yes bool) {
-	l.each(func(c *Conn) { yes = yes || (*lender)(c).uses(f) })
-	return yes
-}
-
 // lends reports whether pages of a file that somebody may come to write may be in the socket.
 func (c *lender) lends() bool {
 	return c.lent != nil || c.stream != nil && c.stream.at.File != nil && c.stream.at.File.Lends()
@@ -160,22 +159,10 @@ func (c *lender) stillDrains() bool {
 	return true
 }
 
-// recall ends all use of a file, of which the lease is broken.
+// recall begins to end all use of a file, of which the lease is broken.
 func (l *Loop) recall(f *openfile.File) {
-	r := &l.recalls
-	l.each(func(c *Conn) {
-		lender := (*lender)(c)
-		if lender.settle(); c.state == connClosing || !lender.uses(f) {
-			return
-		}
-		l.stats.Recalled++
-		l.kernel.sever(c.fd)
-		c.severed = true
-		r.severed = append(r.severed, c)
-		c.broken(outcome.FileChanged, true)
-	})
-	r.files = append(r.files, recall{f, l.now + recallTime})
-	r.at = l.now
+	l.recalls.files = append(l.recalls.files, recall{f, l.now + recallGrace, l.now + recallTime})
+	l.recalls.at = l.now
 }
 
 // run goes on with what is under way.
@@ -184,6 +171,46 @@ func (r *recalls) run(l *Loop) {
 		return
 	}
 	r.at = l.now + recallEvery
+	r.closeSevered(l)
+	files := r.files[:0]
+	for _, f := range r.files {
+		waits := r.await(l, &f)
+		if waits && l.now < f.until {
+			files = append(files, f)
+			continue
+		}
+		l.Files.GiveUp(f.file)
+	}
+	clear(r.files[len(files):])
+	r.files = files
+}
+
+// await reports whether connections still use a file, and severs them if its grace is over.
+func (r *recalls) await(l *Loop, f *recall) (waits bool) {
+	waits = len(r.severed) > 0
+	l.each(func(c *Conn) {
+		lender := (*lender)(c)
+		if c.state != connClosing {
+			lender.settle()
+		}
+		if !lender.uses(f.file) {
+			return
+		}
+		waits = true
+		if c.state == connClosing || l.now < f.grace {
+			return
+		}
+		l.stats.Recalled++
+		l.kernel.sever(c.fd)
+		c.severed = true
+		r.severed = append(r.severed, c)
+		c.broken(outcome.FileChanged, true)
+	})
+	return waits
+}
+
+// closeSevered closes the connections of which the network holds nothing any more.
+func (r *recalls) closeSevered(l *Loop) {
 	late := l.now >= r.files[0].until
 	kept := r.severed[:0]
 	for _, c := range r.severed {
@@ -195,16 +222,6 @@ func (r *recalls) run(l *Loop) {
 	}
 	clear(r.severed[len(kept):])
 	r.severed = kept
-	files := r.files[:0]
-	for _, f := range r.files {
-		if l.now < f.until && (len(r.severed) > 0 || l.uses(f.file)) {
-			files = append(files, f)
-			continue
-		}
-		l.Files.GiveUp(f.file)
-	}
-	clear(r.files[len(files):])
-	r.files = files
 }
 
 // close ends everything, before the driver is destroyed.

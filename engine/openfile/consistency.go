@@ -124,7 +124,7 @@ func (fs *Files) forgetBusyFiles() {
 
 // Broken tells of a break of the lease on a descriptor, or of lease.All. The cache forgets
 // each file of which that is true, and calls each for it, retained: a writer is held until
-// GiveUp. The file has Changed from now on.
+// GiveUp. Until then the file is as it was.
 func (fs *Files) Broken(fd int32, each func(*File)) {
 	if fd != lease.All {
 		fs.broken(fs.leased[fd], each)

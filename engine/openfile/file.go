@@ -58,7 +58,7 @@ type File struct {
 
 	asked  int64 // monotonic ns: when a lease was asked for last
 	leased bool  // nobody writes to it until the lease is given up
-	broken bool  // somebody waits for that, or has written
+	broken bool  // somebody waits for that, or has it open to write by now
 	lends  bool  // what is sent of it are its own pages
 }
 
@@ -98,7 +98,7 @@ func (f *File) Release() {
 // or else by its size and its time of modification, which the file system is asked for.
 func (f *File) Unchanged(d Driver) bool {
 	if f.leased || f.broken {
-		return !f.broken
+		return f.leased
 	}
 	st, e := d.Stat(&f.lent)
 	if f.policy.Growing {
@@ -109,7 +109,7 @@ func (f *File) Unchanged(d Driver) bool {
 
 // Leased reports whether the file does not change while responses send it, because a
 // writer is held meanwhile.
-func (f *File) Leased() bool { return f.leased && !f.broken }
+func (f *File) Leased() bool { return f.leased }
 
 // Lends reports whether a writer waits until bytes that were sent have left the machine:
 // the file is leased, and its own pages are sent.
