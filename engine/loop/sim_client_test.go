@@ -176,6 +176,8 @@ func (t *simTask) Done(*Loop) {
 	}
 	switch {
 	case t.sc.closed:
+	case e == syscall.EAGAIN:
+		t.m.session.answer(t.c, t.sc, t.req)
 	case t.req.cold:
 		t.m.session.finish(t.c, t.sc, t.req, []*openfile.File{f}, e)
 	default:

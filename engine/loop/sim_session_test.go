@@ -165,14 +165,15 @@ func (s *simSession) answer(c *Conn, sc *simConn, r *simRequest) {
 }
 
 func (s *simSession) lookup(name string) (*openfile.File, syscall.Errno) {
-	f := s.loop.Files.Get([]byte(name))
-	if f == nil {
-		var e syscall.Errno
-		if f, e = s.loop.Files.Add(name, s.m.open(name), s.m.policy); e != 0 {
-			return nil, e
+	if f := s.loop.Files.Get([]byte(name)); f != nil {
+		return f, 0
+	}
+	for {
+		f, e := s.loop.Files.Add(name, s.m.open(name), s.m.policy)
+		if e != syscall.EAGAIN { // it was touched after it was opened
+			return f, e
 		}
 	}
-	return f, 0
 }
 
 // finish responds, with files that were just looked up.

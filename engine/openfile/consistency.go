@@ -57,7 +57,8 @@ const (
 type busy struct{ since, asked int64 } // monotonic ns
 
 // hold makes sure of a file that was opened as its policy says. ETXTBSY: it is being
-// written, and is not given to anybody yet. emptied says that it had content before.
+// written, and is not given to anybody yet. EAGAIN: it has changed since it was opened.
+// emptied says that it had content before.
 func (fs *Files) hold(f *File, emptied bool) syscall.Errno {
 	if f.policy.Growing || f.leased || f.asked == fs.now {
 		return 0
@@ -69,6 +70,10 @@ func (fs *Files) hold(f *File, emptied bool) syscall.Errno {
 	}
 	switch {
 	case e == 0:
+		if st, e := fs.driver.Stat(&f.lent); e == 0 && (st.Size != f.Size || st.MtimeNs != f.Mtime) {
+			fs.leases.Give(f.lent.FD)
+			return syscall.EAGAIN // it was being written when it was opened
+		}
 		f.leased = true
 		fs.leased[f.lent.FD] = f
 		fs.stats.Leases++
