@@ -17,18 +17,10 @@ const (
 
 // String returns a word for labels and logs.
 func (l Level) String() string {
-	switch l {
-	case LevelGlobal:
-		return "global"
-	case LevelPath:
-		return "path"
-	case LevelClient:
-		return "client"
-	case LevelConnection:
-		return "connection"
-	default:
-		return "none"
+	if l >= NumLevels {
+		l = LevelNone
 	}
+	return [NumLevels]string{"none", "global", "path", "client", "connection"}[l]
 }
 
 // MaxWeight is the largest weight of a node.

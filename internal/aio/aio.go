@@ -86,16 +86,14 @@ const (
 	Closed
 )
 
-func (o Op) String() string {
-	switch o {
-	case Accepted:
-		return "accepted"
-	case Received:
-		return "received"
-	case Ready:
-		return "ready"
-	case Closed:
-		return "closed"
+func (o Op) String() string { return nameOf(o, opNames) }
+
+var opNames = []string{Accepted: "accepted", Received: "received", Ready: "ready", Closed: "closed"}
+
+// nameOf returns the name of an enumeration's value.
+func nameOf[T ~uint8](v T, names []string) string {
+	if int(v) < len(names) && names[v] != "" {
+		return names[v]
 	}
 	return "unknown"
 }
@@ -121,19 +119,9 @@ const (
 	NumVia
 )
 
-func (v Via) String() string {
-	switch v {
-	case ViaMemory:
-		return "memory"
-	case ViaSendfile:
-		return "sendfile"
-	case ViaSplice:
-		return "splice"
-	case ViaCopy:
-		return "copy"
-	}
-	return "unknown"
-}
+func (v Via) String() string { return nameOf(v, viaNames) }
+
+var viaNames = []string{ViaMemory: "memory", ViaSendfile: "sendfile", ViaSplice: "splice", ViaCopy: "copy"}
 
 // Status is the outcome of an attempt.
 type Status uint8

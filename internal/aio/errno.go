@@ -19,19 +19,9 @@ const (
 	NumClass
 )
 
-func (c Class) String() string {
-	switch c {
-	case Retry:
-		return "retry"
-	case Wait:
-		return "wait"
-	case Unsupported:
-		return "unsupported"
-	case Fatal:
-		return "fatal"
-	}
-	return "unknown"
-}
+func (c Class) String() string { return nameOf(c, classNames) }
+
+var classNames = []string{Retry: "retry", Wait: "wait", Unsupported: "unsupported", Fatal: "fatal"}
 
 // Classify maps an errno to its class.
 func Classify(e syscall.Errno) Class {
