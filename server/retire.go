@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 
 	"github.com/fserve/fserve/engine"
 )
@@ -40,9 +39,5 @@ func (s *Server) HandOver() {
 // end, and clients that rest between requests get two seconds for the next one.
 func (s *Server) Retire(ctx context.Context) error {
 	s.tls.AwaitHandshakes(ctx)
-	s.tls.StopAccepting()
-	err := s.engine.Retire(ctx)
-	err = errors.Join(err, s.tls.Wait(ctx))
-	s.closeSet()
-	return err
+	return s.end(ctx, s.engine.Retire)
 }

@@ -219,9 +219,13 @@ func (s *Server) Done() <-chan struct{} { return s.engine.Done() }
 
 // Shutdown stops accepting and lets running responses finish until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
+	return s.end(ctx, s.engine.Shutdown)
+}
+
+// end accepts no TLS connection any more, and waits for what is under way.
+func (s *Server) end(ctx context.Context, engine func(context.Context) error) error {
 	s.tls.StopAccepting()
-	err := s.engine.Shutdown(ctx)
-	err = errors.Join(err, s.tls.Wait(ctx))
+	err := errors.Join(engine(ctx), s.tls.Wait(ctx))
 	s.closeSet()
 	return err
 }

@@ -107,22 +107,8 @@ type ConnInfo struct {
 	// Held is by which levels it was held so far; in the place of LevelNone is
 	// what it waits now.
 	Held [shape.NumLevels]time.Duration
-}
 
-// key is what the order is by.
-func (i *ConnInfo) key(order ConnOrder) int64 {
-	switch order {
-	case ByRate:
-		return i.Rate
-	case ByWait:
-		var sum time.Duration
-		for _, d := range i.Held {
-			sum += d
-		}
-		return int64(sum)
-	default:
-		return int64(i.Age)
-	}
+	key int64 // by which it was ranked
 }
 
 // Connections returns the first n connections of some loops in an order, and how
@@ -135,7 +121,7 @@ func Connections(runners []*Runner, order ConnOrder, n int) (list []ConnInfo, op
 			list = append(list, l.connections(order, n)...)
 		})
 	}
-	slices.SortStableFunc(list, func(a, b ConnInfo) int { return cmp.Compare(b.key(order), a.key(order)) })
+	slices.SortStableFunc(list, func(a, b ConnInfo) int { return cmp.Compare(b.key, a.key) })
 	return list[:min(n, len(list))], open
 }
 
@@ -158,7 +144,9 @@ func (l *Loop) connections(order ConnOrder, n int) []ConnInfo {
 	})
 	list := make([]ConnInfo, 0, len(top))
 	for _, r := range top {
-		list = append(list, r.c.describe())
+		i := r.c.describe()
+		i.key = r.key
+		list = append(list, i)
 	}
 	return list
 }

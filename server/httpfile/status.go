@@ -93,23 +93,3 @@ func StatusOfErrno(e syscall.Errno) int {
 	}
 	return StatusInternalServerError
 }
-
-// StatusOfNode returns the status for a path by the kind of the file that it names. mode
-// is st_mode of stat(2).
-//
-//	200  a regular file
-//	301  a directory without its slash: Redirect
-//	403  a directory with its slash, for which the caller has no index and no listing
-//	404  a regular file with a slash after it, or neither file nor directory
-func StatusOfNode(mode uint32, path []byte) int {
-	slash := len(path) > 0 && path[len(path)-1] == '/'
-	switch kind := mode & syscall.S_IFMT; {
-	case kind == syscall.S_IFREG && !slash:
-		return StatusOK
-	case kind == syscall.S_IFDIR && !slash:
-		return StatusMovedPermanently
-	case kind == syscall.S_IFDIR:
-		return StatusForbidden
-	}
-	return StatusNotFound
-}

@@ -23,32 +23,6 @@ func TestStatusOfErrno(t *testing.T) {
 	}
 }
 
-func TestStatusOfNode(t *testing.T) {
-	for _, c := range []struct {
-		mode uint32
-		path string
-		want int
-	}{
-		{syscall.S_IFREG | 0o644, "/file.txt", 200},
-		{syscall.S_IFREG | 0o644, "/file.txt/", 404},
-		{syscall.S_IFDIR | 0o755, "/dir", 301},
-		{syscall.S_IFDIR | 0o755, "/dir/", 403},
-		{syscall.S_IFDIR | 0o755, "/", 403},
-		{syscall.S_IFIFO | 0o644, "/fifo", 404},
-		{syscall.S_IFCHR | 0o644, "/null", 404},
-		{syscall.S_IFBLK | 0o644, "/disk", 404},
-		{syscall.S_IFSOCK | 0o644, "/socket", 404},
-		{syscall.S_IFLNK | 0o777, "/link", 404},
-		{syscall.S_IFLNK | 0o777, "/link/", 404},
-		{0, "/f", 404},
-		{syscall.S_IFDIR | 0o755, "", 301},
-	} {
-		if got := StatusOfNode(c.mode, []byte(c.path)); got != c.want {
-			t.Errorf("%o %s: %d, want %d", c.mode, c.path, got, c.want)
-		}
-	}
-}
-
 // TestFail checks every code that Fail may be given, and some that it may not.
 func TestFail(t *testing.T) {
 	pol := testPolicy(t, Config{})
