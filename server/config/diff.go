@@ -25,6 +25,19 @@ func (c Change) String() string {
 	return fmt.Sprintf("%s: %s -> %s", c.Path, cmp.Or(c.Old, "(none)"), cmp.Or(c.New, "(none)"))
 }
 
+// opens reports whether the change may let clients in that were not: networks are denied no
+// more, or no networks are left that alone were allowed.
+func (c Change) opens() bool {
+	old, now := strings.Split(c.Old, ", "), strings.Split(c.New, ", ")
+	switch none := []string{"", emptyList}; c.Path[strings.LastIndexByte(c.Path, '.')+1:] {
+	case "allow":
+		return !slices.Contains(none, c.Old) && slices.Contains(none, c.New)
+	case "deny":
+		return !slices.Contains(none, c.Old) && slices.ContainsFunc(old, func(n string) bool { return !slices.Contains(now, n) })
+	}
+	return false
+}
+
 // Diff returns what changes from a to b, in the order of the fields. Tables are
 // compared by entry.
 func Diff(a, b *Config) (changes []Change) {
@@ -75,6 +88,9 @@ func (f *field) diffRecords(old, now reflect.Value) (changes []Change) {
 	return changes
 }
 
+// emptyList is the text of a list without elements: no text stands for what is not there.
+const emptyList = "(empty)"
+
 // leaves are values as text, by path.
 type leaves map[string]string
 
@@ -99,7 +115,7 @@ func (l leaves) add(path string, v reflect.Value) {
 	default:
 		l[path] = strings.Join(parts(v), ", ")
 		if l[path] == "" { // which stands for what is not there
-			l[path] = "(empty)"
+			l[path] = emptyList
 		}
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // dropIns is the directory beside the configuration file whose files are read
@@ -20,11 +23,25 @@ type input struct {
 	names    []string
 	contents [][]byte
 	problems Problems // of files that cannot be read
+	open     bool     // one of them is open for writing, and was not read
+	unsure   bool     // of one of them the kernel does not tell whether it is
 }
 
+// writers is how long a file that is open for writing is waited for.
+const writers = 2 * time.Second
+
 // readAll reads the configuration file and those beside it; none if name is
-// empty.
+// empty. Files that somebody writes are waited for.
 func readAll(name string) (in input) {
+	for begun := time.Now(); ; time.Sleep(writers / 100) {
+		if in = readNow(name); !in.open || time.Since(begun) > writers {
+			return in
+		}
+	}
+}
+
+// readNow is readAll without waiting.
+func readNow(name string) (in input) {
 	if name == "" {
 		return in
 	}
@@ -33,9 +50,11 @@ func readAll(name string) (in input) {
 		in.unreadable(filepath.Join(filepath.Dir(name), dropIns), err)
 	}
 	for _, n := range in.names {
-		b, err := readBounded(n)
+		b, sure, err := readUnless(n)
+		in.unsure = in.unsure || !sure
 		if err != nil {
 			in.unreadable(n, err)
+			in.open = in.open || errors.Is(err, errWriter)
 		}
 		in.contents = append(in.contents, b)
 	}
@@ -79,19 +98,40 @@ func filesOf(name string) ([]string, error) {
 	return names, err
 }
 
-// readBounded reads a file, at most one byte more than one may have.
-func readBounded(name string) ([]byte, error) {
+// readBounded reads a file, at most one byte more than one may have. One that somebody
+// writes is waited for.
+func readBounded(name string) (b []byte, err error) {
+	for begun := time.Now(); ; time.Sleep(writers / 100) {
+		if b, _, err = readUnless(name); !errors.Is(err, errWriter) || time.Since(begun) > writers {
+			return b, err
+		}
+	}
+}
+
+// errWriter is of a file that may be half written.
+var errWriter = errors.New("somebody has it open for writing")
+
+// readUnless reads a file unless somebody has it open for writing. The kernel tells by a read
+// lease (fcntl(2)), which it refuses then; while there is one, who opens the file for writing
+// waits, here until it is read. sure is false where it does not tell: of files of others without
+// CAP_LEASE, and on network file systems.
+func readUnless(name string) (b []byte, sure bool, err error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not block
 	if err != nil {
-		return nil, err
+		return nil, true, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, true, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
+		return nil, true, errors.New("not a regular file")
 	}
-	return io.ReadAll(io.LimitReader(f, maxFile+1))
+	_, refused := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+	if errors.Is(refused, unix.EAGAIN) {
+		return nil, true, errWriter
+	}
+	b, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+	return b, refused == nil, err
 }

@@ -182,6 +182,10 @@ func (r *Reloader) report(cause string, changes []Change, err error) {
 			continue
 		}
 		live++
+		if c.opens() {
+			log.Warn("configuration: ACCESS RULES ARE GONE", "path", c.Path, "old", c.Old, "new", c.New)
+			continue
+		}
 		log.Info("configuration: changed", "path", c.Path, "old", c.Old, "new", c.New)
 	}
 	log.Info("configuration reloaded", "cause", cause, "changed", live, "need_restart", len(changes)-live)

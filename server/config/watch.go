@@ -14,6 +14,9 @@ const (
 	// watchQuiet is how long the files must stay the same before they are
 	// believed to be written: two looks so far apart find them equal.
 	watchQuiet = 200 * time.Millisecond
+	// watchUnsure is watchQuiet where the kernel does not tell whether somebody has one of
+	// them open for writing.
+	watchUnsure = 2 * time.Second
 	// watchPoll is how often they are looked at without being told of a change:
 	// file systems over the network tell nothing, and a directory may be replaced.
 	watchPoll = 5 * time.Second
@@ -68,6 +71,7 @@ type watch struct {
 	notify *fsnotify.Watcher // nil: none
 	armed  bool              // a look is due
 	found  string            // fingerprint of the last look, if it was new
+	unsure bool              // see input
 }
 
 // soon has the files looked at after a while. Further events do not put it off,
@@ -75,15 +79,23 @@ type watch struct {
 func (w *watch) soon(quiet *time.Timer) {
 	if !w.armed {
 		w.armed = true
-		quiet.Reset(watchQuiet)
+		after := watchQuiet
+		if w.unsure && w.found != "" {
+			after = watchUnsure
+		}
+		quiet.Reset(after)
 	}
 }
 
 // look reloads files that are new and the same as at the last look. again: they
-// are new, and must be looked at once more.
+// are new, or being written, and must be looked at once more.
 func (w *watch) look() (again bool) {
 	w.follow() // before reading, so that a change after it is told
-	in := readAll(w.file)
+	in := readNow(w.file)
+	w.unsure = in.unsure
+	if in.open {
+		return true
+	}
 	now := in.fingerprint()
 	w.r.mu.Lock()
 	known := now == w.r.tried
