@@ -3,7 +3,6 @@ package loop
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Task is work that may block: Run is called on a goroutine of its own, then
