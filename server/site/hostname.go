@@ -42,20 +42,24 @@ func appendHostName(dst, host []byte) []byte {
 
 var dot = []byte(".")
 
-// maxLiteral is the longest IPv6 address in brackets with IPv4 at its end, in bytes.
-const maxLiteral = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
+// maxLiteral is the longest IPv6 address, with IPv4 at its end, in bytes.
+const maxLiteral = len("0000:0000:0000:0000:0000:ffff:255.255.255.255")
 
-// appendLiteral appends [IPv6] without its port.
+// appendLiteral appends [IPv6] without its port and its zone, which is the client's.
 func appendLiteral(dst, host []byte) []byte {
 	end := bytes.IndexByte(host, ']')
-	if end < 0 || end > maxLiteral {
+	if end < 0 {
+		return dst
+	}
+	addr, _, _ := bytes.Cut(host[1:end], []byte("%"))
+	if len(addr) > maxLiteral {
 		return dst
 	}
 	if rest := host[end+1:]; len(rest) > 0 && (rest[0] != ':' || !digits(rest[1:])) {
 		return dst
 	}
-	a, err := netip.ParseAddr(string(host[1:end]))
-	if err != nil || !a.Is6() || a.Zone() != "" {
+	a, err := netip.ParseAddr(string(addr))
+	if err != nil || !a.Is6() {
 		return dst
 	}
 	return append(a.AppendTo(append(dst, '[')), ']')
@@ -85,8 +89,8 @@ func CheckHostName(name string) (same string, err error) {
 	case wild && base != "" && base[0] == '[':
 		return "", fmt.Errorf("%q is not the name of a host", name)
 	case base != "" && base[0] == '[':
-		if !strings.HasSuffix(base, "]") || same == "" {
-			return "", fmt.Errorf("%q is not an IPv6 address in brackets, without port", name)
+		if !strings.HasSuffix(base, "]") || same == "" || strings.Contains(base, "%") {
+			return "", fmt.Errorf("%q is not an IPv6 address in brackets, without port and zone", name)
 		}
 	case strings.Count(base, ":") > 1:
 		return "", fmt.Errorf("%q: an IPv6 address is written in brackets", name)

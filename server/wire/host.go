@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"net/netip"
 	"unsafe"
 )
@@ -49,9 +50,22 @@ func validPort(b []byte) bool {
 	return true
 }
 
-// validIPv6 reports whether b is an IPv6address of RFC 3986, which has no zone. The string
-// is not kept: an address without a zone is numbers.
+// validIPv6 reports whether b is an IPv6address of RFC 3986, or one with a zone behind a
+// "%". RFC 3986 has no zones and a server has no use for them (RFC 6874 section 3), but
+// clients send what stands in their URL. The string is not kept: an address without a zone
+// is numbers.
 func validIPv6(b []byte) bool {
+	if i := bytes.IndexByte(b, '%'); i >= 0 {
+		for _, c := range b[i+1:] {
+			if charClass[c]&isHost == 0 && c != '%' {
+				return false
+			}
+		}
+		if i+1 == len(b) {
+			return false
+		}
+		b = b[:i]
+	}
 	a, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(b), len(b)))
-	return err == nil && a.Is6() && a.Zone() == ""
+	return err == nil && a.Is6()
 }

@@ -30,7 +30,7 @@ const tokenPattern = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 var (
 	tokenRE     = regexp.MustCompile(`^` + tokenPattern + `$`)
 	versionRE   = regexp.MustCompile(`^HTTP/([0-9])\.([0-9])$`)
-	authorityRE = regexp.MustCompile(`^(?:([a-zA-Z0-9._~!$&'()*+,;=-]*)|\[([0-9a-fA-F:.]+)\])(:[0-9]*)?$`)
+	authorityRE = regexp.MustCompile(`^(?:([a-zA-Z0-9._~!$&'()*+,;=-]*)|\[([0-9a-fA-F:.]+)(?:%[a-zA-Z0-9._~!$&'()*+,;=%-]+)?\])(:[0-9]*)?$`)
 	absoluteRE  = regexp.MustCompile(`^(?i:https?)://([^/?]+)(/[^?]*)?(\?.*)?$`)
 	badPctRE    = regexp.MustCompile(`%([^0-9a-fA-F]|.[^0-9a-fA-F]|.?$)`)
 	numberRE    = regexp.MustCompile(`^[0-9]+$`)
