@@ -27,12 +27,13 @@ func (s *Session) Receive(c *loop.Conn, p []byte, seen int) int {
 		return len(p)
 	}
 	s.rec.Stats.Requests++
-	s.request(c)
+	s.request(c, p[n:])
 	return n
 }
 
-// request answers the request in s.head, or has a route answer it.
-func (s *Session) request(c *loop.Conn) {
+// request answers the request in s.head, or has a route answer it. rest is what has arrived
+// behind the head.
+func (s *Session) request(c *loop.Conn, rest []byte) {
 	if !s.head.KeepAlive || s.loop.Draining() {
 		c.CloseAfter(false)
 	}
@@ -49,24 +50,34 @@ func (s *Session) request(c *loop.Conn) {
 		}
 		step = a.File()
 	}
-	s.skipBody(c)
-	s.drive(c, step)
+	if s.skipBody(c, rest) {
+		s.drive(c, step)
+	}
 }
 
 // skipBody arranges for the body of a request that nobody wants: it is read and
-// dropped so that the connection can go on, or the connection ends.
-func (s *Session) skipBody(c *loop.Conn) {
+// dropped so that the connection can go on, or the connection ends. It reports false if
+// what has arrived of it is malformed: such a request is refused.
+func (s *Session) skipBody(c *loop.Conn, rest []byte) bool {
 	h := &s.head
 	if !h.HasBody() {
-		return
+		return true
+	}
+	if h.Chunked {
+		var trial wire.Chunked
+		if _, r := trial.Discard(rest); r != wire.OK {
+			s.refuse(c, r)
+			return false
+		}
 	}
 	// A client that waits for 100 Continue may or may not send its body after
 	// a final answer: what comes next cannot be known (RFC 9110 section 10.1.1).
 	if c.Closing() || h.Expect100 || h.ContentLength > s.cfg.MaxDrain {
 		c.CloseAfter(true)
-		return
+		return true
 	}
 	s.exchangeOf(c).body.expect(h, wantsDiscard)
+	return true
 }
 
 // receiveBody consumes bytes of a body.
