@@ -382,6 +382,7 @@ func TestRedirectNeverNamesAHost(t *testing.T) {
 		g := start(t, d, server.Config{})
 		g.write("evil.example/f", "")
 		g.write("A/evil.example/f", "")
+		g.write(`\evil.example/f`, "")
 		c := g.dial()
 		for _, target := range []string{
 			"//evil.example", "///evil.example", "/.//evil.example", "/x/..//evil.example", "/%2e//evil.example",

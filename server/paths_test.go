@@ -46,13 +46,14 @@ func TestPathsStayInside(t *testing.T) {
 				{"/sub/%2e%2e/f.txt", 400},
 				{"/..%2fsecret.txt", 400},
 				{"/%2e%2e%2fsecret.txt", 400},
-				{"/..%5csecret.txt", 400},
+				{"/..%5csecret.txt", 404},
+				{"/sub%2f..%2f..%2fsecret.txt", 400},
 				{"/%252e%252e/secret.txt", 404},
 				{"/%c0%ae%c0%ae/secret.txt", 404}, // overlong UTF-8 for dots
 				{"/..;/secret.txt", 404},
 				{"/../root2/secret.txt", 400},
 				{"/f.txt%00.html", 400},
-				{"/f.txt%0d%0aX:%20y", 400},
+				{"/f.txt%0d%0aX:%20y", 404},
 				{"/f.txt%", 400},
 				{"/f.txt%2", 400},
 				{"/f.txt%zz", 400},
@@ -71,6 +72,33 @@ func TestPathsStayInside(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+// Every byte but NUL and the slash may stand in a name, and an encoded slash is one.
+func TestNames(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		refuse := server.Site{Root: t.TempDir(), Files: httpfile.Config{RefuseEncodedSlash: true}}
+		writeFile(t, filepath.Join(refuse.Root, "strict/scope/f"), []byte("strict"))
+		g := start(t, d, server.Config{
+			Site:      server.Site{Root: t.TempDir(), Listing: true},
+			Locations: []server.Location{{Prefix: "/strict/", Site: refuse}},
+		})
+		c := g.dial()
+		for name, target := range map[string]string{
+			"systemd\\x2d.conf": "/systemd%5Cx2d.conf", "a\tb": "/a%09b", "a\r\nb": "/a%0d%0Ab", "\x7f\x01": "/%7f%01", "\xff\xfe": "/%ff%fe",
+			"@scope/name": "/@scope%2fname",
+		} {
+			g.write(name, "content of "+name)
+			c.get(target).want(t, 200, "content of "+name)
+		}
+		if body := string(c.get("/", "Accept: application/json").body); strings.Count(body, `"name"`) != 6 {
+			t.Errorf("not all are listed: %s", body)
+		}
+		c.get(`/systemd\x2d.conf`).want(t, 200)
+		c.get("/strict/scope/f").want(t, 200, "strict")
+		c.get("/strict/scope%2ff").want(t, 400)
+		c.get("/strict%2Fscope/f").want(t, 400)
 	})
 }
 

@@ -86,7 +86,7 @@ func TestFileFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	onBoth(t, func(t *testing.T, driver string) {
-		p := serve(t, []string{"FSERVE_HEADER=*.js=X-One: 1\n*.js=X-Two: 2, two"}, "--root", root, driver, "--listing", "--dotfiles",
+		p := serve(t, []string{"FSERVE_HEADER=*.js=X-One: 1\n*.js=X-Two: 2, two"}, "--root", root, driver, "--precompressed", "--listing", "--dotfiles",
 			"--index", "none.htm", "--index", "start.htm", "--symlinks", "deny", "--server-name", "files",
 			"--cache-control", "/assets/=public, max-age=31536000, immutable", "--cache-control", "*.iso=no-cache",
 			"--attachment", "*.iso", "--download-param", "dl", "--mime", "iso=application/x-disc", "--mime", ".htm=text/x-start",
@@ -117,7 +117,7 @@ func TestFileFlags(t *testing.T) {
 		if a := get(t, p.url("/dir/")); a.StatusCode != 200 || !strings.Contains(a.Body, `<a href="f">`) {
 			t.Errorf("listing: %d %q", a.StatusCode, a.Body)
 		}
-		off := serve(t, nil, "--root", root, driver, "--precompressed=false")
+		off := serve(t, nil, "--root", root, driver)
 		if a := get(t, off.url("/assets/a.js"), "Accept-Encoding: gzip"); a.Body != "js" || a.Header.Get("Vary") != "" {
 			t.Errorf("without sidecars: %q, Vary %q", a.Body, a.Header.Get("Vary"))
 		}

@@ -37,8 +37,12 @@ var proofs = map[string]proof{
 	"locations": {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").Body == "two" }},
 	"hosts":     {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
 
-	"files.precompressed": {to: "files: {precompressed: false}", seen: func(l *live) bool { return l.get("/a.js", "Accept-Encoding: gzip").Body == "js" }},
-	"files.listing":       {to: "files: {listing: true}", seen: func(l *live) bool { return l.get("/dir/").StatusCode == 200 }},
+	"files.precompressed": {from: "files: {precompressed: true}", to: "files: {precompressed: false}", seen: func(l *live) bool { return l.get("/a.js", "Accept-Encoding: gzip").Body == "js" }},
+	"files.encoded_slash": {to: "files: {encoded_slash: refuse}", seen: func(l *live) bool { return l.get("/dir%2Fx").StatusCode == 400 }},
+	"files.max_ranges": {to: "files: {max_ranges: 1}", seen: func(l *live) bool {
+		return l.get("/other.html", "Range: bytes=0-0,2-2").Header.Get("Content-Range") != ""
+	}},
+	"files.listing": {to: "files: {listing: true}", seen: func(l *live) bool { return l.get("/dir/").StatusCode == 200 }},
 	"files.listing_page": {from: "files: {listing: true}", to: "files: {listing: true, listing_page: 1}", seen: func(l *live) bool {
 		a := l.get("/dir/?page=1", "Accept: application/json")
 		return a.StatusCode == 200 && strings.Count(a.Body, `"name"`) == 1

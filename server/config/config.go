@@ -189,8 +189,8 @@ type Log struct {
 // its own. What one of these leaves out is nil, and is as it is around it; the Files of a
 // Config that Default or Load has returned leave out lists and tables only.
 type Files struct {
-	// Precompressed sends f.br, f.zst or f.gz beside f to clients that accept the
-	// coding. Default: true.
+	// Precompressed sends f.br, f.zst or f.gz, if it is beside f and not older, to clients
+	// that accept the coding. Default: false, such a file is one of its own.
 	Precompressed *bool `key:"precompressed" flag:"precompressed" live:"yes" help:"send f.br, f.zst or f.gz beside f to clients that accept it"`
 	// Listing lists directories without an index, as HTML or JSON; otherwise they
 	// are 403. Default: false.
@@ -218,6 +218,10 @@ type Files struct {
 	// recordings: a response has the length that the file had when it began. Default:
 	// none.
 	Growing []string `key:"growing" flag:"growing" live:"yes" help:"PATTERN: files that match are only ever appended to, like '*.log' or '/hls/'; repeatable"`
+	// EncodedSlash says what %2F in a path is: decode (a slash, as npm means it) or refuse
+	// (400), for origins behind proxies that decide by a path in which it is none.
+	// Default: decode.
+	EncodedSlash *EncodedSlash `key:"encoded_slash" flag:"encoded-slash" live:"yes" help:"what %2F in a path is: decode (a slash) or refuse (400)"`
 	// Dotfiles serves names that begin with a dot; those below /.well-known/ are
 	// served in any case. Default: false.
 	Dotfiles *bool `key:"dotfiles" flag:"dotfiles" live:"yes" help:"serve names that begin with a dot"`
@@ -239,6 +243,9 @@ type Files struct {
 	// Headers are fields added to responses by pattern; of rules with one name
 	// the first that matches counts. Default: none.
 	Headers []HeaderRule `key:"headers" flag:"header" live:"yes" help:"PATTERN=NAME: VALUE: field added to responses for paths that match; repeatable" own:"As files.headers. Default: those around it."`
+	// MaxRanges is how many ranges an answer has at most, from 1 to 256. For more of them, or
+	// if they sum to more than the file, it is the whole file. Default: 64.
+	MaxRanges *int `key:"max_ranges" flag:"max-ranges" live:"yes" help:"ranges that an answer has at most (default 64)"`
 	// ServerName is the value of the Server field. Default: none, it is not sent.
 	ServerName *string `key:"server_name" flag:"server-name" live:"yes" help:"value of the Server field (default: it is not sent)"`
 }
@@ -326,7 +333,7 @@ func Default() *Config {
 		Congestion: CongestionAuto,
 		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog:  AccessLog{File: LogOff},
-		Files:      Files{Precompressed: new(true), ListingPage: new(1000), BeingWritten: new(BeingWritten(defaultWriteWait))}.complete(),
+		Files:      Files{ListingPage: new(1000), MaxRanges: new(64), BeingWritten: new(BeingWritten(defaultWriteWait))}.complete(),
 	}
 }
 

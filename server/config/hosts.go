@@ -113,7 +113,8 @@ func (a *Access) networks() (out server.Access) {
 }
 
 func (f *Files) policy() httpfile.Config {
-	p := httpfile.Config{Server: *f.ServerName, DownloadParam: *f.DownloadParam, Dotfiles: *f.Dotfiles, ContentTypes: f.Types}
+	p := httpfile.Config{Server: *f.ServerName, DownloadParam: *f.DownloadParam, Dotfiles: *f.Dotfiles, ContentTypes: f.Types,
+		MaxRanges: *f.MaxRanges, RefuseEncodedSlash: *f.EncodedSlash == EncodedSlashRefuse}
 	for _, r := range f.CacheControl {
 		p.CacheControl = append(p.CacheControl, httpfile.Rule(r))
 	}

@@ -15,6 +15,7 @@ allow: [all]
 deny: [198.51.100.0/24]
 files:
   listing: true
+  precompressed: true
   server_name: top
   index: [a.html]
   error_pages: {404: /404.html}

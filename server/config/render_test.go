@@ -66,7 +66,7 @@ access_log:
 log:
   level: info # default
 files:
-  precompressed: true # default
+  precompressed: false # default
   listing: false # default
   listing_page: 1000 # default
   index: [] # default
@@ -74,6 +74,7 @@ files:
   consistency: auto # default
   being_written: wait 2s # default
   growing: [] # default
+  encoded_slash: decode # default
   dotfiles: false # default
   error_pages: {} # default
   cache_control: # f.yaml:7:5
@@ -83,6 +84,7 @@ files:
   download_param: '' # default
   types: {} # default
   headers: [] # default
+  max_ranges: 64 # default
   server_name: '' # default
 allow: [] # default
 deny: [] # default

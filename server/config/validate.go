@@ -161,6 +161,12 @@ func (v *validator) files(at string, f *Files) {
 	if f.DownloadParam != nil {
 		policy(at+".download_param", httpfile.Config{DownloadParam: *f.DownloadParam})
 	}
+	if f.MaxRanges != nil {
+		if *f.MaxRanges == 0 {
+			v.form(at+".max_ranges", "0: an answer has at least one range")
+		}
+		policy(at+".max_ranges", httpfile.Config{MaxRanges: *f.MaxRanges})
+	}
 	if f.ServerName != nil {
 		policy(at+".server_name", httpfile.Config{Server: *f.ServerName})
 	}

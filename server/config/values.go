@@ -27,6 +27,14 @@ func (m *FileMode) Set(s string) error {
 	return nil
 }
 
+// EncodedSlash says what %2F in a path is.
+type EncodedSlash uint8
+
+const (
+	EncodedSlashDecode EncodedSlash = iota // a slash
+	EncodedSlashRefuse                     // a fault of the request
+)
+
 // Rule gives a value to the paths that match a pattern.
 type Rule struct {
 	// Match is the pattern.

@@ -2,6 +2,7 @@ package httpfile
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 )
@@ -26,8 +27,8 @@ func summary(p *Plan, r response) string {
 // TestDecide has one line per case: what the file's size is, the request, and
 // the plan in the words of summary.
 func TestDecide(t *testing.T) {
-	seventeen := "bytes=" + strings.Join(every(100, 17), ",")
-	sixteen := "bytes=" + strings.Join(every(100, 16), ",")
+	most := "bytes=" + strings.Join(every(100, 64), ",")
+	tooMany := "bytes=" + strings.Join(every(100, 65), ",")
 	for _, c := range []struct {
 		size int64
 		req  string
@@ -124,22 +125,30 @@ func TestDecide(t *testing.T) {
 		{20, "GET\nRange: bytes=0-4,", "206 bytes 0-4/20 [0-4]"},
 		{20, "GET\nRange: bytes=0-4,2-6", "206 bytes 0-6/20 [0-6]"},
 		{20, "GET\nRange: bytes=0-4,0-4", "206 bytes 0-4/20 [0-4]"},
-		{20, "GET\nRange: bytes=0-,-1", "206 bytes 0-19/20 [0-19]"},
+		// More than there is
+		{20, "GET\nRange: bytes=0-,-1", "200 [0-19]"},
+		{20, "GET\nRange: bytes=0-18,-1", "206 [0-18 19-19]"},
+		{20, "GET\nRange: bytes=0-18,-2", "200 [0-19]"},
+		{20, "GET\nRange: bytes=0-9,5-14", "206 bytes 0-14/20 [0-14]"},
+		{20, "GET\nRange: bytes=0-18,-2,x", "416 bytes */20"},
+		{math.MaxInt64, "GET\nRange: bytes=0-,0-", fmt.Sprintf("200 [0-%d]", math.MaxInt64-1)},
+		{math.MaxInt64, "GET\nRange: bytes=0-,0-,0-", fmt.Sprintf("200 [0-%d]", math.MaxInt64-1)},
+		{math.MaxInt64, "GET\nRange: bytes=-2,0-1", fmt.Sprintf("206 [%d-%d 0-1]", math.MaxInt64-2, math.MaxInt64-1)},
 		{20, "GET\nRange: bytes=0-4,2-6,15-16", "206 bytes 0-16/20 [0-16]"},
 
-		// Merging: only when they overlap or are more than 16, by gaps under 80, in order
+		// Merging: only when they overlap or are more than 64, by gaps under 80, in order
 		{9999, "GET\nRange: bytes=0-9,5-14,95-99", "206 [0-14 95-99]"},
 		{9999, "GET\nRange: bytes=0-9,5-14,94-99", "206 bytes 0-99/9999 [0-99]"},
 		{9999, "GET\nRange: bytes=0-9,89-99", "206 [0-9 89-99]"},
 		{9999, "GET\nRange: bytes=500-509,0-9,505-514", "206 [500-514 0-9]"},
 		{9999, "GET\nRange: bytes=0-9,500-509,1000-1009,5-504", "206 [0-509 1000-1009]"},
 		{9999, "GET\nRange: bytes=1000-1009,500-509,0-9,5-504", "206 [1000-1009 0-509]"},
-		{9999, "GET\nRange: " + sixteen, "206 [" + strings.Join(every(100, 16), " ") + "]"},
-		{9999, "GET\nRange: " + seventeen, "200 [0-9998]"},
-		{9999, "GET\nRange: " + seventeen + ",abc", "416 bytes */9999"},
-		{9999, "GET\nRange: " + sixteen + ",10000-", "206 [" + strings.Join(every(100, 16), " ") + "]"},
-		{9999, "GET\nRange: bytes=" + strings.Join(every(80, 17), ","), "206 bytes 0-1280/9999 [0-1280]"},
-		{9999, "GET\nRange: bytes=" + strings.Join(every(81, 17), ","), "200 [0-9998]"},
+		{9999, "GET\nRange: " + most, "206 [" + strings.Join(every(100, 64), " ") + "]"},
+		{9999, "GET\nRange: " + tooMany, "200 [0-9998]"},
+		{9999, "GET\nRange: " + tooMany + ",abc", "416 bytes */9999"},
+		{9999, "GET\nRange: " + most + ",10000-", "206 [" + strings.Join(every(100, 64), " ") + "]"},
+		{9999, "GET\nRange: bytes=" + strings.Join(every(80, 65), ","), "206 bytes 0-5120/9999 [0-5120]"},
+		{9999, "GET\nRange: bytes=" + strings.Join(every(81, 65), ","), "200 [0-9998]"},
 
 		// If-Range
 		{20, "GET\nRange: bytes=0-4\nIf-Range: " + testTag, "206 bytes 0-4/20 [0-4]"},

@@ -12,7 +12,6 @@ const (
 	ErrTargetForm    = PathError("neither a path nor an http URI")
 	ErrBadByte       = PathError("forbidden byte")
 	ErrBadEscape     = PathError("bad percent-encoding")
-	ErrEncodedSlash  = PathError("encoded slash")
 	ErrEncodedDotDot = PathError("encoded dot-dot segment")
 	ErrOutsideRoot   = PathError("path leaves the root")
 )
@@ -24,14 +23,13 @@ const (
 //   - Percent-encodings are decoded one time; "%252e" is the name "%2e".
 //   - Repeated slashes become one; "." segments go.
 //   - A ".." that stays inside the root is resolved, as clients do before they
-//     send; one that leaves it is refused. One with an encoded dot is refused
-//     wherever it stands: no client sends it in good faith, and a proxy that
-//     routes by prefix may have missed it.
-//   - An encoded slash is refused. No file name holds one, and taken for a
-//     separator it would name another file than a proxy in front believed.
-//   - NUL, control characters and backslashes are refused, encoded or not, and
-//     so are spaces and '#' that are not encoded. Bytes from 0x80 up are
-//     file-name bytes like others, valid UTF-8 or not.
+//     send; one that leaves it is refused. One with an encoded dot or beside an
+//     encoded slash is refused wherever it stands: no client sends it in good faith,
+//     and a proxy that routes by prefix may have missed it.
+//   - An encoded slash is a slash, as in nginx: npm asks for "/@scope%2fname". See
+//     Policy.Refuses.
+//   - NUL is refused, which no name holds, and so are control characters, spaces and '#'
+//     that are not encoded. All other bytes are of names, valid UTF-8 or not.
 //
 // "*" and authority-form are refused; methods that use them are answered by
 // Plan.Decline, without a path. The query is returned as it came, nil if there
@@ -135,7 +133,7 @@ func makePathClass() (class [256]uint8) {
 	for c := range 0x21 { // controls and space
 		class[c] = pathBad
 	}
-	class[0x7f], class['\\'], class['#'] = pathBad, pathBad, pathBad
+	class[0x7f], class['#'] = pathBad, pathBad
 	class['%'] = pathEscape
 	return class
 }
@@ -159,12 +157,13 @@ func isClean(raw []byte) (bool, error) {
 // slash and holds no bytes that isClean refuses.
 func normalize(out, raw []byte) ([]byte, error) {
 	for len(raw) > 0 {
-		raw = raw[1:] // the slash before the segment
-		end := bytes.IndexByte(raw, '/')
-		last := end < 0
-		if last {
-			end = len(raw)
+		escaped := raw[0] == '%' // the slash before the segment
+		if escaped {
+			raw = raw[2:]
 		}
+		raw = raw[1:]
+		end := slash(raw)
+		last := end == len(raw)
 		start := len(out)
 		out = append(out, '/')
 		var dotEscaped bool
@@ -173,11 +172,12 @@ func normalize(out, raw []byte) ([]byte, error) {
 			return nil, err
 		}
 		raw = raw[end:]
+		escaped = escaped || dotEscaped || !last && raw[0] == '%'
 		switch name := out[start+1:]; string(name) {
 		case "", ".":
 			out = out[:start]
 		case "..":
-			if dotEscaped {
+			if escaped {
 				return nil, ErrEncodedDotDot
 			}
 			if start == 0 {
@@ -194,6 +194,19 @@ func normalize(out, raw []byte) ([]byte, error) {
 	return out, nil
 }
 
+// slash returns the index of the first slash in raw, encoded or not, or len(raw).
+func slash(raw []byte) int {
+	for i, c := range raw {
+		if c == '/' || c == '%' && isSlash(raw[i:]) {
+			return i
+		}
+	}
+	return len(raw)
+}
+
+// isSlash reports whether b begins with an encoded slash.
+func isSlash(b []byte) bool { return len(b) >= 3 && b[1] == '2' && b[2]|0x20 == 'f' }
+
 // appendDecoded appends a segment with its percent-encodings decoded, and says
 // whether a dot was among them.
 func appendDecoded(out, seg []byte) (_ []byte, dotEscaped bool, err error) {
@@ -209,14 +222,10 @@ func appendDecoded(out, seg []byte) (_ []byte, dotEscaped bool, err error) {
 			}
 			c = hi<<4 | lo
 			i += 2
-			switch {
-			case c == '/':
-				return nil, false, ErrEncodedSlash
-			case c < ' ' || c == 0x7f || c == '\\':
+			if c == 0 {
 				return nil, false, ErrBadByte
-			case c == '.':
-				dotEscaped = true
 			}
+			dotEscaped = dotEscaped || c == '.'
 		}
 		out = append(out, c)
 	}
@@ -250,7 +259,7 @@ var (
 // field value or a URI is percent-encoded, and the result never begins with
 // two slashes, which would name a host.
 func AppendLocation(dst, path, query []byte) []byte {
-	for len(path) > 0 && (path[0] == '/' || path[0] == '\\') {
+	for len(path) > 0 && path[0] == '/' {
 		path = path[1:]
 	}
 	dst = append(dst, '/')

@@ -55,7 +55,7 @@ func TestPolicyFaults(t *testing.T) {
 		{Config{Disposition: []Rule{{"/f", "download"}}}, "neither attachment nor inline"},
 		{Config{DownloadParam: "a=b"}, "download parameter"},
 		{Config{MaxRanges: -1}, "max ranges"},
-		{Config{MaxRanges: 65}, "max ranges"},
+		{Config{MaxRanges: 257}, "max ranges"},
 		{Config{MergeGap: -1}, "merge gap"},
 		{Config{RetryAfter: -1}, "retry after"},
 	} {
@@ -64,7 +64,7 @@ func TestPolicyFaults(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", c.config, err, c.want)
 		}
 	}
-	_, err := NewPolicy(Config{Server: "\x00", MaxRanges: 99})
+	_, err := NewPolicy(Config{Server: "\x00", MaxRanges: 999})
 	if err == nil || !strings.Contains(err.Error(), "server") || !strings.Contains(err.Error(), "max ranges") {
 		t.Errorf("two faults: %v", err)
 	}
@@ -81,7 +81,7 @@ func TestPolicyLimits(t *testing.T) {
 			t.Errorf("%+v: %+v", c, p)
 		}
 	}
-	if p := testPolicy(t, Config{}); p.maxRanges != 16 || p.mergeGap != 80 || p.retryAfter != 1 {
+	if p := testPolicy(t, Config{}); p.maxRanges != 64 || p.mergeGap != 80 || p.retryAfter != 1 {
 		t.Errorf("defaults: %+v", p)
 	}
 }

@@ -94,13 +94,15 @@ func lessDigits(a, b []byte) bool {
 // spanList collects the ranges of a set. Ranges that are few and apart stay as they
 // came. Once there are more than max, or two overlap, all that overlap or lie closer
 // than gap are merged, in the order of their first appearance (RFC 9110 15.3.7.2). If
-// more than max stand apart even so, the whole representation is the better answer.
+// more than max stand apart even so, or all that is asked for is more than there is, the
+// whole representation is the better answer.
 type spanList struct {
 	spans   []span
 	max     int
 	gap     int64
+	left    int64 // of the size: how many bytes more may be asked for
 	merging bool
-	tooMany bool
+	tooMuch bool
 }
 
 // start empties l and keeps its memory.
@@ -110,24 +112,23 @@ func (l *spanList) start(p *Policy) {
 
 // parseRanges reads a set of ranges. A fault anywhere makes all of it invalid.
 func (l *spanList) parseRanges(set []byte, size int64) rangeResult {
-	elems := 0
+	l.left = size
 	for len(set) > 0 {
 		var elem []byte
 		elem, set = cutList(set)
 		if len(elem) == 0 { // empty list elements are allowed (RFC 9110 5.6.1.2)
 			continue
 		}
-		elems++
 		s, valid, have := parseSpan(elem, size)
 		if !valid {
 			return rangeInvalid
 		}
-		if have && !l.tooMany {
+		if have && !l.tooMuch {
 			l.add(s)
 		}
 	}
 	switch {
-	case l.tooMany:
+	case l.tooMuch:
 		return rangeIgnored
 	case len(l.spans) == 0:
 		return rangeInvalid
@@ -136,6 +137,10 @@ func (l *spanList) parseRanges(set []byte, size int64) rangeResult {
 }
 
 func (l *spanList) add(s span) {
+	if l.left -= s.end - s.off; l.left < 0 {
+		l.tooMuch = true
+		return
+	}
 	if !l.merging {
 		if len(l.spans) < l.max && !l.overlaps(s) {
 			l.spans = append(l.spans, s)
@@ -144,7 +149,7 @@ func (l *spanList) add(s span) {
 		l.startMerging()
 	}
 	l.merge(s)
-	l.tooMany = len(l.spans) > l.max
+	l.tooMuch = len(l.spans) > l.max
 }
 
 func (l *spanList) overlaps(s span) bool {

@@ -10,7 +10,7 @@ const (
 	MethodHead
 	MethodOptions
 	// MethodRefused stands for the methods that are known and not allowed on
-	// a file: CONNECT, DELETE, PATCH, POST, PUT and TRACE: 405.
+	// a file: 405.
 	MethodRefused
 )
 
@@ -24,7 +24,11 @@ func ParseMethod(b []byte) Method {
 		return MethodHead
 	case "OPTIONS":
 		return MethodOptions
-	case "CONNECT", "DELETE", "PATCH", "POST", "PUT", "TRACE":
+	case "CONNECT", "DELETE", "PATCH", "POST", "PUT", "QUERY", "TRACE",
+		// WebDAV and its extensions (RFC 4918, 3253, 3648, 3744, 4437, 4791, 5323, 5842)
+		"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "ACL", "SEARCH", "REPORT",
+		"MKCALENDAR", "ORDERPATCH", "BIND", "UNBIND", "REBIND", "LINK", "UNLINK", "MKREDIRECTREF", "UPDATEREDIRECTREF",
+		"BASELINE-CONTROL", "CHECKIN", "CHECKOUT", "LABEL", "MERGE", "MKACTIVITY", "MKWORKSPACE", "UNCHECKOUT", "UPDATE", "VERSION-CONTROL":
 		return MethodRefused
 	}
 	return MethodUnknown

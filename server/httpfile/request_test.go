@@ -10,7 +10,8 @@ func TestParseMethod(t *testing.T) {
 		{"GET", MethodGet}, {"HEAD", MethodHead}, {"OPTIONS", MethodOptions},
 		{"POST", MethodRefused}, {"PUT", MethodRefused}, {"DELETE", MethodRefused},
 		{"TRACE", MethodRefused}, {"PATCH", MethodRefused}, {"CONNECT", MethodRefused},
-		{"", MethodUnknown}, {"get", MethodUnknown}, {"GETS", MethodUnknown}, {"PROPFIND", MethodUnknown},
+		{"", MethodUnknown}, {"get", MethodUnknown}, {"GETS", MethodUnknown}, {"BREW", MethodUnknown},
+		{"PROPFIND", MethodRefused}, {"VERSION-CONTROL", MethodRefused}, {"QUERY", MethodRefused}, {"propfind", MethodUnknown},
 	} {
 		if got := ParseMethod([]byte(c.token)); got != c.want {
 			t.Errorf("%q: %d", c.token, got)

@@ -107,6 +107,9 @@ func (a *Answer) Start(path []byte) Step {
 		a.path = clean[:0] // it is in memory of the Answer
 	}
 	a.Locate(clean)
+	if a.Place.Policy.Refuses(path) {
+		return a.Fail(httpfile.StatusBadRequest)
+	}
 	if a.Place.Access != nil {
 		return Identify
 	}
