@@ -116,7 +116,7 @@ func TestRemoteFiles(t *testing.T) {
 		o := Opening{Names: []string{"slow/f"}, MaxBody: c.fs.MaxBody(), Done: func() { close(done) }}
 		r.Begin(&o)
 		<-done
-		f, e := c.fs.Add("f", o.Got[0])
+		f, e := c.fs.Add("f", o.Got[0], Policy{})
 		if e != 0 {
 			t.Fatal(e)
 		}
