@@ -85,9 +85,6 @@ func (c *Conn) Listener() int { return int(c.listener) }
 // ID returns a number that no other open connection of the loop has.
 func (c *Conn) ID() uint64 { return uint64(c.token) }
 
-// Requests returns how many responses were started on the connection.
-func (c *Conn) Requests() uint32 { return c.requests }
-
 // RemoteAddr returns the peer's address; the zero value if it has none (see OnUnix), or it
 // is not known.
 func (c *Conn) RemoteAddr() netip.AddrPort { return c.peer }

@@ -138,7 +138,7 @@ func (l *Loop) connections(order ConnOrder, n int) []ConnInfo {
 		if c.state == connClosing {
 			return
 		}
-		if r := (ranked{c.rank(order), c}); len(top) < n || n > 0 && r.key > top[0].key {
+		if r := (ranked{order.of(c), c}); len(top) < n || n > 0 && r.key > top[0].key {
 			top = keepTop(top, r, n)
 		}
 	})
@@ -176,8 +176,8 @@ func keepTop(heap []ranked, r ranked, n int) []ranked {
 	}
 }
 
-// rank is what a connection is ordered by.
-func (c *Conn) rank(order ConnOrder) int64 {
+// of is what a connection is ordered by.
+func (order ConnOrder) of(c *Conn) int64 {
 	switch {
 	case order == ByAge:
 		return c.loop.now - c.opened
