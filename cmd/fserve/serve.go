@@ -123,6 +123,7 @@ func (h *host) start(sources *config.Sources) (err error) {
 	}
 	err = h.startAdmin(&c.Admin)
 	if err == nil {
+		h.takeOver(h.predecessor.State())
 		err = h.accept()
 	}
 	if err != nil {
@@ -151,6 +152,9 @@ func (h *host) live(ctx context.Context) {
 	case <-h.predecessor.Gone():
 	case <-ctx.Done():
 		return
+	}
+	for state := range h.predecessor.States() {
+		h.takeOver(state)
 	}
 	notifyReady("serving")
 	keepAlive(ctx, h.srv)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/internal/handover"
 	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/alerts"
 	"github.com/fserve/fserve/server/config"
 )
 
@@ -123,8 +125,51 @@ func (h *host) startUpgrade() (*upgrade, error) {
 	slog.Info("upgrade: a successor has been started", "pid", s.PID, "program", path)
 	ctx, cancel := context.WithTimeout(context.Background(), upgradeStart)
 	u := &upgrade{s, cancel, make(chan error, 1)}
-	go func() { u.result <- s.Await(ctx) }()
+	state := h.state()
+	go func() { u.result <- s.Await(ctx, state) }()
 	return u, nil
+}
+
+// state is what a successor takes over beside the sockets: what was changed by HTTP.
+type state struct {
+	Limits json.RawMessage // see admin.Admin.Changes
+	Alerts []alerts.Known
+}
+
+// state returns that of this process. Without a listener for operators there is none.
+func (h *host) state() []byte {
+	var s state
+	if h.admin != nil {
+		var err error
+		limits := h.config.Config().Limits.Shape()
+		if s.Limits, err = h.admin.Changes(&limits); err != nil {
+			slog.Error("upgrade: limits are not handed over", "err", err)
+		}
+		s.Alerts = h.alerts.profiles.Known()
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		slog.Error("upgrade: nothing is handed over but sockets", "err", err)
+		return []byte("{}")
+	}
+	return text
+}
+
+// takeOver takes over the state of the predecessor.
+func (h *host) takeOver(text json.RawMessage) {
+	if h.admin == nil || len(text) == 0 {
+		return
+	}
+	var s state
+	err := json.Unmarshal(text, &s)
+	if err == nil && s.Limits != nil {
+		limits := h.config.Config().Limits.Shape()
+		err = h.admin.Take(s.Limits, &limits)
+	}
+	if err != nil {
+		slog.Error("upgrade: what was changed by HTTP is lost", "err", err)
+	}
+	h.alerts.profiles.Learn(s.Alerts)
 }
 
 // begin starts an upgrade, unless one is under way.
@@ -177,8 +222,8 @@ func (h *host) retire(u *upgrade, signals <-chan os.Signal) error {
 	if h.admin != nil {
 		h.admin.HandOver()
 	}
-	// Limits that the admin listener has set for a time stay: it does not undo them.
-	err := errors.Join(h.stopAdmin(), u.successor.HandOver())
+	// Limits that the admin listener has set for a time stay here: it does not undo them.
+	err := errors.Join(h.stopAdmin(), u.successor.HandOver(h.state()))
 	c := h.config.Config()
 	slog.Info("upgrade: replaced; running responses go on here", "successor", u.successor.PID, "timeout", c.Timeouts.Upgrade)
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeouts.Upgrade)

@@ -7,8 +7,12 @@
 // takes the sockets that it needs ([Receive], [Sockets.Claim]), serves beside the
 // predecessor and says so ([Predecessor.Ready]), or says why it cannot
 // ([Predecessor.Failed]). The predecessor stops accepting and says so
-// ([Successor.Release]); the successor learns it by [Predecessor.Gone]. Both processes
+// ([Successor.HandOver]); the successor learns it by [Predecessor.Gone]. Both processes
 // have the same sockets, so no queue of connections is ever closed.
+//
+// The predecessor also sends its state, in a form of the program's own, before the
+// successor serves and once more when it has changed for the last time
+// ([Predecessor.States]).
 package handover
 
 import (
@@ -33,6 +37,7 @@ const firstFD = 3
 // descriptor 3.
 type letter struct {
 	Sockets Sockets `json:"sockets"`
+	States  bool    `json:"states,omitempty"` // they follow on the connection; versions before did not
 }
 
 // message is the one message of a successor, a line of JSON.
@@ -41,15 +46,20 @@ type message struct {
 	Error string `json:"error,omitempty"`
 }
 
-// maxMessage bounds a message, in bytes.
+// maxMessage bounds a message of a successor, in bytes.
 const maxMessage = 64 << 10
+
+// maxStates is how many states a predecessor sends: see Await and HandOver.
+const maxStates = 2
 
 // Predecessor is the process that this one takes the place of. Its methods may be
 // called on nil: there is none.
 type Predecessor struct {
-	conn *os.File
-	gone chan struct{}
-	once sync.Once
+	conn     *os.File
+	gone     chan struct{}
+	states   chan json.RawMessage
+	stateful bool
+	once     sync.Once
 }
 
 // Receive returns the predecessor of this process and the sockets that it gave, and
@@ -76,16 +86,44 @@ func Receive() (*Predecessor, Sockets, error) {
 	if err := unix.SetNonblock(firstFD, true); err != nil {
 		return nil, nil, fmt.Errorf("connection to the predecessor: %w", err)
 	}
-	p := &Predecessor{conn: os.NewFile(firstFD, "predecessor"), gone: make(chan struct{})}
+	p := &Predecessor{conn: os.NewFile(firstFD, "predecessor"), gone: make(chan struct{}), states: make(chan json.RawMessage, maxStates), stateful: l.States}
 	go p.listen()
 	return p, l.Sockets, nil
 }
 
-// listen waits until the predecessor has stopped accepting, or has ended.
+// listen waits until the predecessor has stopped accepting, or has ended, and passes its
+// states on.
 func (p *Predecessor) listen() {
+	for d := json.NewDecoder(p.conn); ; {
+		var state json.RawMessage
+		if d.Decode(&state) != nil {
+			break
+		}
+		p.states <- state
+	}
 	_, _ = io.Copy(io.Discard, p.conn)
+	close(p.states)
 	close(p.gone)
 }
+
+// State returns the state of the predecessor as it was when it began the upgrade; nil:
+// there is none. It waits for it, and is called once, before States.
+func (p *Predecessor) State() json.RawMessage {
+	if p == nil || !p.stateful {
+		return nil
+	}
+	return <-p.states
+}
+
+// States delivers the later state of the predecessor, and is closed when Gone is.
+func (p *Predecessor) States() <-chan json.RawMessage {
+	if p == nil {
+		return noStates
+	}
+	return p.states
+}
+
+var noStates = func() chan json.RawMessage { c := make(chan json.RawMessage); close(c); return c }()
 
 // Ready tells the predecessor that this process serves.
 func (p *Predecessor) Ready() error { return p.say(message{Ready: true}) }

@@ -53,10 +53,16 @@ func successor(role string) int {
 	case "hangs":
 		time.Sleep(time.Hour)
 	}
+	if state := p.State(); string(state) != `"first"` {
+		return 17
+	}
 	if err := p.Ready(); err != nil {
 		return 14
 	}
 	<-p.Gone()
+	if state := <-p.States(); string(state) != `"last"` {
+		return 18
+	}
 	s, ok := sockets.Claim("a:1")
 	if !ok || len(s.FDs) != 2 || !s.Keep || len(sockets) != 0 {
 		return 15
@@ -125,10 +131,10 @@ func TestHandOver(t *testing.T) {
 	}
 	s := start(t, "good", sockets)
 	sockets.Close()
-	if err := s.Await(within(t, patience)); err != nil {
+	if err := s.Await(within(t, patience), []byte(`"first"`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.HandOver(); err != nil {
+	if err := s.HandOver([]byte(`"last"`)); err != nil {
 		t.Fatal(err)
 	}
 	for _, conn := range waiting {
@@ -152,12 +158,12 @@ func TestSuccessorFails(t *testing.T) {
 		"silent": ": it has not said that it is ready (exit status 13)",
 	} {
 		s := start(t, as, nil)
-		if err := s.Await(within(t, patience)); err == nil || !strings.HasSuffix(err.Error(), want) {
+		if err := s.Await(within(t, patience), nil); err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: %v", as, err)
 		}
 	}
 	s := start(t, "hangs", nil)
-	if err := s.Await(within(t, 200*time.Millisecond)); err == nil || !strings.Contains(err.Error(), "deadline exceeded") {
+	if err := s.Await(within(t, 200*time.Millisecond), nil); err == nil || !strings.Contains(err.Error(), "deadline exceeded") {
 		t.Errorf("hangs: %v", err)
 	}
 	<-s.Exited()
@@ -173,11 +179,11 @@ func TestSuccessorOfService(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "none"))
 	s := start(t, "sibling", nil)
 	want := fmt.Sprintf("process %d: child of %d", s.PID, os.Getppid())
-	if err := s.Await(within(t, patience)); err == nil || err.Error() != want {
+	if err := s.Await(within(t, patience), nil); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 	s = start(t, "hangs", nil)
-	if err := s.Await(within(t, 200*time.Millisecond)); err == nil || !strings.Contains(err.Error(), "deadline exceeded") {
+	if err := s.Await(within(t, 200*time.Millisecond), nil); err == nil || !strings.Contains(err.Error(), "deadline exceeded") {
 		t.Errorf("hangs: %v", err)
 	}
 	<-s.Exited()

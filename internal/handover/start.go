@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -129,7 +130,7 @@ func (s Sockets) numbered(files *[]uintptr) Sockets {
 
 // environment returns the environment of a successor.
 func environment(environ []string, given Sockets) ([]string, error) {
-	text, err := json.Marshal(letter{Sockets: given})
+	text, err := json.Marshal(letter{Sockets: given, States: true})
 	if err != nil {
 		return nil, err
 	}
@@ -140,13 +141,17 @@ func environment(environ []string, given Sockets) ([]string, error) {
 	return append(env, Variable+"="+string(text)), nil
 }
 
-// Await waits until the successor is ready. If the successor fails or is late, Await
-// ends it and returns the reason.
-func (s *Successor) Await(ctx context.Context) error {
+// Await sends the state of this process, JSON, and waits until the successor is ready. If
+// the successor fails or is late, Await ends it and returns the reason.
+func (s *Successor) Await(ctx context.Context, state []byte) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
 	defer stop()
 	var m message
-	line, err := bufio.NewReader(io.LimitReader(s.conn, maxMessage)).ReadBytes('\n')
+	var line []byte
+	_, err := s.conn.Write(append(state, '\n'))
+	if err == nil || !errors.Is(err, os.ErrClosed) { // why it has ended may be there to read
+		line, err = bufio.NewReader(io.LimitReader(s.conn, maxMessage)).ReadBytes('\n')
+	}
 	if err == nil {
 		err = json.Unmarshal(line, &m)
 	}
@@ -177,8 +182,18 @@ func (s *Successor) failed(ctx context.Context, said string) error {
 	return fmt.Errorf("process %d: %s%s", s.PID, said, s.end())
 }
 
-// HandOver tells the successor that this process has stopped accepting.
-func (s *Successor) HandOver() error { return s.conn.Close() }
+// statePatience is how long a successor may take to read the last state.
+const statePatience = 5 * time.Second
+
+// HandOver sends the state of this process for the last time, and tells the successor that
+// this process has stopped accepting.
+func (s *Successor) HandOver(state []byte) error {
+	err := s.conn.SetWriteDeadline(time.Now().Add(statePatience))
+	if err == nil {
+		_, err = s.conn.Write(append(state, '\n'))
+	}
+	return errors.Join(err, s.conn.Close())
+}
 
 // Terminate asks the successor to end, too (SIGTERM).
 func (s *Successor) Terminate() error { return s.process.Signal(syscall.SIGTERM) }

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/sys"
@@ -58,6 +59,8 @@ type limits struct {
 
 	mu        sync.Mutex
 	temporary map[shape.Node]*temporary
+	taken     map[shape.Node]change        // see Admin.Take
+	bounds    map[shape.Node]measure.Steer // likewise
 	closed    bool
 }
 
@@ -74,7 +77,7 @@ func newLimits(s *shape.Shaper, log *slog.Logger) *limits {
 	return &limits{shaper: s, log: log, temporary: make(map[shape.Node]*temporary)}
 }
 
-// close forgets the changes that were to be taken back.
+// close lets the changes that were to be taken back stay.
 func (l *limits) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,7 +85,6 @@ func (l *limits) close() {
 	for _, t := range l.temporary {
 		t.timer.Stop()
 	}
-	clear(l.temporary)
 }
 
 // changed is the answer to a change.
@@ -172,7 +174,7 @@ func (l *limits) plan(t shape.Node, o order, was shape.Limit, existed bool) {
 func (l *limits) end(t shape.Node, ended *temporary) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.temporary[t] != ended {
+	if l.closed || l.temporary[t] != ended {
 		return
 	}
 	delete(l.temporary, t)

@@ -285,3 +285,34 @@ func (s *Switch) State() SwitchState {
 	}
 	return st
 }
+
+// Known is an alert that a Switch knows of, for Learn of another one.
+type Known struct {
+	Labels            map[string]string
+	Start, End, Heard time.Time // End is zero while it fires
+}
+
+// Known returns the alerts that are known.
+func (s *Switch) Known() []Known {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]Known, 0, len(s.known))
+	for _, e := range s.known {
+		list = append(list, Known{e.labels, e.start, e.end, e.heard})
+	}
+	return list
+}
+
+// Learn takes over what another Switch knows, where it has heard of an alert later, and
+// puts the profiles into force that this means.
+func (s *Switch) Learn(list []Known) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range list[:min(len(list), maxAlerts)] {
+		id := identity(k.Labels)
+		if e := s.known[id]; e == nil || e.heard.Before(k.Heard) {
+			s.known[id] = &episode{k.Labels, k.Start, k.End, k.Heard}
+		}
+	}
+	s.settle("predecessor")
+}
