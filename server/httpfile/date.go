@@ -1,6 +1,9 @@
 package httpfile
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // DateLen is the length of an HTTP-date in the preferred form, which is the
 // only form that is sent.
@@ -141,33 +144,12 @@ func twoDigits(b []byte) int {
 
 // parseMonth returns 0 for what is no month's name.
 func parseMonth(b []byte) time.Month {
-	switch string(b) {
-	case "Jan":
-		return time.January
-	case "Feb":
-		return time.February
-	case "Mar":
-		return time.March
-	case "Apr":
-		return time.April
-	case "May":
-		return time.May
-	case "Jun":
-		return time.June
-	case "Jul":
-		return time.July
-	case "Aug":
-		return time.August
-	case "Sep":
-		return time.September
-	case "Oct":
-		return time.October
-	case "Nov":
-		return time.November
-	case "Dec":
-		return time.December
+	const names = "JanFebMarAprMayJunJulAugSepOctNovDec"
+	i := strings.Index(names, string(b))
+	if i < 0 || i%3 != 0 {
+		return 0
 	}
-	return 0
+	return time.Month(i/3 + 1)
 }
 
 // isDayName and isLongDayName accept any day: that it is the right one for the

@@ -65,6 +65,19 @@ func TestBuiltinTypes(t *testing.T) {
 	if len(builtinTypes) < 150 {
 		t.Errorf("only %d types", len(builtinTypes))
 	}
+	seen := make(map[string]bool)
+	for line := range strings.Lines(mimeTypes) {
+		words := strings.Fields(line)
+		if len(words) == 0 || words[0] == "#" {
+			continue
+		}
+		for _, ext := range words[1:] {
+			if seen[ext] {
+				t.Errorf("extension %s is there twice", ext)
+			}
+			seen[ext] = true
+		}
+	}
 	for ext, typ := range builtinTypes {
 		if ext != strings.ToLower(ext) || strings.ContainsAny(ext, "./ ") {
 			t.Errorf("extension %q cannot match", ext)
