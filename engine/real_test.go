@@ -52,7 +52,7 @@ func (s *fileSession) Receive(c *loop.Conn, p []byte, seen int) int {
 		if e == syscall.EAGAIN {
 			o := &openFile{s: s, c: c, name: string(name)}
 			c.Data = o
-			c.Suspend()
+			c.Suspend(0)
 			s.loop.Go(o)
 			return seen + i + 1
 		}

@@ -105,21 +105,16 @@ func (c *Conn) Named() bool { return c.named }
 // connection itself.
 func (c *Conn) Preface() { c.in.preface = true }
 
-// Suspend leaves the request to a task: no more input is handed to the session
-// until Respond or Close is called.
-func (c *Conn) Suspend() {
-	if c.state == connReading {
-		c.state = connSuspended
-		c.deadline = 0
+// Suspend leaves the request to a task: no more input is handed to the session until Respond
+// or Close is called. If neither is within the time patience, Session.Timeout is; 0: there
+// is no limit to it.
+func (c *Conn) Suspend(patience time.Duration) {
+	if c.state != connReading {
+		return
 	}
-}
-
-// SuspendFor is Suspend for a limited time: if there is no answer by then, Session.Timeout is
-// called.
-func (c *Conn) SuspendFor(d time.Duration) {
-	if c.state == connReading {
-		c.state = connSuspended
-		c.deadline = c.loop.now + int64(d)
+	c.state, c.deadline = connSuspended, 0
+	if patience > 0 {
+		c.deadline = c.loop.now + int64(patience)
 	}
 }
 

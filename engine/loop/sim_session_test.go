@@ -126,7 +126,7 @@ func (s *simSession) start(c *Conn, sc *simConn, r *simRequest) {
 		return
 	}
 	if r.late > 0 {
-		c.Suspend()
+		c.Suspend(0)
 		sc.tasks++
 		s.m.startTask(&simTask{m: s.m, c: c, sc: sc, req: r}, r.late)
 		return

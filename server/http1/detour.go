@@ -48,11 +48,7 @@ func (s *Session) sendAway(c *loop.Conn, set *site.Set, e errand) {
 	if set != nil {
 		set.Retain()
 	}
-	if p := e.patience(s); p > 0 {
-		c.SuspendFor(p)
-	} else {
-		c.Suspend()
-	}
+	c.Suspend(e.patience(s))
 	e.begin(s.loop.Await(d.back))
 }
 
