@@ -37,7 +37,7 @@ func TestAllocs(t *testing.T) {
 			req.AddField(field, value)
 			req.AddField(field, value)
 		},
-		"path":      func() { _, _, _ = ParsePath(path, target) },
+		"path":      func() { _, _, _ = parsePath(path, target) },
 		"negotiate": func() { Negotiate(accept, ServerOrder) },
 		"hidden":    func() { f.Policy().Hidden(dir) },
 		"redirect": func() {

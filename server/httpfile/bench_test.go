@@ -50,7 +50,7 @@ func BenchmarkAppendOK(b *testing.B) {
 	}
 }
 
-func BenchmarkParsePath(b *testing.B) {
+func BenchmarkNormalizePath(b *testing.B) {
 	for _, bench := range []struct{ name, target string }{
 		{"clean", "/assets/images/2026/photo-0001.jpg"},
 		{"escaped", "/assets/images/my%20photo.jpg?v=3"},
@@ -59,7 +59,7 @@ func BenchmarkParsePath(b *testing.B) {
 			target, dst := []byte(bench.target), make([]byte, 0, 128)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := ParsePath(dst, target); err != nil {
+				if _, _, err := parsePath(dst, target); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -12,7 +12,7 @@
 //	req.Reset()
 //	req.Method = httpfile.ParseMethod(method)
 //	… req.AddField(name, value) for each field line, or set the fields …
-//	req.Path, req.Query, err = httpfile.ParsePath(buf, target)
+//	req.Path, err = httpfile.NormalizePath(buf, path)
 //	if err != nil {
 //		plan.Fail(httpfile.StatusBadRequest, &req, policy)
 //	}

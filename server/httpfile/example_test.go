@@ -18,14 +18,14 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	path, query, err := httpfile.ParsePath(nil, []byte("/iso/./disk.iso"))
+	path, err := httpfile.NormalizePath(nil, []byte("/iso/./disk.iso"))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	facts := policy.MakeFacts(httpfile.File{Path: string(path), Size: 1000, MtimeNs: 784111777e9})
 
-	req := httpfile.Request{Method: httpfile.MethodGet, Path: path, Query: query}
+	req := httpfile.Request{Method: httpfile.MethodGet, Path: path}
 	req.AddField([]byte("Range"), []byte("bytes=600-"))
 	req.AddField([]byte("If-Range"), []byte(facts.ETag))
 

@@ -7,7 +7,7 @@ type PathError string
 
 func (e PathError) Error() string { return "request target: " + string(e) }
 
-// The reasons why ParsePath refuses a target.
+// The reasons why NormalizePath refuses a path.
 const (
 	ErrTargetForm    = PathError("neither a path nor an http URI")
 	ErrBadByte       = PathError("forbidden byte")
@@ -16,9 +16,10 @@ const (
 	ErrOutsideRoot   = PathError("path leaves the root")
 )
 
-// ParsePath returns the path and the query of a request target in origin-form
-// or absolute-form (RFC 9112 3.2). The path is decoded and normalised, once:
-// the same bytes are to route, to limit and to open. It begins with one slash.
+// NormalizePath returns the decoded, normalised form of the path of a request target
+// (RFC 9112 3.2), as it came, without its query. That is done once: the same bytes are to
+// route, to limit and to open. It begins with one slash; an empty path, as of "http://host",
+// is "/".
 //
 //   - Percent-encodings are decoded one time; "%252e" is the name "%2e".
 //   - Repeated slashes become one; "." segments go.
@@ -31,24 +32,9 @@ const (
 //   - NUL is refused, which no name holds, and so are control characters, spaces and '#'
 //     that are not encoded. All other bytes are of names, valid UTF-8 or not.
 //
-// "*" and authority-form are refused; methods that use them are answered by
-// Plan.Decline, without a path. The query is returned as it came, nil if there
-// is none.
-//
-// The path aliases target if there was nothing to change, and else is made in
-// dst[:0], which must not overlap target; nothing is allocated if dst has room
+// The path aliases raw if there was nothing to change, and else is made in
+// dst[:0], which must not overlap raw; nothing is allocated if dst has room
 // for the path as it came.
-func ParsePath(dst, target []byte) (path, query []byte, err error) {
-	_, raw, query, err := SplitTarget(target)
-	if err != nil {
-		return nil, nil, err
-	}
-	path, err = NormalizePath(dst, raw)
-	return path, query, err
-}
-
-// NormalizePath is ParsePath for a raw path that was cut from its target
-// already. An empty one, as in "http://host", is "/".
 func NormalizePath(dst, raw []byte) ([]byte, error) {
 	if len(raw) == 0 {
 		return append(dst[:0], '/'), nil
@@ -65,61 +51,6 @@ func NormalizePath(dst, raw []byte) ([]byte, error) {
 	}
 	return normalize(dst[:0], raw)
 }
-
-// SplitTarget cuts a request target into authority (nil in origin-form; in
-// absolute-form it takes the place of Host, RFC 9112 3.2.2), raw path and query.
-func SplitTarget(target []byte) (authority, path, query []byte, err error) {
-	if len(target) == 0 {
-		return nil, nil, nil, ErrTargetForm
-	}
-	path = target
-	if path[0] != '/' {
-		n := schemeLen(target)
-		if n == 0 {
-			return nil, nil, nil, ErrTargetForm
-		}
-		end := n
-		for end < len(target) && target[end] != '/' && target[end] != '?' {
-			end++
-		}
-		authority, path = target[n:end], target[end:]
-		if !validAuthority(authority) {
-			return nil, nil, nil, ErrTargetForm
-		}
-	}
-	if i := bytes.IndexByte(path, '?'); i >= 0 {
-		path, query = path[:i], path[i+1:]
-		for _, c := range query {
-			if c <= ' ' || c == 0x7f || c == '#' {
-				return nil, nil, nil, ErrBadByte
-			}
-		}
-	}
-	return authority, path, query, nil
-}
-
-func schemeLen(target []byte) int {
-	for _, scheme := range [...]string{"http://", "https://"} {
-		if len(target) >= len(scheme) && equalFold(target[:len(scheme)], scheme) {
-			return len(scheme)
-		}
-	}
-	return 0
-}
-
-// validAuthority accepts host and port in their usual bytes; user information
-// is refused (RFC 9110 4.2.4).
-func validAuthority(b []byte) bool {
-	for _, c := range b {
-		if !isAuthority[c] {
-			return false
-		}
-	}
-	return len(b) > 0
-}
-
-var isAuthority = byteSet("-._~!$&'()*+,;=:[]%0123456789" +
-	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 // What a byte does to a raw path, as bits.
 const (

@@ -41,7 +41,7 @@ type Request struct {
 	Method Method
 	// HTTP10 is set for HTTP/1.0, where keeping the connection must be said.
 	HTTP10 bool
-	// Path is what ParsePath returned. Query is without its '?'.
+	// Path is what NormalizePath returned. Query is without its '?'.
 	Path, Query []byte
 
 	// List fields. Repeated lines are one list, joined by commas (RFC 9110 5.3).

@@ -43,6 +43,15 @@ func testFacts(tb testing.TB, c Config, f File) *Facts {
 	return testPolicy(tb, c).MakeFacts(f)
 }
 
+// parsePath is NormalizePath for a target with a query.
+func parsePath(dst, target []byte) (path, query []byte, err error) {
+	raw, query, ok := bytes.Cut(target, []byte("?"))
+	if path, err = NormalizePath(dst, raw); err != nil || !ok {
+		return path, nil, err
+	}
+	return path, query, nil
+}
+
 // parseRequest makes a request from "METHOD target" and field lines, all in one
 // string with lines ended by "\n".
 func parseRequest(tb testing.TB, text string) *Request {
@@ -52,7 +61,7 @@ func parseRequest(tb testing.TB, text string) *Request {
 	if target == "" {
 		target = "/a/file.txt"
 	}
-	path, query, err := ParsePath(nil, []byte(target))
+	path, query, err := parsePath(nil, []byte(target))
 	if err != nil {
 		tb.Fatalf("%q: %v", target, err)
 	}
