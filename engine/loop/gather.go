@@ -58,6 +58,9 @@ func (s *Stream) readParts() (p []byte, changed bool) {
 			p = append(p, g.Mem...)
 			continue
 		}
+		if g.File.Remote() {
+			return nil, false
+		}
 		at := len(p)
 		p = p[:at+int(g.N)]
 		if n, e := l.driver.ReadAt(g.File.Lent(), p[at:], g.Off); e != 0 || int64(n) < g.N {

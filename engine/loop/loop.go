@@ -60,13 +60,15 @@ type Loop struct {
 	conns   conns
 	serving *Conn // whose input is being handed to the session
 
-	acceptor acceptor
-	sweeper  sweeper
-	flows    flows
-	sampler  measure.Sampler
-	buffers  inputPool
-	streams  free.List[Stream]
-	recalls  recalls
+	acceptor  acceptor
+	sweeper   sweeper
+	flows     flows
+	sampler   measure.Sampler
+	buffers   inputPool
+	reads     int // remoteReads in use
+	freeReads free.List[remoteRead]
+	streams   free.List[Stream]
+	recalls   recalls
 
 	now      int64 // monotonic ns at the beginning of the turn
 	turns    uint32

@@ -152,6 +152,9 @@ func (s *Stream) attempt(most int64) aio.Sent {
 		}
 		return s.sent(d.Send(c.token, mem, nil, more), more)
 	}
+	if at.File.Remote() {
+		return s.sendRemote(most, more)
+	}
 	n := min(at.N, most)
 	switch {
 	case at.trusted, at.File.Leased():

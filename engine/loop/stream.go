@@ -35,11 +35,12 @@ type Stream struct {
 
 	body   Body // what is to be pulled
 	parts  parts
-	at     Segment // what was pulled and is not yet sent; a reference to its file is held
-	last   bool    // nothing follows it
-	staged bool    // what is left of it is in a pipe
-	small  bool    // all that is left is in parts, and may be gathered into memory
-	corks  bool    // it is sent in more pieces than its head and a range that was staged
+	at     Segment     // what was pulled and is not yet sent; a reference to its file is held
+	last   bool        // nothing follows it
+	staged bool        // what is left of it is in a pipe
+	small  bool        // all that is left is in parts, and may be gathered into memory
+	read   *remoteRead // of a remote file; nil: nothing
+	corks  bool        // it is sent in more pieces than its head and a range that was staged
 
 	outcome outcome.Outcome
 	left    int64 // bytes that are to be sent, as far as is known
@@ -165,6 +166,7 @@ func (l *Loop) freeStream(s *Stream) {
 		s.body.Close()
 	}
 	s.parts.Close()
+	s.endRead()
 	*s = Stream{parts: s.parts, whose: whose{client: s.whose.client[:0]}, queued: s.queued}
 	l.streams = append(l.streams, s)
 }

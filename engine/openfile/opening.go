@@ -152,7 +152,7 @@ func (o *Opened) read(most int64) {
 		return
 	}
 	body := make([]byte, o.Stat.Size)
-	if n, e := ReadFull(o.FD, body, 0); e != 0 || n < len(body) {
+	if n, e := readFull(o.FD, body, 0); e != 0 || n < len(body) {
 		return
 	}
 	var st unix.Stat_t
@@ -161,8 +161,8 @@ func (o *Opened) read(most int64) {
 	}
 }
 
-// ReadFull reads from a file until p is full or the file ends. It waits for the file system.
-func ReadFull(fd int32, p []byte, off int64) (n int, e syscall.Errno) {
+// readFull reads from a file until p is full or the file ends. It waits for the file system.
+func readFull(fd int32, p []byte, off int64) (n int, e syscall.Errno) {
 	for n < len(p) {
 		k, err := unix.Pread(int(fd), p[n:], off+int64(n))
 		switch {

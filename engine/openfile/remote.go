@@ -2,6 +2,7 @@ package openfile
 
 import (
 	"errors"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,8 +46,26 @@ func (r *Root) Remote() bool { return r.remote.Load() }
 // Remote reports whether the file is on such a file system.
 func (f *File) Remote() bool { return f.from != nil }
 
-// Read runs f, which reads from the file, where that may wait.
-func (f *File) Read(call func()) { f.from.reads.Go(call) }
+// Read reads a range of a remote file into p, on another goroutine, where done is called
+// then. The file must be retained until that. ESTALE: it ends before, or look was asked for
+// and it is not the version any more that was opened.
+func (f *File) Read(p []byte, off int64, look bool, done func(syscall.Errno)) {
+	fd, size, mtime, growing := f.lent.FD, f.Size, f.Mtime, f.policy.Growing
+	f.from.reads.Go(func() {
+		n, e := readFull(fd, p, off)
+		if e == 0 && n < len(p) {
+			e = unix.ESTALE
+		}
+		var st unix.Stat_t
+		if e == 0 && look {
+			err := unix.Fstat(int(fd), &st)
+			if err != nil || st.Size < size || !growing && (st.Size > size || st.Mtim.Nano() != mtime) {
+				e = unix.ESTALE
+			}
+		}
+		done(e)
+	})
+}
 
 // close closes a descriptor of a file of a root, nil: on a local file system.
 func (fs *Files) close(fd int32, from *Root) {
