@@ -24,6 +24,8 @@ type (
 	Location = site.Location
 	// HeaderRule adds a field to responses.
 	HeaderRule = site.HeaderRule
+	// Fault is site.Fault: errors of New, Check and Swap have those about files.
+	Fault = site.Fault
 
 	// Access says which clients are answered.
 	Access = admit.Access

@@ -17,7 +17,7 @@ func Check(cfg Config) error {
 	if t := &cfg.TLS; len(t.Listen) > 0 {
 		front := tls.Config{Listen: t.Listen, CertFile: t.CertFile, KeyFile: t.KeyFile, MaxConns: t.MaxConns, MaxHandshakes: t.MaxHandshakes, Log: slog.Default()}
 		if err := front.Check(); err != nil {
-			faults = append(faults, fmt.Errorf("%w: %w", ErrConfig, err))
+			faults = append(faults, &Fault{Prefix: "/", Key: "tls.cert", Err: fmt.Errorf("%w: %w", ErrConfig, err)})
 		}
 	}
 	s.closeSet()

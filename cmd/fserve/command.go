@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/config"
 )
 
@@ -50,25 +49,6 @@ func withConfig(cmd *cobra.Command, run func(*cobra.Command, *config.Sources) er
 	return cmd
 }
 
-// load reads the configuration and checks all of it that can be checked without
-// serving.
-func load(sources *config.Sources) (*config.Loaded, error) {
-	c, err := sources.Load()
-	if err != nil {
-		return nil, err
-	}
-	return c, checkMachine(c.Config)
-}
-
-// checkMachine finds the faults of a configuration that only this machine can tell.
-func checkMachine(c *config.Config) error {
-	_, token := c.Admin.Bearer()
-	if err := errors.Join(server.Check(c.Server()), checkLog(c.AccessLog.File), checkPID(c.PIDFile), token); err != nil {
-		return &exitError{exitConfig, err}
-	}
-	return nil
-}
-
 // checkLog reports whether the access log could be opened, without making it.
 func checkLog(file string) error {
 	if file == "" || file == config.LogOff || file == config.LogStdout {
@@ -89,7 +69,10 @@ func checkLog(file string) error {
 
 // check is the command that reports whether a server would start.
 func check(cmd *cobra.Command, sources *config.Sources) error {
-	c, err := load(sources)
+	c, err := sources.Load()
+	if err == nil {
+		err = errors.Join(checkMachine(c), checkAddresses(c))
+	}
 	if err != nil {
 		return &exitError{exitConfig, err}
 	}

@@ -80,16 +80,21 @@ func removeStale(path string) error {
 	if _, err := statSocket(path); err != nil {
 		return err
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	// A full queue is EAGAIN: somebody is there.
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); !errors.Is(err, unix.ECONNREFUSED) {
+	if !isStale(path) {
 		return unix.EADDRINUSE
 	}
 	return os.Remove(path)
+}
+
+// isStale reports whether nobody answers at a socket's file.
+func isStale(path string) bool {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	// A full queue is EAGAIN: somebody is there.
+	return errors.Is(unix.Connect(fd, &unix.SockaddrUnix{Name: path}), unix.ECONNREFUSED)
 }
 
 func statSocket(path string) (socketFile, error) {

@@ -211,7 +211,19 @@ func (v *validator) own(path string, o *Own) {
 	v.access(path+".", &o.Access)
 	if o.Class != "" && o.Class[0] != '/' {
 		v.form(path+".class", "%q is not a path, which limits.paths has", o.Class)
+	} else if o.Class != "" && !v.hasClass(o.Class) {
+		v.form(path+".class", "%q is in no class of limits.paths; one that limits are set for while the server runs is %s: unlimited", o.Class, o.Class)
 	}
+}
+
+// hasClass reports whether there is a class for a path.
+func (v *validator) hasClass(path string) bool {
+	for prefix := range v.Limits.Paths {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // access checks networks.

@@ -24,6 +24,8 @@ locations:
   /dl/: {alias: /srv/dl, listing: false, class: /slow/}
   /dl/deep/:
     symlinks: deny
+limits:
+  paths: {/slow/: 1MB/s, /a/: unlimited, /b/: unlimited}
 hosts:
   a.example:
     names: ["*.a.example"]

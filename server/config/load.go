@@ -27,6 +27,11 @@ type Loaded struct {
 	files *build // what the files say, without variables and flags
 }
 
+// Problem is what is wrong with the value with a path, which is well formed.
+func (l *Loaded) Problem(path string, err error) Problem {
+	return Problem{Path: path, Origin: l.Origins.Of(path), Text: err.Error(), Sense: true}
+}
+
 // Load reads the defaults, the files, the environment and the flags, and checks
 // the result. The error is Problems if it is the configuration that is wrong.
 //

@@ -31,7 +31,7 @@ type Reloader struct {
 type Hooks struct {
 	// Check looks for faults that only the machine tells: a root that is not
 	// there. nil: none.
-	Check func(*Config) error
+	Check func(*Loaded) error
 	// Apply brings what runs from old to next, which differ in values that may
 	// change while it runs, or do not differ: what they only name, a directory or a
 	// file with a token, may be another one by now. If it fails it is called once
@@ -66,7 +66,7 @@ type State struct {
 func Start(sources *Sources, hooks Hooks) (*Reloader, error) {
 	hooks.Log = cmp.Or(hooks.Log, slog.Default())
 	if hooks.Check == nil {
-		hooks.Check = func(*Config) error { return nil }
+		hooks.Check = func(*Loaded) error { return nil }
 	}
 	if hooks.Apply == nil {
 		hooks.Apply = func(_, _ *Config) error { return nil }
@@ -97,7 +97,7 @@ func (r *Reloader) check(l *Loaded, err error) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l, r.hooks.Check(l.Config)
+	return l, r.hooks.Check(l)
 }
 
 // State returns the state of the configuration now.

@@ -83,9 +83,9 @@ func (g *rig) up(args ...string) {
 	g.r.Started()
 }
 
-func (g *rig) checks(c *Config) error {
+func (g *rig) checks(l *Loaded) error {
 	if g.check != nil {
-		return g.check(c)
+		return g.check(l.Config)
 	}
 	return nil
 }

@@ -90,16 +90,7 @@ func (v *validator) listeners() {
 	if len(v.Listen)+len(v.TLS.Listen) == 0 {
 		v.form("listen", "--listen needs an address")
 	}
-	for i, a := range v.Listen {
-		if !isAddress(a) {
-			v.form(element("listen", i), "%q: an address is HOST:PORT or unix:/PATH", a)
-		}
-	}
-	for i, a := range v.TLS.Listen {
-		if !isAddress(a) || strings.HasPrefix(a, engine.UnixPrefix) {
-			v.form(element("tls.listen", i), "%q: an address is HOST:PORT", a)
-		}
-	}
+	v.addresses()
 	if have := len(v.TLS.Listen) > 0; have != (v.TLS.Cert != "") || have != (v.TLS.Key != "") {
 		v.form(v.firstGiven("tls.listen", "tls.cert", "tls.key"), "--tls-listen, --tls-cert and --tls-key belong together (listen, cert and key of tls in the file)")
 	}
@@ -119,14 +110,6 @@ func (v *validator) listeners() {
 }
 
 func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
-
-// isAddress reports whether a is HOST:PORT or unix:/PATH by its form.
-func isAddress(a string) bool {
-	if path, unix := strings.CutPrefix(a, engine.UnixPrefix); unix {
-		return path != ""
-	}
-	return strings.Contains(a, ":")
-}
 
 // firstGiven returns the first of the paths that is not a default.
 func (v *validator) firstGiven(paths ...string) string {
@@ -236,9 +219,7 @@ func (v *validator) admin() {
 		v.form("admin.token", "a token is of printable ASCII characters without spaces")
 	}
 	switch {
-	case a.Listen == "":
-	case !isAddress(a.Listen):
-		v.form("admin.listen", "%q: an address is HOST:PORT or unix:/PATH", a.Listen)
+	case a.Listen == "" || checkAddress(a.Listen) != nil: // addresses has said so
 	case !IsLocal(a.Listen) && a.Token == "" && a.TokenFile == "":
 		v.form("admin.listen", "%q can be reached from elsewhere: it needs a token (--admin-token-file, token_file in the file), or an address of loopback or unix:/PATH", a.Listen)
 	}

@@ -72,6 +72,28 @@ func (b *compilation) fault(where string, err error) {
 	b.faults = append(b.faults, err)
 }
 
+// Fault is something that is wrong with the files of a host or a location.
+type Fault struct {
+	// Host is the first name of the host; empty: what no host is for.
+	Host string
+	// Prefix is that of the location; /: it is the host.
+	Prefix string
+	// Key is what names the file: root, alias, error_pages[STATUS]; of package server also
+	// tls.cert.
+	Key string
+	// Err says what is wrong with it.
+	Err error
+}
+
+func (f *Fault) Error() string {
+	if where := whereOf(f.Host, f.Prefix); where != "" {
+		return where + ": " + f.Err.Error()
+	}
+	return f.Err.Error()
+}
+
+func (f *Fault) Unwrap() error { return f.Err }
+
 // named compiles a host with names.
 func (b *compilation) named(h *Host) {
 	if len(h.Names) == 0 {
@@ -164,7 +186,7 @@ func (b *compilation) place(host *vhost, l *Location, outer map[int]*ErrorPage) 
 			b.fault(where, fmt.Errorf("class %q is not a path", s.Class))
 		}
 	}
-	b.pages(p, l, where)
+	b.pages(p, l)
 	b.out.places = append(b.out.places, p)
 	return p
 }
@@ -205,7 +227,11 @@ func (b *compilation) openRoot(p *Place, l *Location, where string) {
 	}
 	root, err := b.roots.get(l.Root, l.Symlinks, cmp.Or(b.Log, slog.Default()))
 	if err != nil {
-		b.fault(where, err)
+		key := "root"
+		if l.Alias {
+			key = "alias"
+		}
+		b.faults = append(b.faults, &Fault{p.host.name, l.Prefix, key, err})
 		return
 	}
 	if slices.Contains(b.out.roots, root) {
@@ -239,14 +265,14 @@ func (b *compilation) space(id space) string {
 
 // pages checks the error pages of a place: each is there when the configuration
 // is taken. One that goes away later is replaced by the short text.
-func (b *compilation) pages(p *Place, l *Location, where string) {
+func (b *compilation) pages(p *Place, l *Location) {
 	if l.ErrorPages == nil {
 		return
 	}
 	p.pages = make(map[int]*ErrorPage, len(l.ErrorPages))
 	for status, name := range l.ErrorPages {
 		if err := p.checkPage(status, name); err != nil {
-			b.fault(where, fmt.Errorf("error page %d=%s: %w", status, name, err))
+			b.faults = append(b.faults, &Fault{p.host.name, l.Prefix, fmt.Sprintf("error_pages[%d]", status), fmt.Errorf("error page %d=%s: %w", status, name, err)})
 			continue
 		}
 		p.pages[status] = &ErrorPage{

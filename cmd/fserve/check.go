@@ -1,0 +1,171 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/config"
+)
+
+// faults are those of a configuration that only this machine can tell.
+type faults struct {
+	*config.Loaded
+	found config.Problems
+}
+
+// add notes what is wrong with the value with a path, once.
+func (f *faults) add(path string, err error) {
+	if err == nil {
+		return
+	}
+	p := f.Problem(path, err)
+	if !slices.ContainsFunc(f.found, func(q config.Problem) bool { return q.Text == p.Text }) {
+		f.found = append(f.found, p)
+	}
+}
+
+func (f *faults) orNil() error {
+	if len(f.found) == 0 {
+		return nil
+	}
+	return &exitError{exitConfig, f.found}
+}
+
+// checkMachine finds the faults for which no server is asked, and nothing is bound.
+func checkMachine(l *config.Loaded) error {
+	f := &faults{Loaded: l}
+	f.server(server.Check(l.Server()))
+	f.add("access_log.file", checkLog(l.AccessLog.File))
+	f.add("pid_file", checkPID(l.PIDFile))
+	_, err := l.Admin.Bearer()
+	f.add("admin.token_file", err)
+	f.add("congestion", listen.CheckCongestion(l.Server().Engine.Congestion))
+	f.locations("", l.Root, l.Locations)
+	for name, h := range l.Hosts {
+		f.locations("hosts["+name+"].", cmp.Or(h.Root, l.Root), h.Locations)
+	}
+	return f.orNil()
+}
+
+// server sorts the faults of server.Check by the values that they are about.
+func (f *faults) server(err error) {
+	if file, ok := err.(*server.Fault); ok { //nolint:errorlint // what it wraps is not looked for
+		host, place := "", ""
+		if file.Host != "" {
+			host = "hosts[" + file.Host + "]."
+		}
+		if file.Prefix != "/" {
+			place = "locations[" + file.Prefix + "]."
+		}
+		key := file.Key
+		if host+place == "" && strings.HasPrefix(key, "error_pages") {
+			key = "files." + key
+		}
+		f.add(host+place+key, file.Err)
+		return
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok && errors.As(err, new(*server.Fault)) {
+		for _, e := range many.Unwrap() {
+			f.server(e)
+		}
+	} else if err != server.ErrConfig { //nolint:errorlint // alone it is what such a fault wraps
+		f.add("", err)
+	}
+}
+
+// locations finds rules of access that hold for nothing: a location is a directory.
+func (f *faults) locations(host, root string, locations map[string]config.Location) {
+	for prefix, l := range locations {
+		name := filepath.Join(root, prefix)
+		info, err := os.Stat(name)
+		if (l.Allow == nil && l.Deny == nil) || root == "" || err != nil || info.IsDir() {
+			continue
+		}
+		for key, list := range map[string][]string{"allow": l.Allow, "deny": l.Deny} {
+			if list != nil {
+				f.add(host+"locations["+prefix+"]."+key, fmt.Errorf("%s is a file: the rule is for the paths below %s, and not for the file", name, prefix))
+			}
+		}
+	}
+}
+
+// checkAddresses finds the addresses that could not be listened on.
+func checkAddresses(l *config.Loaded) error {
+	f := &faults{Loaded: l}
+	for path, addr := range l.Addresses() {
+		err := listen.Check(addr)
+		if errors.Is(err, unix.EADDRINUSE) {
+			err = inUse(addr, err)
+		}
+		if err != nil {
+			f.add(path, fmt.Errorf("%s: %w", addr, err))
+		}
+	}
+	return f.orNil()
+}
+
+// inUse says who listens at an address. That a running fserve does, or the service manager for
+// it, is no fault: the configuration is for its successor.
+func inUse(addr string, err error) error {
+	owners := listeners(addr)
+	for _, inode := range owners {
+		pid, name := holder("socket:[" + inode + "]")
+		self, _ := os.ReadFile("/proc/self/comm")
+		switch name {
+		case "":
+		case strings.TrimSpace(string(self)), "systemd":
+			return nil
+		default:
+			return fmt.Errorf("%w: by %s, process %d", err, name, pid)
+		}
+	}
+	return fmt.Errorf("%w: by a process of another user", err)
+}
+
+// listeners returns the inodes of the sockets that listen at the port or path of an address.
+func listeners(addr string) (inodes []string) {
+	path, local := strings.CutPrefix(addr, listen.UnixPrefix)
+	_, port, _ := net.SplitHostPort(addr)
+	n, _ := strconv.Atoi(port)
+	suffix := fmt.Sprintf(":%04X", n)
+	for _, table := range []string{"tcp", "tcp6", "unix"} {
+		b, _ := os.ReadFile("/proc/net/" + table) // without it nobody is found
+		for line := range strings.Lines(string(b)) {
+			c := strings.Fields(line)
+			switch {
+			case local && table == "unix" && len(c) == 8 && c[7] == path:
+				inodes = append(inodes, c[6])
+			case !local && table != "unix" && len(c) > 9 && c[3] == "0A" && strings.HasSuffix(c[1], suffix): // LISTEN
+				inodes = append(inodes, c[9])
+			}
+		}
+	}
+	return inodes
+}
+
+// holder returns a process that has a file, as /proc names it, open; no name: none that this
+// user can look at.
+func holder(file string) (pid int, name string) {
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*") // the pattern is good
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err != nil || to != file {
+			continue
+		}
+		process := filepath.Dir(filepath.Dir(fd))
+		comm, _ := os.ReadFile(filepath.Join(process, "comm")) // it may have ended
+		pid, _ = strconv.Atoi(filepath.Base(process))
+		return pid, strings.TrimSpace(string(comm))
+	}
+	return 0, ""
+}
