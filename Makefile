@@ -26,7 +26,7 @@ E2E  := ./server ./server/difftest ./cmd/... ./bench/...
 RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./server/listing ./server/record ./server/site ./server/alerts ./server/config ./server/admin ./server/nethttp ./bench/load
 UNIT = $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
 
-.PHONY: run build docs api test fmt vet lint unit conformance e2e race bench sim fuzz adapt systemd clean
+.PHONY: run build docs api test fmt vet lint unit conformance e2e race bench sim fuzz adapt clients systemd clean
 
 # make run [ADDR=host:port] serves ./sample.
 ADDR ?= 127.0.0.1:8080
@@ -103,6 +103,11 @@ fuzz:
 # make adapt: adaptive bandwidth on real TCP in network namespaces, 14 minutes, as root.
 adapt:
 	FSERVE_ADAPT_FIGURES=1 FSERVE_REQUIRE_NETNS=1 $(GO) test ./engine/adapt ./cmd/fserve -run 'TestFigure' -v -timeout 30m -p 1
+
+# make clients: the programs that people download with, on both drivers, five minutes. One that is missing is a
+# skip that is counted, with CI set a failure; .ci/clients installs them on Debian.
+clients:
+	FSERVE_CLIENTS=1 $(GO) test -count=1 -timeout 20m ./test/clients
 
 # make systemd [SUITE=bookworm]: the units of deploy/systemd in a small Debian, two minutes, as root.
 systemd: build

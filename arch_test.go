@@ -61,7 +61,7 @@ var layers = [][]string{
 	{"uring", "fallback"},
 	{"engine"},
 	{"server"},
-	{"cmd", "bench", "examples"},
+	{"cmd", "bench", "examples", "test"},
 }
 
 // place returns the layer of a package, -1 if it has none, and its folder.
