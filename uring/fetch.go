@@ -150,10 +150,10 @@ func (d *Driver) fetch(t aio.Token, s *slot, f *aio.File, r mover.Range) bool {
 // it succeeds.
 func (f *fetches) drainRange(i uint32, reader int32, p *fetchPipe, r mover.Range) {
 	const none = ^uint64(0) // the offset of a pipe
-	for off := r.Off; off < r.End; off += p.bytes {
-		n := uint32(min(r.End-off, p.bytes))
+	for off, n := r.Off, uint32(0); off < r.End; off += int64(n) {
+		n = uint32(min(r.End-off, p.bytes))
 		f.part(i, iouring.IORING_OP_SPLICE, p.w, uint64(off), n, none).SetSpliceFdIn(reader)
-		if off+p.bytes < r.End {
+		if r.End-off > p.bytes {
 			p.toNull(f.part(i, iouring.IORING_OP_SPLICE, mover.Null(), none, n, none))
 			continue
 		}
@@ -172,9 +172,9 @@ func (p *fetchPipe) toNull(e *sqe) {
 
 // adviseRange queues the advice and the read of a fetch.
 func (f *fetches) adviseRange(i uint32, file *aio.File, r mover.Range, piece int64) {
-	for off := r.Off; off < r.End; off += piece {
-		f.part(i, iouring.IORING_OP_FADVISE, file.FD, 0, uint32(min(r.End-off, piece)), uint64(off)).
-			SetOpFlags(unix.FADV_WILLNEED)
+	for off, n := r.Off, uint32(0); off < r.End; off += int64(n) {
+		n = uint32(min(r.End-off, piece))
+		f.part(i, iouring.IORING_OP_FADVISE, file.FD, 0, n, uint64(off)).SetOpFlags(unix.FADV_WILLNEED)
 	}
 	last := f.ring.prepare(opFetch.ofFetch(i), iouring.IORING_OP_READ, file.FD,
 		uint64(uintptr(unsafe.Pointer(&f.drop[0]))), 1, uint64(r.End-1))

@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"math"
+
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/internal/aio"
 )
@@ -129,8 +131,12 @@ func (p *parts) add(s Segment) {
 		s.File.Retain()
 	}
 	p.list = append(p.list, s)
-	p.left += s.left()
+	p.left = sum(p.left, s.left())
 }
+
+// sum adds numbers of bytes, up to the greatest there is: a file may be as long as that, and
+// has a head.
+func sum(a, b int64) int64 { return a + min(b, math.MaxInt64-a) }
 
 // copyOf adds memory that is not to be kept by its owner.
 func (p *parts) copyOf(mem []byte) {

@@ -47,7 +47,7 @@ func (s *Stream) sendWhole(head []byte, body *Segment) {
 // be accounted for.
 func (s *Stream) sendRest(head []byte, body *Segment, n int64) {
 	s.parts.keepRest(head, body, n)
-	s.body, s.left = &s.parts, s.parts.left+n
+	s.body, s.left = &s.parts, sum(s.parts.left, n)
 }
 
 // pump sends what the stream may send in this turn.

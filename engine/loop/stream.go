@@ -67,7 +67,7 @@ func (s *Stream) begin(r *Response) {
 	case r.Source != nil:
 		s.corks, s.body = true, r.Source
 		s.parts.copyOf(r.Head)
-		s.left = s.parts.left + r.Source.Left()
+		s.left = sum(s.parts.left, r.Source.Left())
 		if len(r.Head) > 0 {
 			s.at = s.parts.list[0]
 		}

@@ -118,7 +118,7 @@ func (m *Mover) Stage(st *State, f *aio.File, off, n int64) bool {
 	if err != nil {
 		return false
 	}
-	if pageUp(off+n)-pageDown(off) > int64(q.size) { // a page that is begun takes a whole one's place
+	if pageUp(off-pageDown(off)+n) > int64(q.size) { // a page that is begun takes a whole one's place
 		m.pipes.destroy(q) // or it would be the next one again
 		m.smallUntil = m.Now + smallPause
 		return false

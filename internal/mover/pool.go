@@ -32,8 +32,9 @@ func (s Source) read(r Range) syscall.Errno {
 		return drain(s.Reader, r)
 	}
 	piece := max(s.Advice, MinAdvice)
-	for off := r.Off; off < r.End; off += piece {
-		_ = unix.Fadvise(int(s.FD), off, min(r.End-off, piece), unix.FADV_WILLNEED) // only advice
+	for off, n := r.Off, int64(0); off < r.End; off += n {
+		n = min(r.End-off, piece)
+		_ = unix.Fadvise(int(s.FD), off, n, unix.FADV_WILLNEED) // only advice
 	}
 	var b [1]byte
 	_, e := sys.Pread(s.FD, b[:], r.End-1) // of no byte if the file was cut meanwhile

@@ -83,7 +83,7 @@ const maxWindows = 64 << 10
 func (m *Mover) hotUntil(f *aio.File, off int64) int64 {
 	i := off / checkWindow
 	if f.Windows == nil {
-		n := (f.Size + checkWindow - 1) / checkWindow
+		n := (f.Size-1)/checkWindow + 1 // off is within
 		if n > maxWindows {
 			return 0
 		}

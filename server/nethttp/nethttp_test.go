@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -373,6 +374,39 @@ func TestClientAddress(t *testing.T) {
 		if h.ServeHTTP(w, r); w.Code != c.wantStatus {
 			t.Errorf("%+v: %d", c, w.Code)
 		}
+	}
+}
+
+// Files may be as long as an offset goes.
+func TestHugeFile(t *testing.T) {
+	root, err := os.MkdirTemp("/dev/shm", "huge")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer os.RemoveAll(root)
+	path := filepath.Join(root, "f")
+	if err := os.WriteFile(path, []byte("0123456789"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, math.MaxInt64); err != nil {
+		t.Skip(err)
+	}
+	url := serve(t, handler(t, server.Config{Site: server.Site{Root: root}})) + "/f"
+	for field, want := range map[string]string{"bytes=0-9": "0123456789", "bytes=-10": string(make([]byte, 10))} {
+		r, err := http.NewRequest(http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Range", field)
+		a, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(a.Body)
+		if err != nil || a.StatusCode != http.StatusPartialContent || string(got) != want {
+			t.Errorf("%s: %d %q, %v", field, a.StatusCode, got, err)
+		}
+		a.Body.Close()
 	}
 }
 
