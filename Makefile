@@ -91,13 +91,21 @@ SEEDS ?= 1000000
 sim:
 	FSERVE_SIM_SEEDS=$(SEEDS) $(GO) test ./engine/loop -run TestSimulation -timeout 0
 
-# make fuzz [FUZZTIME=1m]: every fuzz target for so long.
+# make fuzz [FUZZTIME=1m]: every fuzz target for so long. Until Go 1.27 a busy machine makes a target fail with no more
+# than "context deadline exceeded" when its time is over (go.dev/issue/75804): that is no failure.
 FUZZTIME ?= 30s
 fuzz:
 	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | \
 	sed -E 's|/[^/]*:func | |' | sort | while read -r dir target; do \
 		echo "$$dir $$target"; \
-		$(GO) test $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x || exit 1; \
+		out=$$($(GO) test $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x 2>&1); \
+		status=$$?; echo "$$out"; \
+		case "$$status $$out" in \
+			0*) ;; \
+			*"Failing input written"*) exit 1 ;; \
+			*"    context deadline exceeded"*) ;; \
+			*) exit 1 ;; \
+		esac; \
 	done
 
 # make adapt: adaptive bandwidth on real TCP in network namespaces, 14 minutes, as root.
