@@ -21,6 +21,7 @@ type Controller struct {
 	gather     gather
 	roundStart int64
 	held       int64 // ns that connections have waited for tokens in the round so far
+	delayed    int64 // ns by which the caller was late in it
 
 	est    estimator
 	used   float64 // acknowledged, averaged over about half a second, bytes/s
@@ -135,7 +136,16 @@ type Usage struct {
 	// Held is for how many ns a connection of the client was waiting for tokens of
 	// this very limit. Waiting for others, or for room in a socket, does not count.
 	Held int64
+
+	// Delayed is by how many ns the caller was late with what it had to send: since it
+	// got no processor, or was busy with others. A caller that is late by less than its
+	// buckets and sockets bear was not.
+	Delayed int64
 }
+
+// delayedPart is the part of a round by which the caller may be late: what arrives in a
+// round with more is no news of the line.
+const delayedPart = 0.2
 
 // tornAfter is a number of rounds' lengths. A longer time between two ticks tears the round:
 // the client was idle, the machine slept or the clock jumped. What was gathered is
@@ -159,10 +169,16 @@ func (c *Controller) Tick(u Usage, now int64) Event {
 		return c.idle(now)
 	}
 	r := c.gather.end(c.roundStart, elapsed, c.held, c.target, c.p.cfg.Slow.Often)
+	delayed := float64(c.delayed) > delayedPart*float64(elapsed)
 	c.startRound()
-	c.learn(&r)
+	if delayed {
+		c.counters.Delayed++
+		c.line.on = false
+	} else {
+		c.learn(&r)
+	}
 	event := c.event(c.brk.turn(&c.p.cfg.Breaker, &r.tally, c.target, c.floor, c.clock), now)
-	if !c.fast.turn(c, &r) {
+	if !c.fast.turn(c, &r) && !delayed {
 		c.slow.turn(c, &r)
 	}
 	return event
@@ -193,11 +209,12 @@ func (c *Controller) advance(u Usage, now int64) (ok bool) {
 	c.last = now
 	c.clock += gap
 	c.held += max(u.Held, 0)
+	c.delayed += max(u.Delayed, 0)
 	return true
 }
 
 func (c *Controller) startRound() {
-	c.gather, c.roundStart, c.held = gather{}, c.clock, 0
+	c.gather, c.roundStart, c.held, c.delayed = gather{}, c.clock, 0, 0
 }
 
 // event completes what the breaker reports and carries it out.

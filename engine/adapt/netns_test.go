@@ -36,6 +36,8 @@ type originClient struct {
 	conns  []*originConn
 	tokens float64
 	held   int64
+
+	delayed int64
 }
 
 type originConn struct {
@@ -116,6 +118,9 @@ func must(t *testing.T, err error) {
 
 var chunk = make([]byte, 64<<10)
 
+// nap is how long the loop waits in a turn.
+const nap = 2 * time.Millisecond
+
 // run sends for so long; at is called at the given seconds.
 func (o *origin) run(length time.Duration, at map[int]func()) {
 	begin := sys.Nanotime()
@@ -132,6 +137,9 @@ func (o *origin) run(length time.Duration, at map[int]func()) {
 			}
 		}
 		for _, c := range o.clients {
+			if late := now - last - int64(nap); late > 10e6 {
+				c.delayed += late
+			}
 			c.send(now - last)
 		}
 		last = now
@@ -148,7 +156,7 @@ func (o *origin) run(length time.Duration, at map[int]func()) {
 		if now-begin >= int64(length) {
 			return
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(nap)
 	}
 }
 
@@ -212,8 +220,8 @@ func (c *originClient) sample(now int64) point {
 	if c.ctl == nil {
 		return p
 	}
-	c.ctl.Tick(adapt.Usage{Held: c.held}, now)
-	c.held = 0
+	c.ctl.Tick(adapt.Usage{Held: c.held, Delayed: c.delayed}, now)
+	c.held, c.delayed = 0, 0
 	pace := c.ctl.PacingRate(len(c.conns))
 	for _, conn := range c.conns {
 		if conn.pace != pace {

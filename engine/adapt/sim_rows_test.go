@@ -93,6 +93,50 @@ func meanAndDeviation(values []float64) (avg, dev float64) {
 	return avg, math.Sqrt(dev)
 }
 
+// naps are pauses of an origin that shares its processor with busy jobs: it runs for about
+// as long as it has to wait, in turns of some ms, and now and then for far longer.
+func naps(seed uint64) func() int {
+	r := rand.New(rand.NewPCG(seed, 9))
+	return func() int {
+		switch {
+		case r.IntN(200) == 0:
+			return 50 + r.IntN(100)
+		case r.IntN(28) == 0:
+			return 4 + r.IntN(20)
+		}
+		return 0
+	}
+}
+
+// TestStarved: an origin that gets its processor late sends less than the line carries at
+// times. That is no news of the line: the target stays where the line is.
+func TestStarved(t *testing.T) {
+	skipShort(t)
+	eachCase(t, func(t *testing.T, cc func() congestion, p simPath, conns int) {
+		const rate = 40 * mbit
+		w := newWorld(11, simLine{capacity: constant(rate), delay: p.delay, room: p.room * 100 * mbit})
+		c := w.client(testPolicy(t), conns, cc)
+		w.run(20)
+		w.starved = naps(12)
+		before := c.ctl.State().Cuts
+		w.run(60)
+		cuts, low, high := c.ctl.State().Cuts, math.Inf(1), 0.0
+		for s := 25.0; s < 80; s++ {
+			got := mean(c.between(s, s+1), targetOf)
+			low, high = min(low, got), max(high, got)
+		}
+		if cuts != before { // what a burst after a pause loses is lost like anything else
+			low = rate
+		}
+		if low < 0.85*rate || high > 1.1*rate {
+			t.Errorf("targets from %.1f to %.1f Mbit/s, of 40", low/mbit, high/mbit)
+		}
+		if t.Failed() {
+			c.dump(t, 5)
+		}
+	})
+}
+
 // TestEstimate: of a line that is the limit, two seconds after it has been filled,
 // and two seconds after it has changed.
 func TestEstimate(t *testing.T) {

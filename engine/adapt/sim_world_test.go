@@ -16,8 +16,10 @@ type simBucket struct {
 	flows  float64
 }
 
-func (b *simBucket) turn() {
-	b.held = false
+func (b *simBucket) turn(runs bool) {
+	if runs {
+		b.held = false // until somebody asks; what waits while nobody runs goes on waiting
+	}
 	b.tokens = min(b.tokens+b.rate*simStep, b.burst())
 }
 
@@ -41,6 +43,7 @@ type simClient struct {
 	conns   []*simSender
 	meters  []Meter
 	held    float64 // s since the last tick
+	delayed float64 // likewise
 	events  []Event
 	trace   []simPoint
 	lastAck float64
@@ -64,8 +67,11 @@ type simWorld struct {
 	now      float64
 	step     int
 	capacity float64
-	paced    bool  // SO_MAX_PACING_RATE is set
-	offset   int64 // added to the clock that controllers see, ns
+	paced    bool                // SO_MAX_PACING_RATE is set
+	ticked   int                 // step of the last tick
+	asleep   int                 // steps for which the origin does not run yet
+	starved  func() (asleep int) // asked when it runs: for how many steps it will not; nil: never
+	offset   int64               // added to the clock that controllers see, ns
 }
 
 func newWorld(seed uint64, line simLine) *simWorld {
@@ -99,15 +105,18 @@ func (w *simWorld) run(seconds float64) {
 func (w *simWorld) turn() {
 	w.capacity = max(w.line.capacity(w.now), 1)
 	w.line.turn()
+	runs := w.runs()
 	for _, c := range w.clients {
 		if c.bucket != nil {
-			c.bucket.turn()
+			c.bucket.turn(runs)
 		}
 		first := w.step % len(c.conns) // nobody is always the first to be granted
 		for i := range c.conns {
 			s := c.conns[(first+i)%len(c.conns)]
 			s.receive(w.step)
-			s.write()
+			if runs {
+				s.write()
+			}
 		}
 		if c.bucket != nil && c.bucket.held {
 			c.held += simStep
@@ -116,11 +125,29 @@ func (w *simWorld) turn() {
 	w.transmit()
 	w.step++
 	w.now += simStep
-	if w.step%100 == 0 {
+	if runs && w.step/100 > w.ticked/100 {
+		w.ticked = w.step
 		for _, c := range w.clients {
 			c.tick(w)
 		}
 	}
+}
+
+// runs reports whether the origin has a processor in this step.
+func (w *simWorld) runs() bool {
+	if w.starved == nil {
+		return true
+	}
+	if w.asleep > 0 {
+		w.asleep--
+		return false
+	}
+	if w.asleep = w.starved(); w.asleep > 10 {
+		for _, c := range w.clients {
+			c.delayed += float64(w.asleep) * simStep
+		}
+	}
+	return true
 }
 
 // transmit moves a step's bytes into the queue and out of it.
@@ -196,10 +223,10 @@ func (c *simClient) tick(w *simWorld) {
 		rate: (acked - c.lastAck) * 10, queue: w.line.queued / w.capacity}
 	c.lastAck, c.lastRep = acked, repeated
 	if c.ctl != nil {
-		if e := c.ctl.Tick(Usage{Held: int64(c.held * 1e9)}, now); e.Kind != None {
+		if e := c.ctl.Tick(Usage{Held: int64(c.held * 1e9), Delayed: int64(c.delayed * 1e9)}, now); e.Kind != None {
 			c.events = append(c.events, e)
 		}
-		c.held = 0
+		c.held, c.delayed = 0, 0
 		c.bucket.rate = float64(c.ctl.Target())
 		s := c.ctl.State()
 		p.target, p.estimate, p.phase, p.verdict = float64(s.Target), float64(s.Estimate), s.Phase, s.Verdict

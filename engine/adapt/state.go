@@ -105,7 +105,7 @@ type Counters struct {
 	Raises, Lowers, Follows, TakenBack, Undone uint64
 	Tripped, Frozen                            uint64
 	Measured, Bounds                           uint64 // samples of the estimate, by kind
-	Rejected, Discarded                        uint64 // samples that tell nothing of the rate; rounds that were torn
+	Rejected, Discarded, Delayed               uint64 // samples that tell nothing of the rate; rounds that were torn; in which the caller was late
 }
 
 // State returns the controller's state.

@@ -316,5 +316,6 @@ func addCounters(a, b adapt.Counters) adapt.Counters {
 	a.Bounds += b.Bounds
 	a.Rejected += b.Rejected
 	a.Discarded += b.Discarded
+	a.Delayed += b.Delayed
 	return a
 }

@@ -1,5 +1,11 @@
 package measure
 
+import (
+	"time"
+
+	"github.com/fserve/fserve/engine/adapt"
+)
+
 // What is due is asked for in each turn of the loop: a comparison, as a rule. A period
 // is passed in sampleCells steps, in three quarters of its time; then come the
 // path classes, so that what their connections brought is of the same period. A loop
@@ -22,10 +28,19 @@ func (s *Sampler) schedule() {
 	s.next = s.slot + s.period*15/16
 }
 
+// late is from when on a loop counts as late, in ns: by less nothing is sent later, since
+// buckets have room for 20 ms and sockets for two grants.
+const late = int64(10 * time.Millisecond)
+
 // Run does what is due.
 func (s *Sampler) Run(now int64) {
+	last := s.ran
+	s.ran = now
 	if now < s.next {
 		return
+	}
+	if d := now - max(s.next, last); d > late {
+		s.delayed += d
 	}
 	for left := maxSamples; left > 0 && now >= s.next; {
 		if s.cell == sampleCells {
@@ -131,8 +146,8 @@ func (s *Sampler) finishGroup(g *group, now int64) {
 		return
 	}
 	held := s.tree.ClientHeld(g.id, now)
-	r := g.node.finish(s.slot, max(held-g.held, 0), len(g.meters), now)
-	g.held, g.pace = held, r.pace
+	r := g.node.finish(s.slot, adapt.Usage{Held: max(held-g.held, 0), Delayed: s.delayed - g.late}, len(g.meters), now)
+	g.held, g.late, g.pace = held, s.delayed, r.pace
 	s.tree.AdaptClient(g.id, r.rate, r.seq, now)
 	g.setPace()
 }
@@ -175,8 +190,8 @@ func (s *Sampler) finishPart(p *classPart, now int64) {
 		return
 	}
 	held := s.tree.ClassHeld(p.class, now)
-	r := p.node.finish(s.slot, max(held-p.held, 0), p.conns, now)
-	p.held, p.conns = held, 0
+	r := p.node.finish(s.slot, adapt.Usage{Held: max(held-p.held, 0), Delayed: s.delayed - p.late}, p.conns, now)
+	p.held, p.late, p.conns = held, s.delayed, 0
 	s.applyPart(p, r, now)
 }
 

@@ -223,6 +223,26 @@ func TestAdaptRaisesAndApplies(t *testing.T) {
 	}
 }
 
+// What arrives in rounds in which the loop itself was late is no news of the line; delays
+// that buckets bear do not count.
+func TestAdaptLateLoop(t *testing.T) {
+	for pause, delayed := range map[time.Duration]bool{8 * time.Millisecond: false, 40 * time.Millisecond: true} {
+		s := newSampled(t, 1, Config{Client: adaptPolicy(t, mib, 50*mib)}, newKernel(mib), nil)
+		s.begin(0, "a")
+		s.run(2*time.Second, true)
+		before := s.client("a")
+		for range 50 {
+			s.now += int64(pause)
+			s.run(100*time.Millisecond-pause, true)
+		}
+		st := s.client("a")
+		news := st.Measured + st.Bounds + st.Rejected - before.Measured - before.Bounds - before.Rejected
+		if late := st.Delayed - before.Delayed; late+news < 45 || delayed != (late > news) || !delayed && late > 0 {
+			t.Errorf("%v in 100 ms: %d rounds are delayed, %d are news", pause, late, news)
+		}
+	}
+}
+
 // Loss cuts, and a loss that lasts trips the breaker, whose events are told; three trips
 // freeze the client at the floor.
 func TestAdaptTellsOfTheBreaker(t *testing.T) {

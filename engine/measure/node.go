@@ -23,9 +23,9 @@ type node struct {
 	members   int  // loops that serve it
 	posted    int  // of them, those that have brought what they had for the slot
 	slot      int64
-	held      int64 // ns, the most of any loop
-	conns     int   // brought for the slot
-	lastConns int   // brought for the last one
+	usage     adapt.Usage // of each the most of any loop
+	conns     int         // brought for the slot
+	lastConns int         // brought for the last one
 	rate      foundRate
 	steered   bool
 	awaySince int64 // ns
@@ -103,7 +103,7 @@ func (n *node) attach(now int64) {
 		n.mu.Unlock()
 		return
 	}
-	n.posted, n.held, n.conns = 0, 0, 0
+	n.posted, n.usage, n.conns = 0, adapt.Usage{}, 0
 	event := n.ctl.Tick(adapt.Usage{}, now)
 	n.publish()
 	n.mu.Unlock()
@@ -168,13 +168,14 @@ func (n *node) begin(slot, now int64) (late adapt.Event) {
 	return late
 }
 
-// finish says that a loop has brought all that it had for a slot, and how long
-// the node's own tokens were waited for on it. It returns the rate to apply.
-func (n *node) finish(slot, held int64, conns int, now int64) foundRate {
+// finish says that a loop has brought all that it had for a slot, how long
+// the node's own tokens were waited for on it, and by how much it was late. It returns the
+// rate to apply.
+func (n *node) finish(slot int64, u adapt.Usage, conns int, now int64) foundRate {
 	n.mu.Lock()
 	late := n.begin(slot, now)
 	n.posted++
-	n.held = max(n.held, held)
+	n.usage = adapt.Usage{Held: max(n.usage.Held, u.Held), Delayed: max(n.usage.Delayed, u.Delayed)}
 	n.conns += conns
 	var event adapt.Event
 	if n.posted >= n.members {
@@ -196,9 +197,9 @@ func (n *node) found() foundRate {
 
 // tick ends the round. The caller holds mu.
 func (n *node) tick(now int64) adapt.Event {
-	event := n.ctl.Tick(adapt.Usage{Held: n.held}, now)
+	event := n.ctl.Tick(n.usage, now)
 	n.lastConns = n.conns
-	n.posted, n.held, n.conns = 0, 0, 0
+	n.posted, n.usage, n.conns = 0, adapt.Usage{}, 0
 	n.publish()
 	return event
 }

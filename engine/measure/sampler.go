@@ -37,6 +37,9 @@ type Sampler struct {
 	at     int   // in the cell, groups below it are yet to come; -1: it has not begun
 	next   int64 // when something is due; never: nothing is
 
+	ran     int64 // the last call of Run
+	delayed int64 // ns by which the loop was late in all
+
 	info   sys.TCPInfo
 	deltas [maxSamples]adapt.Delta
 	meters free.List[meter]
@@ -80,6 +83,7 @@ type group struct {
 	at     int   // meters below it are yet to be sampled in this slot; -1: it has not begun
 	since  int64 // of the last sampling, ns
 	held   int64 // ns, as last seen
+	late   int64 // Sampler.delayed, as last seen
 	rests  int
 	pace   int64 // for each connection, bytes/s
 }
@@ -91,6 +95,7 @@ type classPart struct {
 	meters int
 	conns  int   // sampled in this slot
 	held   int64 // ns, as last seen
+	late   int64 // Sampler.delayed, as last seen
 	rests  int
 }
 
@@ -260,7 +265,7 @@ func (s *Sampler) setPart(m *meter, class *shape.Class, now int64) {
 		if node == nil {
 			return
 		}
-		p = &classPart{class: class, node: node, held: s.tree.ClassHeld(class, now)}
+		p = &classPart{class: class, node: node, held: s.tree.ClassHeld(class, now), late: s.delayed}
 		s.parts[class] = p
 		s.applyPart(p, node.found(), now)
 	}
@@ -282,7 +287,7 @@ func (s *Sampler) enter(id shape.ClientID, now int64) *group {
 	s.cells[g.cell] = append(s.cells[g.cell], g)
 	s.groups[g.id] = g
 	s.enterNode(g, now)
-	g.held = s.tree.ClientHeld(g.id, now)
+	g.held, g.late = s.tree.ClientHeld(g.id, now), s.delayed
 	if s.next == Never {
 		s.beginPeriod(now)
 	}

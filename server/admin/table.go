@@ -180,10 +180,10 @@ var groups = []group{
 		counter("fserve_adapt_breaker_trips_total", "Times that a breaker has opened.", one(func(s *scrape) uint64 { return s.adapt.Total.Tripped })),
 		counter("fserve_adapt_breaker_freezes_total", "Times that a client was frozen at its floor: each is a P1 alert.",
 			one(func(s *scrape) uint64 { return s.adapt.Total.Frozen })),
-		counter("fserve_adapt_rounds_total", "Rounds of samples by what they said of the line: measured, bound (at least so much), rejected, torn.",
-			each(words("measured", "bound", "rejected", "torn"), func(s *scrape) []uint64 {
+		counter("fserve_adapt_rounds_total", "Rounds of samples by what they said of the line: measured, bound (at least so much), rejected, torn, delayed (the event loop was late).",
+			each(words("measured", "bound", "rejected", "torn", "delayed"), func(s *scrape) []uint64 {
 				t := &s.adapt.Total
-				return []uint64{t.Measured, t.Bounds, t.Rejected, t.Discarded}
+				return []uint64{t.Measured, t.Bounds, t.Rejected, t.Discarded, t.Delayed}
 			}), "result"),
 		counter("fserve_adapt_crowded_total", "Clients that found no room: they keep to the rate that clients begin with.",
 			one(func(s *scrape) uint64 { return s.adapt.Crowded })),
