@@ -164,7 +164,7 @@ func (h *host) takeOver(text json.RawMessage) {
 	err := json.Unmarshal(text, &s)
 	if err == nil && s.Limits != nil {
 		limits := h.config.Config().Limits.Shape()
-		err = h.admin.Take(s.Limits, &limits)
+		err = h.admin.Inherit(s.Limits, &limits)
 	}
 	if err != nil {
 		slog.Error("upgrade: what was changed by HTTP is lost", "err", err)

@@ -134,13 +134,13 @@ func (n *node) bandFor(m *member) *band {
 	return n.bands[len(n.bands)-1]
 }
 
-// admit queues m among the members, and reports whether it goes before those
+// insert queues m among the members, and reports whether it goes before those
 // that have been served in this round.
 //
 // A member that asks again at once goes back to where it was, in the middle of its turn or
 // at the end of the queue. A flow is idle while it sends, so idleness tells little of
 // absence: a member was away if the others have got a round's worth of bytes meanwhile.
-func (n *node) admit(m *member) (fresh bool) {
+func (n *node) insert(m *member) (fresh bool) {
 	b, turn := n.bandFor(m), m.turn(n.quantum)
 	round := n.quantum * (n.weights + m.weight) / min(m.weight, oneWeight)
 	recent := m.served && n.served-m.stamp < round

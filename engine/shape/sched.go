@@ -75,7 +75,7 @@ func (s *scheduler) enqueue(m *member) {
 		m.state = queued
 		return
 	}
-	fresh := p.admit(m)
+	fresh := p.insert(m)
 	if p.state == idle {
 		s.enqueue(&p.member)
 	}

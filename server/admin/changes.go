@@ -27,7 +27,7 @@ type maybeLimit struct {
 	There bool
 }
 
-// Changes returns what was changed by HTTP, as JSON for Take of a successor. configured are
+// Changes returns what was changed by HTTP, as JSON for Inherit of a successor. configured are
 // the limits of the configuration. It may be called after Close.
 func (a *Admin) Changes(configured *shape.Config) ([]byte, error) {
 	if a.limits.shaper == nil {
@@ -91,13 +91,13 @@ func (a *Admin) steered() (list []change) {
 	return list
 }
 
-// predecessor is who makes the changes of Take, for the log.
+// predecessor is who makes the changes of Inherit, for the log.
 const predecessor = "predecessor"
 
-// Take takes over the Changes of the process before. What its configuration said
+// Inherit makes the Changes of the process before. What its configuration said
 // otherwise than that of this process, configured, is as the latter says. Of several calls
 // each brings what has changed since the last one.
-func (a *Admin) Take(changes []byte, configured *shape.Config) error {
+func (a *Admin) Inherit(changes []byte, configured *shape.Config) error {
 	var list []change
 	if err := json.Unmarshal(changes, &list); err != nil {
 		return fmt.Errorf("changes of the predecessor: %w", err)
@@ -116,13 +116,13 @@ func (a *Admin) Take(changes []byte, configured *shape.Config) error {
 			bounds[c.Node] = c.Steer
 		}
 	}
-	a.limits.take(limits, configuredLimits(configured))
-	a.takeBounds(bounds)
+	a.limits.inherit(limits, configuredLimits(configured))
+	a.inheritBounds(bounds)
 	return nil
 }
 
-// takeBounds sets bounds of rates that it has not set yet.
-func (a *Admin) takeBounds(bounds map[shape.Node]measure.Steer) {
+// inheritBounds sets bounds of rates that it has not set yet.
+func (a *Admin) inheritBounds(bounds map[shape.Node]measure.Steer) {
 	a.limits.mu.Lock()
 	defer a.limits.mu.Unlock()
 	for n, s := range bounds {
@@ -136,27 +136,27 @@ func (a *Admin) takeBounds(bounds map[shape.Node]measure.Steer) {
 	a.limits.bounds = bounds
 }
 
-// take makes the changes that it has not made yet, and undoes those that are not among
+// inherit makes the changes that it has not made yet, and undoes those that are not among
 // them any more.
-func (l *limits) take(list map[shape.Node]change, configured map[shape.Node]maybeLimit) {
+func (l *limits) inherit(list map[shape.Node]change, configured map[shape.Node]maybeLimit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for n, c := range list {
-		before, done := l.taken[n]
+		before, done := l.inherited[n]
 		switch {
 		case done && before.same(&c):
 		case c.Was != configured[n]:
-			l.log.Warn("limit not taken over: the configuration has changed it", "what", n.String())
+			l.log.Warn("limit not inherited: the configuration has changed it", "what", n.String())
 		default:
 			l.redo(&c)
 		}
 	}
-	for n, c := range l.taken {
+	for n, c := range l.inherited {
 		if _, still := list[n]; !still && c.Was == configured[n] {
 			l.redo(&change{Node: n, Is: c.Was})
 		}
 	}
-	l.taken = list
+	l.inherited = list
 }
 
 // same reports whether two changes are one. That of a client knows its end to a moment only.
@@ -187,7 +187,7 @@ func (l *limits) redo(c *change) {
 		l.shaper.RemoveClient(shape.ClientID(c.Name))
 	}
 	if err != nil {
-		l.log.Error("limit not taken over", "what", c.Node.String(), "err", err)
+		l.log.Error("limit not inherited", "what", c.Node.String(), "err", err)
 		return
 	}
 	l.plan(c.Node, o, was, existed)
@@ -198,5 +198,5 @@ func (l *limits) redo(c *change) {
 	if is.There {
 		view = viewLimit(o.limit, l.ends(c.Node))
 	}
-	l.log.Info("limit taken over", "who", predecessor, "what", c.Node.String(), "is", view.String())
+	l.log.Info("limit inherited", "who", predecessor, "what", c.Node.String(), "is", view.String())
 }

@@ -12,7 +12,7 @@ import (
 
 // A successor makes the changes of its predecessor, those for a time for what is left of it,
 // and by a second message only what has changed since the first.
-func TestTake(t *testing.T) {
+func TestInherit(t *testing.T) {
 	configured := shape.Config{Client: shape.Limit{Rate: 8 << 20}, Paths: []shape.PathLimit{{Prefix: "/a/", Limit: shape.Limit{Rate: 1 << 20}}}}
 	begin := func(c shape.Config) *rig {
 		g := start(t, func(sc *server.Config, _ *admin.Config) { sc.Engine.Limits = &c })
@@ -24,7 +24,7 @@ func TestTake(t *testing.T) {
 		t.Helper()
 		text, err := old.admin.Changes(&configured)
 		if err == nil {
-			err = young.admin.Take(text, &configured)
+			err = young.admin.Inherit(text, &configured)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -59,14 +59,14 @@ func TestTake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := other.admin.Take(text, &shape.Config{}); err != nil {
+	if err := other.admin.Inherit(text, &shape.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	if v = other.tree(); v.Client.text() != "unlimited" || v.Connection.text() != "3MiB/s" || len(v.Paths) != 0 {
 		t.Errorf("under another configuration: %+v", v)
 	}
-	if err := other.admin.Take([]byte("{"), &configured); err == nil {
-		t.Error("taken over: {")
+	if err := other.admin.Inherit([]byte("{"), &configured); err == nil {
+		t.Error("inherited: {")
 	}
 	other.want(http.StatusOK, other.do("GET", "/limits", ""))
 }

@@ -65,9 +65,9 @@ func newHub(a *Admin) *hub {
 	return &hub{a: a, every: eventEvery, beat: heartbeat, streams: make(map[*stream]struct{}), stop: make(chan struct{})}
 }
 
-// join adds a stream, and returns the snapshots after the one that it has seen
+// subscribe adds a stream, and returns the snapshots after the one that it has seen
 // last; ok is false if there are too many.
-func (h *hub) join(seen uint64) (s *stream, missed []event, ok bool) {
+func (h *hub) subscribe(seen uint64) (s *stream, missed []event, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || len(h.streams) >= maxStreams {
@@ -117,7 +117,7 @@ func (h *hub) drop(s *stream) {
 func (h *hub) run() {
 	t := time.NewTicker(h.every)
 	defer t.Stop()
-	before := h.a.take(0)
+	before := h.a.snapshot(0)
 	for {
 		select {
 		case <-h.stop:
@@ -127,7 +127,7 @@ func (h *hub) run() {
 		if h.unheard() {
 			return
 		}
-		now := h.a.take(eventClients)
+		now := h.a.snapshot(eventClients)
 		h.publish(viewEvent(before, now))
 		before = now
 	}
@@ -175,7 +175,7 @@ func (a *Admin) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	seen, _ := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64) // 0: none, or another server's
-	s, missed, ok := a.events.join(seen)
+	s, missed, ok := a.events.subscribe(seen)
 	if !ok {
 		p := problemf(http.StatusServiceUnavailable, "%d clients listen already, or the server ends", maxStreams)
 		p.header = http.Header{"Retry-After": {"10"}}

@@ -113,8 +113,8 @@ func (l *listener) snapshot() (id int, v eventView) {
 
 // tell publishes a snapshot, as hub.run does when one is due.
 func (a *Admin) tell() {
-	before := a.take(0)
-	a.events.publish(viewEvent(before, a.take(eventClients)))
+	before := a.snapshot(0)
+	a.events.publish(viewEvent(before, a.snapshot(eventClients)))
 }
 
 // Snapshots are taken while somebody listens, and only then.
@@ -189,11 +189,11 @@ func TestHeartbeat(t *testing.T) {
 func TestSlowListenerIsDropped(t *testing.T) {
 	a, _ := newAdmin(t)
 	a.events.every = time.Hour
-	slow, _, ok := a.events.join(0)
+	slow, _, ok := a.events.subscribe(0)
 	if !ok {
 		t.Fatal("refused")
 	}
-	good, _, ok := a.events.join(0)
+	good, _, ok := a.events.subscribe(0)
 	if !ok {
 		t.Fatal("refused")
 	}
@@ -217,7 +217,7 @@ func TestSlowListenerIsDropped(t *testing.T) {
 func TestStreamsAreBounded(t *testing.T) {
 	a, url := newAdmin(t)
 	for range maxStreams {
-		if _, _, ok := a.events.join(0); !ok {
+		if _, _, ok := a.events.subscribe(0); !ok {
 			t.Fatal("refused")
 		}
 	}

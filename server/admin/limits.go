@@ -59,7 +59,7 @@ type limits struct {
 
 	mu        sync.Mutex
 	temporary map[shape.Node]*temporary
-	taken     map[shape.Node]change        // see Admin.Take
+	inherited map[shape.Node]change        // see Admin.Inherit
 	bounds    map[shape.Node]measure.Steer // likewise
 	closed    bool
 }
@@ -99,7 +99,7 @@ type changed struct {
 func (l *limits) set(who string, t shape.Node, o order) (changed, *problem) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p := l.admit(t); p != nil {
+	if p := l.room(t); p != nil {
 		return changed{}, p
 	}
 	was, existed, err := l.apply(t, o)
@@ -116,8 +116,8 @@ func (l *limits) set(who string, t shape.Node, o order) (changed, *problem) {
 	return c, nil
 }
 
-// admit keeps the number of limits of single clients in bounds.
-func (l *limits) admit(t shape.Node) *problem {
+// room keeps the number of limits of single clients in bounds.
+func (l *limits) room(t shape.Node) *problem {
 	if !isOneClient(t) || l.shaper.Overrides() < maxOverrides {
 		return nil
 	}

@@ -96,7 +96,7 @@ type scrape struct {
 }
 
 func (a *Admin) scrape() *scrape {
-	s := &scrape{snapshot: a.take(busiestSeries), version: a.cfg.Version, started: a.started}
+	s := &scrape{snapshot: a.snapshot(busiestSeries), version: a.cfg.Version, started: a.started}
 	s.driver, s.reason = a.cfg.Server.Engine().Driver()
 	if ad := a.adaptation(); ad != nil {
 		r := ad.Report(busiestSeries)

@@ -38,8 +38,8 @@ type sums struct {
 	jitter float64
 }
 
-// take asks the loops. busiest is how many clients are told apart.
-func (a *Admin) take(busiest int) *snapshot {
+// snapshot asks the loops. busiest is how many clients are told apart.
+func (a *Admin) snapshot(busiest int) *snapshot {
 	srv := a.cfg.Server
 	stats := srv.Stats()
 	s := &snapshot{at: time.Now(), loops: stats.Loops, hosts: stats.Hosts, tls: stats.TLS, draining: a.draining.Load()}

@@ -123,13 +123,13 @@ func (s *Sender) Close(ctx context.Context) {
 func (s *Sender) run() {
 	defer close(s.done)
 	for range s.filled {
-		for m := s.take(); m != nil; m = s.take() {
+		for m := s.pop(); m != nil; m = s.pop() {
 			s.deliver(m)
 		}
 	}
 }
 
-func (s *Sender) take() *Message {
+func (s *Sender) pop() *Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue) == 0 {

@@ -92,7 +92,7 @@ func (s *Switch) SetProfiles(list []Profile) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.profiles = slices.Clone(list)
-	s.settle("profiles changed")
+	s.review("profiles changed")
 }
 
 // Receive takes a posted message, and returns the names of the profiles that are in
@@ -103,14 +103,14 @@ func (s *Switch) Receive(m *Message, who string) []string {
 	defer s.mu.Unlock()
 	s.stats.Messages++
 	for i := range m.Alerts {
-		s.take(&m.Alerts[i], now)
+		s.hear(&m.Alerts[i], now)
 	}
-	s.settle(who)
+	s.review(who)
 	return slices.Clone(s.active)
 }
 
-// take updates the known episodes by one alert.
-func (s *Switch) take(a *Alert, now time.Time) {
+// hear updates the known episodes by one alert.
+func (s *Switch) hear(a *Alert, now time.Time) {
 	id := identity(a.Labels)
 	e := s.known[id]
 	if e == nil {
@@ -166,8 +166,8 @@ func (s *Switch) drop() bool {
 	return true
 }
 
-// settle puts the profiles into force that match a firing alert, and no others.
-func (s *Switch) settle(why string) {
+// review puts the profiles into force that match a firing alert, and no others.
+func (s *Switch) review(why string) {
 	now := time.Now()
 	next := time.Duration(-1)
 	later := func(d time.Duration) {
@@ -252,7 +252,7 @@ func (s *Switch) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
-		s.settle("an alert was not heard of any more")
+		s.review("an alert was not heard of any more")
 	}
 }
 
@@ -314,5 +314,5 @@ func (s *Switch) Learn(list []Known) {
 			s.known[id] = &episode{k.Labels, k.Start, k.End, k.Heard}
 		}
 	}
-	s.settle("predecessor")
+	s.review("predecessor")
 }
