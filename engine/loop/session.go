@@ -25,7 +25,7 @@ type Session interface {
 
 	// Timeout tells that a request did not arrive whole in time. The session
 	// may Respond; if it does not, the connection is closed. It is also called when
-	// the time of Conn.SuspendFor is over; then the connection stays if nothing is done.
+	// the time of Conn.Suspend is over; then the connection stays if nothing is done.
 	Timeout(c *Conn)
 
 	// Closed tells that the connection is gone. It is called exactly once for
