@@ -1,0 +1,232 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/internal/testenv"
+	"github.com/fserve/fserve/server"
+)
+
+// chaosEnv is set to how many whole bodies TestOverwritten wants to see; without it they
+// are few.
+const chaosEnv = "FSERVE_CHAOS_BODIES"
+
+// overwriting is a directory of files that are overwritten in place while they are served.
+type overwriting struct {
+	t     *testing.T
+	dir   string
+	sizes []int
+	every time.Duration
+	next  atomic.Uint32 // the letter of the next version
+
+	whole, mixed, cut, refused atomic.Int64
+	mu                         sync.Mutex
+	held                       []time.Duration // writers, in open(2)
+}
+
+func (o *overwriting) name(i int) string { return fmt.Sprintf("f%d", i) }
+
+// write overwrites a file with another letter: by write(2), or through a mapping, and
+// puts the time of modification back or leaves it.
+func (o *overwriting) write(i int) error {
+	path := filepath.Join(o.dir, o.name(i))
+	content := bytes.Repeat([]byte{'a' + byte(o.next.Add(1)%26)}, o.sizes[i])
+	begin := time.Now()
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	o.mu.Lock()
+	o.held = append(o.held, time.Since(begin))
+	o.mu.Unlock()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if rand.IntN(2) == 0 {
+		_, err = unix.Pwrite(fd, content, 0)
+	} else if p, e := unix.Mmap(fd, 0, len(content), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); e == nil {
+		copy(p, content)
+		err = unix.Munmap(p)
+	} else {
+		err = e
+	}
+	if rand.IntN(2) == 0 {
+		back := []unix.Timespec{st.Atim, st.Mtim}
+		err = errors.Join(err, unix.UtimesNanoAt(unix.AT_FDCWD, path, back, 0))
+	}
+	return err
+}
+
+// writes overwrites one file after the other until stop is closed.
+func (o *overwriting) writes(stop chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(o.every):
+		}
+		if err := o.write(rand.IntN(len(o.sizes))); err != nil {
+			o.t.Error(err)
+			return
+		}
+	}
+}
+
+// client downloads until so many bodies were whole.
+func (o *overwriting) client(dial func() (net.Conn, error), slow bool, want int64) {
+	var conn net.Conn
+	var r *bufio.Reader
+	buf := make([]byte, 32<<10)
+	for o.whole.Load() < want && !o.t.Failed() {
+		if conn == nil {
+			var err error
+			if conn, err = dial(); err != nil {
+				o.t.Error(err)
+				return
+			}
+			_ = conn.SetDeadline(time.Now().Add(time.Minute))
+			r = bufio.NewReaderSize(conn, 32<<10)
+		}
+		// Small files are asked for more often: many bodies, and some of many megabytes.
+		i := min(rand.IntN(len(o.sizes)), rand.IntN(len(o.sizes)))
+		if !o.get(conn, r, i, buf, slow) {
+			conn.Close()
+			conn = nil
+		}
+	}
+	if conn != nil {
+		conn.Close()
+	}
+}
+
+// get downloads a file and looks at its body, if it gets one that looks whole. It reports
+// whether the connection goes on.
+func (o *overwriting) get(conn net.Conn, r *bufio.Reader, i int, buf []byte, slow bool) bool {
+	if _, err := conn.Write([]byte(request(http.MethodGet, "/"+o.name(i)))); err != nil {
+		o.cut.Add(1)
+		return false
+	}
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		o.cut.Add(1)
+		return false
+	}
+	if resp.StatusCode != http.StatusOK {
+		o.refused.Add(1)
+		return false
+	}
+	left, first, mixed := resp.ContentLength, byte(0), false
+	for left > 0 {
+		n, err := resp.Body.Read(buf)
+		for _, b := range buf[:n] {
+			if first == 0 {
+				first = b
+			}
+			mixed = mixed || b != first
+		}
+		left -= int64(n)
+		if err != nil && left > 0 {
+			o.cut.Add(1)
+			return false
+		}
+		if slow {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	o.whole.Add(1)
+	if mixed {
+		o.mixed.Add(1)
+	}
+	return true
+}
+
+// run lets clients download while files are overwritten.
+func (o *overwriting) run(dial func() (net.Conn, error), clients int, want int64) {
+	for i, size := range o.sizes {
+		if err := os.WriteFile(filepath.Join(o.dir, o.name(i)), bytes.Repeat([]byte("a"), size), 0o644); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+	stop := make(chan struct{})
+	var writer, all sync.WaitGroup
+	writer.Go(func() { o.writes(stop) })
+	for k := range clients {
+		all.Go(func() { o.client(dial, k%4 == 0, want) })
+	}
+	all.Wait()
+	close(stop)
+	writer.Wait()
+}
+
+// TestOverwritten: files from 12 KB to 32 MiB are overwritten in place while 64 clients
+// download them over a line that copies, as a network card does. No body that looks whole
+// is of two versions, whatever the writer does to the time of modification, and he is held
+// for milliseconds.
+func TestOverwritten(t *testing.T) {
+	needLeases(t)
+	want := int64(300)
+	if s := os.Getenv(chaosEnv); s != "" {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", chaosEnv, err)
+		}
+		want = n
+	}
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		for _, every := range []time.Duration{3 * time.Millisecond, 2500 * time.Millisecond} {
+			l := testenv.NewCopyingLine(t)
+			o := &overwriting{t: t, dir: t.TempDir(), every: every, sizes: []int{12 << 10, 50_000, 100_000, 300_000, 1 << 20, 4 << 20, 32 << 20}}
+			var srv *server.Server
+			var err error
+			l.InServer(func() {
+				srv, err = server.New(server.Config{
+					Listen: []string{testenv.ServerAddr + ":0"}, Engine: engine.Config{Driver: d, Loops: 2},
+					Site: server.Site{Root: o.dir, Consistency: openfile.ConsistencyLease, WriteWait: 2 * time.Second},
+				})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr := srv.Addrs()[0].String()
+			o.run(func() (net.Conn, error) { return l.Dial(addr) }, 64, want)
+			if err := srv.Close(); err != nil {
+				t.Error(err)
+			}
+			o.report(fmt.Sprintf("every %v", every))
+			if n := o.mixed.Load(); n > 0 {
+				t.Errorf("every %v: %d of %d whole bodies are of two versions", every, n, o.whole.Load())
+			}
+		}
+	})
+}
+
+func (o *overwriting) report(what string) {
+	slices.Sort(o.held)
+	n := len(o.held)
+	if n == 0 {
+		o.t.Logf("%s: no writer", what)
+		return
+	}
+	o.t.Logf("%s: %d whole, %d mixed, %d cut off, %d refused; %d writers held p50 %v, p99 %v, most %v", what,
+		o.whole.Load(), o.mixed.Load(), o.cut.Load(), o.refused.Load(), n, o.held[n/2], o.held[n*99/100], o.held[n-1])
+}
