@@ -116,8 +116,10 @@ func (f *File) Leased() bool { return f.leased }
 func (f *File) Lends() bool { return f.leased && f.lends }
 
 // sure reports whether what the cache has is known to be the file without asking: as it
-// was within a second, for what is kept in memory.
-func (f *File) sure() bool { return f.leased || f.Body != nil && !f.young || f.policy.Growing }
+// was within a second, for what is kept in memory, or may not be asked about on a loop.
+func (f *File) sure() bool {
+	return f.leased || f.Body != nil && !f.young || f.policy.Growing || f.Remote()
+}
 
 // Distrust makes the cache ask about the file before it gives it to anybody else.
 func (f *File) Distrust() { f.checked = distrusted }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"syscall"
 
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/uring"
@@ -57,6 +58,8 @@ type FileSystem struct {
 	Cachestat, NoFile bool
 	// Nowait reports whether preadv2(2) takes RWF_NOWAIT for it.
 	Nowait bool
+	// Lease is why a file gets no read lease, 0 if it does.
+	Lease syscall.Errno
 }
 
 // Here is the machine that this process runs on.

@@ -106,6 +106,9 @@ func TestFindings(t *testing.T) {
 		{"file system", nil, func(s *System) { s.Files = lookAt }, Warning, "no such file", "ls -ld"},
 		{"residency", nil, func(s *System) { s.Files = files(FileSystem{Name: "ext4", Nowait: true}) }, Note, "RWF_NOWAIT", "owner"},
 		{"residency", nil, func(s *System) { s.Files = files(FileSystem{Name: "zfs"}) }, Warning, "unknown", "ext4"},
+		{"consistency", nil, func(s *System) { s.Files = files(FileSystem{Name: "ext4"}) }, OK, "read leases", ""},
+		{"consistency", nil, func(s *System) { s.Files = files(FileSystem{Name: "ext4", Lease: syscall.EACCES}) }, Note, "looking", "CAP_LEASE"},
+		{"consistency", nil, func(s *System) { s.Files = files(FileSystem{Name: "nfs"}) }, Note, "looking", "copy"},
 	} {
 		s := machine(t, test.files)
 		if test.change != nil {

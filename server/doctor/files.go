@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -39,7 +40,7 @@ func (s System) files(root string) Report {
 	}
 	r := Report{s.fileSystem(fs)}
 	if !fs.NoFile {
-		r = append(r, residency(fs))
+		r = append(r, residency(fs), consistency(fs))
 	}
 	return r
 }
@@ -80,6 +81,21 @@ func residency(fs FileSystem) Finding {
 	return f
 }
 
+// consistency is what keeps a response from joining two versions of a file.
+func consistency(fs FileSystem) Finding {
+	f := Finding{Name: "consistency", Status: OK, Found: "by read leases"}
+	if fs.Lease == 0 && !remote[fs.Name] {
+		return f
+	}
+	f.Status, f.Found = Note, "by looking at the file before its last bytes leave"
+	f.Lost = "a promise: bytes on the way change with a file that is written to in place (docs/consistency.md)"
+	f.Mend = "set files.consistency: copy, or replace files by rename"
+	if fs.Lease == unix.EACCES {
+		f.Mend = "run as the owner of the files or with CAP_LEASE (deploy/systemd/leases.conf), or " + f.Mend
+	}
+	return f
+}
+
 // lookAt asks the kernel about a directory.
 func lookAt(dir string) (fs FileSystem, err error) {
 	var st unix.Statfs_t
@@ -98,7 +114,22 @@ func lookAt(dir string) (fs FileSystem, err error) {
 	var b [1]byte
 	_, e := sys.PreadNowait(int32(file.Fd()), b[:], 0)
 	fs.Nowait = e == 0 || e == unix.EAGAIN
+	fs.Lease = leaseOn(file)
 	return fs, nil
+}
+
+// leaseOn takes a read lease and gives it up. What is open for writing could have one.
+func leaseOn(file *os.File) syscall.Errno {
+	_, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+	switch e := sys.ErrnoOf(err); {
+	case err == nil:
+		_, _ = unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+		return 0
+	case e == unix.EAGAIN:
+		return 0
+	default:
+		return e
+	}
 }
 
 // someEntries bounds how many entries of a directory are looked at.
