@@ -23,6 +23,7 @@ import (
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/admin"
 	"github.com/fserve/fserve/server/config"
+	"github.com/fserve/fserve/server/doctor"
 )
 
 // spareProcessors is how many of the runtime's processors there are beyond those
@@ -226,6 +227,9 @@ func (h *host) announce(root string) {
 	lost := ""
 	if err := openfile.Probe(); err != nil {
 		lost = fmt.Sprintf("; every open leaves its loop (%v)", err)
+	}
+	if why := doctor.Leases(root); root != "hosts" && why != "" {
+		lost += fmt.Sprintf("; no read leases (%s)", why)
 	}
 	fmt.Fprintf(h.stderr, "fserve: serving %s on %s, driver %s (%s), %d workers%s\n",
 		root, strings.Join(urls(srv), " "), driver, why, srv.Engine().Loops(), lost)

@@ -81,6 +81,22 @@ func residency(fs FileSystem) Finding {
 	return f
 }
 
+// Leases returns why files below a root get no read leases (docs/consistency.md), empty if
+// they do. It opens one of them.
+func Leases(root string) string {
+	switch fs, err := lookAt(root); {
+	case err != nil:
+		return err.Error()
+	case remote[fs.Name]:
+		return fs.Name + " has none"
+	case fs.Lease == unix.EACCES:
+		return "the files are another user's"
+	case fs.Lease != 0:
+		return fs.Name + ": " + fs.Lease.Error()
+	}
+	return ""
+}
+
 // consistency is what keeps a response from joining two versions of a file.
 func consistency(fs FileSystem) Finding {
 	f := Finding{Name: "consistency", Status: OK, Found: "by read leases"}
