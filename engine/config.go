@@ -8,13 +8,12 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
 )
 
 // DriverKind selects how the engine talks to the kernel.
@@ -112,9 +111,25 @@ type Config struct {
 	// connections. Default: false.
 	Sample bool
 
-	// MaxConns bounds the connections of one loop; more are closed at once.
-	// Default 1,000,000.
+	// MaxConns bounds the connections of all loops together. For one more those end that
+	// rest the longest, or it is refused itself. Default: three quarters of the descriptor
+	// limit; the rest is for files.
 	MaxConns int
+	// MaxClientConns bounds those of one client: an address, of IPv6 the network of 64
+	// bits. Default 0: it is not bounded.
+	MaxClientConns int
+	// CountClient reports whether a connection counts for MaxClientConns, as those of
+	// proxies should not. It is called on the loops. nil: all do that have an address.
+	CountClient func(*loop.Conn) bool
+	// Refusal is sent to a connection that is refused. nil: nothing is.
+	Refusal []byte
+	// MaxBuffered bounds the memory of all loops together for what was received and waits
+	// for more, or for its turn, in bytes; and half of that again bounds what sessions keep of
+	// bodies (see loop.Loop.Buffer). Default 64 MiB.
+	MaxBuffered int64
+	// OnShortage is told when one of these bounds is met, or descriptors run out, first in ten
+	// seconds. It is called on the loops and must not block.
+	OnShortage func(loop.Shortage)
 
 	// MaxFiles bounds the open files that one loop's cache holds. Default:
 	// 4096, or an eighth of the descriptor limit shared between the loops if
@@ -140,19 +155,12 @@ func (c Config) withDefaults() Config {
 	c.SendTimeout = cmp.Or(c.SendTimeout, 30*time.Second)
 	c.LingerTimeout = cmp.Or(c.LingerTimeout, 2*time.Second)
 	c.TurnBudget = cmp.Or(c.TurnBudget, 1<<20)
-	c.MaxConns = cmp.Or(c.MaxConns, 1_000_000)
-	c.MaxFiles = cmp.Or(c.MaxFiles, min(4096, max(16, descriptorLimit()/8/max(c.Loops, 1))))
+	c.MaxBuffered = cmp.Or(c.MaxBuffered, 64<<20)
+	c.MaxConns = cmp.Or(c.MaxConns, max(16, sys.DescriptorLimit()*3/4))
+	c.MaxFiles = cmp.Or(c.MaxFiles, min(4096, max(16, sys.DescriptorLimit()/8/max(c.Loops, 1))))
 	c.MaxBody = cmp.Or(c.MaxBody, 8<<10)
 	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, 64<<20)
 	return c
-}
-
-func descriptorLimit() int {
-	var r unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
-		return 1024
-	}
-	return int(min(r.Cur, 1<<20))
 }
 
 func (c *Config) validate() error {
@@ -175,6 +183,7 @@ func (c *Config) validate() error {
 	check(c.Adapt == nil || c.Limits != nil, "Config.Adapt needs Config.Limits")
 	check(c.TurnBudget > 0, "Config.TurnBudget must be positive")
 	check(c.MaxConns > 0 && c.MaxConns < aio.MaxSlots-1024, "Config.MaxConns is out of range")
+	check(c.MaxClientConns >= 0 && c.MaxBuffered > 0, "Config.MaxClientConns and MaxBuffered must be positive")
 	check(c.MaxFiles > 0 && c.MaxBody > 0 && c.MaxBodyBytes > 0, "cache bounds must be positive")
 	return errors.Join(errs...)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/fserve/fserve/fallback"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/lease"
+	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/uring"
 )
 
@@ -32,6 +33,7 @@ type Engine struct {
 	why       string // the driver was chosen
 	listening *listen.Set
 	guests    *guest.Guests
+	bounds    *loop.Bounds
 
 	shaper     *shape.Shaper       // nil: nothing is shaped
 	adaptation *measure.Adaptation // nil: nothing is adapted
@@ -57,6 +59,10 @@ func New(cfg Config) (_ *Engine, err error) {
 		return nil, err
 	}
 	e.cfg.Inherit = nil
+	e.bounds = &loop.Bounds{
+		Conns: e.cfg.MaxConns, ClientConns: e.cfg.MaxClientConns, Buffered: e.cfg.MaxBuffered,
+		Counted: e.cfg.CountClient, Refusal: e.cfg.Refusal, OnShortage: e.cfg.OnShortage,
+	}
 	if err := e.openShaper(); err != nil {
 		return nil, err
 	}
@@ -108,7 +114,7 @@ func pipesFor(descriptors, loops int) int { return min(max(descriptors/32/loops,
 
 func (e *Engine) newDriver() (aio.Driver, error) {
 	spare := runtime.GOMAXPROCS(0) - e.cfg.Loops
-	cfg := aio.Config{Mode: e.cfg.ZeroCopy, HoldProcessor: spare >= spareProcessors, Pipes: pipesFor(descriptorLimit(), e.cfg.Loops)}
+	cfg := aio.Config{Mode: e.cfg.ZeroCopy, HoldProcessor: spare >= spareProcessors, Pipes: pipesFor(sys.DescriptorLimit(), e.cfg.Loops)}
 	if e.driver == "uring" {
 		return uring.New(cfg)
 	}
@@ -189,7 +195,7 @@ func (e *Engine) loopConfig(i int) loop.Config {
 		Shaper: e.shaper, Adaptation: e.adaptation, Expire: i == 0, Leases: &e.leases,
 		Files:         openfile.Config{Max: c.MaxFiles, MaxBody: c.MaxBody, MaxBytes: c.MaxBodyBytes, Headroom: c.BodyHeadroom},
 		HeaderTimeout: c.HeaderTimeout, IdleTimeout: c.IdleTimeout, SendTimeout: c.SendTimeout, LingerTimeout: c.LingerTimeout,
-		TurnBudget: c.TurnBudget, MaxConns: c.MaxConns, Sample: c.Sample,
+		TurnBudget: c.TurnBudget, Bounds: e.bounds, Sample: c.Sample,
 	}
 }
 

@@ -5,12 +5,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine"
@@ -256,7 +260,7 @@ func TestPeerResetFreesEverything(t *testing.T) {
 	})
 }
 
-// Beyond MaxConns connections are closed at once, and serving goes on.
+// Beyond MaxConns the connection that rests the longest ends, or if none rests the new one after a word.
 func TestMaxConns(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		cfg := server.Config{}
@@ -269,14 +273,56 @@ func TestMaxConns(t *testing.T) {
 			c.get("/f.txt").want(t, 200, hello)
 			clients = append(clients, c)
 		}
-		extra := g.dial()
-		extra.wantEnd()
-		for _, c := range clients {
+		g.dial().get("/f.txt").want(t, 200, hello)
+		clients[0].wantEnd()
+		for _, c := range clients[1:] {
 			c.get("/f.txt").want(t, 200, hello)
 		}
-		clients[0].conn.Close()
-		g.wantOpen(2)
-		g.once(http.MethodGet, "/f.txt").want(t, 200, hello)
+	})
+}
+
+// A client that has all of its connections, each with a request under way, is told so on one
+// more; behind a trusted proxy it is not the proxy that counts. The log has one line of it.
+func TestMaxClientConns(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		for _, trusted := range []bool{false, true} {
+			begun, hold := make(chan bool, 2), make(chan struct{})
+			release := sync.OnceFunc(func() { close(hold) })
+			defer release()
+			wait := func(*fasthttp.RequestCtx) { begun <- true; <-hold }
+			cfg := server.Config{Routes: []server.Route{{Prefix: "/hold", Blocking: true, Handler: wait}}}
+			if trusted {
+				cfg.Trust.Networks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			}
+			cfg.Engine.MaxClientConns = 2
+			g := start(t, d, cfg)
+			g.write("f.txt", hello)
+			var busy []*client
+			for range 2 {
+				c := g.dial()
+				c.get("/f.txt").want(t, 200, hello)
+				c.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n")
+				<-begun
+				busy = append(busy, c)
+			}
+			for range 2 {
+				c := g.dial()
+				if trusted {
+					c.get("/f.txt").want(t, 200, hello)
+					continue
+				}
+				if p, err := io.ReadAll(c.conn); err != nil || !strings.HasPrefix(string(p), "HTTP/1.1 503 ") {
+					t.Errorf("answered %q, %v", p, err)
+				}
+			}
+			release()
+			for _, c := range busy {
+				c.read(http.MethodGet).want(t, 200)
+			}
+			if n := g.logs.count("shortage"); n != 1 && !trusted || n != 0 && trusted {
+				t.Errorf("trusted %v: %d lines in the log", trusted, n)
+			}
+		}
 	})
 }
 

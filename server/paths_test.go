@@ -211,24 +211,28 @@ func TestDevice(t *testing.T) {
 	})
 }
 
-// Without a descriptor to open a file with, the answer is 503 and says when to
-// come again; the connection and the server live on.
+// Without a descriptor to open a file with, the answer is 503, says when to come again, and
+// ends the connection. The connections that rest end as well, so the next client is served.
 func TestNoDescriptorsLeft(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		testenv.LimitFDs(t, 200)
-		g := start(t, d, server.Config{})
-		g.write("f.txt", hello)
-		g.write("sub/index.html", hello)
-		c := g.dial()
-		c.get("/nothing").want(t, 404) // the connection is accepted
-		restore := testenv.ExhaustFDs(t)
-		for _, target := range []string{"/f.txt", "/sub/"} {
+		for _, target := range []string{"/f.txt", "/sub/"} { // each with a cache of its own
+			g := start(t, d, server.Config{})
+			g.write("f.txt", hello)
+			g.write("sub/index.html", hello)
+			c, idle := g.dial(), [2]*client{g.dial(), g.dial()}
+			for _, c := range append(idle[:], c) {
+				c.get("/nothing").want(t, 404) // the connection is accepted
+			}
+			restore := testenv.ExhaustFDs(t)
 			r := c.get(target)
 			r.want(t, 503, "503 Service Unavailable\n")
 			r.wantField(t, "Retry-After", "1")
+			r.wantField(t, "Connection", "close")
+			c.wantEnd()
+			idle[0].wantEnd()
+			restore()
+			g.once(http.MethodGet, target).want(t, 200, hello)
 		}
-		restore()
-		c.get("/f.txt").want(t, 200, hello)
-		g.once(http.MethodGet, "/sub/").want(t, 200, hello)
 	})
 }

@@ -104,6 +104,7 @@ func New(cfg Config) (*Server, error) {
 	e.Listeners = cfg.Listen
 	e.BodyHeadroom = http1.Headroom(s.set)
 	e.NewSession = s.newSession
+	s.bound(&e)
 	var err error
 	if s.engine, err = engine.New(e); err != nil {
 		forTLS.Close()

@@ -115,7 +115,7 @@ func (a *acceptor) accepted(ln *listener, e *aio.Event) {
 	default:
 		l.stats.AcceptErrors++
 		if openfile.OutOfDescriptors(e.Err) {
-			l.Files.Spare() // a client is worth more than a file that may be asked for
+			l.crowd.outOfDescriptors()
 		}
 		ln.stopped = true
 		if a.resumeAt == 0 {
@@ -130,6 +130,7 @@ func (a *acceptor) open(ln *listener, fd int32) {
 	a.loop.stats.Accepted++
 	if c := a.loop.open(fd, int32(ln.index)); c != nil {
 		c.line, c.peer = ln.line, a.loop.kernel.peerOf(fd)
+		c.counted()
 	}
 }
 
@@ -220,9 +221,15 @@ func (a *acceptor) close() {
 	}
 }
 
-// open begins to serve a connection, or closes it and returns nil.
+// open begins to serve a connection, or closes it and returns nil. Of those that are too many
+// a few more are let in, to be told so.
 func (l *Loop) open(fd, listener int32) *Conn {
-	slot, ok := l.conns.get(l.cfg.MaxConns + len(l.acceptor.listeners))
+	b := l.cfg.Bounds
+	full := l.crowd.full()
+	slot, ok := uint32(0), !full || b.Refusal != nil && b.conns.Load() <= int64(b.Conns+b.Conns/16)
+	if ok {
+		slot, ok = l.conns.get(1 << 31)
+	}
 	if !ok {
 		l.stats.Refused++
 		l.kernel.closeFD(fd)
@@ -239,6 +246,10 @@ func (l *Loop) open(fd, listener int32) *Conn {
 		*c = Conn{}
 		l.conns.put(slot)
 		return nil
+	}
+	b.conns.Add(1)
+	if full {
+		c.refuse()
 	}
 	return c
 }

@@ -61,7 +61,8 @@ type Conn struct {
 	until    int64 // monotonic ns: how long input is dropped at most; bytes, while it drains
 	opened   int64 // monotonic ns
 	token    aio.Token
-	adopted  Adopted // nil: accepted by a listener
+	adopted  Adopted      // nil: accepted by a listener
+	client   *clientConns // nil: it is not counted by client
 	peer     netip.AddrPort
 	fd       int32 // the driver's to close
 	listener int32
@@ -94,7 +95,12 @@ func (c *Conn) OnUnix() bool { return c.line.unix }
 
 // SetRemoteAddr replaces the address of the peer by what is known better, for
 // example from a proxy in front; the zero value is one, too.
-func (c *Conn) SetRemoteAddr(a netip.AddrPort) { c.peer, c.named = a, true }
+//
+// If that client has too many connections, this one is closed.
+func (c *Conn) SetRemoteAddr(a netip.AddrPort) {
+	c.peer, c.named = a, true
+	c.counted()
+}
 
 // Named reports whether SetRemoteAddr was called.
 func (c *Conn) Named() bool { return c.named }
@@ -228,7 +234,7 @@ func (c *Conn) finish(unread int) {
 		c.in.seen = false
 		c.deadline = l.now + int64(l.cfg.IdleTimeout)
 		if l.retiring {
-			c.hurry()
+			l.hurry(c)
 		}
 		if unread == 0 {
 			c.resume()
@@ -243,7 +249,7 @@ const lingerTimes = 15
 // linger sends FIN and drops what the peer still sends, for a while.
 func (c *Conn) linger() {
 	l := c.loop
-	c.state = connLingering
+	c.state, c.in.queued = connLingering, false
 	c.deadline = l.now + int64(l.cfg.LingerTimeout)
 	c.until = l.now + lingerTimes*int64(l.cfg.LingerTimeout)
 	l.buffers.put(&c.in.buf)
@@ -271,7 +277,9 @@ func (c *Conn) close(reset bool) {
 		c.fin()
 	}
 	l.sampler.End(&c.tap, false, l.now)
-	c.state = connClosing
+	l.cfg.Bounds.conns.Add(-1)
+	l.cfg.Bounds.uncount(c)
+	c.state, c.in.queued = connClosing, false
 	c.deadline = 0
 	l.buffers.put(&c.in.buf)
 	if c.adopted != nil {
@@ -342,8 +350,8 @@ const retireGrace = 2e9 // ns
 
 // hurry bounds how long a connection may rest before its next request, the last.
 // Those without any have their time for the first one.
-func (c *Conn) hurry() {
+func (l *Loop) hurry(c *Conn) {
 	if c.requests > 0 {
-		c.deadline = min(c.deadline, c.loop.now+retireGrace)
+		c.deadline = min(c.deadline, l.now+retireGrace)
 	}
 }

@@ -61,6 +61,7 @@ func (c *Conn) input(data []byte) {
 	case c.state == connReading && !c.in.queued:
 		if len(c.in.buf) == 0 {
 			c.serve(data, 0)
+			l.crowd.makeRoom(c)
 			return
 		}
 		seen := 0
@@ -69,12 +70,14 @@ func (c *Conn) input(data []byte) {
 		}
 		l.buffers.append(&c.in.buf, data)
 		c.serve(c.in.buf, seen)
+		l.crowd.makeRoom(c)
 	default: // its turn comes later: until then the kernel keeps what follows
 		l.buffers.append(&c.in.buf, data)
 		if !c.in.paused {
 			c.in.paused = true
 			l.driver.Pause(c.token)
 		}
+		l.crowd.makeRoom(c)
 	}
 }
 

@@ -1,15 +1,18 @@
 package loop
 
+import "sync/atomic"
+
 // inputPool pools the buffers of unconsumed input by powers of two, so that
 // ten thousand clients that trickle a request hold little more than they sent.
 type inputPool struct {
 	free [inputClasses][][]byte
+	held *atomic.Int64 // bytes that are in use, by all loops
 }
 
 const (
 	inputClasses  = 12
-	smallestInput = 32  // bytes; the largest pooled is 64 KiB
-	maxPooled     = 256 // buffers of a class
+	smallestInput = 32        // bytes; the largest pooled is 64 KiB
+	maxPooled     = 128 << 10 // bytes of buffers of a class
 )
 
 func inputClass(n int) int {
@@ -35,6 +38,7 @@ func (p *inputPool) append(buf *[]byte, data []byte) {
 
 func (p *inputPool) get(n int) []byte {
 	k := inputClass(n)
+	p.held.Add(smallestInput << k)
 	if k < inputClasses {
 		if f := p.free[k]; len(f) > 0 {
 			b := f[len(f)-1]
@@ -52,8 +56,9 @@ func (p *inputPool) put(buf *[]byte) {
 	if cap(b) < smallestInput {
 		return
 	}
+	p.held.Add(-int64(cap(b)))
 	k := inputClass(cap(b))
-	if k < inputClasses && cap(b) == smallestInput<<k && len(p.free[k]) < maxPooled {
+	if k < inputClasses && (len(p.free[k])+1)*cap(b) <= maxPooled {
 		p.free[k] = append(p.free[k], b[:0])
 	}
 }

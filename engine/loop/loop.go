@@ -36,9 +36,9 @@ type Config struct {
 
 	HeaderTimeout, IdleTimeout, SendTimeout, LingerTimeout time.Duration
 
-	TurnBudget int64 // bytes
-	MaxConns   int
-	Sample     bool // see Stats.Jitter
+	TurnBudget int64   // bytes
+	Bounds     *Bounds // of all loops
+	Sample     bool    // see Stats.Jitter
 }
 
 // Leases is where leases on files are taken, and what tells of breaks: a lease.Watch.
@@ -62,6 +62,7 @@ type Loop struct {
 
 	acceptor  acceptor
 	sweeper   sweeper
+	crowd     crowd
 	flows     flows
 	sampler   measure.Sampler
 	buffers   inputPool
@@ -97,6 +98,9 @@ type Loop struct {
 }
 
 func newLoop(cfg Config, d aio.Driver) *Loop {
+	if cfg.Bounds == nil {
+		cfg.Bounds = new(Bounds)
+	}
 	l := &Loop{cfg: cfg, driver: d, perTurn: maxRequests, kernel: realKernel, gone: make(chan struct{})}
 	if cfg.Shaper != nil {
 		l.flows.tree = cfg.Shaper.Tree(cfg.Index)
@@ -106,8 +110,10 @@ func newLoop(cfg Config, d aio.Driver) *Loop {
 	l.acceptor.loop = l
 	shortest := min(cfg.IdleTimeout, cfg.HeaderTimeout, cfg.SendTimeout, cfg.LingerTimeout)
 	l.sweeper = sweeper{loop: l, every: int64(min(max(shortest/8, 10*time.Millisecond), time.Second))}
+	l.crowd.loop, l.buffers.held = l, &cfg.Bounds.buffered
 	files := cfg.Files
 	files.Driver, files.Stats = d, &l.stats.Files
+	files.Spent = l.crowd.outOfDescriptors
 	files.CloseFD = func(fd int32) { l.kernel.closeFD(fd) }
 	files.Wall = func() int64 { return l.kernel.wall() }
 	l.unwatch = func() {}

@@ -138,13 +138,11 @@ func (l *Loop) connections(order ConnOrder, n int) []ConnInfo {
 		if c.state == connClosing {
 			return
 		}
-		if r := (ranked{order.of(c), c}); len(top) < n || n > 0 && r.key > top[0].key {
-			top = keepTop(top, r, n)
-		}
+		top = keepTop(top, ranked{order.of(c), c}, n)
 	})
 	list := make([]ConnInfo, 0, len(top))
 	for _, r := range top {
-		i := r.c.describe()
+		i := describe(r.c)
 		i.key = r.key
 		list = append(list, i)
 	}
@@ -153,11 +151,14 @@ func (l *Loop) connections(order ConnOrder, n int) []ConnInfo {
 
 // keepTop keeps the n largest in a heap whose first one is the smallest.
 func keepTop(heap []ranked, r ranked, n int) []ranked {
-	if len(heap) < n {
+	switch {
+	case len(heap) < n:
 		heap = append(heap, r)
 		for i := len(heap) - 1; i > 0 && heap[i].key < heap[(i-1)/2].key; i = (i - 1) / 2 {
 			heap[i], heap[(i-1)/2] = heap[(i-1)/2], heap[i]
 		}
+		return heap
+	case n <= 0 || r.key <= heap[0].key:
 		return heap
 	}
 	heap[0] = r
@@ -216,7 +217,7 @@ func (s *Stream) heldSoFar() [shape.NumLevels]int64 {
 	return held
 }
 
-func (c *Conn) describe() ConnInfo {
+func describe(c *Conn) ConnInfo {
 	l := c.loop
 	i := ConnInfo{
 		Loop: l.cfg.Index, ID: c.ID(), Peer: c.RemoteAddr(), Listener: c.Listener(),

@@ -70,7 +70,7 @@ func (r *Runner) Drain() { r.loop.drainBy(func(c *Conn) { c.close(false) }) }
 // closed not at once, but after two seconds, or by the next answer.
 func (r *Runner) Retire() {
 	r.loop.retiring = true
-	r.loop.drainBy((*Conn).hurry)
+	r.loop.drainBy(r.loop.hurry)
 }
 
 // Post runs f on the loop soon. It reports false if the loop has ended.

@@ -33,14 +33,7 @@ func TestAcceptRests(t *testing.T) {
 	const lifetime = time.Second
 	m := calmCase(aiosim.Config{MaxFDs: 3}) // the listener and two connections
 	for i := range 3 {
-		stay := lifetime
-		if i == 2 {
-			stay *= 2
-		}
-		m.dial(aiosim.ClientConfig{
-			Start:  time.Duration(i) * time.Millisecond,
-			Script: []aiosim.Step{aiosim.Sleep(stay), aiosim.Close()},
-		})
+		m.busy(time.Duration(i)*time.Millisecond, lifetime)
 	}
 	m.w.WhenDone(m.drain)
 	m.mustRun(t)
@@ -50,18 +43,22 @@ func TestAcceptRests(t *testing.T) {
 	}
 }
 
+// busy adds a client whose request takes so long.
+func (m *simulation) busy(start, d time.Duration) {
+	r := &simRequest{kind: kindMemory, n: 10, late: d}
+	m.dial(aiosim.ClientConfig{
+		Start: start, Script: []aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.AwaitResponses(1), aiosim.Close()},
+	}, r).patient = true
+}
+
 // TestAcceptClosesFiles: a file that is only cached gives its descriptor to a client.
 func TestAcceptClosesFiles(t *testing.T) {
 	m := calmCase(aiosim.Config{MaxFDs: 3})
-	for i := range 2 {
-		r := wholeFile()
-		start := time.Duration(i) * time.Second
-		script := []aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.AwaitResponses(1), aiosim.Sleep(2 * time.Second), aiosim.Close()}
-		if i == 1 {
-			script = []aiosim.Step{aiosim.Close()} // there is no descriptor for a file
-		}
-		m.dial(aiosim.ClientConfig{Start: start, Script: script}, r)
-	}
+	r, late := wholeFile(), &simRequest{kind: kindMemory, n: 10, late: 2 * time.Second}
+	m.dial(aiosim.ClientConfig{
+		Script: []aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.Write(m.wire(late, 0)), aiosim.AwaitResponses(2), aiosim.Close()},
+	}, r, late).patient = true
+	m.dial(aiosim.ClientConfig{Start: time.Second, Script: []aiosim.Step{aiosim.Close()}}) // there is no descriptor for a file
 	m.w.WhenDone(m.drain)
 	m.mustRun(t)
 	if st := &m.loop.stats; st.Accepted != 2 || st.AcceptErrors != 1 || st.Files.Evicted != 1 {
@@ -224,9 +221,8 @@ func TestHeadroomInUse(t *testing.T) {
 // not resumed on a listener that is being closed.
 func TestDrainWhileAcceptRests(t *testing.T) {
 	m := calmCase(aiosim.Config{MaxFDs: 2, Faults: aiosim.Faults{LateClosed: 1}})
-	for range 2 {
-		m.dial(aiosim.ClientConfig{Script: []aiosim.Step{aiosim.Sleep(time.Second), aiosim.Close()}})
-	}
+	m.busy(0, time.Second)
+	m.dial(aiosim.ClientConfig{Start: time.Millisecond, Script: []aiosim.Step{aiosim.Sleep(time.Second), aiosim.Close()}})
 	m.w.At(25*time.Millisecond, m.drain)
 	m.mustRun(t)
 	if st := &m.loop.stats; st.Accepted != 1 || st.AcceptErrors < 2 {

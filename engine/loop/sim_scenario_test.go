@@ -103,13 +103,15 @@ func (m *simulation) trouble() {
 	switch m.rnd.IntN(8) {
 	case 0:
 		m.w.At(m.soon(), m.drain)
+	case 4:
+		m.cfg.Bounds = &Bounds{Buffered: 1 << (4 + m.rnd.IntN(13))}
 	case 1:
 		m.w.At(m.soon(), m.stop)
 	case 2:
 		m.w.At(m.soon(), m.drain)
 		m.w.At(m.soon(), m.stop)
 	case 3:
-		m.cfg.MaxConns = 1 + m.rnd.IntN(2)
+		m.cfg.Bounds = &Bounds{Conns: 1 + m.rnd.IntN(2)}
 	}
 }
 

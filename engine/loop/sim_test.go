@@ -69,7 +69,7 @@ func (c Config) withDefaults() Config {
 	def(&c.IdleTimeout, 60*time.Second)
 	def(&c.SendTimeout, 30*time.Second)
 	def(&c.LingerTimeout, 2*time.Second)
-	c.TurnBudget, c.MaxConns = cmp.Or(c.TurnBudget, 1<<20), cmp.Or(c.MaxConns, 1_000_000)
+	c.TurnBudget = cmp.Or(c.TurnBudget, 1<<20)
 	f := &c.Files
 	f.Max, f.MaxBody, f.MaxBytes = cmp.Or(f.Max, 4096), cmp.Or(f.MaxBody, 8<<10), cmp.Or(f.MaxBytes, 64<<20)
 	return c

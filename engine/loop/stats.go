@@ -13,7 +13,8 @@ type DriverStats = aio.Stats
 type Stats struct {
 	Accepted       uint64 // connections
 	Closed         uint64
-	Refused        uint64 // over MaxConns
+	Refused        uint64 // connections over the Bounds
+	Reclaimed      uint64 // connections that ended to make room for others
 	AcceptErrors   uint64 // times that descriptors or memory ran out
 	Resets         uint64 // connections that the peer reset
 	HeaderTimeouts uint64

@@ -19,6 +19,7 @@ import (
 type Files struct {
 	driver  Driver
 	closeFD func(fd int32)
+	spent   func()
 	now     int64  // monotonic ns: when the turn of the loop has begun
 	request uint64 // number of the one for which files are looked up
 
@@ -63,6 +64,7 @@ type Config struct {
 	Driver  Driver
 	Leases  Leases // nil: none are taken
 	CloseFD func(fd int32)
+	Spent   func()       // called when a file could not be opened for lack of descriptors; nil: is not
 	Wall    func() int64 // Unix ns
 	Stats   *Stats       // counts into it
 }
@@ -70,7 +72,7 @@ type Config struct {
 // NewFiles returns an empty cache.
 func NewFiles(c Config) *Files {
 	return &Files{
-		driver: c.Driver, closeFD: c.CloseFD, wall: c.Wall, stats: c.Stats, entries: make(map[string]*File),
+		driver: c.Driver, closeFD: c.CloseFD, spent: c.Spent, wall: c.Wall, stats: c.Stats, entries: make(map[string]*File),
 		max: c.Max, maxBytes: c.MaxBytes, maxBody: c.MaxBody, headroom: c.Headroom,
 		leases: c.Leases, leased: make(map[int32]*File), busy: make(map[string]*busy),
 	}
@@ -140,6 +142,12 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 	if o.FD < 0 {
 		if o.Err == syscall.EAGAIN || o.Err == syscall.EBUSY {
 			return nil, o.Err // which says nothing of the file
+		}
+		if OutOfDescriptors(o.Err) { // which says nothing of the file
+			if fs.spent != nil {
+				fs.spent()
+			}
+			return nil, o.Err
 		}
 		if old != nil {
 			fs.drop(old)

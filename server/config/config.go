@@ -98,6 +98,18 @@ type Config struct {
 	// copy. Default: auto.
 	ZeroCopy engine.ZeroCopy `key:"zero_copy" flag:"zero-copy" help:"how files are sent: auto, sendfile, splice or copy"`
 
+	// MaxConnections bounds the connections of all clients together. When there are so many
+	// those end that rest the longest; if none rests a new one is answered 503. Default: 0,
+	// three quarters of the limit of descriptors, or with tls.listen a quarter.
+	MaxConnections int `key:"max_connections" flag:"max-connections" help:"connections of all clients together (default: by the limit of descriptors)"`
+	// MaxClientConnections bounds the connections of each client: an address, of IPv6 the
+	// network of 64 bits. Those of trusted proxies do not count. Default: 0, no bound.
+	MaxClientConnections int `key:"max_client_connections" flag:"max-client-connections" help:"connections of each client (default: no bound)"`
+	// MaxBuffers bounds the memory for requests that have not arrived whole or wait for their
+	// turn; half of that again bounds the bodies of requests. What is over it ends the
+	// connections that wait the longest. Default: 64MiB.
+	MaxBuffers Size `key:"max_buffers" flag:"max-buffers" help:"memory for requests that have not arrived whole, like 64MiB"`
+
 	// Timeouts are bounds to how long clients may take: durations with their unit,
 	// like 10s or 1m30s.
 	Timeouts Timeouts `key:"timeouts"`
@@ -331,6 +343,7 @@ func Default() *Config {
 		Listen:     []string{"127.0.0.1:8080"},
 		UnixMode:   0o660,
 		Congestion: CongestionAuto,
+		MaxBuffers: 64 << 20,
 		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog:  AccessLog{File: LogOff},
 		Files:      Files{ListingPage: new(1000), MaxRanges: new(64), BeingWritten: new(BeingWritten(defaultWriteWait))}.complete(),

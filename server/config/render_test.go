@@ -54,6 +54,9 @@ pin: false # default
 driver: auto # default
 congestion: auto # default
 zero_copy: auto # default
+max_connections: 0 # default
+max_client_connections: 0 # default
+max_buffers: 64MiB # default
 timeouts:
   header: 10s # default
   idle: 1m # default

@@ -63,10 +63,26 @@ func (v *validator) general() {
 	if v.Fallback && v.StateDir == "" {
 		v.form("config-fallback", "--config-fallback needs a --state-dir in which the last good configuration is kept")
 	}
+	if v.MaxConnections < 0 || v.MaxConnections > maxConnections {
+		v.form("max_connections", "%d: --max-connections must be from 1 to %d, or 0 for the default", v.MaxConnections, maxConnections)
+	}
+	if v.MaxClientConnections < 0 {
+		v.form("max_client_connections", "%d: --max-client-connections must not be negative", v.MaxClientConnections)
+	}
+	if v.MaxBuffers < leastBuffers {
+		v.form("max_buffers", "%v: --max-buffers must be at least %v", v.MaxBuffers, leastBuffers)
+	}
 	if v.Workers < 0 || v.Workers > maxWorkers {
 		v.form("workers", "%d: --workers must be from 1 to %d, or 0 for one for each core", v.Workers, maxWorkers)
 	}
 }
+
+const (
+	// maxConnections is the most connections that the engine takes.
+	maxConnections = 4_000_000
+	// leastBuffers has room for some heads of requests of the largest size.
+	leastBuffers Size = 1 << 20
+)
 
 // maxWorkers is the most event loops that the engine takes.
 const maxWorkers = 1024

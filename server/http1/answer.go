@@ -25,6 +25,9 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 				s.sendAway(c, s.answer.Place.Set(), &waiting{s.answer.Save()})
 				return
 			}
+			if openfile.OutOfDescriptors(e) {
+				c.CloseAfter(true) // which gives one back
+			}
 			step = s.opened(f, e)
 		case resolve.List:
 			if s.listLater(c) {

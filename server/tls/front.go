@@ -17,8 +17,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/internal/sys"
@@ -125,13 +123,7 @@ func New(cfg Config) (*Front, error) {
 }
 
 // handshakesHere is the default of Config.MaxHandshakes for this process.
-func handshakesHere() int {
-	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
-		return defaultHandshakes
-	}
-	return int(max(1, min(limit.Cur/8, defaultHandshakes)))
-}
+func handshakesHere() int { return max(1, min(sys.DescriptorLimit()/8, defaultHandshakes)) }
 
 // Check reports what New would refuse before it binds anything. The error wraps ErrConfig.
 func (c *Config) Check() error {
