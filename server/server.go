@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -130,13 +129,9 @@ func (s *Server) prepare() error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	loops := c.Engine.Loops
-	if loops <= 0 {
-		loops = runtime.GOMAXPROCS(0)
-	}
 	s.http = http1.Config{
 		Routes: slices.Clone(c.Routes), Trust: c.Trust, Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain,
-		Proxied: c.proxied(), Listings: listing.NewCache(loops, c.Log), Log: c.Log,
+		Proxied: c.proxied(), Listings: listing.NewCache(c.Log), Log: c.Log,
 		AccessLog: c.AccessLog, Rows: &s.rows, Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })

@@ -44,12 +44,12 @@ func (r *Root) Begin(o *Opening) {
 
 // queue leaves the rest to a pool, unless too many wait there.
 func (o *Opening) queue() {
-	if !o.pool().Try(o.run) {
+	if !o.pool().try(o.run) {
 		o.end()
 	}
 }
 
-func (o *Opening) pool() *Pool {
+func (o *Opening) pool() *pool {
 	if o.far {
 		return &o.root.far
 	}
@@ -101,7 +101,7 @@ func (o *Opening) wait() bool {
 		return false
 	}
 	o.pause = min(max(2*o.pause, firstPause), lastPause)
-	o.pool().Later(o.pause, o.run)
+	o.pool().later(o.pause, o.run)
 	return true
 }
 
@@ -121,7 +121,7 @@ func (r *Root) within(name string) Opened {
 // across opens a name on whatever file system it is.
 func (r *Root) across(name string) Opened {
 	o := r.find(name, 0)
-	if o.FD >= 0 && isRemote(int(o.FD)) {
+	if o.FD >= 0 && IsRemote(int(o.FD)) {
 		o.from = r
 	}
 	return o

@@ -7,10 +7,13 @@ import (
 )
 
 const (
-	// poolThreads is how many calls of a Pool run at a time: each keeps a thread.
+	// poolThreads is how many calls of a pool run at a time: each keeps a thread.
 	poolThreads = 32
-	// poolWaiting is how many more wait for their turn before Try refuses.
+	// poolWaiting is how many more wait for their turn before try refuses.
 	poolWaiting = 512
+	// listThreads and listWaiting are these bounds for listings, which may take longer.
+	listThreads = 4
+	listWaiting = 128
 	// maxThreads bounds the threads of all pools, but for one each: systemd allows a
 	// service 4,915 tasks by default, and the Go runtime ends the process at 10,000.
 	maxThreads = 1024
@@ -19,36 +22,38 @@ const (
 // threads counts those of all pools.
 var threads atomic.Int32
 
-// Pool runs calls that may wait for a file system, in their order, on a bounded number of
-// goroutines. These start when there is work and end when there is none. The zero value
-// is ready. It is safe for concurrent use.
-type Pool struct {
+// pool runs calls that may wait for a file system, in their order, on a bounded number of
+// goroutines. These start when there is work and end when there is none. It is safe for
+// concurrent use.
+type pool struct {
+	threads, waiting int
+
 	mu      sync.Mutex
 	queue   []func()
-	paused  int // calls that Later will queue
+	paused  int // calls that later will queue
 	workers int
 }
 
-// Try runs f soon, unless too many calls wait already.
-func (p *Pool) Try(f func()) bool {
+// try runs f soon, unless too many calls wait already.
+func (p *pool) try(f func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue)+p.paused >= poolWaiting {
+	if len(p.queue)+p.paused >= p.waiting {
 		return false
 	}
 	p.add(f)
 	return true
 }
 
-// Go runs f soon, however many calls wait.
-func (p *Pool) Go(f func()) {
+// do runs f soon, however many calls wait.
+func (p *pool) do(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.add(f)
 }
 
-// Later is Go after a pause. Meanwhile f counts as waiting.
-func (p *Pool) Later(pause time.Duration, f func()) {
+// later is do after a pause. Meanwhile f counts as waiting.
+func (p *pool) later(pause time.Duration, f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.paused++
@@ -61,8 +66,8 @@ func (p *Pool) Later(pause time.Duration, f func()) {
 }
 
 // add queues f, or starts a goroutine for it if there may be one more. The caller holds mu.
-func (p *Pool) add(f func()) {
-	if p.workers == 0 || p.workers < poolThreads && threads.Load() < maxThreads {
+func (p *pool) add(f func()) {
+	if p.workers == 0 || p.workers < p.threads && threads.Load() < maxThreads {
 		p.workers++
 		threads.Add(1)
 		go p.work(f)
@@ -71,7 +76,7 @@ func (p *Pool) add(f func()) {
 	p.queue = append(p.queue, f)
 }
 
-func (p *Pool) work(f func()) {
+func (p *pool) work(f func()) {
 	for ; f != nil; f = p.next() {
 		f()
 	}
@@ -79,7 +84,7 @@ func (p *Pool) work(f func()) {
 
 // next returns the oldest call of the queue. If there is none it returns nil, and the
 // goroutine must end.
-func (p *Pool) next() func() {
+func (p *pool) next() func() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.queue) == 0 {

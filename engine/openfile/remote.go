@@ -28,9 +28,13 @@ var local = map[uint32]bool{
 	0x61756673: true, // aufs
 }
 
-// isRemote reports whether an open file is on a file system that may wait for more than
+// List runs f, which makes a listing of a directory below the root, on another goroutine,
+// unless too many wait for that already.
+func (r *Root) List(f func()) bool { return r.lists.try(f) }
+
+// IsRemote reports whether an open file is on a file system that may wait for more than
 // a disk. To ask may take as long.
-func isRemote(fd int) bool {
+func IsRemote(fd int) bool {
 	var st unix.Statfs_t
 	err := unix.Fstatfs(fd, &st)
 	for errors.Is(err, unix.EINTR) {
@@ -51,7 +55,7 @@ func (f *File) Remote() bool { return f.from != nil }
 // and it is not the version any more that was opened.
 func (f *File) Read(p []byte, off int64, look bool, done func(syscall.Errno)) {
 	fd, size, mtime, growing := f.lent.FD, f.Size, f.Mtime, f.policy.Growing
-	f.from.reads.Go(func() {
+	f.from.reads.do(func() {
 		n, e := readFull(fd, p, off)
 		if e == 0 && n < len(p) {
 			e = unix.ESTALE
@@ -73,5 +77,5 @@ func (fs *Files) close(fd int32, from *Root) {
 		fs.closeFD(fd)
 		return
 	}
-	from.far.Go(func() { unix.Close(int(fd)) }) // not by package sys, which keeps the processor
+	from.far.do(func() { unix.Close(int(fd)) }) // not by package sys, which keeps the processor
 }

@@ -47,8 +47,9 @@ type Root struct {
 	cached  uint64 // RESOLVE_CACHED where the kernel has it, else 0
 	remote  atomic.Bool
 	// near has the calls that wait for the file system of a local root only, far those
-	// that may wait for another one, reads those for responses under way.
-	near, far, reads Pool
+	// that may wait for another one, reads those for responses under way, lists those
+	// that make listings.
+	near, far, reads, lists pool
 
 	replacing sync.Mutex // dir, with another directory or with nothing
 	closed    bool
@@ -71,7 +72,11 @@ func OpenRoot(dir string, links Symlinks) (*Root, error) {
 		return nil, err
 	}
 	r := &Root{path: dir, dir: fd, links: links, resolve: unix.RESOLVE_NO_MAGICLINKS}
-	r.remote.Store(isRemote(fd))
+	for _, p := range []*pool{&r.near, &r.far, &r.reads} {
+		p.threads, p.waiting = poolThreads, poolWaiting
+	}
+	r.lists.threads, r.lists.waiting = listThreads, listWaiting
+	r.remote.Store(IsRemote(fd))
 	switch links {
 	case SymlinksInside:
 		r.resolve |= unix.RESOLVE_BENEATH
@@ -117,7 +122,7 @@ func (r *Root) Refresh() (changed bool, err error) {
 		return false, err
 	}
 	defer unix.Close(fd)
-	remote := isRemote(fd)
+	remote := IsRemote(fd)
 	r.replacing.Lock()
 	defer r.replacing.Unlock()
 	if r.closed || identify(fd) == identify(r.dir) {

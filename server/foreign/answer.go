@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,7 +37,7 @@ type Handler struct {
 
 // New returns a Handler for the places of set, which is the Handler's from now on.
 func New(set *site.Set, log *slog.Logger) *Handler {
-	return &Handler{set: set, listings: listing.NewCache(runtime.GOMAXPROCS(0), log)}
+	return &Handler{set: set, listings: listing.NewCache(log)}
 }
 
 // Close closes the roots. No request may be under way.
@@ -129,13 +128,16 @@ func (a *Answer) open(w *resolve.Want) resolve.Step {
 // list makes a listing, unless too many wait.
 func (h *Handler) list(a *Answer, accept string) resolve.Step {
 	r := &a.resolved
-	if !h.listings.Enter() {
-		return r.Fail(http.StatusServiceUnavailable)
-	}
-	defer h.listings.Exit()
 	dir := r.Directory()
 	var e syscall.Errno
-	a.page, e = h.listings.Get(&dir, r.View, listing.PrefersJSON(accept))
+	done := make(chan struct{})
+	if !h.listings.Begin(&dir, r.View, listing.PrefersJSON(accept), func(p *listing.Page, err syscall.Errno) {
+		a.page, e = p, err
+		close(done)
+	}) {
+		return r.Fail(http.StatusServiceUnavailable)
+	}
+	<-done
 	return r.Listed(a.page, e)
 }
 

@@ -30,10 +30,8 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 			}
 			step = s.opened(f, e)
 		case resolve.List:
-			if s.listLater(c) {
-				return
-			}
-			step = s.answer.Fail(http.StatusServiceUnavailable)
+			s.listLater(c)
+			return
 		case resolve.Send:
 			if s.sendHot(c) {
 				return

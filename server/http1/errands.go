@@ -75,31 +75,29 @@ type making struct {
 	err  syscall.Errno
 }
 
-// listLater leaves the request until its listing is made; false: too many wait.
-func (s *Session) listLater(c *loop.Conn) bool {
+// listLater leaves the request until its listing is made.
+func (s *Session) listLater(c *loop.Conn) {
 	a := &s.answer
-	if !s.cfg.Listings.Enter() {
-		return false
-	}
 	s.sendAway(c, a.Place.Set(), &making{
 		state: a.Save(), listings: s.cfg.Listings, dir: a.Directory(), view: a.View,
 		json: listing.PrefersJSON(string(s.head.Get(wire.Accept))),
 	})
-	return true
 }
 
 func (m *making) begin(done func()) {
-	go func() {
-		defer done()
-		m.page, m.err = m.listings.Get(&m.dir, m.view, m.json)
-	}()
+	if !m.listings.Begin(&m.dir, m.view, m.json, func(p *listing.Page, e syscall.Errno) {
+		m.page, m.err = p, e
+		done()
+	}) {
+		m.err = syscall.EBUSY
+		done()
+	}
 }
 
 func (m *making) patience(s *Session) time.Duration { return s.cfg.Patience }
 
 // land gives the page to the exchange, which releases it.
 func (m *making) land(_ *Session, x *exchange) {
-	m.listings.Exit()
 	if x != nil {
 		x.page = m.page
 	} else {

@@ -5,19 +5,18 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/engine/openfile"
 )
 
 const (
 	// maxMaking is how many listings are made at the same time: it bounds how much
 	// of the machine, and of its memory, they take.
 	maxMaking = 4
-	// maxWaiting is how many more wait for their turn, for each loop of a server.
-	maxWaiting = 64
 	// maxHeld is how many bytes of pages there are, in the Cache and under way to
 	// clients. One page may exceed it alone.
 	maxHeld = 64 << 20
@@ -30,11 +29,9 @@ const (
 // the same version of a directory is one page in memory, however many they are and
 // however slowly they read. It is safe for concurrent use.
 type Cache struct {
-	making  chan struct{} // one for each that is being made
-	entered atomic.Int64
-	most    int64
-	names   int // maxListed
-	log     *slog.Logger
+	making [2]chan struct{} // one for each that is being made; of local directories, of remote ones
+	names  int              // maxListed
+	log    *slog.Logger
 
 	mu      sync.Mutex // guards what follows and the state of pages; held for short
 	pages   map[key]*Page
@@ -63,31 +60,24 @@ type flight struct {
 	err  syscall.Errno // once it is done; 0: the Cache has the page
 }
 
-// NewCache returns a Cache for a server with a number of event loops, or of processors
-// that its goroutines run on.
-func NewCache(loops int, log *slog.Logger) *Cache {
+// NewCache returns an empty Cache.
+func NewCache(log *slog.Logger) *Cache {
 	return &Cache{
-		making: make(chan struct{}, maxMaking), most: maxMaking + maxWaiting*int64(loops), names: maxListed, log: log,
+		making: [2]chan struct{}{make(chan struct{}, maxMaking), make(chan struct{}, maxMaking)}, names: maxListed, log: log,
 		pages: make(map[key]*Page), flights: make(map[want]*flight),
 	}
 }
 
-// Enter reports whether one more may wait for a page. If so, Exit is to follow.
-func (c *Cache) Enter() bool {
-	if c.entered.Add(1) > c.most {
-		c.entered.Add(-1)
-		return false
-	}
-	return true
+// Begin has a page made by a goroutine of the root, which calls done: see get. False: too many
+// wait already.
+func (c *Cache) Begin(d *Directory, view View, json bool, done func(*Page, syscall.Errno)) bool {
+	return d.Root.List(func() { done(c.get(d, view, json)) })
 }
 
-// Exit ends what Enter began.
-func (c *Cache) Exit() { c.entered.Add(-1) }
-
-// Get returns a page of a directory, for who has entered; the caller releases it. It
+// get returns a page of a directory; the caller releases it. It
 // waits for its turn and for the disk. ENOENT says that there is no such page, ENOMEM
 // that clients hold too much already, EFBIG that the directory is too large for one.
-func (c *Cache) Get(d *Directory, view View, json bool) (*Page, syscall.Errno) {
+func (c *Cache) get(d *Directory, view View, json bool) (*Page, syscall.Errno) {
 	dir, e := d.Root.OpenDir(d.name())
 	if e != 0 {
 		return nil, e
@@ -131,9 +121,13 @@ func (c *Cache) look(w want) (p *Page, f *flight, first bool) {
 
 // make makes the page of a flight.
 func (c *Cache) make(d *Directory, dir *os.File, w want, f *flight) (*Page, syscall.Errno) {
-	c.making <- struct{}{}
+	turn := c.making[0]
+	if openfile.IsRemote(int(dir.Fd())) { // which may hang
+		turn = c.making[1]
+	}
+	turn <- struct{}{}
 	p, e := c.render(d, dir, w)
-	<-c.making
+	<-turn
 	var old *Page
 	if e == 0 {
 		old = c.retain(w.key)

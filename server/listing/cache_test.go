@@ -45,36 +45,55 @@ func (d *Directory) touch(t *testing.T, name string) {
 
 func (c *Cache) mustGet(t *testing.T, d *Directory) *Page {
 	t.Helper()
-	p, e := c.Get(d, View{sort: sortName}, true)
+	p, e := c.get(d, View{sort: sortName}, true)
 	if e != 0 {
 		t.Fatal(e)
 	}
 	return p
 }
 
-// So many may wait as there are loops for, and who has exited makes room.
+// A bounded number waits for its turn, and a listing of another root does not wait for that.
 func TestCacheIsBounded(t *testing.T) {
-	c := NewCache(2, slog.Default())
+	c := NewCache(slog.Default())
+	d, other := directory(t, "a"), directory(t, "b")
+	for range maxMaking {
+		c.making[0] <- struct{}{}
+	}
+	got := make(chan syscall.Errno, 1000)
+	begin := func(d *Directory) bool {
+		return c.Begin(d, View{sort: sortName}, true, func(p *Page, e syscall.Errno) {
+			p.Release()
+			got <- e
+		})
+	}
 	n := 0
-	for c.Enter() {
+	for begin(d) && n < cap(got) {
 		n++
 	}
-	if want := maxMaking + 2*maxWaiting; n != want || c.Enter() {
-		t.Fatalf("%d have entered, want %d", n, want)
+	if n == cap(got) || !begin(other) {
+		t.Errorf("%d listings of a root wait, and then none of another", n)
 	}
-	c.Exit()
-	if !c.Enter() || c.Enter() {
-		t.Error("who exits makes room for other than one")
+	for range maxMaking {
+		<-c.making[0]
 	}
+	for range n + 1 {
+		if e := <-got; e != 0 {
+			t.Error(e)
+		}
+	}
+	if !begin(d) {
+		t.Error("there is no room again")
+	}
+	<-got
 }
 
 // What is asked for at once is one page, of what is there.
 func TestCacheShares(t *testing.T) {
-	c, d := NewCache(1, slog.Default()), directory(t, "a", ".b")
+	c, d := NewCache(slog.Default()), directory(t, "a", ".b")
 	pages := make([]*Page, 3*maxMaking)
 	var all sync.WaitGroup
 	for i := range pages {
-		all.Go(func() { pages[i], _ = c.Get(d, View{sort: sortName}, true) })
+		all.Go(func() { pages[i], _ = c.get(d, View{sort: sortName}, true) })
 	}
 	all.Wait()
 	for _, p := range pages {
@@ -83,18 +102,18 @@ func TestCacheShares(t *testing.T) {
 		}
 	}
 	held := c.held
-	if html, e := c.Get(d, View{sort: sortName}, false); e != 0 || html == pages[0] || c.held != held+int64(len(html.Body)) {
+	if html, e := c.get(d, View{sort: sortName}, false); e != 0 || html == pages[0] || c.held != held+int64(len(html.Body)) {
 		t.Errorf("as HTML: %v, %d bytes are held", e, c.held)
 	} else {
 		pages = append(pages, html)
 	}
 	if view, ok := ParseView("page=2"); !ok {
 		t.Error("there is no second page to ask for")
-	} else if _, e := c.Get(d, view, true); e != syscall.ENOENT {
+	} else if _, e := c.get(d, view, true); e != syscall.ENOENT {
 		t.Errorf("a page that is not there: %v", e)
 	}
 	d.Below = "none/"
-	if _, e := c.Get(d, View{}, true); e != syscall.ENOENT {
+	if _, e := c.get(d, View{}, true); e != syscall.ENOENT {
 		t.Errorf("a directory that is not there: %v", e)
 	}
 	for _, p := range pages {
@@ -123,7 +142,7 @@ func (c *Cache) expireAll() {
 // A change of the directory is seen at once. An old page in use is used again as long as
 // what it says is right.
 func TestCacheVersions(t *testing.T) {
-	c, d := NewCache(1, slog.Default()), directory(t, "a")
+	c, d := NewCache(slog.Default()), directory(t, "a")
 	first := c.mustGet(t, d)
 	c.expireAll()
 	if again := c.mustGet(t, d); again != first || c.held != int64(len(first.Body)) {
@@ -149,14 +168,14 @@ func TestCacheVersions(t *testing.T) {
 // Beyond the budget there is no new page while clients hold the others; who lets go makes
 // room, and one page may always be had.
 func TestCacheBudget(t *testing.T) {
-	c, d := NewCache(1, slog.Default()), directory(t, "a")
+	c, d := NewCache(slog.Default()), directory(t, "a")
 	p := c.mustGet(t, d)
 	c.held += maxHeld // of others
 	if again := c.mustGet(t, d); again != p {
 		t.Error("what is there costs nothing, and is not had")
 	}
 	d.touch(t, "b")
-	if _, e := c.Get(d, View{sort: sortName}, true); e != syscall.ENOMEM {
+	if _, e := c.get(d, View{sort: sortName}, true); e != syscall.ENOMEM {
 		t.Errorf("a new page: %v, want ENOMEM", e)
 	}
 	p.Release()
@@ -170,7 +189,7 @@ func TestCacheBudget(t *testing.T) {
 	other := directory(t)
 	other.Path = "/y/"
 	before := c.held
-	if p, e := c.Get(other, View{}, true); e != syscall.ENOMEM || c.held >= before {
+	if p, e := c.get(other, View{}, true); e != syscall.ENOMEM || c.held >= before {
 		t.Errorf("%v, %v; %d bytes are held of %d", p, e, c.held, before)
 	}
 }
@@ -178,14 +197,14 @@ func TestCacheBudget(t *testing.T) {
 // A listing of too many names is refused: whoever mirrors it would take the rest for
 // deleted. Its pages are had.
 func TestTooManyNames(t *testing.T) {
-	c, d := NewCache(1, slog.New(slog.DiscardHandler)), directory(t, "a", "b", "c")
+	c, d := NewCache(slog.New(slog.DiscardHandler)), directory(t, "a", "b", "c")
 	c.names = 3
 	c.mustGet(t, d).Release()
 	d.touch(t, "d")
-	if _, e := c.Get(d, View{}, true); e != syscall.EFBIG {
+	if _, e := c.get(d, View{}, true); e != syscall.EFBIG {
 		t.Errorf("%v, want EFBIG", e)
 	}
-	p, e := c.Get(d, View{sort: sortName, page: 1}, true)
+	p, e := c.get(d, View{sort: sortName, page: 1}, true)
 	if e != 0 || !strings.Contains(string(p.Fields), "X-Listing-Truncated: true") {
 		t.Errorf("%+v, %v", p, e)
 	}

@@ -122,8 +122,9 @@ func (d *Directory) entry(dir *os.File, name string) (entry, bool) {
 	if !requestable(name) {
 		return entry{}, false
 	}
+	// What the kernel knows of what is mounted there will do: its file system may hang.
 	var st unix.Stat_t
-	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC); err != nil {
 		return entry{}, false
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
