@@ -42,7 +42,9 @@ func (l *limits) changes(configured *shape.Config) []change {
 	now, set, list := sys.Nanotime(), l.shaper.Limits(), []change{}
 	was, is := configuredLimits(configured), configuredLimits(&shape.Config{Global: set.Global, Client: set.Client, Connection: set.Connection, Paths: set.Paths})
 	for n := range was {
-		is[n] = is[n] // also what was removed
+		if _, there := is[n]; !there {
+			is[n] = maybeLimit{}
+		}
 	}
 	for n, limit := range is {
 		c := change{Node: n, Was: was[n], Is: limit}
