@@ -40,6 +40,7 @@ func (h *host) startAdmin(c *config.Admin) error {
 		return &exitError{exitConfig, err}
 	}
 	h.admin = a // before the first request, which may be for a reload
+	h.takeOver(h.predecessor.State())
 	if err := a.Start(); err != nil {
 		h.admin = nil
 		return &exitError{exitUnavailable, err}

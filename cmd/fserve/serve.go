@@ -124,7 +124,6 @@ func (h *host) start(sources *config.Sources) (err error) {
 	}
 	err = h.startAdmin(&c.Admin)
 	if err == nil {
-		h.takeOver(h.predecessor.State())
 		err = h.accept()
 	}
 	if err != nil {
