@@ -42,7 +42,7 @@ func TestHead(t *testing.T) {
 			"Content-Range: bytes 5-9/20", "Content-Length: 5")},
 		{"two ranges", testFile, testNow, "GET\nRange: bytes=0-1,5-6", lines("HTTP/1.1 206 Partial Content", date, "Server: fserve", modified,
 			"ETag: "+testTag, "Cache-Control: max-age=60", "Accept-Ranges: bytes", nosniff,
-			"Content-Type: multipart/byteranges; boundary=10000000000000002000000000000000", "Content-Length: 262")},
+			"Content-Type: multipart/byteranges; boundary=10000000000000002000000000000000", "Content-Length: 264")},
 		{"304", testFile, testNow, "GET\nIf-None-Match: *", lines("HTTP/1.1 304 Not Modified", date, "Server: fserve", modified,
 			"ETag: "+testTag, "Cache-Control: max-age=60")},
 		{"304 indistinct", indistinct(), testNow, "GET\nIf-None-Match: *", lines("HTTP/1.1 304 Not Modified", date, "Server: fserve", modified,
@@ -92,7 +92,7 @@ func TestHead(t *testing.T) {
 		{"attachment by rule, ranges", File{Path: "/x.ZIP", Size: 9, MtimeNs: testMtime}, testNow, "GET\nRange: bytes=0-0,8-8",
 			lines("HTTP/1.1 206 Partial Content", date, "Server: fserve", modified, `ETag: "ae1b981da166f00-9"`, "Accept-Ranges: bytes", nosniff,
 				"Content-Type: multipart/byteranges; boundary=10000000000000002000000000000000",
-				`Content-Disposition: attachment; filename="x.ZIP"`, "Content-Length: 238")},
+				`Content-Disposition: attachment; filename="x.ZIP"`, "Content-Length: 240")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := testFacts(t, headConfig, c.file)

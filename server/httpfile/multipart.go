@@ -16,7 +16,7 @@ func (p *Plan) multipart(spans []span, entropy Entropy) {
 	segs, total := p.Segments(), int64(0)
 	for i, s := range spans {
 		start := len(p.mem)
-		p.mem = p.appendPartHeader(p.mem, s, i == 0)
+		p.mem = p.appendPartHeader(p.mem, s)
 		segs[2*i] = memorySegment(p.mem[start:])
 		segs[2*i+1] = Segment{Kind: SegmentFile, Off: s.off, N: s.end - s.off}
 		total += segs[2*i].N + segs[2*i+1].N
@@ -33,12 +33,11 @@ func memorySegment(b []byte) Segment {
 	return Segment{Kind: SegmentMemory, Mem: b[:len(b):len(b)], N: int64(len(b))}
 }
 
-// appendPartHeader appends what stands before the bytes of a part.
-func (p *Plan) appendPartHeader(dst []byte, s span, first bool) []byte {
-	if !first {
-		dst = append(dst, "\r\n"...)
-	}
-	dst = append(dst, "--"...)
+// appendPartHeader appends what stands before the bytes of a part. The first one begins
+// with an empty line, too, as other servers have it: zsync takes the first line for that
+// and asks again and again where it is none.
+func (p *Plan) appendPartHeader(dst []byte, s span) []byte {
+	dst = append(dst, "\r\n--"...)
 	dst = append(dst, p.boundary[:]...)
 	dst = append(dst, "\r\nContent-Type: "...)
 	dst = append(dst, p.facts.ContentType...)

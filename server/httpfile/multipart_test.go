@@ -83,8 +83,9 @@ func checkParts(t *testing.T, r response, body, data []byte, want []span) {
 	if _, err := parts.NextRawPart(); err != io.EOF {
 		t.Fatalf("after the last part: %v", err)
 	}
-	if !bytes.HasSuffix(body, []byte("\r\n--"+params["boundary"]+"--\r\n")) {
-		t.Fatalf("ends with %q", body[len(body)-50:])
+	boundary := []byte("\r\n--" + params["boundary"])
+	if !bytes.HasPrefix(body, append(boundary, "\r\n"...)) || !bytes.HasSuffix(body, append(boundary, "--\r\n"...)) {
+		t.Fatalf("begins with %q, ends with %q", body[:50], body[len(body)-50:])
 	}
 }
 
