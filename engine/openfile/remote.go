@@ -43,6 +43,25 @@ func IsRemote(fd int) bool {
 	return err != nil || !local[uint32(st.Type)]
 }
 
+// Remote reports whether the file is on a network file system, or on one that may wait as
+// long.
+func (o *Opened) Remote() bool { return o.from != nil }
+
+// Do runs f, which does something with the file. Of a remote one that is done by a goroutine
+// of its root and waited for, so that callers that wait keep a bounded number of threads.
+func (o *Opened) Do(f func()) {
+	if o.from == nil {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	o.from.reads.do(func() {
+		defer close(done)
+		f()
+	})
+	<-done
+}
+
 // Remote reports whether the directory is on a network file system, or on one that may
 // wait as long: nothing of it is opened, read or closed on a loop.
 func (r *Root) Remote() bool { return r.remote.Load() }

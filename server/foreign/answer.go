@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/resolve"
@@ -68,7 +69,7 @@ type Answer struct {
 // file is an open file; nil: there is none.
 type file struct {
 	*os.File
-	stat unix.Stat_t
+	opened openfile.Opened
 }
 
 // Answer decides the response to a request, for servers that Serve and package
@@ -117,7 +118,7 @@ func (a *Answer) open(w *resolve.Want) resolve.Step {
 	}
 	f := &a.files[w.Kind]
 	_ = f.close() // it was only read
-	*f = file{os.NewFile(uintptr(o.FD), name), o.Stat}
+	o.Do(func() { *f = file{os.NewFile(uintptr(o.FD), name), o} })
 	v := w.Version(httpfile.File{
 		Size: o.Stat.Size, MtimeNs: o.Stat.Mtim.Nano(), CtimeNs: o.Stat.Ctim.Nano(), Inode: o.Stat.Ino,
 		SeenNs: o.At, Indistinct: o.Indistinct,
@@ -150,12 +151,13 @@ func (a *Answer) closeBut(k resolve.Kind) {
 	}
 }
 
-func (f *file) close() error {
+func (f *file) close() (err error) {
 	if f.File == nil {
 		return nil
 	}
 	defer func() { f.File = nil }()
-	return f.Close()
+	f.opened.Do(func() { err = f.File.Close() })
+	return err
 }
 
 // chosen returns the file of the plan's segments.

@@ -17,10 +17,16 @@ var ErrFileChanged = errors.New("the file has changed")
 // mixed versions never gets its last bytes.
 const tailBytes = 1 << 10
 
+// remoteBytes of a remote file are read and written at a time.
+const remoteBytes = 128 << 10
+
 // WriteTo writes the body. Ranges of the file are copied as io.LimitedReader of
 // an *os.File, which connections know to send without copying. What is in the
 // buffer of a bufio.Writer is flushed before.
 func (a *Answer) WriteTo(w io.Writer) (n int64, err error) {
+	if a.chosen().opened.Remote() { // no call on a thread of the caller may wait for it
+		return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{a}, make([]byte, remoteBytes))
+	}
 	for len(a.rest) > 0 && err == nil {
 		var k int64
 		s := a.rest[0]
@@ -70,8 +76,13 @@ func (a *Answer) writeRange(w io.Writer, s httpfile.Segment) (n int64, err error
 }
 
 // readAt reads all of p, and checks that the file is still the same.
-func (a *Answer) readAt(p []byte, off int64) error {
+func (a *Answer) readAt(p []byte, off int64) (err error) {
 	f := a.chosen()
+	f.opened.Do(func() { err = f.readAt(p, off) })
+	return err
+}
+
+func (f *file) readAt(p []byte, off int64) error {
 	if _, err := f.ReadAt(p, off); err != nil {
 		if errors.Is(err, io.EOF) {
 			return ErrFileChanged
@@ -82,7 +93,7 @@ func (a *Answer) readAt(p []byte, off int64) error {
 	if err != nil {
 		return fmt.Errorf("stat: %w", err)
 	}
-	if st.Size() != f.stat.Size || st.ModTime().UnixNano() != f.stat.Mtim.Nano() {
+	if st.Size() != f.opened.Stat.Size || st.ModTime().UnixNano() != f.opened.Stat.Mtim.Nano() {
 		return ErrFileChanged
 	}
 	return nil
