@@ -59,6 +59,9 @@ type Config struct {
 	// MaxDrain is how much of an unwanted body is read so that the connection
 	// can be kept, in bytes. Default 64 KiB.
 	MaxDrain int64
+	// BodyTimeout is how long the body of a request may take to arrive, and a second more
+	// for each 8 KiB of it. Default 30 s.
+	BodyTimeout time.Duration
 
 	// OpenTimeout is how long a request waits for its files to be opened, or its listing to
 	// be made, while a file system does not answer or another process keeps the file from
@@ -130,7 +133,7 @@ func (s *Server) prepare() error {
 		return err
 	}
 	s.http = http1.Config{
-		Routes: slices.Clone(c.Routes), Trust: c.Trust, Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain,
+		Routes: slices.Clone(c.Routes), Trust: c.Trust, Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
 		Proxied: c.proxied(), Listings: listing.NewCache(c.Log), Log: c.Log,
 		AccessLog: c.AccessLog, Rows: &s.rows, Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
 	}
@@ -144,6 +147,7 @@ func (s *Server) prepare() error {
 func (c *Config) setDefaults() {
 	c.MaxBody = cmp.Or(c.MaxBody, 4<<20)
 	c.MaxDrain = cmp.Or(c.MaxDrain, 64<<10)
+	c.BodyTimeout = cmp.Or(c.BodyTimeout, 30*time.Second)
 	c.Log = cmp.Or(c.Log, slog.Default())
 	c.RequestLimits = c.RequestLimits.WithDefaults()
 }

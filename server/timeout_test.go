@@ -130,7 +130,7 @@ func TestIdleTimeout(t *testing.T) {
 func TestBodyTimeout(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		cfg := timeouts()
-		cfg.Engine.HeaderTimeout, cfg.Engine.IdleTimeout = soon, soon
+		cfg.BodyTimeout = soon
 		called := false
 		cfg.Routes = []server.Route{{Prefix: "/up", Handler: func(*fasthttp.RequestCtx) { called = true }}}
 		g := start(t, d, cfg)

@@ -73,7 +73,7 @@ func (d *Driver) setUp(cfg aio.Config) (err error) {
 	if err = d.ring.enable(); err != nil {
 		return err
 	}
-	if err = d.fetches.init(d.ring); err != nil {
+	if err = d.fetches.init(d.ring, cfg.ColdWorkers); err != nil {
 		return err
 	}
 	return d.openWaker()

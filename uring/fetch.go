@@ -30,6 +30,8 @@ type fetches struct {
 	table []fetchOp    // by number
 	holes []uint32     // of table
 	pipes []*fetchPipe // empty ones
+	open  int          // pipes that exist
+	kept  int          // empty ones that are kept: one for each worker
 	drop  []byte       // off the heap: where the last bytes go
 }
 
@@ -51,10 +53,13 @@ const (
 	fetchPipeBytes = 1 << 20
 	// leastPipe is the pipe from which on the chain is worth it.
 	leastPipe = 256 << 10
+	// pipesPerWorker bounds the pipes. A fetch has one from when it is queued, and no more of them
+	// than there are workers are under way.
+	pipesPerWorker = 4
 )
 
-func (f *fetches) init(r *ring) (err error) {
-	f.ring = r
+func (f *fetches) init(r *ring, workers int) (err error) {
+	f.ring, f.kept = r, workers
 	if f.drop, err = sys.MmapAnon(1); err != nil {
 		return fmt.Errorf("map fetch memory: %w", err)
 	}
@@ -68,13 +73,17 @@ func (f *fetches) pipe() *fetchPipe {
 		f.pipes = f.pipes[:n-1]
 		return p
 	}
+	if f.open >= pipesPerWorker*f.kept {
+		return nil // its descriptors are worth more than what a fetch by advice costs
+	}
 	r, w, size, err := sys.Pipe(fetchPipeBytes)
 	if err != nil {
 		return nil
 	}
+	f.open++
 	p := &fetchPipe{r: r, w: w, bytes: int64(size)}
 	if size < leastPipe {
-		p.close()
+		f.close(p)
 		return nil
 	}
 	return p
@@ -82,14 +91,19 @@ func (f *fetches) pipe() *fetchPipe {
 
 // giveBack pools a pipe that is empty.
 func (f *fetches) giveBack(p *fetchPipe) {
-	if p != nil {
+	switch {
+	case p == nil:
+	case len(f.pipes) >= f.kept:
+		f.close(p)
+	default:
 		f.pipes = append(f.pipes, p)
 	}
 }
 
-func (p *fetchPipe) close() {
+func (f *fetches) close(p *fetchPipe) {
 	sys.Close(p.r)
 	sys.Close(p.w)
+	f.open--
 }
 
 func (f *fetches) put(op fetchOp) uint32 {
@@ -113,7 +127,7 @@ func (f *fetches) remove(i uint32) fetchOp {
 // free frees what the fetches used, of which none is under way.
 func (f *fetches) free() error {
 	for _, p := range f.pipes {
-		p.close()
+		f.close(p)
 	}
 	f.pipes = nil
 	if f.drop == nil {
@@ -207,7 +221,7 @@ func (d *Driver) fetched(c completion, ev *aio.Event) bool {
 	case e == 0:
 		d.fetches.giveBack(op.pipe)
 	default:
-		op.pipe.close() // it may hold bytes
+		d.fetches.close(op.pipe) // it may hold bytes
 		if e == syscall.EAGAIN {
 			e = 0 // the pipe has nothing: the file was cut
 		}

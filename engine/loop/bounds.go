@@ -116,3 +116,15 @@ func (b *Bounds) uncount(c *Conn) {
 		delete(b.clients, of.key)
 	}
 }
+
+// Buffer counts n bytes of request bodies that the session keeps in memory, and reports
+// whether they may be kept; if not they are not counted. A negative n ends that.
+func (l *Loop) Buffer(n int64) bool {
+	b := l.cfg.Bounds
+	if held := b.bodies.Add(n); n > 0 && b.Buffered > 0 && held > b.Buffered/2 {
+		b.bodies.Add(-n)
+		b.short(NoBodies, l.now)
+		return false
+	}
+	return true
+}

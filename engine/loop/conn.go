@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -110,6 +111,11 @@ func (c *Conn) Named() bool { return c.named }
 // it, and its first request must still arrive within the time for the head of the
 // connection itself.
 func (c *Conn) Preface() { c.in.preface = true }
+
+// Await tells that the session awaits more of a request that it has begun to take, until a
+// monotonic time in ns; 0: it does not any more. If it has not called it anew by then,
+// Session.Timeout is called, however much has come meanwhile.
+func (c *Conn) Await(until int64) { c.in.due = until }
 
 // Suspend leaves the request to a task: no more input is handed to the session until Respond
 // or Close is called. If neither is within the time patience, Session.Timeout is; 0: there
@@ -232,7 +238,7 @@ func (c *Conn) finish(unread int) {
 		c.close(false)
 	default:
 		c.in.seen = false
-		c.deadline = l.now + int64(l.cfg.IdleTimeout)
+		c.deadline = cmp.Or(c.in.due, l.now+int64(l.cfg.IdleTimeout))
 		if l.retiring {
 			l.hurry(c)
 		}
@@ -321,10 +327,11 @@ func (c *Conn) expire() {
 		l.stats.SendTimeouts++
 		c.broken(outcome.TimedOut, true)
 	case connReading:
-		if len(c.in.buf) == 0 && c.requests > 0 { // idle, between requests
+		if c.in.due == 0 && len(c.in.buf) == 0 && c.requests > 0 { // idle, between requests
 			c.close(false)
 			return
 		}
+		c.in.due = 0
 		l.stats.HeaderTimeouts++
 		l.session.Timeout(c)
 		if c.state == connReading {

@@ -88,7 +88,7 @@ func (w *crowd) reclaim(mayEnd func(*Conn) bool) int {
 
 // isIdle reports whether a connection has no request that the session knows of.
 func isIdle(c *Conn) bool {
-	return c.state == connLingering || c.state == connReading && !c.in.queued
+	return c.state == connLingering || c.state == connReading && !c.in.queued && c.in.due == 0
 }
 
 // waitsSince returns since when a connection that has a deadline waits for its client.

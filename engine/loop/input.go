@@ -16,6 +16,7 @@ type input struct {
 	preface bool   // what was consumed last was no part of a request
 	paused  bool   // the driver was told to Pause
 	ended   bool   // the peer has sent its FIN
+	due     int64  // monotonic ns: until when what is awaited must be there; see Conn.Await. 0: nothing is
 	queued  bool   // buf is for the next turn: see Loop.backlog
 	turn    uint32 // in which a request was answered last,
 	most    uint32 // and the number of requests that may have been by its end
@@ -146,6 +147,8 @@ func (c *Conn) served(left int) {
 	switch {
 	case c.in.ended: // what is left will never be a request
 		c.close(false)
+	case c.in.due != 0:
+		c.deadline = c.in.due
 	case left == 0:
 		if !c.in.preface { // else the time for the first request goes on
 			c.deadline = l.now + int64(l.cfg.IdleTimeout)

@@ -170,6 +170,9 @@ type Timeouts struct {
 	Header time.Duration `key:"header" flag:"header-timeout" help:"how long a request may take to arrive"`
 	// Idle is how long a connection may rest between requests. Default: 1m.
 	Idle time.Duration `key:"idle" flag:"idle-timeout" help:"how long a connection may rest between requests"`
+	// Body is how long the body of a request may take to arrive, and a second more for each
+	// 8 KiB of it. Default: 30s.
+	Body time.Duration `key:"body" flag:"body-timeout" help:"how long the body of a request may take to arrive, beyond a second for each 8 KiB"`
 	// Send is how long a client may take nothing of its response before it is
 	// cut. Default: 30s.
 	Send time.Duration `key:"send" flag:"send-timeout" help:"how long a client may take nothing of its response"`
@@ -344,7 +347,7 @@ func Default() *Config {
 		UnixMode:   0o660,
 		Congestion: CongestionAuto,
 		MaxBuffers: 64 << 20,
-		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
+		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Body: 30 * time.Second, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog:  AccessLog{File: LogOff},
 		Files:      Files{ListingPage: new(1000), MaxRanges: new(64), BeingWritten: new(BeingWritten(defaultWriteWait))}.complete(),
 	}

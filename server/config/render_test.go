@@ -60,6 +60,7 @@ max_buffers: 64MiB # default
 timeouts:
   header: 10s # default
   idle: 1m # default
+  body: 30s # default
   send: 30s # default
   drain: 30s # default
   upgrade: 1h # default

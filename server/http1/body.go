@@ -1,6 +1,9 @@
 package http1
 
 import (
+	"time"
+
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/wire"
 )
 
@@ -20,10 +23,39 @@ type body struct {
 	chunks  wire.Chunked
 	chunked bool
 	data    []byte
+	counted int64 // bytes of data's memory that the loop counts
+	began   int64 // monotonic ns
+	size    int64 // bytes that have arrived, framing included
 }
 
-// maxKept bounds the memory for a body that a pooled exchange keeps, in bytes.
-const maxKept = 64 << 10
+const (
+	// maxKept bounds the memory for a body that a pooled exchange keeps, in bytes.
+	maxKept = 4 << 10
+	// leastRate is how fast a body must arrive on the whole, beyond Config.BodyTimeout, in
+	// bytes per second.
+	leastRate = 8 << 10
+)
+
+// due returns until when more of the body must have arrived, in monotonic ns.
+func (b *body) due(timeout time.Duration) int64 {
+	return b.began + int64(timeout) + b.size*int64(time.Second/leastRate)
+}
+
+// count counts the memory of what has arrived, and reports whether there is as much.
+func (b *body) count(l *loop.Loop) bool {
+	more := int64(cap(b.data)) - b.counted
+	if more > 0 && !l.Buffer(more) {
+		return false
+	}
+	b.counted += max(more, 0)
+	return true
+}
+
+// uncount ends that.
+func (b *body) uncount(l *loop.Loop) {
+	l.Buffer(-b.counted)
+	b.counted = 0
+}
 
 // expect begins a body.
 func (b *body) expect(h *wire.Head, w wants) {

@@ -79,6 +79,7 @@ func (s *Session) put(c *loop.Conn, x *exchange) {
 	if c != nil {
 		c.Data = nil
 	}
+	x.body.uncount(s.loop)
 	x.page.Release()
 	x.page = nil
 	if x.call.timedOut() != nil {

@@ -28,7 +28,7 @@ func (s *Session) handle(c *loop.Conn, r *Route) {
 	if h.Expect100 {
 		c.Interim(continueLine)
 	}
-	x.body.expect(h, wantsHandler)
+	x.expect(c, wantsHandler)
 }
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")

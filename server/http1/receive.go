@@ -76,20 +76,35 @@ func (s *Session) skipBody(c *loop.Conn, rest []byte) bool {
 		c.CloseAfter(true)
 		return true
 	}
-	s.exchangeOf(c).body.expect(h, wantsDiscard)
+	s.exchangeOf(c).expect(c, wantsDiscard)
 	return true
+}
+
+// expect begins the body of the request at hand.
+func (x *exchange) expect(c *loop.Conn, w wants) {
+	x.body.expect(&x.s.head, w)
+	x.body.began, x.body.size = x.s.loop.Now(), 0
+	c.Await(x.body.due(x.s.cfg.BodyTimeout))
 }
 
 // receiveBody consumes bytes of a body.
 func (s *Session) receiveBody(c *loop.Conn, x *exchange, p []byte) int {
 	n, done, r := x.body.receive(p, s.cfg)
+	x.body.size += int64(n)
+	c.Await(0)
 	wanted := x.body.wants
 	switch {
 	case r != wire.OK:
 		x.body.wants = wantsNothing
 		s.badBody(c, x, r, wanted)
 		return len(p)
+	case !x.body.count(s.loop):
+		x.body.wants = wantsNothing
+		s.resume(x)
+		s.fail(c, http.StatusServiceUnavailable)
+		return len(p)
 	case !done:
+		c.Await(x.body.due(s.cfg.BodyTimeout))
 		return n
 	}
 	x.body.wants = wantsNothing
@@ -130,8 +145,12 @@ func (s *Session) Timeout(c *loop.Conn) {
 	s.clock.at(s.loop.Now())
 	s.head, s.client = wire.Head{}, client{}
 	s.answer.Place = s.set.Default()
-	if x, ok := c.Data.(*exchange); ok && x.body.wants == wantsHandler {
-		s.resume(x) // it is the body that is late
+	if x, ok := c.Data.(*exchange); ok && x.body.wants != wantsNothing { // it is the body that is late
+		if x.body.wants == wantsDiscard {
+			return // of a request that was answered
+		}
+		x.body.wants = wantsNothing
+		s.resume(x)
 	}
 	s.fail(c, http.StatusRequestTimeout)
 }

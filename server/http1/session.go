@@ -26,17 +26,19 @@ import (
 
 // Config is what the sessions of a server share. It is not changed while they run.
 type Config struct {
-	Routes    Routes
-	Trust     admit.Trust
-	Heads     wire.Limits
-	MaxBody   int64         // of bodies that handlers get, in bytes
-	MaxDrain  int64         // how much of an unwanted body is read, in bytes
-	Patience  time.Duration // for files to be opened and listings to be made; then 503
-	Proxied   []bool        // by listener: a connection begins with a PROXY header; nil: none does
-	Listings  *listing.Cache
-	Log       *slog.Logger
-	AccessLog *record.AccessLog // nil: none
-	Rows      *record.Rows      // of the hosts of every Set
+	Routes  Routes
+	Trust   admit.Trust
+	Heads   wire.Limits
+	MaxBody int64 // of bodies that handlers get, in bytes
+	// BodyTimeout is how long a body may take to arrive, beyond a second for each 8 KiB.
+	BodyTimeout time.Duration
+	MaxDrain    int64         // how much of an unwanted body is read, in bytes
+	Patience    time.Duration // for files to be opened and listings to be made; then 503
+	Proxied     []bool        // by listener: a connection begins with a PROXY header; nil: none does
+	Listings    *listing.Cache
+	Log         *slog.Logger
+	AccessLog   *record.AccessLog // nil: none
+	Rows        *record.Rows      // of the hosts of every Set
 }
 
 // Session speaks HTTP/1.1 on one event loop. Its fields are scratch memory of the
