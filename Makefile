@@ -26,7 +26,7 @@ E2E  := ./server ./server/difftest ./cmd/... ./bench/...
 RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./server/listing ./server/record ./server/site ./server/alerts ./server/config ./server/admin ./server/nethttp ./bench/load
 UNIT = $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
 
-.PHONY: run build docs api test fmt vet lint unit conformance e2e race bench sim fuzz adapt clients systemd clean
+.PHONY: run build docs api test fmt vet lint unit conformance e2e race bench sim fuzz adapt clients chaos systemd clean
 
 # make run [ADDR=host:port] serves ./sample.
 ADDR ?= 127.0.0.1:8080
@@ -116,6 +116,10 @@ adapt:
 # skip that is counted, with CI set a failure; .ci/clients installs them on Debian.
 clients:
 	FSERVE_CLIENTS=1 $(GO) test -count=1 -timeout 20m ./test/clients
+
+# make chaos: attacks on a server in a control group of 256 MiB, three minutes, as root.
+chaos:
+	FSERVE_CHAOS=1 $(GO) test -count=1 -v -timeout 10m ./test/chaos
 
 # make systemd [SUITE=bookworm]: the units of deploy/systemd in a small Debian, two minutes, as root.
 systemd: build

@@ -16,19 +16,29 @@ var errUnhealthy = errors.New("there is something to mend on this machine")
 // doctorCommand is the command that looks at the machine. The configuration says
 // which root; without one the machine alone is looked at.
 func doctorCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, sizing bool
 	cmd := withConfig(&cobra.Command{
 		Use: "doctor", Short: "look at this machine for what costs speed, and say what mends it",
 		Long: "doctor looks at the kernel, io_uring, limits, cores, congestion control and the file system of the root.\n" +
 			"For each it says what is lost and the command that mends it. It changes nothing.\n" +
+			"With --sizing it says what connections, requests and files take at most, as configured, and whether this machine has it.\n" +
 			"The exit code is 1 if something is worth mending.",
 	}, func(cmd *cobra.Command, sources *config.Sources) error {
 		root := ""
-		if c, err := sources.Load(); err == nil {
+		c, err := sources.Load()
+		switch {
+		case sizing && err != nil:
+			return &exitError{exitConfig, err}
+		case sizing:
+			return report(cmd, doctor.Sizing(doctor.Here(), doctor.Bounds{
+				Loops: c.Loops(), Connections: c.MaxConnections, Buffers: int64(c.MaxBuffers), TLS: len(c.TLS.Listen) > 0,
+			}), asJSON)
+		case err == nil:
 			root = c.Root
 		}
 		return report(cmd, doctor.Examine(doctor.Here(), root), asJSON)
 	})
+	cmd.Flags().BoolVar(&sizing, "sizing", false, "say what the configuration takes of memory and descriptors at most, in place of that")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write the findings as JSON")
 	return cmd
 }

@@ -37,6 +37,7 @@ func serve(stderr *output, sources *config.Sources) error {
 	// Before the server is up, so that an early signal is not lost.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	limitMemory()
 	told := subscribe()
 	h := &host{stderr: stderr, stopWatchdog: func() {}, stopWatching: func() {}}
 	defer func() { h.alerts.close() }()
@@ -58,6 +59,7 @@ func serve(stderr *output, sources *config.Sources) error {
 	h.stopWatchdog = cancel
 	var alive sync.WaitGroup
 	alive.Go(func() { h.live(signs) })
+	alive.Go(func() { giveMemoryBack(signs) })
 	err = h.wait(signals, told.upgrade)
 	cancel()
 	alive.Wait()
