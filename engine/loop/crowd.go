@@ -92,16 +92,16 @@ func isIdle(c *Conn) bool {
 }
 
 // waitsSince returns since when a connection that has a deadline waits for its client.
-func (t *Config) waitsSince(c *Conn) int64 {
+func (c *Config) waitsSince(conn *Conn) int64 {
 	switch {
-	case c.state == connSending:
-		return c.deadline - int64(t.SendTimeout)
-	case c.state == connLingering:
-		return c.deadline - int64(t.LingerTimeout)
-	case len(c.in.buf) == 0 && c.requests > 0:
-		return c.deadline - int64(t.IdleTimeout)
+	case conn.state == connSending:
+		return conn.deadline - int64(c.SendTimeout)
+	case conn.state == connLingering:
+		return conn.deadline - int64(c.LingerTimeout)
+	case len(conn.in.buf) == 0 && conn.requests > 0:
+		return conn.deadline - int64(c.IdleTimeout)
 	}
-	return c.deadline - int64(t.HeaderTimeout)
+	return conn.deadline - int64(c.HeaderTimeout)
 }
 
 // counted counts a connection by its client, and refuses it if it is one too many.

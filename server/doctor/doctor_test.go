@@ -56,7 +56,7 @@ func (r Report) find(name string) Finding {
 
 func TestHealthy(t *testing.T) {
 	r := Examine(machine(t, nil), "/srv")
-	if !r.Healthy() || len(r) != 10 {
+	if !r.Healthy() || len(r) != 11 {
 		t.Errorf("%+v", r)
 	}
 	for _, f := range r {

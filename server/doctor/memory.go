@@ -87,14 +87,17 @@ func Sizing(s System, b Bounds) Report {
 	return append(r, s.memoryFor(all, fixed, perConn), descriptorsFor(files, conns, each))
 }
 
+// mebi rounds bytes for a reader.
+func mebi(n int64) rate.Size { return rate.Size(n &^ (1<<20 - 1)) }
+
 // memoryFor says whether the machine has the memory.
 func (s System) memoryFor(all, fixed, perConn int64) Finding {
 	have := s.Memory()
-	f := Finding{Name: "memory", Status: OK, Found: fmt.Sprintf("%v at most, of %v", rate.Size(all), rate.Size(have))}
+	f := Finding{Name: "memory", Status: OK, Found: fmt.Sprintf("%v at most, of %v", mebi(all), mebi(have))}
 	room := have - have/leastReserve
 	switch {
 	case have == 0:
-		f.Status, f.Found = Note, fmt.Sprintf("%v at most; what there is cannot be told", rate.Size(all))
+		f.Status, f.Found = Note, fmt.Sprintf("%v at most; what there is cannot be told", mebi(all))
 	case all > room && room > fixed+perConn:
 		f.Status, f.Lost = Warning, "the process, if all bounds are met at once: the kernel ends it"
 		f.Mend = fmt.Sprintf("--max-connections %d", (room-fixed)/perConn)
