@@ -173,7 +173,7 @@ func (c *Controller) Tick(u Usage, now int64) Event {
 	c.startRound()
 	if delayed {
 		c.counters.Delayed++
-		c.line.on = false
+		c.line.on, c.slow.missed = false, true
 	} else {
 		c.learn(&r)
 	}

@@ -128,10 +128,29 @@ func TestStarved(t *testing.T) {
 		if cuts != before { // what a burst after a pause loses is lost like anything else
 			low = rate
 		}
-		if low < 0.85*rate || high > 1.1*rate {
+		if low < 0.85*rate || high > 1.2*rate {
 			t.Errorf("targets from %.1f to %.1f Mbit/s, of 40", low/mbit, high/mbit)
 		}
 		if t.Failed() {
+			c.dump(t, 5)
+		}
+	})
+}
+
+// TestStarvedFindsMore: when a near line grows that such an origin feeds, the target does.
+func TestStarvedFindsMore(t *testing.T) {
+	skipShort(t)
+	eachCase(t, func(t *testing.T, cc func() congestion, p simPath, conns int) {
+		if p.delay > 0.005 {
+			t.Skip("farther away it takes minutes")
+		}
+		w := newWorld(11, simLine{capacity: steps(0, 40*mbit, 30, 100*mbit), delay: p.delay, room: p.room * 100 * mbit})
+		c := w.client(testPolicy(t), conns, cc)
+		w.run(20)
+		w.starved = naps(12)
+		w.run(40)
+		if got := mean(c.between(55, 60), targetOf); got < 60*mbit {
+			t.Errorf("target %.1f Mbit/s after 25 s, of 100", got/mbit)
 			c.dump(t, 5)
 		}
 	})

@@ -4,6 +4,7 @@ package adapt
 type slowLoop struct {
 	sec     tally // since the last look at raising
 	half    tally // since the last look at lowering
+	missed  bool  // rounds since the last look at raising that were delayed
 	raiseAt int64 // the earliest instants, by the controller's clock, to raise,
 	lowerAt int64 // to lower,
 	stepAt  int64 // and to take a step of probing: a round-trip after the last
@@ -221,7 +222,10 @@ func (s *slowLoop) holdOff(c *Controller) int64 {
 func (s *slowLoop) raise(c *Controller) {
 	cfg := &c.p.cfg.Slow
 	sec := s.sec
-	s.sec = tally{}
+	if s.missed && !sec.covers(int64(cfg.RaiseEvery)) {
+		return // it takes longer to see as much
+	}
+	s.sec, s.missed = tally{}, false
 	s.raiseAt = c.clock + max(int64(cfg.RaiseEvery), c.srtt)
 	if !sec.covers(int64(cfg.RaiseEvery)) {
 		s.pending = false // without traffic nothing tells of the raise
