@@ -134,7 +134,7 @@ func (s *Server) prepare() error {
 	}
 	s.http = http1.Config{
 		Routes: slices.Clone(c.Routes), Trust: c.Trust, Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
-		Proxied: c.proxied(), Listings: listing.NewCache(c.Log), Log: c.Log,
+		Proxied: c.proxied(), Listings: listing.NewCache(c.Log), Log: c.Log, Faults: record.NewFaults(c.Log),
 		AccessLog: c.AccessLog, Rows: &s.rows, Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })

@@ -196,7 +196,7 @@ func (r *Root) Open(name string, cachedOnly bool) Opened {
 const renameRaces = 32
 
 // open opens a name with what resolve adds to the policy of the root. With RESOLVE_NO_XDEV a
-// way to another file system is EXDEV.
+// way to another file system is EXDEV, as a way out of the root always is.
 func (r *Root) open(name string, flags, resolve uint64) (int, error) {
 	if !filepath.IsLocal(name) { // walk and SymlinksFollow rely on it
 		return -1, unix.ENOENT
@@ -211,8 +211,8 @@ func (r *Root) open(name string, flags, resolve uint64) (int, error) {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN) && resolve&resolveCached == 0 && races < renameRaces:
 			races++
-		case errors.Is(err, unix.EXDEV) && resolve&unix.RESOLVE_NO_XDEV == 0, errors.Is(err, unix.ELOOP) && r.links == SymlinksDeny:
-			return -1, unix.ENOENT // a way out of the root is as if it were not there
+		case errors.Is(err, unix.ELOOP) && r.links == SymlinksDeny:
+			return -1, unix.ENOENT // as if it were not there
 		default:
 			return fd, err
 		}

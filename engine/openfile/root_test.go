@@ -84,7 +84,7 @@ func openRoot(t *testing.T, dir string, links Symlinks, walk bool) *Root {
 
 // refused are the answers that mean: there is no such file for you.
 func refused(e syscall.Errno) bool {
-	return slices.Contains([]syscall.Errno{syscall.ENOENT, syscall.ENOTDIR, syscall.ELOOP}, e)
+	return slices.Contains([]syscall.Errno{syscall.ENOENT, syscall.ENOTDIR, syscall.ELOOP, syscall.EXDEV}, e)
 }
 
 func TestRootSymlinks(t *testing.T) {

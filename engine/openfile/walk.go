@@ -16,7 +16,7 @@ const maxLinks = 40
 // (before 5.6) and sandboxes that refuse it. The kernel follows no link meanwhile: a
 // link is read, and its components are walked in its place. ".." goes back to the
 // directory that the walk came from, so nothing above the root is reached, whatever
-// is renamed meanwhile. A way out of the root is ENOENT.
+// is renamed meanwhile. A way out of the root is EXDEV.
 func (r *Root) walk(name string, flags int) (int, error) {
 	if r.links == SymlinksFollow {
 		return unix.Openat(r.dir, name, flags, 0)
@@ -34,7 +34,7 @@ func (r *Root) walk(name string, flags int) (int, error) {
 		switch first {
 		case "..":
 			if len(dirs) == 1 {
-				return -1, unix.ENOENT
+				return -1, unix.EXDEV
 			}
 			unix.Close(here)
 			dirs = dirs[:len(dirs)-1]
@@ -51,8 +51,11 @@ func (r *Root) walk(name string, flags int) (int, error) {
 			if links++; links > maxLinks {
 				return -1, unix.ELOOP
 			}
-			if r.links == SymlinksDeny || target[0] == '/' {
+			if r.links == SymlinksDeny {
 				return -1, unix.ENOENT
+			}
+			if target[0] == '/' {
+				return -1, unix.EXDEV
 			}
 			rest = slices.Concat(strings.Split(target, "/"), rest)
 			continue

@@ -20,6 +20,7 @@ import (
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
+	"github.com/fserve/fserve/server/record"
 	"github.com/fserve/fserve/server/resolve"
 	"github.com/fserve/fserve/server/site"
 )
@@ -33,12 +34,13 @@ import (
 type Handler struct {
 	set      *site.Set
 	listings *listing.Cache
+	faults   *record.Faults
 	closing  sync.Once
 }
 
 // New returns a Handler for the places of set, which is the Handler's from now on.
 func New(set *site.Set, log *slog.Logger) *Handler {
-	return &Handler{set: set, listings: listing.NewCache(log)}
+	return &Handler{set: set, listings: listing.NewCache(log), faults: record.NewFaults(log)}
 }
 
 // Close closes the roots. No request may be under way.
@@ -85,6 +87,9 @@ func (h *Handler) Answer(q *Query) *Answer {
 		path = []byte(q.Target)
 	}
 	for step := r.Start(path); step != resolve.Done; {
+		if r.Cause != 0 {
+			h.noteFault(r, q.Client)
+		}
 		switch step {
 		case resolve.Identify:
 			step = r.Admit(q.Client, q.Unix)
@@ -98,10 +103,19 @@ func (h *Handler) Answer(q *Query) *Answer {
 			step = r.Decide(now.UnixNano(), httpfile.Entropy{rand.Uint64(), rand.Uint64()})
 		}
 	}
+	if r.Cause != 0 {
+		h.noteFault(r, q.Client)
+	}
 	a.closeBut(r.Chosen)
 	a.head = string(r.Plan.AppendHead(nil, httpfile.AppendDate(nil, now.Unix()), httpfile.ConnImplied))
 	a.rest = r.Plan.Segments()
 	return a
+}
+
+// noteFault tells the operator why there is no file.
+func (h *Handler) noteFault(r *resolve.Answer, client netip.Addr) {
+	h.faults.Note(time.Now(), r.Request.Path, client, r.Plan.Status, r.Cause)
+	r.Cause = 0
 }
 
 // open opens the file that the answer wants, in place of an earlier one of the kind.

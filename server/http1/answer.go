@@ -3,6 +3,7 @@ package http1
 import (
 	"net/http"
 	"syscall"
+	"time"
 
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/openfile"
@@ -14,6 +15,10 @@ import (
 // drive takes the answer at hand from a step to its end, or to where it has to wait.
 func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 	for {
+		if a := &s.answer; a.Cause != 0 {
+			s.cfg.Faults.Note(time.Now(), a.Request.Path, s.clientOf(c), a.Plan.Status, a.Cause)
+			a.Cause = 0
+		}
 		switch step {
 		case resolve.Open:
 			f, e := s.open(&s.answer.Want)

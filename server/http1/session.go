@@ -37,6 +37,7 @@ type Config struct {
 	Proxied     []bool        // by listener: a connection begins with a PROXY header; nil: none does
 	Listings    *listing.Cache
 	Log         *slog.Logger
+	Faults      *record.Faults
 	AccessLog   *record.AccessLog // nil: none
 	Rows        *record.Rows      // of the hosts of every Set
 }

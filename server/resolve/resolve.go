@@ -68,6 +68,10 @@ type Answer struct {
 	Chosen  Kind         // the file that is sent
 	Version *Version     // of what is chosen, from Send on
 	Fields  []byte       // lines that a handler adds to the response, each with its CRLF
+	// Cause is why there is no file, where an operator would want to know; 0: there is one,
+	// or nothing of the name. EISDIR: it is a directory, which is not listed. Whoever tells
+	// the operator sets it to 0.
+	Cause syscall.Errno
 
 	set      *site.Set
 	host     []byte
@@ -88,7 +92,7 @@ type Answer struct {
 // host, must stay until the answer is Done. now is in monotonic ns.
 func (a *Answer) Begin(set *site.Set, host []byte, now int64) {
 	a.set, a.host, a.now = set, host, now
-	a.accepts, a.Fields, a.Chosen = a.Request.AcceptEncoding, nil, None
+	a.accepts, a.Fields, a.Chosen, a.Cause = a.Request.AcceptEncoding, nil, None, 0
 }
 
 // Start decides about a path as it came, percent-encoded; nil: the request has none,
@@ -206,17 +210,19 @@ func (a *Answer) Opened(v *Version, e syscall.Errno) Step {
 	case Page:
 		return a.openedPage(v, e)
 	}
-	switch dir := a.ofDirectory(); {
+	// A link that is not followed is as if it were not there.
+	switch dir, missing := a.ofDirectory(), e == syscall.ENOENT || e == syscall.EXDEV; {
 	case e == 0:
 		return a.found(v)
 	case a.index == dirItself:
 		if e == syscall.EISDIR {
-			e = syscall.EACCES
+			a.Cause = e
+			return a.Fail(httpfile.StatusForbidden)
 		}
 		return a.failErrno(e)
-	case dir && (e == syscall.ENOENT || e == syscall.EISDIR):
+	case dir && (missing || e == syscall.EISDIR):
 		return a.try(a.index + 1)
-	case e == syscall.EISDIR, e == syscall.ENOENT && a.Place.LeadsToLocation(a.Request.Path):
+	case e == syscall.EISDIR, missing && a.Place.LeadsToLocation(a.Request.Path):
 		a.Plan.RedirectDir(&a.Request, a.Place.Policy)
 		return a.finish()
 	}
@@ -254,12 +260,25 @@ func (a *Answer) decline() Step {
 }
 
 func (a *Answer) failErrno(e syscall.Errno) Step {
+	if !ordinary(e) {
+		a.Cause = e
+	}
 	status := httpfile.StatusOfErrno(e)
 	a.Plan.Fail(status, &a.Request, a.Place.Policy)
 	if status == httpfile.StatusServiceUnavailable {
 		a.Plan.RetryAfter = 1
 	}
 	return a.finish()
+}
+
+// ordinary reports whether an error is everyday life: of names that are not there, and of
+// files that are being written.
+func ordinary(e syscall.Errno) bool {
+	switch e {
+	case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.ETXTBSY, syscall.EAGAIN:
+		return true
+	}
+	return false
 }
 
 // Fail answers with a status from 400 on.

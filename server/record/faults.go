@@ -1,0 +1,76 @@
+package record
+
+import (
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// faultWindow is how long no further request for a path is logged that fails.
+	faultWindow = time.Minute
+	// maxFaults bounds the lines of a window.
+	maxFaults = 100
+	// maxFaultPath bounds the path in a line, in bytes.
+	maxFaultPath = 1 << 10
+)
+
+// Faults tells the operator of requests that fail because of the files: each path once a
+// minute. Its methods are safe for concurrent use, and do not wait for the log.
+type Faults struct {
+	log *slog.Logger
+
+	mu     sync.Mutex
+	ends   time.Time // of the window
+	paths  map[string]struct{}
+	beyond int // requests for further paths
+}
+
+// NewFaults returns a Faults that writes to log.
+func NewFaults(log *slog.Logger) *Faults { return &Faults{log: log, paths: make(map[string]struct{})} }
+
+// Note tells that a request for a path has failed at now, with a status, because of e.
+func (f *Faults) Note(now time.Time, path []byte, client netip.Addr, status int, e syscall.Errno) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.After(f.ends) {
+		if f.beyond > 0 {
+			go f.log.Warn("more requests have failed, whose paths were not logged", "requests", f.beyond)
+		}
+		f.ends, f.beyond = now.Add(faultWindow), 0
+		clear(f.paths)
+	}
+	path = path[:min(len(path), maxFaultPath)]
+	if _, known := f.paths[string(path)]; known {
+		return
+	}
+	if len(f.paths) >= maxFaults {
+		f.beyond++
+		return
+	}
+	text := strings.ToValidUTF8(string(path), "\uFFFD")
+	f.paths[string(path)] = struct{}{}
+	args := []any{"path", text, "reason", reason(e), "status", status}
+	if client.IsValid() {
+		args = append(args, "client", client)
+	}
+	go f.log.Warn("request failed", args...) // the event loop cannot wait for it
+}
+
+// reason says what e is about a file that was asked for.
+func reason(e syscall.Errno) string {
+	switch e {
+	case syscall.EISDIR:
+		return "a directory without an index file, and listings are off"
+	case syscall.EXDEV:
+		return "a symbolic link leaves the root"
+	case syscall.ELOOP:
+		return "too many symbolic links"
+	case syscall.ENXIO, syscall.ENODEV:
+		return "not a regular file"
+	}
+	return e.Error()
+}
