@@ -207,6 +207,40 @@ func TestSecondSignalWhileAnOpenHangs(t *testing.T) {
 	})
 }
 
+// A signal ends a process, too, that hangs while it starts.
+func TestSignalWhileTheStartHangs(t *testing.T) {
+	root, _, _ := site(t)
+	hung := filepath.Join(root, "hung")
+	writeFile(t, hung, "x")
+	hang(t, hung)
+	cmd := exec.Command(binary, "--root", root, "--listen", "127.0.0.1:0", "--error-page", "404=/hung")
+	cmd.Env = cleanEnv()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	opening := func() bool { // a thread waits in the kernel for whoever permits it
+		waits, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/wchan", cmd.Process.Pid)) // the pattern is good
+		for _, w := range waits {
+			if b, _ := os.ReadFile(w); strings.Contains(string(b), "fanotify") {
+				return true
+			}
+		}
+		return false
+	}
+	if !testenv.Eventually(patience, opening) {
+		t.Skip("nothing hangs here")
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the end: %v", err)
+	}
+}
+
 // hang makes opens of a file wait until the end of the test, as a file system does whose server
 // is gone: somebody is to permit them, and does not.
 func hang(t *testing.T, name string) {

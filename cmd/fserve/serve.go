@@ -43,10 +43,15 @@ func serve(stderr *output, sources *config.Sources) error {
 	defer func() { h.alerts.close() }()
 	err := h.receive()
 	if err == nil {
-		err = h.start(sources)
+		asked, forget := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		err = bounded(asked, func(context.Context) error { return h.start(sources) })
+		forget()
 	}
 	if err != nil {
 		h.predecessor.Failed(err)
+		if errors.Is(err, errLeft) {
+			return nil // as it was asked to
+		}
 		return err
 	}
 	stop := h.listen(told)
@@ -64,32 +69,35 @@ func serve(stderr *output, sources *config.Sources) error {
 	cancel()
 	alive.Wait()
 	err = errors.Join(err, h.stopAdmin(), h.pid.remove())
-	return errors.Join(err, bounded(signs, func(context.Context) error {
+	return errors.Join(err, ended(bounded(signs, func(context.Context) error {
 		stop()
 		return h.closeLog()
-	}))
+	})))
 }
 
 // endPatience is how long the process waits for what is to end at once. That may wait in turn
 // for a file that the kernel neither opens nor takes lines for.
 const endPatience = time.Second
 
-// bounded runs what ends something at the latest when ctx does. What goes on long after that is
-// left behind.
-func bounded(ctx context.Context, end func(context.Context) error) error {
-	ended := make(chan error, 1)
-	go func() { ended <- end(ctx) }()
+// errLeft is of what goes on while the process ends.
+var errLeft = errors.New("ended without waiting for the file system")
+
+// bounded runs something that is to come to its end when ctx does. What goes on long after that
+// is left behind: errLeft.
+func bounded(ctx context.Context, run func(context.Context) error) error {
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
 	select {
-	case err := <-ended:
+	case err := <-done:
 		return err
 	case <-ctx.Done():
 	}
 	select {
-	case err := <-ended:
+	case err := <-done:
 		return err
 	case <-time.After(endPatience):
-		slog.Warn("ending without waiting for the file system")
-		return nil
+		slog.Warn(errLeft.Error())
+		return errLeft
 	}
 }
 

@@ -192,8 +192,13 @@ func (u *upgrade) abandon() {
 		return
 	}
 	u.cancel()
-	if err := <-u.result; err != nil {
-		return // it has ended
+	select {
+	case err := <-u.result:
+		if err != nil {
+			return // it has ended
+		}
+	case <-time.After(endPatience): // it is killed, and the kernel has not ended it
+		return
 	}
 	if err := u.successor.Terminate(); err != nil {
 		slog.Error("upgrade: the successor goes on", "pid", u.successor.PID, "err", err)
@@ -255,7 +260,7 @@ func hasten(ctx context.Context, cancel context.CancelFunc, signals <-chan os.Si
 
 // ended is the outcome of a shutdown: that its time was over is none.
 func ended(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errLeft) {
 		return nil
 	}
 	return &exitError{1, err}
