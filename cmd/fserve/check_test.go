@@ -70,7 +70,7 @@ func TestCheckAccepts(t *testing.T) {
 	admin := strings.TrimPrefix(p.admin(), "http://")
 	for _, args := range [][]string{
 		{"--listen", p.addrs[0], "--listen", p.addrs[1], "--admin", admin},
-		{"--listen", "0.0.0.0:0,[::]:0,:0,127.0.0.1:0"}, {"--listen", "localhost:0"}, {"--congestion=system"}, {"--congestion=reno"},
+		{"--listen", "0.0.0.0:0,[::]:0,:0,127.0.0.1:0"}, {"--listen", "localhost:0"}, {"--congestion=system"}, {"--listen", "unix:/run/no-such-fserve/s"}, {"--congestion=reno"},
 		{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"},
 	} {
 		if r := fserve(t, nil, append([]string{"check", "--root", root}, args...)...); r.code != 0 {

@@ -79,8 +79,12 @@ func socketAt(a *net.TCPAddr) (fd int, err error) {
 
 // checkUnix is Check for the path of a Unix socket.
 func checkUnix(path string) error {
-	if err := unix.Access(filepath.Dir(path), unix.W_OK|unix.X_OK); err != nil {
-		return &fs.PathError{Op: "access", Path: filepath.Dir(path), Err: err}
+	dir := filepath.Dir(path)
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		if errors.Is(err, unix.ENOENT) && filepath.Dir(dir) == "/run" {
+			return nil // a service manager makes it at start (systemd.exec(5), RuntimeDirectory=)
+		}
+		return &fs.PathError{Op: "access", Path: dir, Err: err}
 	}
 	_, err := statSocket(path)
 	if errors.Is(err, unix.ENOENT) {
