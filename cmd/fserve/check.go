@@ -118,23 +118,29 @@ func checkAddresses(l *config.Loaded) error {
 // inUse says who listens at an address. That a running fserve does, or the service manager for
 // it, is no fault: the configuration is for its successor.
 func inUse(addr string, err error) error {
-	owners := listeners(addr)
-	for _, inode := range owners {
-		pid, name := holder("socket:[" + inode + "]")
+	for _, l := range listeners(addr) {
+		pid, name := holder("socket:[" + l.inode + "]")
 		self, _ := os.ReadFile("/proc/self/comm")
-		switch name {
-		case "":
-		case strings.TrimSpace(string(self)), "systemd":
+		// The sandbox of a service hides processes: what is of its user is taken for its own.
+		ours := name == "" && l.uid == os.Geteuid() && os.Getenv("INVOCATION_ID") != ""
+		switch {
+		case ours, name == "systemd", name != "" && name == strings.TrimSpace(string(self)):
 			return nil
-		default:
+		case name != "":
 			return fmt.Errorf("%w: by %s, process %d", err, name, pid)
 		}
 	}
-	return fmt.Errorf("%w: by a process of another user", err)
+	return fmt.Errorf("%w: by a process that this user cannot look at", err)
 }
 
-// listeners returns the inodes of the sockets that listen at the port or path of an address.
-func listeners(addr string) (inodes []string) {
+// listener is a socket that listens.
+type listener struct {
+	inode string
+	uid   int // of its maker
+}
+
+// listeners returns the sockets that listen at the port or path of an address.
+func listeners(addr string) (list []listener) {
 	path, local := strings.CutPrefix(addr, listen.UnixPrefix)
 	_, port, _ := net.SplitHostPort(addr)
 	n, _ := strconv.Atoi(port)
@@ -145,13 +151,16 @@ func listeners(addr string) (inodes []string) {
 			c := strings.Fields(line)
 			switch {
 			case local && table == "unix" && len(c) == 8 && c[7] == path:
-				inodes = append(inodes, c[6])
+				var st unix.Stat_t
+				_ = unix.Stat(path, &st) // it may be gone
+				list = append(list, listener{c[6], int(st.Uid)})
 			case !local && table != "unix" && len(c) > 9 && c[3] == "0A" && strings.HasSuffix(c[1], suffix): // LISTEN
-				inodes = append(inodes, c[9])
+				uid, _ := strconv.Atoi(c[7])
+				list = append(list, listener{c[9], uid})
 			}
 		}
 	}
-	return inodes
+	return list
 }
 
 // holder returns a process that has a file, as /proc names it, open; no name: none that this

@@ -242,6 +242,7 @@ check "port 80 is served" get
 if [ "$(cat /proc/sys/kernel/io_uring_disabled 2>/dev/null)" = 0 ]; then
 	check "io_uring under the filter" eventually logged 'driver uring'
 fi
+check "openat2 under the filter" logged 'workers$'
 check "no privilege" unprivileged
 check "systemd-analyze security" hardened
 check "access log" eventually owned /var/log/fserve/access.log 'fserve 640'
