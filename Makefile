@@ -117,9 +117,12 @@ adapt:
 clients:
 	FSERVE_CLIENTS=1 $(GO) test -count=1 -timeout 20m ./test/clients
 
-# make chaos: attacks on a server in a control group of 256 MiB, three minutes, as root.
+# make chaos [BODIES=n]: attacks on a server in a control group of 256 MiB, and so many downloads of files that are
+# overwritten, over a line that copies and at loopback; ten minutes, as root.
+BODIES ?= 10000
 chaos:
 	FSERVE_CHAOS=1 $(GO) test -count=1 -v -timeout 10m ./test/chaos
+	FSERVE_CHAOS_BODIES=$(BODIES) FSERVE_REQUIRE_NETNS=1 $(GO) test -count=1 -timeout 60m -v -run 'TestOverwritten' ./server
 
 # make systemd [SUITE=bookworm]: the units of deploy/systemd in a small Debian, two minutes, as root.
 systemd: build

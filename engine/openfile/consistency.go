@@ -1,8 +1,11 @@
 package openfile
 
 import (
+	"errors"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/lease"
@@ -167,4 +170,14 @@ func (fs *Files) giveUp(f *File) {
 	delete(fs.leased, f.lent.FD)
 	fs.leases.Give(f.lent.FD)
 	fs.stats.Leases--
+}
+
+// IsOpenForWriting reports whether somebody has a file open for writing, as far as its file
+// system and its owner let that be known.
+func IsOpenForWriting(fd int32) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
+	if err == nil {
+		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
+	}
+	return errors.Is(err, unix.EAGAIN)
 }

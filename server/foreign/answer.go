@@ -71,7 +71,8 @@ type Answer struct {
 // file is an open file; nil: there is none.
 type file struct {
 	*os.File
-	opened openfile.Opened
+	opened  openfile.Opened
+	growing bool
 }
 
 // Answer decides the response to a request, for servers that Serve and package
@@ -121,7 +122,8 @@ func (h *Handler) noteFault(r *resolve.Answer, client netip.Addr) {
 // open opens the file that the answer wants, in place of an earlier one of the kind.
 func (a *Answer) open(w *resolve.Want) resolve.Step {
 	name := w.Name(string(w.Key))
-	o := w.Place.Root.Open(name, false)
+	p := w.WritePolicy()
+	o := openWritten(w.Place.Root, name, p)
 	switch {
 	case o.Err != 0:
 		return a.resolved.Opened(nil, o.Err)
@@ -132,12 +134,34 @@ func (a *Answer) open(w *resolve.Want) resolve.Step {
 	}
 	f := &a.files[w.Kind]
 	_ = f.close() // it was only read
-	o.Do(func() { *f = file{os.NewFile(uintptr(o.FD), name), o} })
+	o.Do(func() { *f = file{os.NewFile(uintptr(o.FD), name), o, p.Growing} })
 	v := w.Version(httpfile.File{
 		Size: o.Stat.Size, MtimeNs: o.Stat.Mtim.Nano(), CtimeNs: o.Stat.Ctim.Nano(), Inode: o.Stat.Ino,
 		SeenNs: o.At, Indistinct: o.Indistinct,
 	})
 	return a.resolved.Opened(&v, 0)
+}
+
+// writeInterval is how often a file that is being written is asked about.
+const writeInterval = 10 * time.Millisecond
+
+// openWritten opens a file. One that is being written it waits for, or refuses, as p says.
+func openWritten(r *openfile.Root, name string, p openfile.Policy) openfile.Opened {
+	for begin := time.Now(); ; time.Sleep(writeInterval) {
+		o := r.Open(name, false)
+		if o.FD < 0 || p.Growing || p.Wait == 0 || p.Wait > 0 && time.Since(time.Unix(o.Stat.Mtim.Unix())) > p.Wait {
+			return o
+		}
+		writing, st := openfile.IsOpenForWriting(o.FD), unix.Stat_t{}
+		same := unix.Fstat(int(o.FD), &st) == nil && st.Size == o.Stat.Size && st.Mtim == o.Stat.Mtim
+		if !writing && same || p.Wait > 0 && time.Since(begin) > p.Wait {
+			return o
+		}
+		_ = unix.Close(int(o.FD))
+		if p.Wait < 0 && writing {
+			return openfile.Opened{FD: -1, Err: syscall.ETXTBSY}
+		}
+	}
 }
 
 // list makes a listing, unless too many wait.

@@ -93,10 +93,11 @@ func (f *file) readAt(p []byte, off int64) error {
 	if err != nil {
 		return fmt.Errorf("stat: %w", err)
 	}
-	if st.Size() != f.opened.Stat.Size || st.ModTime().UnixNano() != f.opened.Stat.Mtim.Nano() {
-		return ErrFileChanged
+	switch same := st.Size() == f.opened.Stat.Size && st.ModTime().UnixNano() == f.opened.Stat.Mtim.Nano(); {
+	case same, f.growing && st.Size() >= f.opened.Stat.Size:
+		return nil
 	}
-	return nil
+	return ErrFileChanged
 }
 
 // Read reads the body, for those who want to do something with it other than send it.
