@@ -47,8 +47,15 @@ var proofs = map[string]proof{
 		a := l.get("/dir/?page=1", "Accept: application/json")
 		return a.StatusCode == 200 && strings.Count(a.Body, `"name"`) == 1
 	}},
-	"files.index":          {to: "files: {index: [other.html]}", seen: func(l *live) bool { return l.get("/").Body == "other" }},
-	"files.symlinks":       {to: "files: {symlinks: deny}", seen: func(l *live) bool { return l.get("/link").StatusCode == 404 }},
+	"files.index":    {to: "files: {index: [other.html]}", seen: func(l *live) bool { return l.get("/").Body == "other" }},
+	"files.symlinks": {to: "files: {symlinks: deny}", seen: func(l *live) bool { return l.get("/link").StatusCode == 404 }},
+	"files.consistency": {to: "files: {consistency: copy}", seen: func(l *live) bool {
+		writeFile(l.t, filepath.Join(l.dir, "root", "large"), strings.Repeat("x", 100_000))
+		l.get("/large")
+		return !strings.Contains(l.admin("GET", "/metrics", ""), `fserve_sent_bytes_total{way="copy"} 0`)
+	}},
+	"files.being_written":  {from: "files: {being_written: serve}", to: "files: {being_written: refuse}", seen: written(503)},
+	"files.growing":        {from: "files: {being_written: refuse}", to: "files: {being_written: refuse, growing: [/written]}", seen: written(200)},
 	"files.dotfiles":       {to: "files: {dotfiles: true}", seen: func(l *live) bool { return l.get("/.dot").StatusCode == 200 }},
 	"files.error_pages":    {to: "files: {error_pages: {404: /other.html}}", seen: func(l *live) bool { return l.get("/none").Body == "other" }},
 	"files.cache_control":  {to: "files: {cache_control: /=no-cache}", seen: field("Cache-Control", "no-cache")},
@@ -201,6 +208,18 @@ func field(name, value string) func(*live) bool {
 	return func(l *live) bool { return l.get("/other.html?dl").Header.Get(name) == value }
 }
 
+// written is seen when a file that is being written is answered with a status.
+func written(status int) func(*live) bool {
+	return func(l *live) bool {
+		f, err := os.Create(filepath.Join(l.dir, "root", "written"))
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		defer f.Close()
+		return l.get("/written").StatusCode == status
+	}
+}
+
 // ends is seen when a signal makes the server say for how long it waits.
 func ends(s syscall.Signal, says string) func(*live) bool {
 	return func(l *live) bool {
@@ -240,7 +259,7 @@ type steered struct {
 func (l *live) steer() (v steered) {
 	l.t.Helper()
 	l.names++
-	l.read("POST", "/config", fmt.Sprintf(`{"client_id":"c%d","target_bps":5242880}`, l.names), &v)
+	l.read("POST", "/config", fmt.Sprintf(`{"client_id":"10.0.0.%d","target_bps":5242880}`, l.names), &v)
 	return v
 }
 
