@@ -18,10 +18,12 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	q := Query{
 		Request: httpfile.Request{
 			Method: httpfile.ParseMethod(ctx.Method()), HTTP10: !ctx.Request.Header.IsHTTP11(),
-			Query: uri.QueryString(),
 		},
 		Target: string(uri.PathOriginal()), Host: string(ctx.Host()),
 		Accept: string(ctx.Request.Header.Peek("Accept")),
+	}
+	if query := uri.QueryString(); len(query) > 0 {
+		q.Query = query
 	}
 	q.Client = peer.Of(ctx.RemoteAddr())
 	_, q.Unix = ctx.RemoteAddr().(*net.UnixAddr)

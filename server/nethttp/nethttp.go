@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"github.com/fserve/fserve/server"
@@ -48,6 +49,10 @@ var fields = []string{
 // the file changes while it is sent, it panics with http.ErrAbortHandler, so that the
 // client does not take a part for the whole.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if to := withSlash(r); to != "" {
+		http.Redirect(w, r, to, http.StatusMovedPermanently)
+		return
+	}
 	q := query(r)
 	a := h.files.Answer(&q)
 	defer func() { _ = a.Close() }() // it was only read
@@ -72,9 +77,11 @@ func query(r *http.Request) server.Query {
 	q := server.Query{
 		Request: httpfile.Request{
 			Method: httpfile.ParseMethod([]byte(r.Method)), HTTP10: !r.ProtoAtLeast(1, 1),
-			Query: []byte(r.URL.RawQuery),
 		},
 		Target: r.URL.EscapedPath(), Host: r.Host, Accept: strings.Join(r.Header["Accept"], ","),
+	}
+	if r.URL.RawQuery != "" || r.URL.ForceQuery {
+		q.Query = []byte(r.URL.RawQuery)
 	}
 	if !strings.HasPrefix(q.Target, "/") && q.Target != "*" {
 		q.Target = "/" + q.Target // http.StripPrefix may have left none
@@ -103,13 +110,39 @@ func client(r *http.Request) (a netip.Addr, unix bool) {
 	return netip.Addr{}, ok && local.Network() == "unix" && !named
 }
 
+// withSlash returns where a request is redirected of whose path http.StripPrefix has left
+// nothing, not even a slash: what the root refers to is relative to it. Empty: nowhere.
+func withSlash(r *http.Request) string {
+	if r.URL.Path != "" || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return ""
+	}
+	path := sent(r)
+	if path == "" || strings.HasSuffix(path, "/") {
+		return ""
+	}
+	to := "/" + strings.TrimLeft(path, "/") + "/"
+	if r.URL.RawQuery != "" {
+		to += "?" + r.URL.RawQuery
+	}
+	return to
+}
+
 // stripped returns what http.StripPrefix has taken from the path of a request, so
 // that redirects lead to where the client knows the file.
 func stripped(r *http.Request) string {
-	full, _, _ := strings.Cut(r.RequestURI, "?")
-	prefix, ok := strings.CutSuffix(full, r.URL.EscapedPath())
-	if !ok || !strings.HasPrefix(full, "/") {
+	prefix, ok := strings.CutSuffix(sent(r), r.URL.EscapedPath())
+	if prefix = strings.Trim(prefix, "/"); !ok || prefix == "" {
 		return ""
 	}
-	return strings.TrimSuffix(prefix, "/")
+	return "/" + prefix
+}
+
+// sent returns the path of a request as the client sent it, percent-encoded; empty if that is
+// not known.
+func sent(r *http.Request) string {
+	u, err := url.ParseRequestURI(r.RequestURI)
+	if err != nil {
+		return ""
+	}
+	return u.EscapedPath()
 }

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"html"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	neturl "net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -317,22 +320,55 @@ func TestSidecarsPagesAndRules(t *testing.T) {
 
 func TestStripPrefix(t *testing.T) {
 	testenv.LeakCheck(t)
-	root := site(t, map[string]string{"dir/index.html": "index", "f.txt": "file"})
-	h := handler(t, server.Config{Site: server.Site{Root: root}})
-	for _, prefix := range []string{"/static", "/static/"} {
+	root := site(t, map[string]string{"dir/index.html": "index", "bare/b c.txt": "b", "f.txt": "file"})
+	h := handler(t, server.Config{Site: server.Site{Root: root, Listing: true}})
+	for _, prefix := range []string{"/st atic", "/st atic/"} {
 		mux := http.NewServeMux()
-		mux.Handle("/static/", http.StripPrefix(prefix, h))
+		mux.Handle("/st%20atic/", http.StripPrefix(prefix, h))
+		mux.Handle("/st%20atic", http.StripPrefix(strings.TrimSuffix(prefix, "/"), h))
 		url := serve(t, mux)
-		if res := ask(t, url, http.MethodGet, "/static/f.txt", nil); res.body != "file" {
+		if res := ask(t, url, http.MethodGet, "/st%20atic/f.txt", nil); res.body != "file" {
 			t.Errorf("%s: %+v", prefix, res)
 		}
-		if res := ask(t, url, http.MethodGet, "/static/dir?q=1", nil); res.status != 301 || res.field.Get("Location") != "/static/dir/?q=1" {
-			t.Errorf("%s: %+v", prefix, res)
+		for target, want := range map[string]string{
+			"/st%20atic/dir?q=1": "/st%20atic/dir/?q=1", "/st%20atic/bare": "/st%20atic/bare/", "/st%20atic?page=1": "/st%20atic/?page=1",
+		} {
+			if res := ask(t, url, http.MethodGet, target, nil); res.status != 301 || res.field.Get("Location") != want {
+				t.Errorf("%s, %s: %d %q, want %q", prefix, target, res.status, res.field.Get("Location"), want)
+			}
+			w := httptest.NewRecorder() // a target in absolute-form
+			if mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, url+target, nil)); w.Code != 301 || w.Header().Get("Location") != want {
+				t.Errorf("%s, absolute %s: %d %q, want %q", prefix, target, w.Code, w.Header().Get("Location"), want)
+			}
+		}
+		checkLinks(t, url, "/st%20atic/", 4) // the heads of the table, and what is there
+		checkLinks(t, url, "/st%20atic/bare/", 3)
+	}
+}
+
+// checkLinks follows all links of a listing, of which there are so many at least.
+func checkLinks(t *testing.T, url, target string, least int) {
+	t.Helper()
+	page := ask(t, url, http.MethodGet, target, nil)
+	links := regexp.MustCompile(`href="([^"#]*)"`).FindAllStringSubmatch(page.body, -1)
+	if page.status != 200 || len(links) < least {
+		t.Fatalf("%s: %d, %d links", target, page.status, len(links))
+	}
+	base, err := neturl.Parse(url + target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		to, err := base.Parse(html.UnescapeString(l[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res := ask(t, url, http.MethodGet, to.RequestURI(), nil); res.status != 200 && l[1] != "../" {
+			t.Errorf("%s leads to %s: %d", l[1], to, res.status)
 		}
 	}
 }
 
-// TestFileChanges has a file change while it is sent: the client gets no whole body.
 // Addresses come with and without a port; what is none is not that of a Unix socket.
 func TestClientAddress(t *testing.T) {
 	networks := func(list ...string) (n server.Networks) {
@@ -410,6 +446,7 @@ func TestHugeFile(t *testing.T) {
 	}
 }
 
+// TestFileChanges has a file change while it is sent: the client gets no whole body.
 func TestFileChanges(t *testing.T) {
 	testenv.LeakCheck(t)
 	const size = 32 << 20
