@@ -39,6 +39,7 @@ var proofs = map[string]proof{
 
 	"files.precompressed": {from: "files: {precompressed: true}", to: "files: {precompressed: false}", seen: func(l *live) bool { return l.get("/a.js", "Accept-Encoding: gzip").Body == "js" }},
 	"files.encoded_slash": {to: "files: {encoded_slash: refuse}", seen: func(l *live) bool { return l.get("/dir%2Fx").StatusCode == 400 }},
+	"files.etag":          {to: "files: {etag: content}", seen: func(l *live) bool { return l.get("/other.html").Header.Get("ETag") == "" }},
 	"files.max_ranges": {to: "files: {max_ranges: 1}", seen: func(l *live) bool {
 		return l.get("/other.html", "Range: bytes=0-0,2-2").Header.Get("Content-Range") != ""
 	}},

@@ -40,6 +40,8 @@ type Policy struct {
 	// long the first request for one waits for the end of that. Then the file is served
 	// by ConsistencyCheck, or copied. 0: at once. Negative: the request is refused.
 	Wait time.Duration
+	// Hashed wants File.Hash, which an Opening finds: a file is never opened on the loop.
+	Hashed bool
 }
 
 // Leases is what a cache needs of a lease.Watch.
@@ -82,6 +84,7 @@ func (fs *Files) hold(f *File, emptied bool) syscall.Errno {
 		fs.stats.Leases++
 		delete(fs.busy, f.key)
 	case e == syscall.EAGAIN, emptied:
+		f.Indistinct = f.Indistinct || f.young // a write that has begun leaves no trace at its end
 		fs.stats.LeasesRefused++
 		if fs.mustWait(f) {
 			return syscall.ETXTBSY

@@ -33,6 +33,9 @@ type File struct {
 	// may have changed since, and kept its times.
 	Opened     int64
 	Indistinct bool
+	// Hash is the SHA-256 of the content in hexadecimal, if Policy.Hashed wants it and
+	// somebody has said it; else empty.
+	Hash string
 
 	// Body is the content of a small file that is in memory, else nil. It must
 	// not be changed.

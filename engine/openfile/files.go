@@ -117,6 +117,9 @@ func (fs *Files) Open(r *Root, key, name string, p Policy) (*File, syscall.Errno
 	if fs.isBusy(key) {
 		return nil, syscall.ETXTBSY
 	}
+	if p.Hashed {
+		return nil, syscall.EAGAIN
+	}
 	o := r.Open(name, true)
 	if OutOfDescriptors(o.Err) && fs.Spare() {
 		o = r.Open(name, true)
@@ -162,7 +165,7 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 	}
 	if old != nil {
 		fs.stats.Checks++
-		if old.same(&o.Stat) && old.policy == p && !old.aged(&o, fs.wall()) {
+		if old.same(&o.Stat) && old.Hash == o.Hash && old.policy == p && !old.aged(&o, fs.wall()) {
 			fs.close(o.FD, o.from)
 			old.checked, old.used, old.request = fs.now, true, fs.request
 			fs.touch(old, &o)
@@ -175,7 +178,7 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 	fs.stats.Misses++
 	f := &File{
 		Size: o.Stat.Size, Mtime: o.Stat.Mtim.Nano(), Ctime: o.Stat.Ctim.Nano(), Ino: o.Stat.Ino,
-		Opened: o.At, Indistinct: o.Indistinct,
+		Opened: o.At, Indistinct: o.Indistinct, Hash: o.Hash,
 		lent: aio.File{FD: o.FD, Size: o.Stat.Size}, dev: o.Stat.Dev, policy: p,
 		files: fs, from: o.from, key: key, checked: fs.now, request: fs.request,
 	}

@@ -24,6 +24,8 @@ type Opening struct {
 	Names []string // as for Root.Open
 	// MaxBody is the size in bytes up to which the content of a remote file is read, too.
 	MaxBody int64
+	// Hashed has the hash of each file's content found, too; see Policy.
+	Hashed bool
 	// Done is called once, on any goroutine, when Got is complete.
 	Done func()
 	// Got has what was found, in the order of Names. EBUSY: the root has too much to do, or
@@ -78,10 +80,21 @@ func (o *Opening) run() {
 		if got.Err == unix.EAGAIN {
 			got.Err = unix.EBUSY
 		}
+		if o.Hashed {
+			got.Hash = o.root.hash(name, &got, o.resolve())
+		}
 		got.read(o.MaxBody)
 		o.Got = append(o.Got, got)
 	}
 	o.end()
+}
+
+// resolve returns what opens are bounded by; see within.
+func (o *Opening) resolve() uint64 {
+	if o.far {
+		return 0
+	}
+	return unix.RESOLVE_NO_XDEV
 }
 
 // end ends the Opening: what is not open yet is busy.

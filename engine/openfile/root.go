@@ -23,6 +23,7 @@ type Opened struct {
 	At   int64 // Unix ns: when the file system was asked
 	// Indistinct says that the file may change after that and keep its times.
 	Indistinct bool
+	Hash       string // see File
 
 	from *Root  // of a remote file, else nil
 	body []byte // content that was read already
@@ -184,8 +185,13 @@ func (r *Root) Open(name string, cachedOnly bool) Opened {
 		}
 		return o
 	}
+	return r.OpenAs(name, Policy{})
+}
+
+// OpenAs is Open, waiting, with what a Policy wants to be found.
+func (r *Root) OpenAs(name string, p Policy) Opened {
 	done := make(chan struct{})
-	o := Opening{Names: []string{name}, Done: func() { close(done) }}
+	o := Opening{Names: []string{name}, Hashed: p.Hashed, Done: func() { close(done) }}
 	r.Begin(&o)
 	<-done
 	return o.Got[0]

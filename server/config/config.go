@@ -258,6 +258,10 @@ type Files struct {
 	// Headers are fields added to responses by pattern; of rules with one name
 	// the first that matches counts. Default: none.
 	Headers []HeaderRule `key:"headers" flag:"header" live:"yes" help:"PATTERN=NAME: VALUE: field added to responses for paths that match; repeatable" own:"As files.headers. Default: those around it."`
+	// ETag says what tags are made of: version (time of modification and size) or content (the
+	// SHA-256 in the extended attributes user.shatag.sha256 and user.shatag.ts, or in f.sha256
+	// beside f; without it there is no tag), for origins that must agree. Default: version.
+	ETag *ETag `key:"etag" flag:"etag" live:"yes" help:"what tags are made of: version (time and size) or content (a SHA-256 from an extended attribute or f.sha256)"`
 	// MaxRanges is how many ranges an answer has at most, from 1 to 256. For more of them, or
 	// if they sum to more than the file, it is the whole file. Default: 64.
 	MaxRanges *int `key:"max_ranges" flag:"max-ranges" live:"yes" help:"ranges that an answer has at most (default 64)"`

@@ -96,7 +96,7 @@ func (s *setting) site() server.Site {
 	out := server.Site{
 		Root: s.root, Symlinks: *s.Symlinks, Index: s.Index, Files: s.Files.policy(),
 		Precompressed: *s.Precompressed, Listing: *s.Listing, ListingPage: *s.ListingPage, ErrorPages: s.ErrorPages,
-		Consistency: *s.Consistency, WriteWait: time.Duration(*s.BeingWritten), Growing: s.Growing,
+		Consistency: *s.Consistency, WriteWait: time.Duration(*s.BeingWritten), ContentTags: *s.ETag == ETagContent, Growing: s.Growing,
 		Access: s.Access.networks(), Class: s.Class,
 	}
 	for _, h := range s.Headers {

@@ -88,6 +88,7 @@ files:
   download_param: '' # default
   types: {} # default
   headers: [] # default
+  etag: version # default
   max_ranges: 64 # default
   server_name: '' # default
 allow: [] # default

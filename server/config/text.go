@@ -28,6 +28,7 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[openfile.Consistency](): {openfile.ConsistencyAuto: "auto", openfile.ConsistencyLease: "lease", openfile.ConsistencyCopy: "copy", openfile.ConsistencyCheck: "check"},
 	reflect.TypeFor[server.LogFormat]():     {server.LogCombined: "combined", server.LogJSON: "json"},
 	reflect.TypeFor[server.ClientField]():   {server.ClientFieldAuto: "auto", server.ClientFieldForwarded: "forwarded", server.ClientFieldXFF: "x-forwarded-for"},
+	reflect.TypeFor[ETag]():                 {ETagVersion: "version", ETagContent: "content"},
 	reflect.TypeFor[EncodedSlash]():         {EncodedSlashDecode: "decode", EncodedSlashRefuse: "refuse"},
 }
 

@@ -35,6 +35,14 @@ const (
 	EncodedSlashRefuse                     // a fault of the request
 )
 
+// ETag says what tags are made of.
+type ETag uint8
+
+const (
+	ETagVersion ETag = iota // time of modification and size
+	ETagContent             // a hash of the content
+)
+
 // Rule gives a value to the paths that match a pattern.
 type Rule struct {
 	// Match is the pattern.

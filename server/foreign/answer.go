@@ -137,7 +137,7 @@ func (a *Answer) open(w *resolve.Want) resolve.Step {
 	o.Do(func() { *f = file{os.NewFile(uintptr(o.FD), name), o, p.Growing} })
 	v := w.Version(httpfile.File{
 		Size: o.Stat.Size, MtimeNs: o.Stat.Mtim.Nano(), CtimeNs: o.Stat.Ctim.Nano(), Inode: o.Stat.Ino,
-		SeenNs: o.At, Indistinct: o.Indistinct,
+		SeenNs: o.At, Indistinct: o.Indistinct, Hash: o.Hash,
 	})
 	return a.resolved.Opened(&v, 0)
 }
@@ -148,7 +148,7 @@ const writeInterval = 10 * time.Millisecond
 // openWritten opens a file. One that is being written it waits for, or refuses, as p says.
 func openWritten(r *openfile.Root, name string, p openfile.Policy) openfile.Opened {
 	for begin := time.Now(); ; time.Sleep(writeInterval) {
-		o := r.Open(name, false)
+		o := r.OpenAs(name, p)
 		if o.FD < 0 || p.Growing || p.Wait == 0 || p.Wait > 0 && time.Since(time.Unix(o.Stat.Mtim.Unix())) > p.Wait {
 			return o
 		}

@@ -74,7 +74,7 @@ func (s *Session) opened(f *openfile.File, e syscall.Errno) resolve.Step {
 	v, ok := f.Data.(*version)
 	if !ok || v.Place != w.Place {
 		v = &version{Version: w.Version(httpfile.File{
-			Size: f.Size, MtimeNs: f.Mtime, CtimeNs: f.Ctime, Inode: f.Ino, SeenNs: f.Opened, Indistinct: f.Indistinct,
+			Size: f.Size, MtimeNs: f.Mtime, CtimeNs: f.Ctime, Inode: f.Ino, SeenNs: f.Opened, Indistinct: f.Indistinct, Hash: f.Hash,
 		})}
 		f.Data = v
 	}

@@ -28,6 +28,7 @@ func (s *Session) openLater(c *loop.Conn) {
 		key := string(w.Key)
 		o.root, o.keys, o.Names = w.Place.Root, append(o.keys, key), append(o.Names, w.Name(key))
 		o.policies = append(o.policies, w.WritePolicy())
+		o.Hashed = o.Hashed || o.policies[len(o.policies)-1].Hashed
 	}
 	s.sendAway(c, s.answer.Place.Set(), o)
 }

@@ -413,6 +413,17 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
+func TestContentTags(t *testing.T) {
+	const hash = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73" // of "content"
+	root := site(t, map[string]string{"f.txt": "content", "f.txt.sha256": hash + "  f.txt\n", "g.txt": "other"})
+	url := serve(t, handler(t, server.Config{Site: server.Site{Root: root, ContentTags: true}}))
+	for name, want := range map[string]string{"f.txt": `"` + hash + `"`, "g.txt": ""} {
+		if res := ask(t, url, http.MethodGet, "/"+name, nil); res.status != 200 || res.field.Get("Etag") != want {
+			t.Errorf("%s: %+v, want the tag %s", name, res, want)
+		}
+	}
+}
+
 // Files may be as long as an offset goes.
 func TestHugeFile(t *testing.T) {
 	root, err := os.MkdirTemp("/dev/shm", "huge")

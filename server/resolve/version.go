@@ -42,7 +42,11 @@ func (w *Want) Name(key string) string {
 }
 
 // WritePolicy says how the file is treated if somebody writes to it.
-func (w *Want) WritePolicy() openfile.Policy { return w.Place.WritePolicy(string(w.path)) }
+func (w *Want) WritePolicy() openfile.Policy {
+	p := w.Place.WritePolicy(string(w.path))
+	p.Hashed = p.Hashed && w.Kind != Page // whose validators nobody sees
+	return p
+}
 
 // keep returns a Want that stays valid.
 func (w *Want) keep() Want {
@@ -81,6 +85,7 @@ type Version struct {
 // file system has said of it; the rest is filled in.
 func (w *Want) Version(f httpfile.File) Version {
 	path, p := string(w.path), w.Place
+	f.ByContent = p.ContentTags()
 	f.Path, f.Coding, f.Negotiable = path, w.Coding, p.Precompressed && mayBeCoded(path)
 	return Version{Place: p, Lines: p.Lines(path), Facts: p.Policy.MakeFacts(f)}
 }

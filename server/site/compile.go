@@ -174,7 +174,7 @@ func (b *compilation) place(host *vhost, l *Location, outer map[int]*ErrorPage) 
 	b.fault(where, err)
 	b.out.room = max(b.out.room, p.headers.room())
 	b.fault(where, p.compileIndex())
-	p.writes = openfile.Policy{Consistency: s.Consistency, Wait: s.WriteWait}
+	p.writes = openfile.Policy{Consistency: s.Consistency, Wait: s.WriteWait, Hashed: s.ContentTags}
 	p.growing, err = compileGrowing(s.Growing)
 	b.fault(where, err)
 	if !s.Access.Everybody() {

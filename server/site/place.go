@@ -72,6 +72,9 @@ func (p *Place) Lines(path string) []byte {
 	return p.headers.lines(path)
 }
 
+// ContentTags reports whether tags are made of content.
+func (p *Place) ContentTags() bool { return p.writes.Hashed }
+
 // WritePolicy says how the file of a path is treated if somebody writes to it.
 func (p *Place) WritePolicy(path string) openfile.Policy {
 	w := p.writes

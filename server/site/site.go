@@ -31,6 +31,10 @@ type Site struct {
 	// Consistency is what keeps a response from joining two versions of a file that is
 	// written to in place.
 	Consistency openfile.Consistency
+	// ContentTags makes tags of the SHA-256 of the content, so that they are equal on every
+	// origin: of what the extended attributes user.shatag.sha256 and user.shatag.ts say, or
+	// the file f.sha256 beside f. Where they say nothing, there is no tag.
+	ContentTags bool
 	// Growing are patterns, as those of Files, of what is only ever appended to: logs,
 	// recordings. A response has the length that the file had when it began.
 	Growing []string
