@@ -90,7 +90,7 @@ func TestAccessLog(t *testing.T) {
 		expect(line{"GET /f.txt HTTP/1.0", "200", "20", "", ""})
 		// What could break the line, or a terminal, is escaped.
 		c.get("/%22%0a", "Referer: \xff\t", "User-Agent: a\"b\\c\td")
-		expect(line{"GET /%22%0a HTTP/1.1", "400", "16", `\xFF`, `a\x22b\x5Cc\x09d`})
+		expect(line{"GET /%22%0a HTTP/1.1", "404", "14", `\xFF`, `a\x22b\x5Cc\x09d`})
 		lines := g.lines(a, &buf)
 		if len(lines) != len(want) {
 			t.Fatalf("%d lines, want %d:\n%s", len(lines), len(want), strings.Join(lines, "\n"))

@@ -303,16 +303,16 @@ func TestListingSizes(t *testing.T) {
 }
 
 // A listing shows what a request would get: nothing hidden, nothing outside,
-// neither FIFOs nor names that no path can have.
+// no FIFOs.
 func TestListingHides(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		for _, test := range []struct {
 			links openfile.Symlinks
 			want  string
 		}{
-			{openfile.SymlinksInside, "dirlink sub f.txt inside"},
-			{openfile.SymlinksFollow, "dirlink sub f.txt inside outside"},
-			{openfile.SymlinksDeny, "sub f.txt"},
+			{openfile.SymlinksInside, "dirlink sub back\\slash f.txt inside line\nend"},
+			{openfile.SymlinksFollow, "dirlink sub back\\slash f.txt inside line\nend outside"},
+			{openfile.SymlinksDeny, "sub back\\slash f.txt line\nend"},
 		} {
 			root := besides(t)
 			for name, to := range map[string]string{"inside": "sub/g.txt", "outside": "../secret.txt", "dirlink": "sub", "dangling": "none", "loop": "loop"} {
@@ -338,7 +338,7 @@ func TestListingHides(t *testing.T) {
 					t.Errorf("the link is shown with %d bytes, want its target's 1", e.Size)
 				}
 				if !e.Dir {
-					c.get("/"+e.Name).want(t, 200)
+					c.get((&url.URL{Path: "/" + e.Name}).EscapedPath()).want(t, 200)
 				}
 			}
 			c.get("/.git/").want(t, 404)

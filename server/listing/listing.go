@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/openfile"
-	"github.com/fserve/fserve/server/httpfile"
 )
 
 const (
@@ -116,12 +115,8 @@ func (d *Directory) entries(dir *os.File, most int) (all []entry, partial bool, 
 }
 
 // entry returns the entry of a name, false if it is not shown: hidden, gone
-// meanwhile, neither file nor directory, a link that is not followed, or a name
-// that no request can have.
+// meanwhile, neither file nor directory, or a link that is not followed.
 func (d *Directory) entry(dir *os.File, name string) (entry, bool) {
-	if !requestable(name) {
-		return entry{}, false
-	}
 	// What the kernel knows of what is mounted there will do: its file system may hang.
 	var st unix.Stat_t
 	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC); err != nil {
@@ -147,12 +142,6 @@ func (d *Directory) entry(dir *os.File, name string) (entry, bool) {
 		path += "/"
 	}
 	return e, d.Shows([]byte(path))
-}
-
-// requestable reports whether a request that follows the reference to a name gets to it.
-func requestable(name string) bool {
-	path, err := httpfile.NormalizePath(nil, []byte("/"+escape(name)))
-	return err == nil && string(path[1:]) == name
 }
 
 // escape percent-encodes all of a name but the unreserved characters of RFC 3986, so
