@@ -72,7 +72,7 @@ func TestExitCodes(t *testing.T) {
 		{"--root " + file, config, "not a directory"},
 		{"--root " + root + " --access-log " + root + "/none/log", config, "access log"},
 		{"--root " + root + " --listen " + taken.Addr().String(), unavailable, "address already in use"},
-		{"--root " + root + " --listen 127.0.0.1:99999", unavailable, "99999"},
+		{"--root " + root + " --listen 127.0.0.1:99999", usage, "99999"},
 		{"--root " + root + " --listen 192.0.2.1:8080", unavailable, "assign requested address"},
 		{"--root " + root + " --listen 127.0.0.1:0," + taken.Addr().String(), unavailable, "address already in use"},
 	} {
