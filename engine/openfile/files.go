@@ -308,13 +308,14 @@ func (fs *Files) forget(f *File) {
 	}
 }
 
-// dispose closes a file that nobody holds, once the driver does not read it.
+// dispose closes a file that nobody holds, once the driver does not read it. The lease goes at
+// once: a break would find the file, and have it disposed of twice.
 func (fs *Files) dispose(f *File) {
+	fs.giveUp(f)
 	if f.lent.Pins > 0 {
 		fs.pinned = append(fs.pinned, f)
 		return
 	}
-	fs.giveUp(f)
 	fs.close(f.lent.FD, f.from)
 	if f.lent.Reader > 0 {
 		fs.closeFD(f.lent.Reader)
