@@ -189,7 +189,7 @@ func (l *Loop) timeout() time.Duration {
 	if l.conns.open > len(l.acceptor.listeners) || l.Files.MustSweep() {
 		next = l.sweeper.at
 	}
-	if len(l.recalls.files) > 0 {
+	if l.recalls.busy() {
 		next = min(next, l.recalls.at)
 	}
 	if at := l.acceptor.resumeAt; at != 0 {

@@ -41,8 +41,8 @@ type lent struct {
 // recalls is what is under way.
 type recalls struct {
 	files   []recall
-	severed []*Conn // that the driver is yet to close
-	at      int64   // when to look again
+	severed []severed
+	at      int64 // when to look again
 	free    free.List[lent]
 }
 
@@ -50,6 +50,13 @@ type recalls struct {
 type recall struct {
 	file         *openfile.File
 	grace, until int64 // monotonic ns
+}
+
+// severed is a connection that the driver is yet to close: when the network holds nothing of
+// it any more, or at the time until.
+type severed struct {
+	conn  *Conn
+	until int64 // monotonic ns
 }
 
 // lender is a connection as far as that is concerned.
@@ -165,9 +172,13 @@ func (l *Loop) recall(f *openfile.File) {
 	l.recalls.at = l.now
 }
 
+// busy reports whether there is anything under way. A loop that was late may have given up
+// the last lease in the turn in which it severed a connection.
+func (r *recalls) busy() bool { return len(r.files)+len(r.severed) > 0 }
+
 // run goes on with what is under way.
 func (r *recalls) run(l *Loop) {
-	if len(r.files) == 0 || l.now < r.at {
+	if !r.busy() || l.now < r.at {
 		return
 	}
 	r.at = l.now + recallEvery
@@ -190,9 +201,7 @@ func (r *recalls) await(l *Loop, f *recall) (waits bool) {
 	waits = len(r.severed) > 0
 	l.each(func(c *Conn) {
 		lender := (*lender)(c)
-		if c.state != connClosing {
-			lender.settle()
-		}
+		lender.sweep()
 		if !lender.uses(f.file) {
 			return
 		}
@@ -203,7 +212,7 @@ func (r *recalls) await(l *Loop, f *recall) (waits bool) {
 		l.stats.Recalled++
 		l.kernel.sever(c.fd)
 		c.severed = true
-		r.severed = append(r.severed, c)
+		r.severed = append(r.severed, severed{c, f.until})
 		c.broken(outcome.FileChanged, true)
 	})
 	return waits
@@ -211,14 +220,13 @@ func (r *recalls) await(l *Loop, f *recall) (waits bool) {
 
 // closeSevered closes the connections of which the network holds nothing any more.
 func (r *recalls) closeSevered(l *Loop) {
-	late := l.now >= r.files[0].until
 	kept := r.severed[:0]
-	for _, c := range r.severed {
-		if !late && l.kernel.inFlight(c.fd) {
-			kept = append(kept, c)
+	for _, s := range r.severed {
+		if l.now < s.until && l.kernel.inFlight(s.conn.fd) {
+			kept = append(kept, s)
 			continue
 		}
-		l.driver.Close(c.token, true)
+		l.driver.Close(s.conn.token, true)
 	}
 	clear(r.severed[len(kept):])
 	r.severed = kept
@@ -226,8 +234,8 @@ func (r *recalls) closeSevered(l *Loop) {
 
 // close ends everything, before the driver is destroyed.
 func (r *recalls) close(l *Loop) {
-	for _, c := range r.severed {
-		l.driver.Close(c.token, true)
+	for _, s := range r.severed {
+		l.driver.Close(s.conn.token, true)
 	}
 	for _, f := range r.files {
 		l.Files.GiveUp(f.file)

@@ -107,3 +107,67 @@ func TestRecallSpares(t *testing.T) {
 		t.Errorf("%d recalled, %d broken, ends %v", st.Recalled, st.Files.LeasesBroken, m.session.ends)
 	}
 }
+
+// TestRecallLate: a loop that was late gives a lease up in the turn in which it severs a
+// connection. That is closed all the same.
+func TestRecallLate(t *testing.T) {
+	m := emptySimulation(aiosim.Config{})
+	m.lease()
+	m.add("f", 300_000)
+	r := wholeFile()
+	m.dial(aiosim.ClientConfig{Window: 100_000, Script: []aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.Await(100), aiosim.StopReading()}}, r)
+	f := m.files["f"].current()
+	m.w.At(time.Second, func() { f.OpenForWriting(f.Overwrite) })
+	late := false
+	for d := time.Second; d < time.Second+10*time.Millisecond; d += 10 * time.Microsecond {
+		m.w.At(d, func() {
+			for i := range m.loop.recalls.files { // as if a turn had taken as long
+				late = true
+				m.loop.recalls.files[i].grace, m.loop.recalls.files[i].until = 0, 0
+			}
+		})
+	}
+	closed := time.Duration(0)
+	m.session.onClosed = func() { closed = m.w.Elapsed(); m.drain() }
+	m.mustRun(t)
+	if !late || m.loop.stats.Recalled != 1 || closed > 2*time.Second {
+		t.Errorf("late %v, %d recalled, closed after %v", late, m.loop.stats.Recalled, closed)
+	}
+}
+
+// TestRecallMeetsDraining: a recall finds a connection that drains and whose peer has taken
+// everything. It ends, and not when its time is over.
+func TestRecallMeetsDraining(t *testing.T) {
+	m := calmCase(aiosim.Config{})
+	m.lease()
+	m.add("g", 300_000)
+	r, other := wholeFile(), wholeFile()
+	r.last, other.names = true, []string{"g"}
+	m.dial(aiosim.ClientConfig{ReadRate: 200_000, Window: 1 << 20, Script: []aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.AwaitResponses(1), aiosim.Sleep(5 * time.Second), aiosim.Close()}}, r).patient = true
+	m.dial(aiosim.ClientConfig{Script: []aiosim.Step{aiosim.Write(m.wire(other, 0)), aiosim.AwaitResponses(1), aiosim.Sleep(5 * time.Second), aiosim.Close()}}, other).patient = true
+	met := false
+	var look func()
+	look = func() {
+		m.loop.each(func(c *Conn) {
+			if c.state == connDraining && c.lent != nil && m.loop.kernel.unsent(c.fd) == 0 && !met {
+				met = true
+				g := m.files["g"].current()
+				g.OpenForWriting(g.Modify)
+			}
+		})
+	}
+	for d := 100 * time.Millisecond; d < 3*time.Second; d += time.Millisecond {
+		m.w.At(d, look)
+	}
+	closed := time.Duration(0)
+	m.session.onClosed = func() {
+		if closed == 0 {
+			closed = m.w.Elapsed()
+		}
+	}
+	m.w.WhenDone(m.drain)
+	m.mustRun(t)
+	if !met || closed > 4*time.Second {
+		t.Errorf("met %v, closed after %v", met, closed)
+	}
+}
