@@ -131,8 +131,9 @@ func (r *Root) Refresh() (changed bool, err error) {
 	}
 	// An open that is under way goes on in the directory where it began. A loop opens
 	// nothing from before the directory is remote until after it is not.
-	r.remote.Store(true)
+	before := r.remote.Swap(true)
 	if err := unix.Dup3(fd, r.dir, unix.O_CLOEXEC); err != nil {
+		r.remote.Store(before)
 		return false, fmt.Errorf("root: %w", &fs.PathError{Op: "dup3", Path: r.path, Err: err})
 	}
 	r.remote.Store(remote)
