@@ -20,9 +20,9 @@ type kernel struct {
 	sendBuffer  func(fd int32, bytes int)
 	tcpInfo     func(*Conn, *sys.TCPInfo) syscall.Errno
 	pace        func(c *Conn, rate int64)
-	unsent      func(fd int32) int64 // bytes that the peer has not acknowledged
-	sever       func(fd int32)       // sends RST and drops what lies in the socket
-	inFlight    func(fd int32) bool  // the network holds bytes that a severed socket has sent
+	unsent      func(c *Conn) int64 // bytes that may still have to be sent
+	sever       func(fd int32)      // sends RST and drops what lies in the socket
+	inFlight    func(fd int32) bool // the network holds bytes that a severed socket has sent
 }
 
 var realKernel = kernel{
@@ -33,9 +33,19 @@ var realKernel = kernel{
 	sendBuffer:  func(fd int32, n int) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n) },
 	tcpInfo:     tcpInfo,
 	pace:        pace,
-	unsent:      sys.Unsent,
+	unsent:      unsent,
 	sever:       sys.Disconnect,
 	inFlight:    sys.InFlight,
+}
+
+// unsent returns how many bytes that the socket of c took may still have to be sent: what its
+// peer has not acknowledged. Within one machine nothing is sent twice, and an
+// acknowledgement may take 40 ms.
+func unsent(c *Conn) int64 {
+	if c.line.local && c.adopted == nil {
+		return sys.NotSent(c.fd)
+	}
+	return sys.Unsent(c.fd)
 }
 
 // measured is a connection as package measure sees it.

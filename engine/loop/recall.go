@@ -82,7 +82,7 @@ func (c *lender) settle() {
 	if c.lent == nil {
 		return
 	}
-	acknowledged := c.taken - c.loop.kernel.unsent(c.fd)
+	acknowledged := c.taken - c.loop.kernel.unsent((*Conn)(c))
 	at := &c.lent
 	for *at != nil && (*at).end > acknowledged {
 		at = &(*at).next
@@ -158,7 +158,7 @@ func (c *lender) drain() {
 // stillDrains reports whether the peer of a connection that drains has taken anything
 // since it was asked last. It has more time then.
 func (c *lender) stillDrains() bool {
-	n := c.loop.kernel.unsent(c.fd)
+	n := c.loop.kernel.unsent((*Conn)(c))
 	if n >= c.until {
 		return false
 	}

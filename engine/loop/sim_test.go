@@ -154,7 +154,8 @@ func (m *simulation) run() error {
 	}
 	l.kernel.sendBuffer = func(int32, int) {}
 	l.kernel.wall = m.w.Now
-	l.kernel.unsent, l.kernel.sever, l.kernel.inFlight = m.w.Unsent, m.w.Sever, m.w.InFlight
+	l.kernel.unsent = func(c *Conn) int64 { return m.w.Unsent(c.fd) }
+	l.kernel.sever, l.kernel.inFlight = m.w.Sever, m.w.InFlight
 	if l.acceptor.listen(listen.Socket{FD: int(m.ln.FD)}) == nil {
 		m.serve()
 	}

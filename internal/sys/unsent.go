@@ -15,6 +15,13 @@ func Unsent(fd int32) int64 {
 	return int64(n)
 }
 
+// NotSent returns how many bytes a TCP socket took and has not sent yet (SIOCOUTQNSD).
+func NotSent(fd int32) int64 {
+	var n int32
+	_, _, _ = syscall.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQNSD, uintptr(unsafe.Pointer(&n)))
+	return int64(n)
+}
+
 // Disconnect ends a TCP connection at once, whoever else uses the socket: its peer gets
 // RST, and what lies in the socket is dropped (connect(2) to AF_UNSPEC).
 func Disconnect(fd int32) {

@@ -78,13 +78,22 @@ func start(t *testing.T, program, driver string, g *group) *victim {
 	if err := os.WriteFile(filepath.Join(root, "f"), make([]byte, 8<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir(filepath.Join(root, "many"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3000 { // a listing of more than a megabyte
+		if err := os.WriteFile(filepath.Join(root, "many", fmt.Sprintf("a-file-with-a-name-of-some-length-%06d.tar.gz", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := &victim{t: t, addr: l.Addr().String()}
 	l.Close()
-	enter := fmt.Sprintf("echo $$ > %s && exec %s --root %s --listen %s --driver %s --listing", g.procs, program, root, v.addr, driver)
+	enter := fmt.Sprintf("echo $$ > %s && exec %s --root %s --listen %s --driver %s --listing --access-log %s --access-log-format json",
+		g.procs, program, root, v.addr, driver, filepath.Join(t.TempDir(), "log"))
 	v.cmd = exec.Command("/bin/sh", "-c", enter)
 	v.cmd.Stderr = &v.log
 	if err := v.cmd.Start(); err != nil {
@@ -169,7 +178,7 @@ func TestMemory(t *testing.T) {
 			"half a head": strings.TrimSuffix(get("/f", "A: "+strings.Repeat("x", 15_000)+"\r\n"), "\r\n"),
 			"half a body": "POST /f HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n" + strings.Repeat("x", 50_000),
 			"long agents": get("/f", agent),
-			"listings":    get("/", ""),
+			"listings":    get("/many/", ""),
 		} {
 			t.Run(driver+"/"+name, func(t *testing.T) { start(t, program, driver, newGroup(t)).attack([]byte(p)) })
 		}
