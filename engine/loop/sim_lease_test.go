@@ -149,7 +149,7 @@ func TestRecallMeetsDraining(t *testing.T) {
 	var look func()
 	look = func() {
 		m.loop.each(func(c *Conn) {
-			if c.state == connDraining && c.lent != nil && m.loop.kernel.unsent(c.fd) == 0 && !met {
+			if c.state == connDraining && c.lent != nil && m.loop.kernel.unsent(c) == 0 && !met {
 				met = true
 				g := m.files["g"].current()
 				g.OpenForWriting(g.Modify)

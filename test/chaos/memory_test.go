@@ -78,6 +78,9 @@ func start(t *testing.T, program, driver string, g *group) *victim {
 	if err := os.WriteFile(filepath.Join(root, "f"), make([]byte, 8<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(root, "small"), []byte("small"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(filepath.Join(root, "many"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +116,7 @@ func start(t *testing.T, program, driver string, g *group) *victim {
 // ask asks for something small, as somebody else does.
 func (v *victim) ask() error {
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	r, err := client.Get("http://" + v.addr + "/")
+	r, err := client.Get("http://" + v.addr + "/small")
 	if err != nil {
 		return err
 	}
