@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/internal/testenv"
 	"github.com/fserve/fserve/server"
@@ -205,8 +207,13 @@ func TestOpensAreGivenUp(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		root, backing, slow := slowMount(t)
 		writeFile(t, filepath.Join(backing, "f"), []byte("slow"))
-		g := start(t, d, server.Config{Site: server.Site{Root: root, Listing: true}, OpenTimeout: 200 * time.Millisecond})
-		for kind, target := range map[string]string{"open": "/slow/f", "readdir": "/slow/"} {
+		writeFile(t, filepath.Join(backing, "h"), []byte("slow"))
+		file := func(ctx *fasthttp.RequestCtx) { server.ServeFile(ctx, "/slow/h") }
+		g := start(t, d, server.Config{
+			Site: server.Site{Root: root, Listing: true}, OpenTimeout: 200 * time.Millisecond,
+			Routes: []server.Route{{Prefix: "/handler", Handler: file, Blocking: true}}, // it has left the loop before
+		})
+		for target, kind := range map[string]string{"/slow/f": "open", "/slow/": "readdir", "/handler": "open"} {
 			slow.Delay(kind, time.Hour)
 			c := g.dial()
 			if r := c.get(target); r.status != 503 || r.get("Retry-After") == "" {

@@ -119,13 +119,17 @@ func (c *Conn) Await(until int64) { c.in.due = until }
 
 // Suspend leaves the request to a task: no more input is handed to the session until Respond
 // or Close is called. If neither is within the time patience, Session.Timeout is; 0: there
-// is no limit to it.
+// is no limit to it. A request that is with a task already may be left to another: a limit
+// that runs then goes on, but for 0.
 func (c *Conn) Suspend(patience time.Duration) {
-	if c.state != connReading {
+	if c.state != connReading && c.state != connSuspended {
 		return
 	}
-	c.state, c.deadline = connSuspended, 0
-	if patience > 0 {
+	if c.state == connReading || patience <= 0 {
+		c.deadline = 0
+	}
+	c.state = connSuspended
+	if patience > 0 && c.deadline == 0 {
 		c.deadline = c.loop.now + int64(patience)
 	}
 }
