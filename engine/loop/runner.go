@@ -115,12 +115,13 @@ func (r *Runner) Close() error { return r.loop.destroy() }
 func (l *Loop) destroy() error {
 	l.unwatch()
 	l.each(func(c *Conn) { c.close(true) })
+	l.recalls.close(l)
+	l.Files.EndLeases() // what follows may take its time, which no writer is to wait for
 	l.stats.Driver = *l.driver.Stats()
 	l.keepStats()
 	l.finishTasks()
 	l.stats.Driver = *l.driver.Stats()
 	l.acceptor.close()
-	l.recalls.close(l)
 	err := l.driver.Destroy() // closes every descriptor, waits for the kernel
 	l.each((*Conn).closed)
 	l.Files.Close()

@@ -164,6 +164,15 @@ func (fs *Files) GiveUp(f *File) {
 	f.Release()
 }
 
+// EndLeases gives up every lease, and takes none any more.
+func (fs *Files) EndLeases() {
+	for _, f := range fs.leased {
+		f.broken = true
+		fs.giveUp(f)
+	}
+	fs.leases = nil
+}
+
 // giveUp gives up the lease of a file, if it has one.
 func (fs *Files) giveUp(f *File) {
 	if !f.leased {
