@@ -2,6 +2,8 @@ package openfile
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"syscall"
 	"time"
 
@@ -166,7 +168,8 @@ func (fs *Files) GiveUp(f *File) {
 
 // EndLeases gives up every lease, and takes none any more.
 func (fs *Files) EndLeases() {
-	for _, f := range fs.leased {
+	for _, fd := range slices.Sorted(maps.Keys(fs.leased)) { // in an order, so that runs of the simulation can be repeated
+		f := fs.leased[fd]
 		f.broken = true
 		fs.giveUp(f)
 	}
