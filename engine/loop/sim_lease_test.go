@@ -146,8 +146,7 @@ func TestRecallMeetsDraining(t *testing.T) {
 	m.dial(aiosim.ClientConfig{ReadRate: 200_000, Window: 1 << 20, Script: []aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.AwaitResponses(1), aiosim.Sleep(5 * time.Second), aiosim.Close()}}, r).patient = true
 	m.dial(aiosim.ClientConfig{Script: []aiosim.Step{aiosim.Write(m.wire(other, 0)), aiosim.AwaitResponses(1), aiosim.Sleep(5 * time.Second), aiosim.Close()}}, other).patient = true
 	met := false
-	var look func()
-	look = func() {
+	look := func() {
 		m.loop.each(func(c *Conn) {
 			if c.state == connDraining && c.lent != nil && m.loop.kernel.unsent(c) == 0 && !met {
 				met = true
