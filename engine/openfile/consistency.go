@@ -1,13 +1,10 @@
 package openfile
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/lease"
@@ -189,10 +186,4 @@ func (fs *Files) giveUp(f *File) {
 
 // IsOpenForWriting reports whether somebody has a file open for writing, as far as its file
 // system and its owner let that be known.
-func IsOpenForWriting(fd int32) bool {
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
-	if err == nil {
-		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
-	}
-	return errors.Is(err, unix.EAGAIN)
-}
+func IsOpenForWriting(fd int32) bool { return lease.Probe(fd) == syscall.EAGAIN }

@@ -6,10 +6,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/internal/lease"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -130,22 +130,10 @@ func lookAt(dir string) (fs FileSystem, err error) {
 	var b [1]byte
 	_, e := sys.PreadNowait(int32(file.Fd()), b[:], 0)
 	fs.Nowait = e == 0 || e == unix.EAGAIN
-	fs.Lease = leaseOn(file)
-	return fs, nil
-}
-
-// leaseOn takes a read lease and gives it up. What is open for writing could have one.
-func leaseOn(file *os.File) syscall.Errno {
-	_, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
-	switch e := sys.ErrnoOf(err); {
-	case err == nil:
-		_, _ = unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
-		return 0
-	case e == unix.EAGAIN:
-		return 0
-	default:
-		return e
+	if e := lease.Probe(int32(file.Fd())); e != unix.EAGAIN { // it could have one when its writer has gone
+		fs.Lease = e
 	}
+	return fs, nil
 }
 
 // someEntries bounds how many entries of a directory are looked at.
