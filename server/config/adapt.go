@@ -85,7 +85,7 @@ func (v *validator) adapts() {
 		path := "adapt.tune[" + name + "]"
 		t, ok := known[name]
 		if !ok {
-			v.form(path, "there is no such threshold%s", didYouMean(name, slices.Sorted(maps.Keys(known))))
+			v.form(path, "there is no such threshold%s", DidYouMean(name, slices.Sorted(maps.Keys(known))))
 			good = false
 		} else if err := setThreshold(t, a.Tune[name]); err != nil {
 			v.form(path, "%v", err)

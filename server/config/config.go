@@ -15,6 +15,9 @@
 //	sep:","       a list whose flag and variable take commas; otherwise lines
 //	live:"yes"    a change takes effect while the server runs; live:"path" for
 //	              files that are opened anew: from one file to another only
+//	short:"c"     a letter for its flag
+//	file:"yes"    it names a file or directory: in a file, a relative one begins where
+//	              the configuration file is
 //	secret:"yes"  its value is never shown
 //	own:"text"    what the page says of it for hosts and locations, where that is
 //	              more than: as files.KEY, default that around it
@@ -39,7 +42,7 @@ import (
 type Config struct {
 	// File is the configuration file, YAML. The files conf.d/*.yaml beside it
 	// are read after it, in the order of their names. Default: none.
-	File string `flag:"config" help:"configuration file, YAML; conf.d/*.yaml beside it are read after it"`
+	File string `flag:"config" short:"c" help:"configuration file, YAML; conf.d/*.yaml beside it are read after it"`
 	// Fallback starts the server from the last good configuration of files, which
 	// is kept in the state directory, if the files cannot be used. A warning
 	// says so. Default: false, the server does not start then.
@@ -53,18 +56,18 @@ type Config struct {
 
 	// Root is the directory that is served. Required unless there are hosts, there is
 	// no default.
-	Root string `key:"root" flag:"root" live:"yes" help:"directory to serve (required)"`
+	Root string `key:"root" flag:"root" short:"r" file:"yes" live:"yes" help:"directory to serve (required)"`
 
 	// Listen are the addresses to listen on: HOST:PORT, or unix:/PATH for a Unix
 	// socket. 0.0.0.0:PORT is IPv4; :PORT and [::]:PORT are IPv4 and IPv6, but beside
 	// 0.0.0.0:PORT [::]:PORT is IPv6. Default: 127.0.0.1:8080, or none if there are
 	// tls.listen.
-	Listen []string `key:"listen" flag:"listen" sep:"," help:"addresses to listen on, host:port or unix:/path; repeatable"`
+	Listen []string `key:"listen" flag:"listen" short:"l" sep:"," help:"addresses to listen on, host:port or unix:/path; repeatable"`
 	// UnixMode is the mode of Unix sockets, octal. Default: 0660.
 	UnixMode FileMode `key:"unix_mode" flag:"unix-mode" help:"mode of Unix sockets, octal"`
 	// PIDFile is a file that has the number of the process while it serves. After
 	// an upgrade it is that of the new process. Default: none.
-	PIDFile string `key:"pid_file" flag:"pid-file" help:"file with the number of the process that serves (default: none)"`
+	PIDFile string `key:"pid_file" flag:"pid-file" file:"yes" help:"file with the number of the process that serves (default: none)"`
 	// TLS are the listeners that speak TLS 1.2 and 1.3. The three values belong
 	// together.
 	TLS TLS `key:"tls"`
@@ -155,9 +158,9 @@ type TLS struct {
 	// Cert is the file of the certificate and its chain, PEM. It is read anew
 	// when it changes; the last good pair stays in use if it cannot be used.
 	// Default: none.
-	Cert string `key:"cert" flag:"tls-cert" help:"file of the certificate and its chain, PEM; read anew when it changes"`
+	Cert string `key:"cert" flag:"tls-cert" file:"yes" help:"file of the certificate and its chain, PEM; read anew when it changes"`
 	// Key is the file of the certificate's key, PEM. Default: none.
-	Key string `key:"key" flag:"tls-key" help:"file of the certificate's key, PEM; read anew when it changes"`
+	Key string `key:"key" flag:"tls-key" file:"yes" help:"file of the certificate's key, PEM; read anew when it changes"`
 	// MaxHandshakes is how many handshakes may be under way; one more ends the oldest, so
 	// that clients which say nothing keep nobody out. Default: 0, which stands for 1,000, or
 	// an eighth of the descriptors that the process may have if that is less.
@@ -188,7 +191,7 @@ type Timeouts struct {
 type AccessLog struct {
 	// File is the file that lines are added to, - for standard output, or off. A
 	// file is opened anew on SIGUSR1, and when its path is changed. Default: off.
-	File string `key:"file" flag:"access-log" live:"path" help:"access log: a file, - for standard output, or off; a file is opened anew on SIGUSR1"`
+	File string `key:"file" flag:"access-log" file:"yes" live:"path" help:"access log: a file, - for standard output, or off; a file is opened anew on SIGUSR1"`
 	// Format is that of the lines: combined or json. Default: combined.
 	Format server.LogFormat `key:"format" flag:"access-log-format" help:"format of the access log: combined or json"`
 }
@@ -324,7 +327,7 @@ type Alerts struct {
 	Webhook string `key:"webhook" flag:"alert-webhook" help:"URL that alerts are posted to, in the form of Alertmanager's webhooks (default: none)"`
 	// TokenFile is a file with the bearer token for that; white space around it does
 	// not count. Default: none.
-	TokenFile string `key:"token_file" flag:"alert-token-file" help:"file with the bearer token for the alert webhook"`
+	TokenFile string `key:"token_file" flag:"alert-token-file" file:"yes" help:"file with the bearer token for the alert webhook"`
 }
 
 // Admin is the listener for operators: metrics, health, limits, reload.
@@ -338,7 +341,7 @@ type Admin struct {
 	Token string `key:"token" env:"ADMIN_TOKEN" secret:"yes"`
 	// TokenFile is a file with the bearer token; white space around it does not
 	// count. It is read again at each reload. Default: none.
-	TokenFile string `key:"token_file" flag:"admin-token-file" live:"path" help:"file with the bearer token that admin requests must carry"`
+	TokenFile string `key:"token_file" flag:"admin-token-file" file:"yes" live:"path" help:"file with the bearer token that admin requests must carry"`
 	// PProf offers /debug/pprof on the admin listener. Default: false.
 	PProf bool `key:"pprof" flag:"admin-pprof" help:"offer /debug/pprof on the admin listener"`
 }

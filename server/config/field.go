@@ -13,12 +13,14 @@ type field struct {
 	path   string // in the file: limits.global; a field that is not of the file has its flag's name
 	key    string // last part of the path; empty: not of the file
 	flag   string // empty: none
+	short  string // a letter for the flag; empty: none
 	env    string // with FSERVE_; empty: none
 	help   string
 	sep    string // between the elements of a list in flags and variables; empty: lines
 	form   string // of an entry of a table in flags and variables
 	live   string // see the package's comment
 	secret bool
+	file   bool
 	index  []int // of the field in Config
 	typ    reflect.Type
 }
@@ -39,6 +41,7 @@ func fieldsOf(t reflect.Type, prefix string, index []int) (list []field) {
 		f := field{
 			key: key, path: prefix + key, flag: sf.Tag.Get("flag"), env: sf.Tag.Get("env"), help: sf.Tag.Get("help"),
 			sep: sf.Tag.Get("sep"), form: sf.Tag.Get("form"), live: sf.Tag.Get("live"), secret: sf.Tag.Get("secret") != "",
+			short: sf.Tag.Get("short"), file: sf.Tag.Get("file") != "",
 			index: at, typ: sf.Type,
 		}
 		if key == "" {

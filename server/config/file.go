@@ -26,6 +26,7 @@ type build struct {
 	cfg      *Config
 	origins  Origins
 	problems Problems
+	dir      string // in which relative paths of files begin; empty: they stay as they are
 }
 
 func newBuild() *build { return &build{cfg: Default(), origins: make(Origins)} }
@@ -78,11 +79,26 @@ func (f *file) syntax(err error, content []byte) {
 	if at.Line == 0 {
 		at.Line, at.Column = badCharacter(content)
 	}
+	if tab := tabBefore(content, at.Line); tab != nil {
+		f.fault(tab, "", "not YAML: a tab: lines are indented with spaces")
+		return
+	}
 	text := e.Message
 	if e.ContextMsg != "" {
 		text = e.ContextMsg + ", " + text
 	}
 	f.fault(at, "", "not YAML: %s", text)
+}
+
+// tabBefore returns the place of the last tab among what lines up to one are indented with; nil:
+// there is none.
+func tabBefore(content []byte, line int) (at *yaml.Node) {
+	for i, l := range bytes.SplitN(content, []byte("\n"), line+1)[:min(line, bytes.Count(content, []byte("\n"))+1)] {
+		if tab := bytes.IndexByte(l[:len(l)-len(bytes.TrimLeft(l, " \t"))], '\t'); tab >= 0 && len(bytes.TrimSpace(l)) > 0 {
+			at = &yaml.Node{Line: i + 1, Column: tab + 1}
+		}
+	}
+	return at
 }
 
 // badCharacter returns the place of the first byte that is not UTF-8; zeros if
@@ -135,7 +151,11 @@ func (f *file) section(n *yaml.Node, v reflect.Value, prefix string) {
 	}
 	for key, value := range f.entries(n, strings.TrimSuffix(prefix, ".")) {
 		sf, ok := byKey(v.Type(), key.Value)
+		option, isOption := byKey(reflect.TypeFor[Files](), key.Value)
 		switch {
+		case !ok && isExtension(key.Value):
+		case !ok && prefix == "" && isOption: // as hosts and locations have it
+			f.value(value, fieldAt("files."+option.Tag.Get("key")))
 		case !ok:
 			f.fault(key, "", "unknown key %q%s", prefix+key.Value, f.hint(key.Value, prefix, v.Type()))
 		case isSection(sf.Type):
@@ -175,36 +195,6 @@ func (f *file) hint(key, prefix string, t reflect.Type) string {
 	return ""
 }
 
-// entries are the keys of a mapping and their values. Those that are no names or
-// come twice are reported and left out.
-func (f *file) entries(n *yaml.Node, path string) func(yield func(key, value *yaml.Node) bool) {
-	n = resolve(n)
-	if n.Kind != yaml.MappingNode {
-		f.fault(n, path, "a mapping of keys to values is needed, not %s", kindOf(n))
-		return func(func(key, value *yaml.Node) bool) {}
-	}
-	return func(yield func(key, value *yaml.Node) bool) {
-		seen := make(map[string]*yaml.Node)
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			key := resolve(n.Content[i])
-			if key.Kind != yaml.ScalarNode || key.Tag == "!!merge" {
-				f.fault(n.Content[i], path, "a key must be a plain name")
-				continue
-			}
-			if first := seen[key.Value]; first != nil {
-				f.fault(n.Content[i], path, "duplicate key %q: it is on line %d already", key.Value, first.Line)
-				continue
-			}
-			seen[key.Value] = n.Content[i]
-			at := *key
-			at.Line, at.Column = n.Content[i].Line, n.Content[i].Column
-			if !yield(&at, n.Content[i+1]) {
-				return
-			}
-		}
-	}
-}
-
 // value reads the value of a field: it replaces a value or a list that an
 // earlier file gave, and adds to a table.
 func (f *file) value(n *yaml.Node, fl *field) {
@@ -213,11 +203,17 @@ func (f *file) value(n *yaml.Node, fl *field) {
 		f.fault(n, fl.path, "no value: leave the key out for the default")
 		return
 	}
+	if f.twice(n, fl.path) {
+		return
+	}
 	if !isCollection(fl.typ) {
 		f.origins.forget(fl.path)
 		f.origins[fl.path] = f.at(n)
 	}
 	f.element(n, v, fl.path)
+	if fl.file {
+		f.anchor(v)
+	}
 }
 
 // list reads a sequence, or a single element in its place.
@@ -308,28 +304,44 @@ func (f *file) scalar(n *yaml.Node, v reflect.Value) error {
 
 // parts reads a value that is written as a mapping of its parts.
 func (f *file) parts(n *yaml.Node, v reflect.Value, path string) {
-	given := make(map[string]bool)
-	for key, value := range f.entries(n, path) {
-		given[key.Value] = true
-		sf, ok := byKey(v.Type(), key.Value)
-		if !ok {
-			at := path
-			if isSection(v.Type()) { // or it would hide the other faults of the record
-				at += "." + key.Value
-			}
-			f.fault(key, at, "unknown key %q%s", key.Value, didYouMean(key.Value, keysOf(v.Type())))
-			continue
-		}
-		if at := path + "." + key.Value; !isCollection(sf.Type) {
-			f.origins[at] = f.at(value)
-		}
-		f.element(value, v.FieldByIndex(sf.Index), path+"."+key.Value)
-	}
+	given := f.partsIn(n, v, path)
 	for sf := range structFields(v.Type()) {
 		if key := sf.Tag.Get("key"); sf.Tag.Get("required") != "" && !given[key] {
 			f.fault(n, path, "%s is missing", key)
 		}
 	}
+}
+
+// partsIn reads those of the parts that stand in a mapping, and returns their keys. Those of files
+// may stand in a mapping of their own, as they do outside of hosts and locations.
+func (f *file) partsIn(n *yaml.Node, v reflect.Value, path string) (given map[string]bool) {
+	given = make(map[string]bool)
+	for key, value := range f.entries(n, path) {
+		given[key.Value] = true
+		at := path + "." + key.Value
+		sf, ok := byKey(v.Type(), key.Value)
+		switch {
+		case ok && f.twice(key, at):
+		case ok:
+			if !isCollection(sf.Type) {
+				f.origins[at] = f.at(value)
+			}
+			e := v.FieldByIndex(sf.Index)
+			f.element(value, e, at)
+			if sf.Tag.Get("file") != "" {
+				f.anchor(e)
+			}
+		case isExtension(key.Value):
+		case key.Value == "files" && v.FieldByName("Files").IsValid():
+			f.partsIn(value, v.FieldByName("Files"), path)
+		default:
+			if !isSection(v.Type()) { // or it would hide the other faults of the record
+				at = path
+			}
+			f.fault(key, at, "unknown key %q%s", key.Value, DidYouMean(key.Value, keysOf(v.Type())))
+		}
+	}
+	return given
 }
 
 // plainTags are those that YAML gives to scalars by itself.

@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -41,13 +43,19 @@ func TestFaults(t *testing.T) {
 		{"list for a value", "root: [/a, /b]\n", `f.yaml:1:7: root: a single value is needed, not a list`},
 		{"mapping for a value", "root: {a: b}\n", `f.yaml:1:7: root: a single value is needed, not a mapping`},
 		{"element without value", root + "listen: [~]\n", `f.yaml:2:10: listen[0]: no value`},
-		{"merge", root + "tls:\n  <<: {cert: a}\n", `f.yaml:3:3: tls: a key must be a plain name`},
+		{"merge", root + "tls:\n  <<: {cret: a}\n", `f.yaml:3:8: unknown key "tls.cret"; did you mean tls.cert?`},
+		{"merge of a list", root + "tls:\n  <<: [a]\n", `f.yaml:3:8: tls: << takes a mapping or a list of them, not the single value "a"`},
+		{"key in two places", root + "listing: true\nfiles: {listing: false}\n", `f.yaml:3:18: files.listing: it is given twice: at f.yaml:2:10 already`},
+		{"key in two places of a host", root + "hosts: {a.example: {files: {index: a}, index: b}}\n",
+			`f.yaml:2:40: hosts[a.example].index: it is given twice: at f.yaml:2:36 already`},
+		{"not files", root + "hosts: {a.example: {files: {root: /r}}}\n", `f.yaml:2:29: hosts[a.example].root: unknown key "root"`},
 		{"key that is a list", root + "[a]: b\n", `f.yaml:2:1: a key must be a plain name`},
 		{"tag", "root: !!binary L3I=\n", `f.yaml:1:7: root: the tag !!binary has no meaning here`},
 		{"own tag", "root: !env ROOT\n", `f.yaml:1:7: root: the tag !env has no meaning here`},
 		{"second document", root + "---\nroot: /s\n", `f.yaml:2:1: a second document: a file has one`},
 		{"syntax", root + "listen: [a\n", `f.yaml:3:1: not YAML: while parsing a flow sequence, did not find expected ',' or ']'`},
-		{"tab", "\troot: /r\n", `f.yaml:1:1: not YAML: while scanning for the next token, found character that cannot start any token`},
+		{"tab", "\troot: /r\n", `f.yaml:1:1: not YAML: a tab: lines are indented with spaces`},
+		{"tab inside", root + "files:\n  # \there\n \tlisting: true\n", `f.yaml:4:2: not YAML: a tab: lines are indented with spaces`},
 		{"not UTF-8", root + "listen: \"\xff\"\n", `f.yaml:2:10: not YAML: invalid leading UTF-8 octet (value: 255)`},
 		{"unknown anchor", "root: *r\n", `f.yaml:1:7: not YAML: unknown anchor 'r' referenced`},
 
@@ -137,6 +145,14 @@ func TestForms(t *testing.T) {
 		{"empty section", "limits:\n", "pin: false\n"},
 		{"alias", "tls: {cert: &f f, key: *f, listen: \"a:1\"}\n", "tls: {cert: f, key: f, listen: \"a:1\"}\n"},
 		{"alias of a mapping", "limits: {paths: {/a/: &l {rate: 1MiB/s}, /b/: *l}}\n", "limits: {paths: {/a/: 1MiB/s, /b/: 1MiB/s}}\n"},
+		{"options without files", "listing: true\nindex: [a, b]\n", "files: {listing: true, index: [a, b]}\n"},
+		{"options of a host in files", "hosts: {a.example: {files: {listing: true}, class: /a/}}\nlimits: {paths: {/a/: 1MB/s}}\n",
+			"hosts: {a.example: {listing: true, class: /a/}}\nlimits: {paths: {/a/: 1MB/s}}\n"},
+		{"merge", "x-a: &a {listing: true, symlinks: deny, x-b: [1]}\nfiles: {<<: *a, symlinks: inside}\n", "files: {listing: true, symlinks: inside}\n"},
+		{"merges", "x-a: &a {header: 1s, send: 2s}\nx-b: &b {<<: *a, header: 3s, idle: 4s}\ntimeouts: {send: 5s, <<: [*b, *a]}\n",
+			"timeouts: {header: 3s, idle: 4s, send: 5s}\n"},
+		{"merge into a table", "x-a: &a {a: a/a, b: a/b}\ntypes: {<<: *a, b: c/b}\n", "types: {a: a/a, b: c/b}\n"},
+		{"own keys of a host", "hosts: {a.example: {x-a: {b: c}, locations: {/a/: {x-a: 1}}}}\n", "hosts: {a.example: {locations: {/a/: {}}}}\n"},
 		{"no document end", "files: {server_name: 1.10}\n", "files: {server_name: '1.10'}\n...\n"},
 	} {
 		a, faultA := read(root + test.a)
@@ -163,5 +179,75 @@ func TestManyFaults(t *testing.T) {
 	}
 	if _, got := read("root: /r\nworkers: " + strings.Repeat("é", 10_000)); len(got) > 2*maxText || !strings.HasSuffix(got, "é…") {
 		t.Errorf("%d bytes: %.100q", len(got), got)
+	}
+}
+
+// Merges of merges cost no more than the file is long.
+func TestMergesAreBounded(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("root: /r\nx-0: &m0 {listing: true}\n")
+	for i := 1; i <= 200; i++ {
+		fmt.Fprintf(&b, "x-%d: &m%d {<<: [*m%d, *m%d]}\n", i, i, i-1, i-1)
+	}
+	b.WriteString("files: {<<: *m200}\n")
+	if c, fault := read(b.String()); fault != "" || !*c.Files.Listing {
+		t.Errorf("%s, listing %t", fault, *c.Files.Listing)
+	}
+}
+
+// Relative paths of files begin where the configuration file is; those of flags and variables do not.
+func TestRelativePaths(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "fserve.yaml", `
+root: www
+access_log: {file: logs/access}
+pid_file: /run/p
+tls: {listen: ":1", cert: c.pem, key: ../k.pem}
+admin: {token_file: token}
+hosts:
+  a.example: {root: a, locations: {/b/: {alias: b}, /c/: {root: ../c}}}
+`, "conf.d/1.yaml", "hosts: {b.example: {root: b}}\n")
+	t.Chdir(filepath.Dir(dir))
+	l := load(t, sources(t, []string{"FSERVE_ALERT_TOKEN_FILE=alert", "FSERVE_ALERT_WEBHOOK=http://a/"}, "--config", filepath.Base(dir)+"/fserve.yaml", "--tls-key=k.pem"))
+	a := l.Hosts["a.example"]
+	for what, got := range map[string][2]string{
+		"root": {l.Root, dir + "/www"}, "log": {l.AccessLog.File, dir + "/logs/access"}, "pid": {l.PIDFile, "/run/p"},
+		"cert": {l.TLS.Cert, dir + "/c.pem"}, "key": {l.TLS.Key, "k.pem"}, "token": {l.Admin.TokenFile, dir + "/token"},
+		"alert": {l.Alerts.TokenFile, "alert"}, "host": {a.Root, dir + "/a"}, "alias": {a.Locations["/b/"].Alias, dir + "/b"},
+		"location": {a.Locations["/c/"].Root, filepath.Dir(dir) + "/c"}, "drop-in": {l.Hosts["b.example"].Root, dir + "/b"},
+	} {
+		if got[0] != got[1] {
+			t.Errorf("%s: %s, want %s", what, got[0], got[1])
+		}
+	}
+	write(t, dir, "fserve.yaml", "root: /r\naccess_log: {file: \"off\"}\n")
+	if l := load(t, sources(t, nil, "--config", dir+"/fserve.yaml")); l.AccessLog.File != LogOff {
+		t.Errorf("off is %q", l.AccessLog.File)
+	}
+}
+
+// Every value that names a file says so.
+func TestFileTags(t *testing.T) {
+	seen := 0
+	for _, typ := range []reflect.Type{reflect.TypeFor[Host](), reflect.TypeFor[Location]()} {
+		for sf := range structFields(typ) {
+			if key := sf.Tag.Get("key"); (key == "root" || key == "alias") == (sf.Tag.Get("file") == "") {
+				t.Errorf("%v: %s", typ, key)
+			}
+		}
+	}
+	for _, f := range fields {
+		switch last := f.path[strings.LastIndex(f.path, ".")+1:]; {
+		case last == "root" || last == "cert" || f.path == "tls.key" || last == "file" || strings.HasSuffix(last, "_file"):
+			seen++
+			if !f.file {
+				t.Errorf("%s has no tag", f.path)
+			}
+		case f.file:
+			t.Errorf("%s has the tag", f.path)
+		}
+	}
+	if seen < 7 {
+		t.Errorf("%d values", seen)
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 
@@ -29,7 +30,7 @@ func (f *Flags) Register(set *pflag.FlagSet) {
 			continue
 		}
 		v := &flagValue{flags: f, field: fl, value: reflect.New(fl.typ).Elem(), initial: defaultText(fl, defaults)}
-		flag := set.VarPF(v, fl.flag, "", fl.help)
+		flag := set.VarPF(v, fl.flag, fl.short, fl.help)
 		if single(fl.typ).Kind() == reflect.Bool {
 			flag.NoOptDefVal = "true"
 		}
@@ -75,6 +76,9 @@ func (v *flagValue) String() string {
 func (v *flagValue) Type() string { return typeName(v.field) }
 
 func (v *flagValue) Set(s string) error {
+	if v.field == fieldAt("config") && v.flags.has(v.field) {
+		return errors.New("a second one: what adds to the first stands beside it, in " + dropIns)
+	}
 	if err := v.field.set(v.value, s); err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -10,9 +12,8 @@ import (
 type Sources struct {
 	// Flags are those of the command line; nil: none.
 	Flags *Flags
-	// Environ are variables as os.Environ has them. Those that do not begin with
-	// FSERVE_, and those that nothing is called by, are passed over: systems that
-	// run containers make such variables of the names of services.
+	// Environ are variables as os.Environ has them. Those that begin with FSERVE_ and that
+	// nothing is called by have no effect; see Unknown.
 	Environ []string
 }
 
@@ -58,6 +59,9 @@ func (s *Sources) assemble(in input) (*Loaded, error) {
 	}
 	given, problems := s.given()
 	b := newBuild()
+	if len(in.names) > 0 {
+		b.dir, _ = filepath.Abs(filepath.Dir(in.names[0])) // without a working directory paths stay as they are
+	}
 	l := &Loaded{Config: b.cfg, Origins: b.origins, Files: in.names}
 	for i, name := range in.names {
 		b.readFile(name, in.contents[i])
@@ -127,6 +131,32 @@ func (s *Sources) given() (list []given, problems Problems) {
 		list = append(list, g)
 	}
 	return append(list, flags.given...), problems
+}
+
+// ofServices are the variables that systems which run containers make of the names of services.
+var ofServices = regexp.MustCompile(`^FSERVE_(.*_)?(SERVICE_(HOST|PORT(_.*)?)|PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?)$`)
+
+// Unknown returns a line for each variable that looks like one of fserve and has no effect.
+func (s *Sources) Unknown() (lines []string) {
+	var names []string
+	for i := range fields {
+		if fields[i].env != "" {
+			names = append(names, strings.TrimPrefix(fields[i].env, EnvPrefix))
+		}
+	}
+	for _, v := range s.Environ {
+		name, _, _ := strings.Cut(v, "=")
+		rest, ours := strings.CutPrefix(name, EnvPrefix)
+		if !ours || slices.Contains(names, rest) || ofServices.MatchString(name) {
+			continue
+		}
+		line := "unknown variable " + name
+		if n := nearest(rest, names); n != "" {
+			line += "; did you mean " + EnvPrefix + n + "?"
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // lookup returns the value of a variable, the last one if it is there twice.

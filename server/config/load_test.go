@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -147,13 +148,24 @@ func TestFlagsAreChecked(t *testing.T) {
 		{"--limit-path=/a/", `invalid argument "/a/" for "--limit-path" flag: "/a/" is not PREFIX=RATE[,weight=N][,burst=SIZE][,guarantee=RATE][,priority=N]`},
 		{"--limit-path=/a/=1MiB/s,weight=2,weight=3", `invalid argument "/a/=1MiB/s,weight=2,weight=3" for "--limit-path" flag: weight is given twice`},
 		{"--limit-global=80Mb/s", `invalid argument "80Mb/s" for "--limit-global" flag: rate "80Mb/s": unit "Mb" may mean bits or bytes: use one of B, KB, MB, GB, KiB, MiB, GiB, bit, Kbit, Mbit, Gbit`},
-		{"--listen=\"a", `invalid argument "\"a" for "--listen" flag: "\"a" is not a list with commas`},
+		{"-c=a -c=b", `invalid argument "b" for "-c, --config" flag: a second one: what adds to the first stands beside it, in conf.d`},
+		{"--listen=\"a", `invalid argument "\"a" for "-l, --listen" flag: "\"a" is not a list with commas`},
 	} {
 		set := pflag.NewFlagSet("test", pflag.ContinueOnError)
 		new(Flags).Register(set)
-		if err := set.Parse([]string{test.arg}); err == nil || err.Error() != test.want {
+		if err := set.Parse(strings.Fields(test.arg)); err == nil || err.Error() != test.want {
 			t.Errorf("%s: %v, want %s", test.arg, err, test.want)
 		}
+	}
+}
+
+// Variables without effect are named, but those that systems which run containers make.
+func TestUnknownVariables(t *testing.T) {
+	s := sources(t, []string{"FSERVE_SEND_TIMOUT=1s", "FSERVE_X=y", "FSERVE_PORT=tcp://x", "FSERVE_PORT_8080_TCP_ADDR=x", "FSERVE_SERVICE_HOST=x",
+		"FSERVE_WEB_SERVICE_PORT_HTTP=1", "FSERVE_ROOT=/r", "FSERVE_ADMIN_TOKEN=t", "OTHER=1"})
+	want := []string{"unknown variable FSERVE_SEND_TIMOUT; did you mean FSERVE_SEND_TIMEOUT?", "unknown variable FSERVE_X"}
+	if got := s.Unknown(); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -45,7 +45,7 @@ func eachPart(parts []string, set func(key, value string) error) error {
 // error.
 func setPart(v reflect.Value, keys []string, key, value string, more ...string) error {
 	if !slices.Contains(keys, key) {
-		return errors.New("not one of " + strings.Join(slices.Concat(keys, more), ", ") + didYouMean(key, keys))
+		return errors.New("not one of " + strings.Join(slices.Concat(keys, more), ", ") + DidYouMean(key, keys))
 	}
 	sf, _ := byKey(v.Type(), key)
 	return setText(v.FieldByIndex(sf.Index), value)

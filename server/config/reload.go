@@ -72,6 +72,9 @@ func Start(sources *Sources, hooks Hooks) (*Reloader, error) {
 		hooks.Apply = func(_, _ *Config) error { return nil }
 	}
 	r := &Reloader{sources: sources, hooks: hooks, poll: watchPoll}
+	for _, line := range sources.Unknown() {
+		hooks.Log.Warn(line)
+	}
 	boot := sources.boot()
 	in := readAll(boot.File)
 	r.tried = in.fingerprint()

@@ -2,9 +2,9 @@ package config
 
 import "fmt"
 
-// didYouMean returns a hint with the nearest of the names, or nothing if none is
+// DidYouMean returns a hint with the nearest of the names, or nothing if none is
 // near enough to be a slip.
-func didYouMean(word string, names []string) string {
+func DidYouMean(word string, names []string) string {
 	if n := nearest(word, names); n != "" {
 		return fmt.Sprintf("; did you mean %s?", n)
 	}
