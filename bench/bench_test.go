@@ -97,7 +97,7 @@ func TestSuite(t *testing.T) {
 	o := testOptions(t)
 	addNginx(t, &o)
 	addFserve(t, &o)
-	o.Cases = []string{"1k", "range"}
+	o.Cases = []string{"1k", "range", "wide-500"}
 	checkSuite(t, o)
 }
 
@@ -341,7 +341,7 @@ func TestRecord(t *testing.T) {
 	if err := os.WriteFile(page, []byte("# Measured\n\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-servers=floor", "-cases=1k", "-pairs=2", "-seconds=0.1", "-conns=4", "-record=" + page}
+	args := []string{"-congestion=", "-servers=floor", "-cases=1k", "-pairs=2", "-seconds=0.1", "-conns=4", "-record=" + page}
 	var out bytes.Buffer
 	if err := bench(t.Context(), args, &out); err != nil {
 		t.Fatal(err)

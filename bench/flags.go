@@ -61,6 +61,15 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	return f, f.validate(fs)
 }
 
+// defaultCongestion is one algorithm for all servers, where it can be set: fserve has Reno
+// at loopback, whatever the system has, and the others would have the system's.
+func defaultCongestion() string {
+	if os.Geteuid() != 0 {
+		return ""
+	}
+	return "reno"
+}
+
 func (f *flags) bind(fs *flag.FlagSet) {
 	fs.StringVar(&f.cases, "cases", strings.Join(suite.Usual(), ","), "what to measure, separated by `commas`; "+suite.ShapeGroup+" is all cases of limited downloads,\n"+
 		suite.EmbedGroup+" of servers that the engine is embedded in, "+suite.BuildsGroup+" what to look at when two builds are compared")
@@ -83,8 +92,8 @@ func (f *flags) bind(fs *flag.FlagSet) {
 	fs.StringVar(&f.compareArgs, "compare-args", "", "further `arguments` for that one")
 	fs.StringVar(&f.gin, "gin", "", "`path` of the program of examples/gin, for the case embed-gin")
 	fs.StringVar(&f.dir, "dir", "", "`directory` for test files, on a disk (default: that for temporary files)")
-	fs.StringVar(&f.congestion, "congestion", "", "measure in a network namespace of its own with this TCP congestion\n"+
-		"control `algorithm` (needs root; the system's setting stays as it is)")
+	fs.StringVar(&f.congestion, "congestion", defaultCongestion(), "measure in a network namespace of its own with this TCP congestion\n"+
+		"control `algorithm` (needs root; the system's setting stays as it is); \"\": as the system is")
 	fs.IntVar(&f.serverCore, "server-core", -1, "core of the servers (default: the first that may be used)")
 	fs.IntVar(&f.loadCore, "load-core", -1, "core of the load (default: the last that may be used)")
 	fs.BoolVar(&f.spin, "spin", true, "the load polls instead of sleeping, if it has a core of its own")

@@ -12,7 +12,7 @@
 //	go run ./bench -cases builds -compare ./old two builds of fserve
 //	go run ./bench -cases shape -plot .         limited downloads
 //	go run ./bench -cases embed                 the engine inside other servers
-//	go run ./bench -congestion reno             without BBR's pacing (root)
+//	go run ./bench -congestion ""               with the system's congestion control (of root: Reno for all)
 //	go run ./bench -record docs/measured.md     adds a dated section to a page
 //
 // The exit status is 0 if all that was asked for could be measured, 1 if a

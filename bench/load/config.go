@@ -80,6 +80,9 @@ type Group struct {
 	Path    string // target of the requests, with the leading slash
 	BodyLen int64  // Content-Length that each response must have, in bytes
 	Ranges  Ranges // zero: whole files
+	// Files > 0 asks for so many files of one size, drawn at random: see Name. Path is
+	// what their targets begin with.
+	Files int
 
 	// Clients is the number of source addresses over which the connections are spread,
 	// the first of which is Source: 127.0.1.1 has number 0. With Clients 0 the kernel
@@ -168,6 +171,8 @@ func (g *Group) validate(c *Config) error {
 		return fmt.Errorf("path %q: no leading slash", g.Path)
 	case g.BodyLen < 1:
 		return fmt.Errorf("body: %d bytes is out of range", g.BodyLen)
+	case g.Files < 0 || g.Files > maxFiles || g.Files > 0 && g.Ranges.Of > 0:
+		return errors.New("the number of files is out of range, or ranges of several are asked for")
 	case g.Source < 0 || g.Clients < 0 || g.Source+g.Clients > sock.MaxSources:
 		return errors.New("source addresses are out of range")
 	case g.Turn < 0 || g.Pace < 0 || g.Pace > 0 && (!c.Slots || g.Mode != Closed):

@@ -27,6 +27,8 @@ var (
 // target is what the connections of a group ask for and expect.
 type target struct {
 	requests   [][]byte // rendered; used in turn
+	files      uint32   // > 0: a number below it is put into the only request each time
+	digits     []byte   // of that request, where the number is
 	statusLine string   // first bytes that a response must have
 	status     int
 	bodyLen    int64
@@ -42,9 +44,15 @@ func newTarget(addr string, g *Group) *target {
 	if g.Mode == Reconnect {
 		fields = "Connection: close\r\n"
 	}
-	if g.Ranges.Of == 0 {
+	switch {
+	case g.Files > 0:
+		target := Name(g.Path, 0)
+		t.requests, t.files = [][]byte{render(addr, target, fields)}, uint32(g.Files)
+		end := len("GET ") + len(target)
+		t.digits = t.requests[0][end-nameDigits : end]
+	case g.Ranges.Of == 0:
 		t.requests = [][]byte{render(addr, g.Path, fields)}
-	} else {
+	default:
 		t.status = http.StatusPartialContent
 		for _, v := range g.Ranges.values(g.BodyLen) {
 			t.requests = append(t.requests, render(addr, g.Path, fields+"Range: "+v+"\r\n"))
@@ -88,7 +96,7 @@ type conn struct {
 	fd    int32 // -1: not open
 	id    int32 // its events carry it
 	state state
-	next  uint32 // index of the next request, modulo their number
+	next  uint32 // index of the next request, modulo their number; of several files, what the next is drawn with
 	left  int64  // bytes of the body still to come
 	start int64  // when the request was sent, in ns of sys.Nanotime
 	part  []byte // beginning of a head that came in pieces
@@ -97,7 +105,7 @@ type conn struct {
 // send sends the next request. A connection that is still being made keeps
 // state connecting.
 func (c *conn) send(now int64) error {
-	req := c.t.requests[c.next%uint32(len(c.t.requests))]
+	req := c.request()
 	n, e := sys.Send(c.fd, req, false)
 	switch {
 	case e == syscall.EAGAIN && c.state == connecting:
@@ -107,9 +115,22 @@ func (c *conn) send(now int64) error {
 	case n != len(req):
 		return fmt.Errorf("send: %d of %d bytes", n, len(req))
 	}
-	c.next++
 	c.state, c.start = inHead, now
 	return nil
+}
+
+// request returns the next request.
+func (c *conn) request() []byte {
+	t := c.t
+	if t.files == 0 {
+		c.next++
+		return t.requests[c.next%uint32(len(t.requests))]
+	}
+	c.next ^= c.next << 13 // xorshift: every number but 0 in turn
+	c.next ^= c.next >> 17
+	c.next ^= c.next << 5
+	putName(t.digits, uint32(uint64(c.next)*uint64(t.files)>>32))
+	return t.requests[0]
 }
 
 // receive takes what has arrived until nothing is left, the response is complete

@@ -88,9 +88,8 @@ func (l *loop) open(ctx context.Context) error {
 		}
 		t := newTarget(l.Addr, &g.Group)
 		for j := range g.Conns {
-			// Connections start at different places of the list of ranges.
 			l.conns = append(l.conns, conn{
-				t: t, group: g, fd: -1, id: int32(len(l.conns)), next: uint32(j * rangeCount / g.Conns),
+				t: t, group: g, fd: -1, id: int32(len(l.conns)), next: g.first(j),
 			})
 			if err := l.add(ctx, &l.conns[len(l.conns)-1]); err != nil {
 				return fmt.Errorf("connection %d: %w", len(l.conns), err)
@@ -98,6 +97,14 @@ func (l *loop) open(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// first returns what the requests of the j-th connection begin with.
+func (g *group) first(j int) uint32 {
+	if g.Files > 0 {
+		return uint32(j+1) * 0x9E3779B9 // odd, so that none is 0, and far apart
+	}
+	return uint32(j * rangeCount / g.Conns)
 }
 
 // add connects c and puts it where it belongs.

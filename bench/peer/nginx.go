@@ -73,7 +73,7 @@ http {
 	sendfile on;
 	tcp_nopush on;
 	tcp_nodelay on;
-	open_file_cache max=1000 inactive=60s;
+	open_file_cache %[8]s;
 	access_log off;
 	keepalive_requests 1000000000;
 	server {
@@ -91,6 +91,9 @@ const nginxThreads = `	server {
 	}
 `
 
+// NginxOpenFiles is how many files NginxOpen keeps open.
+const NginxOpenFiles = 50_000
+
 // nginxCommand writes the configuration and returns how to start nginx with
 // it. addr is that of the server block that spec asks for.
 func nginxCommand(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
@@ -106,8 +109,15 @@ func nginxCommand(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
 	if os.Geteuid() == 0 {
 		user = "user root;\n" // the files lie below a directory of root
 	}
-	const spare = 64 // descriptors beside those of connections
-	text := fmt.Sprintf(nginxConfig, user, site.Conns+spare, dir, plain, threads, site.Root, site.NginxRate)
+	cache, files := "off", site.NginxFiles
+	if spec.Kind == NginxOpen {
+		files = NginxOpenFiles
+	}
+	if files > 0 {
+		cache = fmt.Sprintf("max=%d inactive=60s", files)
+	}
+	const spare = 64 // descriptors beside those of connections and files
+	text := fmt.Sprintf(nginxConfig, user, site.Conns+files+spare, dir, plain, threads, site.Root, site.NginxRate, cache)
 	conf := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return nil, err

@@ -31,14 +31,15 @@ type Kind string
 
 // The kinds of servers.
 const (
-	Fserve   Kind = "fserve"
-	Nginx    Kind = "nginx"
-	NginxAIO Kind = "nginx-aio" // nginx with "aio threads"
-	FastHTTP Kind = "fasthttp"  // stock fasthttp.Server over fasthttp.FS
-	NetHTTP  Kind = "nethttp"   // stock http.Server over http.FileServer
-	Embed    Kind = "embed"     // http.Server, with the engine inside it if its arguments say so
-	Gin      Kind = "gin"       // the program of examples/gin
-	Floor    Kind = "floor"
+	Fserve    Kind = "fserve"
+	Nginx     Kind = "nginx"
+	NginxAIO  Kind = "nginx-aio"  // nginx with "aio threads"
+	NginxOpen Kind = "nginx-open" // nginx with a cache of open files that holds all of any case
+	FastHTTP  Kind = "fasthttp"   // stock fasthttp.Server over fasthttp.FS
+	NetHTTP   Kind = "nethttp"    // stock http.Server over http.FileServer
+	Embed     Kind = "embed"      // http.Server, with the engine inside it if its arguments say so
+	Gin       Kind = "gin"        // the program of examples/gin
+	Floor     Kind = "floor"
 )
 
 // Spec names one server to be measured.
@@ -60,6 +61,7 @@ type Site struct {
 	// What limits traffic.
 	FserveArgs []string // further arguments of fserve
 	NginxRate  int64    // limit_rate of nginx, in bytes per second; 0: none
+	NginxFiles int      // that nginx keeps open (open_file_cache); 0: none
 	Admin      bool     // fserve has an admin listener
 
 	// What the floor needs to know, since it does not look at requests.
@@ -136,7 +138,7 @@ func command(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
 	case Fserve:
 		args := []string{"--root", site.Root, "--listen", addr, "--workers", "1", "--access-log", "off"}
 		return exec.Command(spec.Binary, slices.Concat(args, site.FserveArgs, spec.Args)...), nil
-	case Nginx, NginxAIO:
+	case Nginx, NginxAIO, NginxOpen:
 		return nginxCommand(spec, site, dir, addr)
 	case FastHTTP, NetHTTP:
 		return exec.Command(site.Self, string(spec.Kind), "-addr="+addr, "-root="+site.Root), nil

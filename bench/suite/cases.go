@@ -18,19 +18,24 @@ const (
 	rangeLen    = 64 * kib
 	connSources = 64 // source addresses of "conn": ports linger for a minute each
 	idleSources = 8
+
+	usualFiles = 1000   // that nginx keeps open, where a case is not about that
+	wideFiles  = 10_000 // where it has all
 )
 
 // The files of the cases. That of "range" and "cold" has the size of Options.
 var (
-	file1k   = file{"1k.bin", kib}
-	file16k  = file{"16k.bin", 16 * kib}
-	file64k  = file{"64k.bin", rangeLen}
-	file100k = file{"100k.bin", 100 * kib}
-	file1m   = file{"1m.bin", mib}
-	file10m  = file{"10m.bin", 10 * mib}
+	file1k   = file{name: "1k.bin", size: kib}
+	file16k  = file{name: "16k.bin", size: 16 * kib}
+	file64k  = file{name: "64k.bin", size: rangeLen}
+	file100k = file{name: "100k.bin", size: 100 * kib}
+	file1m   = file{name: "1m.bin", size: mib}
+	file10m  = file{name: "10m.bin", size: 10 * mib}
 )
 
-func (o *Options) large(i int) file { return file{fmt.Sprintf("large%d.bin", i), o.LargeFile} }
+func (o *Options) large(i int) file {
+	return file{name: fmt.Sprintf("large%d.bin", i), size: o.LargeFile}
+}
 
 // testCase is one case. All functions but field and possible are set.
 type testCase struct {
@@ -38,6 +43,7 @@ type testCase struct {
 	metrics []report.Metric
 	fresh   bool // a new server process for each measurement
 	cold    bool // nginx takes part with "aio threads" too
+	open    bool // nginx takes part with a cache of all open files too, its own is off
 
 	field func(o *Options) []Contestant // the servers, if the case has its own
 
@@ -69,6 +75,7 @@ var (
 var cases = []*testCase{
 	single("1k", "1 KiB, {conns} keep-alive connections", file1k, ofRequests),
 	single("16k", "16 KiB, {conns} keep-alive connections", file16k, ofRequests),
+	single("64k", "64 KiB, {conns} keep-alive connections", file64k, ofRequests),
 	single("100k", "100 KiB, {conns} keep-alive connections", file100k, ofRequests),
 	single("1m", "1 MiB, {conns} keep-alive connections", file1m, ofRequests),
 	single("10m", "10 MiB, {conns} keep-alive connections", file10m, ofBytes),
@@ -77,6 +84,10 @@ var cases = []*testCase{
 	ranges(),
 	multiparts(),
 	reconnect(),
+	several("wide-500", "500 files of 16 KiB drawn at random, {conns} keep-alive connections", file{name: "wide16k/", size: 16 * kib, many: 500}),
+	several("wide-3000", "3,000 files of 16 KiB drawn at random, {conns} keep-alive connections", file{name: "wide16k/", size: 16 * kib, many: 3000}),
+	several("wide-800", "800 files of 64 KiB drawn at random, {conns} keep-alive connections", file{name: "wide64k/", size: 64 * kib, many: 800}),
+	tail(),
 	slowloris(),
 	each("shape-one", "one connection with a limit of 1 MiB/s", "1MiB/s", mib, 1),
 	each("shape-fast", "one connection with a limit of 100 MiB/s", "100MiB/s", 100*mib, 1),
@@ -193,6 +204,7 @@ func (o *Options) fill(text string) string {
 func (r *runner) site(f file, conns int) peer.Site {
 	return peer.Site{
 		Root: r.root, Scratch: r.scratch, Self: r.Self, CPU: r.ServerCPU, Path: f.path(), Conns: max(conns, 1024),
+		NginxFiles: usualFiles,
 	}
 }
 

@@ -72,7 +72,7 @@ const (
 // embedFile is one of the files of the case embed-cold. Its name has a type that net/http
 // knows, so that it does not look at the content.
 func (o *Options) embedFile(i int) file {
-	return file{fmt.Sprintf("embed%d.pdf", i), o.LargeFile / 8}
+	return file{name: fmt.Sprintf("embed%d.pdf", i), size: o.LargeFile / 8}
 }
 
 // embedCold counts the threads of a server from which many files that are not in memory

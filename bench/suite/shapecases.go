@@ -143,7 +143,7 @@ func probe(f file, source int, every time.Duration) load.Group {
 // probeBeside has short requests beside downloads that use a limit up.
 func probeBeside() *testCase {
 	const conns, every = 64, 20 * time.Millisecond
-	small := file{"4k.bin", 4 * kib}
+	small := file{name: "4k.bin", size: 4 * kib}
 	probes := func(r *load.Result) load.Seen { return r.Groups[1] }
 	g := &shaping{
 		name: "shape-short", about: fmt.Sprintf("4 KiB every %v beside %d downloads of 8 clients, 100 MiB/s for everything", every, conns),

@@ -170,6 +170,9 @@ func (r *runner) entries(c *testCase) (entries []*entry, notes []string) {
 	if c.cold {
 		field, notes = withThreads(field, r.Nginx)
 	}
+	if c.open {
+		field = withOpen(field)
+	}
 	for _, ct := range field {
 		if reason := c.excluded(ct.Kind); reason != "" {
 			notes = append(notes, fmt.Sprintf("%s: not measured: %s", ct.Name, reason))

@@ -120,13 +120,13 @@ func TestDisturbance(t *testing.T) {
 
 func TestEnsure(t *testing.T) {
 	dir := t.TempDir()
-	files := []file{{"a", 1000}, {"b", 3*mib + 5}}
+	files := []file{{name: "a", size: 1000}, {name: "b", size: 3*mib + 5}, {name: "c/", size: 12, many: 3}}
 	for range 2 {
 		if err := ensure(dir, files); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, f := range files {
+	for _, f := range slices.Concat(files[0].members(), files[1].members(), files[2].members()) {
 		b, err := os.ReadFile(filepath.Join(dir, f.name))
 		if err != nil || int64(len(b)) != f.size {
 			t.Fatalf("%s: %d bytes, error %v", f.name, len(b), err)
@@ -159,7 +159,7 @@ type reply struct {
 // The verification accepts what is right, and nothing else.
 func TestVerify(t *testing.T) {
 	const size = 600 << 10
-	f := file{"f", size}
+	f := file{name: "f", size: size}
 	root := t.TempDir()
 	if err := ensure(root, []file{f}); err != nil {
 		t.Fatal(err)
