@@ -287,6 +287,12 @@ type Driver interface {
 	// bytes are dropped and fetched again, which is correct but slow.
 	SendFile(t Token, f *File, off, n int64, more bool) Sent
 
+	// ReadFile attempts to read up to len(p) bytes of f from off into memory, for a slot
+	// that sends them in another form. What is not in memory is fetched as for SendFile:
+	// the answer is OK with at least one byte, unless p is empty; or no byte and
+	// BlockedDisk, EOF or Failed.
+	ReadFile(t Token, f *File, p []byte, off int64) Sent
+
 	// Stage moves n bytes of f from off into a pipe of the slot's, if all of them are
 	// in memory, the slot is not blocked, and a pipe that holds them can be spared,
 	// and reports whether it did. StageMax bounds n. The next SendFile of the slot, if

@@ -68,6 +68,24 @@ func (b *Base[S]) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) ai
 	}
 }
 
+// ReadFile implements aio.Driver.
+func (b *Base[S]) ReadFile(t aio.Token, f *aio.File, p []byte, off int64) aio.Sent {
+	s, e := b.idle(t)
+	if e != 0 {
+		return aio.Sent{Status: aio.Failed, Err: e}
+	}
+	for {
+		read, fetch := b.Mover.Read(&s.Move, f, p, off)
+		if fetch.Empty() || b.waits.Fetch(t, s, f, fetch) {
+			return b.answer(t, s, read)
+		}
+		_ = b.Mover.Fetched(&s.Move, 0) // as in SendFile
+		if read.Status != aio.BlockedDisk {
+			return b.answer(t, s, read)
+		}
+	}
+}
+
 // answer notes what an answer means for the slot.
 func (b *Base[S]) answer(t aio.Token, s *Slot[S], sent aio.Sent) aio.Sent {
 	switch {

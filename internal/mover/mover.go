@@ -128,6 +128,41 @@ func (m *Mover) Send(sock int32, st *State, f *aio.File, off, n int64, more bool
 	return s, Range{}
 }
 
+// Read moves up to len(p) bytes of f from off to p and answers as aio.Driver's ReadFile
+// does. The range is as that of Send.
+func (m *Mover) Read(st *State, f *aio.File, p []byte, off int64) (aio.Sent, Range) {
+	n := int64(len(p))
+	if off < 0 || off > math.MaxInt64-n {
+		return aio.Sent{Status: aio.Failed, Err: syscall.EINVAL}, Range{}
+	}
+	s := aio.Sent{Via: aio.ViaCopy}
+	if n == 0 {
+		return s, Range{}
+	}
+	if st.file != f || st.next != off || st.pipe != nil {
+		m.Reset(st)
+		st.file, st.next = f, off
+	}
+	k, fetch := m.plan(st, f, off, n)
+	if k == 0 {
+		s.Status = aio.BlockedDisk
+		return s, fetch
+	}
+	// Not preadv2(2) with RWF_NOWAIT: for what is missing it starts the disk, without read-ahead.
+	got, e := sys.Pread(f.FD, p[:k], off)
+	switch s.N = int64(got); {
+	case e != 0:
+		s.Status, s.Err = aio.Failed, ofFile(e)
+		m.stats.CountError(e)
+		return s, Range{}
+	case got == 0:
+		s.Status = aio.EOF
+		return s, Range{}
+	}
+	st.next += s.N
+	return s, m.readAhead(st)
+}
+
 // Reset forgets what a slot was sending. A pipe with bytes in it is closed. A
 // fetch under way is abandoned: it ends in its own time, and Fetched must not be
 // called for it any more.

@@ -358,45 +358,6 @@ func (d *driver) takeAll(s *slot, f *aio.File, file *File, off, n int64) bool {
 	return true
 }
 
-func (d *driver) ReadAt(f *aio.File, p []byte, off int64) (int, syscall.Errno) {
-	d.enter(kReadAt)
-	defer d.exit()
-	file := d.fileOf(kReadAt, f, off, 0)
-	if file == nil {
-		return 0, syscall.EBADF
-	}
-	n, e := d.readAt(file, p, off)
-	d.stats.Enters++
-	d.elapse(int64(n))
-	d.w.noteErr(kReadAt, 0, e, int64(f.FD), off, int64(len(p)), int64(n))
-	return n, e
-}
-
-func (d *driver) readAt(file *File, p []byte, off int64) (int, syscall.Errno) {
-	w := d.w
-	if w.fails(kReadAt, w.cfg.Faults.FileError) {
-		return 0, w.pick(syscall.EIO, syscall.EAGAIN)
-	}
-	n := max(min(int64(len(p)), file.Size()-off), 0)
-	if n == 0 {
-		return 0, 0
-	}
-	hot, sound := clear(file.cold, off, n), clear(file.bad, off, n)
-	switch {
-	case hot == 0, w.roll(w.cfg.Faults.ReadAgain):
-		return 0, syscall.EAGAIN
-	case sound == 0:
-		return 0, syscall.EIO
-	}
-	n = min(hot, sound)
-	if w.roll(w.cfg.Faults.ReadShort) {
-		n = w.upTo(n)
-	}
-	c := file.chunk(off, n, true)
-	c.fill(p[:n])
-	return int(n), 0
-}
-
 func (d *driver) Stat(f *aio.File) (aio.FileStat, syscall.Errno) {
 	d.enter(kStat)
 	defer d.exit()

@@ -23,6 +23,7 @@ const (
 	kSendFile
 	kTake
 	kReadAt
+	kReadFile
 	kStat
 	kCork
 	kPush
@@ -75,6 +76,7 @@ var kinds = [numKind]struct {
 	kSendFile:   {"sendfile", "off=%d len=%d -> n=%d status=%d", 4},
 	kTake:       {"take", "fd=%d off=%d len=%d -> %d", 4},
 	kReadAt:     {"readat", "fd=%d off=%d len=%d -> n=%d", 4},
+	kReadFile:   {"readfile", "off=%d len=%d -> n=%d status=%d", 4},
 	kStat:       {"stat", "fd=%d -> size=%d mtime=%d", 3},
 	kCork:       {"cork", "on=%d", 1},
 	kPush:       {"push", "", 0},

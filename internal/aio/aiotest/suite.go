@@ -64,7 +64,7 @@ func runFiles(t *testing.T, newDriver NewDriver, mode aio.Mode, via aio.Via) {
 		h.dir, h.via, h.takes = dir, via, mode == aio.Auto || mode == aio.Splice
 		c.run(h)
 	}
-	for _, c := range slices.Concat(fileCases, coldCases) {
+	for _, c := range slices.Concat(fileCases, readCases, coldCases, coldReadCases) {
 		t.Run(c.name, func(t *testing.T) { start(t, c, t.TempDir()) })
 	}
 	shm, ok := testenv.ShmDir(t)
@@ -72,7 +72,7 @@ func runFiles(t *testing.T, newDriver NewDriver, mode aio.Mode, via aio.Via) {
 		t.Log("no tmpfs: its cases do not run")
 		return
 	}
-	for _, c := range fileCases {
+	for _, c := range slices.Concat(fileCases, readCases) {
 		if c.fs {
 			t.Run("tmpfs/"+c.name, func(t *testing.T) { start(t, c, shm) })
 		}
