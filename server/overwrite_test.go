@@ -3,12 +3,12 @@ package server_test
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,12 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/internal/testenv"
-	"github.com/fserve/fserve/server"
 )
 
 // chaosEnv is set to how many whole bodies TestOverwritten wants to see; without it they
@@ -35,62 +32,12 @@ type overwriting struct {
 	dir   string
 	sizes []int
 	every time.Duration
-	next  atomic.Uint32 // the letter of the next version
 
 	whole, mixed, cut, refused atomic.Int64
-	mu                         sync.Mutex
 	held                       []time.Duration // writers, in open(2)
 }
 
 func (o *overwriting) name(i int) string { return fmt.Sprintf("f%d", i) }
-
-// write overwrites a file with another letter: by write(2), or through a mapping, and
-// puts the time of modification back or leaves it.
-func (o *overwriting) write(i int) error {
-	path := filepath.Join(o.dir, o.name(i))
-	content := bytes.Repeat([]byte{'a' + byte(o.next.Add(1)%26)}, o.sizes[i])
-	begin := time.Now()
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	o.mu.Lock()
-	o.held = append(o.held, time.Since(begin))
-	o.mu.Unlock()
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	if rand.IntN(2) == 0 {
-		_, err = unix.Pwrite(fd, content, 0)
-	} else if p, e := unix.Mmap(fd, 0, len(content), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); e == nil {
-		copy(p, content)
-		err = unix.Munmap(p)
-	} else {
-		err = e
-	}
-	if rand.IntN(2) == 0 {
-		back := []unix.Timespec{st.Atim, st.Mtim}
-		err = errors.Join(err, unix.UtimesNanoAt(unix.AT_FDCWD, path, back, 0))
-	}
-	return err
-}
-
-// writes overwrites one file after the other until stop is closed.
-func (o *overwriting) writes(stop chan struct{}) {
-	for {
-		select {
-		case <-stop:
-			return
-		case <-time.After(o.every):
-		}
-		if err := o.write(rand.IntN(len(o.sizes))); err != nil {
-			o.t.Error(err)
-			return
-		}
-	}
-}
 
 // client downloads until so many bodies were whole.
 func (o *overwriting) client(dial func() (net.Conn, error), slow bool, want int64) {
@@ -138,12 +85,10 @@ func (o *overwriting) get(conn net.Conn, r *bufio.Reader, i int, buf []byte, slo
 	left, first, mixed := resp.ContentLength, byte(0), false
 	for left > 0 {
 		n, err := resp.Body.Read(buf)
-		for _, b := range buf[:n] {
-			if first == 0 {
-				first = b
-			}
-			mixed = mixed || b != first
+		if first == 0 && n > 0 {
+			first = buf[0]
 		}
+		mixed = mixed || bytes.Count(buf[:n], []byte{first}) != n
 		left -= int64(n)
 		if err != nil && left > 0 {
 			o.cut.Add(1)
@@ -167,15 +112,13 @@ func (o *overwriting) run(dial func() (net.Conn, error), clients int, want int64
 			o.t.Fatal(err)
 		}
 	}
-	stop := make(chan struct{})
-	var writer, all sync.WaitGroup
-	writer.Go(func() { o.writes(stop) })
+	writer := startChild(o.t, exec.Command, childWriter{o.dir, o.sizes, o.every})
+	var all sync.WaitGroup
 	for k := range clients {
 		all.Go(func() { o.client(dial, k%4 == 0, want) })
 	}
 	all.Wait()
-	close(stop)
-	writer.Wait()
+	writer.end(&o.held)
 }
 
 // wholeBodies is how many a test wants to see.
@@ -202,22 +145,9 @@ func TestOverwritten(t *testing.T) {
 		for _, every := range []time.Duration{3 * time.Millisecond, 2500 * time.Millisecond} {
 			l := testenv.NewCopyingLine(t)
 			o := &overwriting{t: t, dir: t.TempDir(), every: every, sizes: []int{12 << 10, 50_000, 100_000, 300_000, 1 << 20, 4 << 20, 32 << 20}}
-			var srv *server.Server
-			var err error
-			l.InServer(func() {
-				srv, err = server.New(server.Config{
-					Listen: []string{testenv.ServerAddr + ":0"}, Engine: engine.Config{Driver: d, Loops: 2},
-					Site: server.Site{Root: o.dir, Consistency: openfile.ConsistencyLease, WriteWait: 2 * time.Second},
-				})
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			addr := srv.Addrs()[0].String()
-			o.run(func() (net.Conn, error) { return l.Dial(addr) }, 64, want)
-			if err := srv.Close(); err != nil {
-				t.Error(err)
-			}
+			srv := startChild(t, l.Command, childServer{testenv.ServerAddr, o.dir, d, openfile.ConsistencyLease})
+			o.run(func() (net.Conn, error) { return l.Dial(srv.said) }, 64, want)
+			srv.end(nil)
 			o.report(fmt.Sprintf("every %v", every))
 			if n := o.mixed.Load(); n > 0 {
 				t.Errorf("every %v: %d of %d whole bodies are of two versions", every, n, o.whole.Load())
@@ -245,10 +175,9 @@ func TestOverwrittenOnOneMachine(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		for _, how := range []openfile.Consistency{openfile.ConsistencyCopy, openfile.ConsistencyAuto} {
 			o := &overwriting{t: t, dir: t.TempDir(), every: 3 * time.Millisecond, sizes: []int{12 << 10, 50_000, 100_000, 300_000, 1 << 20, 4 << 20, 32 << 20}}
-			g := serve(t, d, server.Config{
-				Site: server.Site{Root: o.dir, Consistency: how, WriteWait: 2 * time.Second}, Engine: engine.Config{Loops: 2},
-			})
-			o.run(func() (net.Conn, error) { return net.Dial("tcp", g.addr) }, 64, want)
+			srv := startChild(t, exec.Command, childServer{"127.0.0.1", o.dir, d, how})
+			o.run(func() (net.Conn, error) { return net.Dial("tcp", srv.said) }, 64, want)
+			srv.end(nil)
 			name := []string{openfile.ConsistencyCopy: "copy", openfile.ConsistencyAuto: "auto"}[how]
 			o.report(name)
 			if n := o.mixed.Load(); n > 0 && how == openfile.ConsistencyCopy {

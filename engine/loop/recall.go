@@ -18,14 +18,14 @@ import (
 
 const (
 	// recallGrace is how long connections may go on, in ns: enough for a file of some
-	// 100 KB in a data centre, and for a deployment little.
-	recallGrace = int64(2500e3)
+	// 100 KB in a data centre, and not felt by who deploys.
+	recallGrace = int64(1000e3)
 
 	// recallEvery is how often it is looked whether a recall has come to its end, and
 	// recallTime how long one may last, in ns: a queue of the network that holds packets for
 	// longer holds the writer no longer.
 	recallEvery = int64(250e3)
-	recallTime  = int64(40e6)
+	recallTime  = int64(30e6)
 
 	// maxFreeLent is how many lents are kept for later.
 	maxFreeLent = 1024

@@ -125,6 +125,9 @@ func (l *Line) close() {
 	}
 }
 
+// path is where commands find the namespace.
+func (ns *netns) path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.fd) }
+
 // do runs f on the namespace's thread. Sockets that f makes and processes that it
 // starts are in the namespace.
 func (ns *netns) do(f func()) {
@@ -155,9 +158,8 @@ func (l *Line) run(ns *netns, stdin, command string) {
 // connect makes server - router - client.
 func (l *Line) connect() {
 	l.t.Helper()
-	path := func(ns *netns) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.fd) }
-	l.run(l.router, "", "ip link add tosrv type veth peer name eth0 netns "+path(l.server))
-	l.run(l.router, "", "ip link add tocli type veth peer name eth0 netns "+path(l.client))
+	l.run(l.router, "", "ip link add tosrv type veth peer name eth0 netns "+l.server.path())
+	l.run(l.router, "", "ip link add tocli type veth peer name eth0 netns "+l.client.path())
 	for _, c := range []struct {
 		ns             *netns
 		dev, addr, via string
@@ -278,8 +280,7 @@ func (l *Line) Dial(addr string) (net.Conn, error) {
 // Command is exec.Command for a process in the server's namespace. It needs the
 // command nsenter.
 func (l *Line) Command(name string, args ...string) *exec.Cmd {
-	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), l.server.fd)
-	return exec.Command("nsenter", append([]string{"--net=" + path, "--", name}, args...)...)
+	return exec.Command("nsenter", append([]string{"--net=" + l.server.path(), "--", name}, args...)...)
 }
 
 // InServer runs f on the thread in the server's namespace. f must not wait
