@@ -36,9 +36,10 @@ run: build
 build:
 	$(GO) build -o $(BIN)/fserve ./cmd/fserve
 
-# The reference of the configuration from its comments, and those of metrics and of the admin listener from their tables.
+# The reference of the configuration from its comments, those of metrics and of the admin listener from their tables, and
+# the manual pages from comments and help.
 docs:
-	$(GO) generate ./server/config ./server/admin
+	$(GO) generate ./server/config ./server/admin ./cmd/fserve
 
 # What embedders may use, after a change of it that is meant.
 api:

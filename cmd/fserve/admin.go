@@ -43,7 +43,7 @@ func (h *host) startAdmin(c *config.Admin) error {
 	h.takeOver(h.predecessor.State())
 	if err := a.Start(); err != nil {
 		h.admin = nil
-		return &exitError{exitUnavailable, err}
+		return err
 	}
 	return nil
 }

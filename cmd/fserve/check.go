@@ -100,13 +100,14 @@ func (f *faults) locations(host, root string, locations map[string]config.Locati
 	}
 }
 
-// checkAddresses finds the addresses that could not be listened on.
-func checkAddresses(l *config.Loaded) error {
+// checkAddresses finds the addresses that could not be listened on. What another fserve listens at
+// is among them if there is to be no successor of it.
+func checkAddresses(l *config.Loaded, alone bool) error {
 	f := &faults{Loaded: l}
 	for path, addr := range l.Addresses() {
 		err := listen.Check(addr)
 		if errors.Is(err, unix.EADDRINUSE) {
-			err = inUse(addr, err)
+			err = inUse(addr, err, alone)
 		}
 		if err != nil {
 			f.add(path, fmt.Errorf("%s: %w", addr, err))
@@ -116,15 +117,15 @@ func checkAddresses(l *config.Loaded) error {
 }
 
 // inUse says who listens at an address. That a running fserve does, or the service manager for
-// it, is no fault: the configuration is for its successor.
-func inUse(addr string, err error) error {
+// it, is a fault for one alone only: else the configuration is for its successor.
+func inUse(addr string, err error, alone bool) error {
 	for _, l := range listeners(addr) {
 		pid, name := holder("socket:[" + l.inode + "]")
 		self, _ := os.ReadFile("/proc/self/comm")
 		// The sandbox of a service hides processes: what is of its user is taken for its own.
 		ours := name == "" && l.uid == os.Geteuid() && os.Getenv("INVOCATION_ID") != ""
 		switch {
-		case ours, name == "systemd", name != "" && name == strings.TrimSpace(string(self)):
+		case ours, name == "systemd", !alone && name != "" && name == strings.TrimSpace(string(self)):
 			return nil
 		case name != "":
 			return fmt.Errorf("%w: by %s, process %d", err, name, pid)

@@ -18,18 +18,29 @@ import (
 // newCommand returns the command. The log goes to stderr.
 func newCommand(stderr *output) *cobra.Command {
 	cmd := withConfig(&cobra.Command{
-		Use:   "fserve --root DIR --listen HOST:PORT",
-		Short: "fserve serves a directory over HTTP, without copying files through user space",
-		Long: "fserve serves a directory over HTTP, without copying files through user space.\n\n" +
-			"Each flag can be given as an environment variable: --send-timeout as FSERVE_SEND_TIMEOUT,\n" +
-			"and in a configuration file (--config). A flag wins over its variable, and that over the file.",
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:               "fserve",
+		Short:             "fserve serves directories over HTTP, without copying files through user space",
+		Version:           version(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}, func(_ *cobra.Command, sources *config.Sources) error { return serve(stderr, sources) })
+	cmd.Args = unknownCommand
+	cmd.SetVersionTemplate("{{.Version}}\n")
+	cmd.SetFlagErrorFunc(unknownFlag)
+	cmd.SetHelpCommand(helpCommand())
+	cmd.SetHelpFunc(func(c *cobra.Command, _ []string) {
+		if c == cmd {
+			mainHelp(c.OutOrStdout(), c)
+			return
+		}
+		commandHelp(c.OutOrStdout(), c)
+	})
 	cmd.AddCommand(
-		withConfig(&cobra.Command{Use: "check", Short: "check the configuration, and serve nothing"}, check),
-		withConfig(&cobra.Command{Use: "config", Short: "print the configuration with where each value comes from"}, printConfig),
+		withConfig(&cobra.Command{Use: "check", Short: "say whether a server would start, and all mistakes"}, check),
+		withConfig(&cobra.Command{Use: "config", Short: "print the configuration, and where each value comes from"}, printConfig),
 		doctorCommand(),
+		completionCommand(),
 		&cobra.Command{
 			Use: "version", Short: "print the version", Args: cobra.NoArgs,
 			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version()) },
@@ -42,6 +53,7 @@ func newCommand(stderr *output) *cobra.Command {
 func withConfig(cmd *cobra.Command, run func(*cobra.Command, *config.Sources) error) *cobra.Command {
 	flags := &config.Flags{}
 	flags.Register(cmd.Flags())
+	completeValues(cmd)
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return run(cmd, &config.Sources{Flags: flags, Environ: os.Environ()})
@@ -69,9 +81,12 @@ func checkLog(file string) error {
 
 // check is the command that reports whether a server would start.
 func check(cmd *cobra.Command, sources *config.Sources) error {
+	for _, line := range sources.Unknown() {
+		fmt.Fprintln(cmd.ErrOrStderr(), "fserve:", line)
+	}
 	c, err := sources.Load()
 	if err == nil {
-		err = errors.Join(checkMachine(c), checkAddresses(c))
+		err = errors.Join(checkMachine(c), checkAddresses(c, false))
 	}
 	if err != nil {
 		return &exitError{exitConfig, err}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,16 +19,53 @@ import (
 	"github.com/fserve/fserve/internal/testenv"
 )
 
+// between returns what stands between two texts.
+func between(s, begin, end string) string {
+	_, s, _ = strings.Cut(s, begin)
+	s, _, _ = strings.Cut(s, end)
+	return s
+}
+
+// The help is one screen; each flag is in one topic.
 func TestHelp(t *testing.T) {
 	r := fserve(t, nil, "--help")
-	if r.code != 0 || r.stderr != "" {
-		t.Errorf("code %d, standard error %q", r.code, r.stderr)
+	lines := strings.Split(r.stdout, "\n")
+	if again := fserve(t, nil, "help"); r.code != 0 || r.stderr != "" || again != r || len(lines) > 48 {
+		t.Errorf("%d lines, %+v", len(lines), r)
 	}
-	for _, want := range []string{"--root", "--listen", "--workers", "--pin", "--driver auto|uring|fallback",
-		"--zero-copy auto|sendfile|splice|copy", "--access-log", "--header-timeout", "--idle-timeout",
-		"--send-timeout", "--drain-timeout", "FSERVE_SEND_TIMEOUT", "version"} {
-		if !strings.Contains(r.stdout, want) {
-			t.Errorf("the help does not mention %s", want)
+	for _, line := range lines {
+		if len(line) > 100 {
+			t.Errorf("a long line: %s", line)
+		}
+	}
+	all := fserve(t, nil, "help", "all")
+	topics := regexp.MustCompile(`(?m)^  ([a-z]+) +\S`).FindAllStringSubmatch(between(r.stdout, "TOPIC:\n", "\n\n"), -1)
+	var together strings.Builder
+	for _, m := range topics {
+		topic := fserve(t, nil, "help", m[1])
+		if topic.code != 0 || !strings.Contains(topic.stdout, "--") || !strings.Contains(topic.stdout, "\n  fserve ") {
+			t.Errorf("help %s: %+v", m[1], topic)
+		}
+		if m[1] != "all" {
+			together.WriteString(topic.stdout)
+		}
+	}
+	flag := regexp.MustCompile(`(?m)^  (?:-.,|   ) --([a-z-]+)`)
+	seen := make(map[string]int)
+	for _, m := range flag.FindAllStringSubmatch(together.String(), -1) {
+		seen[m[1]]++
+	}
+	if n := len(flag.FindAllString(all.stdout, -1)); n < 60 || n != len(seen) || len(topics) < 8 {
+		t.Errorf("%d flags in %d topics, %d of all", len(seen), len(topics), n)
+	}
+	for name, n := range seen {
+		if n != 1 {
+			t.Errorf("--%s is in %d topics", name, n)
+		}
+	}
+	for _, command := range []string{"check", "config", "doctor", "completion", "version"} {
+		if r := fserve(t, nil, "help", command); r.code != 0 || !strings.Contains(r.stdout, "fserve "+command) || strings.Count(r.stdout, "\n") > 30 {
+			t.Errorf("help %s: %+v", command, r)
 		}
 	}
 }
@@ -36,6 +74,39 @@ func TestVersion(t *testing.T) {
 	r := fserve(t, nil, "version")
 	if r.code != 0 || r.stderr != "" || !strings.HasPrefix(r.stdout, "fserve ") || !strings.Contains(r.stdout, "go1.") {
 		t.Errorf("%+v", r)
+	}
+	if flag := fserve(t, nil, "--version"); flag != r {
+		t.Errorf("%+v", flag)
+	}
+}
+
+// Completions are scripts that their shells take, and know commands, flags and values.
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		r := fserve(t, nil, "completion", shell)
+		if r.code != 0 || r.stderr != "" || !strings.Contains(r.stdout, "fserve") {
+			t.Errorf("%s: %+v", shell, r)
+		}
+		if _, err := exec.LookPath(shell); err != nil {
+			continue
+		}
+		cmd := exec.Command(shell, "-n")
+		cmd.Stdin = strings.NewReader(r.stdout)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v %s", shell, err, out)
+		}
+	}
+	for _, test := range []struct{ args, want string }{
+		{"ch", "check\t"}, {"--driv", "--driver\t"}, {"--driver ", "fallback\n"}, {"check --symlinks ", "inside\n"}, {"help lim", "limits\n"},
+		{"completion ", "fish\n"}, {"--root ", ":16\n"}, {"-c ", "yaml\n:8\n"}, {"--tls-key ", ":0\n"}, {"--limit-client ", ":4\n"},
+	} {
+		r := fserve(t, nil, append([]string{"__complete"}, strings.Split(test.args, " ")...)...)
+		if !strings.Contains(r.stdout, test.want) {
+			t.Errorf("%q: %q, want %q", test.args, r.stdout, test.want)
+		}
+	}
+	if r := fserve(t, nil, "completion", "tcsh"); r.code != 2 {
+		t.Errorf("tcsh: %+v", r)
 	}
 }
 

@@ -18,7 +18,7 @@ var errUnhealthy = errors.New("there is something to mend on this machine")
 func doctorCommand() *cobra.Command {
 	var asJSON, sizing bool
 	cmd := withConfig(&cobra.Command{
-		Use: "doctor", Short: "look at this machine for what costs speed, and say what mends it",
+		Use: "doctor", Short: "say what costs speed on this machine, and what mends it",
 		Long: "doctor looks at the kernel, io_uring, limits, cores, congestion control and the file system of the root.\n" +
 			"For each it says what is lost and the command that mends it. It changes nothing.\n" +
 			"With --sizing it says what connections, requests and files take at most, as configured, and whether this machine has it.\n" +

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/openfile"
@@ -126,7 +128,7 @@ func (h *host) start(sources *config.Sources) (err error) {
 	sc.Engine.Paused = true
 	h.inherit(&sc)
 	if h.srv, err = server.New(sc); err != nil {
-		return errors.Join(failed(err), h.closeLog())
+		return errors.Join(h.failed(err), h.closeLog())
 	}
 	h.alerts.watch(h.srv.Engine().Limits(), c)
 	if h.pid, err = preparePID(c.PIDFile); err != nil {
@@ -137,7 +139,8 @@ func (h *host) start(sources *config.Sources) (err error) {
 		err = h.accept()
 	}
 	if err != nil {
-		return errors.Join(err, h.stopAdmin(), h.srv.Close(), h.pid.remove(), h.closeLog())
+		ends := errors.Join(h.stopAdmin(), h.srv.Close(), h.pid.remove(), h.closeLog())
+		return errors.Join(h.failed(err), ends) // its own sockets are closed by now
 	}
 	h.config.Started()
 	return nil
@@ -147,7 +150,7 @@ func (h *host) start(sources *config.Sources) (err error) {
 func (h *host) accept() error {
 	h.dropInherited()
 	if err := h.srv.Accept(); err != nil {
-		return &exitError{exitUnavailable, err}
+		return err
 	}
 	if err := h.pid.place(); err != nil {
 		return &exitError{exitConfig, err}
@@ -191,10 +194,17 @@ type host struct {
 	drainAsked chan struct{} // by the admin listener; nil: there is none
 }
 
-// failed gives an error of server.New its exit code.
-func failed(err error) error {
+// failed gives an error of the start its exit code, and one of an address its place in the
+// configuration.
+func (h *host) failed(err error) error {
+	if errors.As(err, new(*exitError)) {
+		return err
+	}
 	if errors.Is(err, server.ErrConfig) {
 		return &exitError{exitConfig, err}
+	}
+	if errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL) {
+		err = cmp.Or(checkAddresses(h.config.State().Wanted, h.predecessor == nil), err)
 	}
 	return &exitError{exitUnavailable, err}
 }

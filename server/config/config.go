@@ -16,8 +16,8 @@
 //	live:"yes"    a change takes effect while the server runs; live:"path" for
 //	              files that are opened anew: from one file to another only
 //	short:"c"     a letter for its flag
-//	file:"yes"    it names a file or directory: in a file, a relative one begins where
-//	              the configuration file is
+//	file:"file"   it names a file or, as file:"dir", a directory: a relative one in a file
+//	              begins where the configuration file is
 //	secret:"yes"  its value is never shown
 //	own:"text"    what the page says of it for hosts and locations, where that is
 //	              more than: as files.KEY, default that around it
@@ -42,7 +42,7 @@ import (
 type Config struct {
 	// File is the configuration file, YAML. The files conf.d/*.yaml beside it
 	// are read after it, in the order of their names. Default: none.
-	File string `flag:"config" short:"c" help:"configuration file, YAML; conf.d/*.yaml beside it are read after it"`
+	File string `flag:"config" short:"c" file:"file" help:"configuration file, YAML; conf.d/*.yaml beside it are read after it"`
 	// Fallback starts the server from the last good configuration of files, which
 	// is kept in the state directory, if the files cannot be used. A warning
 	// says so. Default: false, the server does not start then.
@@ -52,11 +52,11 @@ type Config struct {
 	// StateDir is the directory in which the last good configuration of files is
 	// kept; it is made if it is not there. Default: $STATE_DIRECTORY, which
 	// systemd sets (StateDirectory=); without that, none is kept.
-	StateDir string `flag:"state-dir" help:"directory for the last good configuration (default $STATE_DIRECTORY)"`
+	StateDir string `flag:"state-dir" file:"dir" help:"directory for the last good configuration (default $STATE_DIRECTORY)"`
 
 	// Root is the directory that is served. Required unless there are hosts, there is
 	// no default.
-	Root string `key:"root" flag:"root" short:"r" file:"yes" live:"yes" help:"directory to serve (required)"`
+	Root string `key:"root" flag:"root" short:"r" file:"dir" live:"yes" help:"directory to serve (required)"`
 
 	// Listen are the addresses to listen on: HOST:PORT, or unix:/PATH for a Unix
 	// socket. 0.0.0.0:PORT is IPv4; :PORT and [::]:PORT are IPv4 and IPv6, but beside
@@ -67,7 +67,7 @@ type Config struct {
 	UnixMode FileMode `key:"unix_mode" flag:"unix-mode" help:"mode of Unix sockets, octal"`
 	// PIDFile is a file that has the number of the process while it serves. After
 	// an upgrade it is that of the new process. Default: none.
-	PIDFile string `key:"pid_file" flag:"pid-file" file:"yes" help:"file with the number of the process that serves (default: none)"`
+	PIDFile string `key:"pid_file" flag:"pid-file" file:"file" help:"file with the number of the process that serves (default: none)"`
 	// TLS are the listeners that speak TLS 1.2 and 1.3. The three values belong
 	// together.
 	TLS TLS `key:"tls"`
@@ -158,9 +158,9 @@ type TLS struct {
 	// Cert is the file of the certificate and its chain, PEM. It is read anew
 	// when it changes; the last good pair stays in use if it cannot be used.
 	// Default: none.
-	Cert string `key:"cert" flag:"tls-cert" file:"yes" help:"file of the certificate and its chain, PEM; read anew when it changes"`
+	Cert string `key:"cert" flag:"tls-cert" file:"file" help:"file of the certificate and its chain, PEM; read anew when it changes"`
 	// Key is the file of the certificate's key, PEM. Default: none.
-	Key string `key:"key" flag:"tls-key" file:"yes" help:"file of the certificate's key, PEM; read anew when it changes"`
+	Key string `key:"key" flag:"tls-key" file:"file" help:"file of the certificate's key, PEM; read anew when it changes"`
 	// MaxHandshakes is how many handshakes may be under way; one more ends the oldest, so
 	// that clients which say nothing keep nobody out. Default: 0, which stands for 1,000, or
 	// an eighth of the descriptors that the process may have if that is less.
@@ -191,7 +191,7 @@ type Timeouts struct {
 type AccessLog struct {
 	// File is the file that lines are added to, - for standard output, or off. A
 	// file is opened anew on SIGUSR1, and when its path is changed. Default: off.
-	File string `key:"file" flag:"access-log" file:"yes" live:"path" help:"access log: a file, - for standard output, or off; a file is opened anew on SIGUSR1"`
+	File string `key:"file" flag:"access-log" file:"file" live:"path" help:"access log: a file, - for standard output, or off; a file is opened anew on SIGUSR1"`
 	// Format is that of the lines: combined or json. Default: combined.
 	Format server.LogFormat `key:"format" flag:"access-log-format" help:"format of the access log: combined or json"`
 }
@@ -215,7 +215,7 @@ type Files struct {
 	Listing *bool `key:"listing" flag:"listing" live:"yes" help:"list directories without an index, as HTML or JSON"`
 	// ListingPage is how many entries a page of a listing has that is asked for by its
 	// number (?page=2); without one all are listed. Default: 1000.
-	ListingPage *int `key:"listing_page" flag:"listing-page" live:"yes" help:"entries of a page of a listing that is asked for by its number, ?page=2 (default 1000)"`
+	ListingPage *int `key:"listing_page" flag:"listing-page" live:"yes" help:"entries of a page of a listing that is asked for by its number, ?page=2"`
 	// Index are the names of the file that answers for its directory, tried in
 	// order. Default: index.html.
 	Index []string `key:"index" flag:"index" live:"yes" help:"name of an index file (default index.html); repeatable"`
@@ -267,7 +267,7 @@ type Files struct {
 	ETag *ETag `key:"etag" flag:"etag" live:"yes" help:"what tags are made of: version (time and size) or content (a SHA-256 from an extended attribute or f.sha256)"`
 	// MaxRanges is how many ranges an answer has at most, from 1 to 256. For more of them, or
 	// if they sum to more than the file, it is the whole file. Default: 64.
-	MaxRanges *int `key:"max_ranges" flag:"max-ranges" live:"yes" help:"ranges that an answer has at most (default 64)"`
+	MaxRanges *int `key:"max_ranges" flag:"max-ranges" live:"yes" help:"ranges that an answer has at most"`
 	// ServerName is the value of the Server field. Default: none, it is not sent.
 	ServerName *string `key:"server_name" flag:"server-name" live:"yes" help:"value of the Server field (default: it is not sent)"`
 }
@@ -327,7 +327,7 @@ type Alerts struct {
 	Webhook string `key:"webhook" flag:"alert-webhook" help:"URL that alerts are posted to, in the form of Alertmanager's webhooks (default: none)"`
 	// TokenFile is a file with the bearer token for that; white space around it does
 	// not count. Default: none.
-	TokenFile string `key:"token_file" flag:"alert-token-file" file:"yes" help:"file with the bearer token for the alert webhook"`
+	TokenFile string `key:"token_file" flag:"alert-token-file" file:"file" help:"file with the bearer token for the alert webhook"`
 }
 
 // Admin is the listener for operators: metrics, health, limits, reload.
@@ -341,7 +341,7 @@ type Admin struct {
 	Token string `key:"token" env:"ADMIN_TOKEN" secret:"yes"`
 	// TokenFile is a file with the bearer token; white space around it does not
 	// count. It is read again at each reload. Default: none.
-	TokenFile string `key:"token_file" flag:"admin-token-file" file:"yes" live:"path" help:"file with the bearer token that admin requests must carry"`
+	TokenFile string `key:"token_file" flag:"admin-token-file" file:"file" live:"path" help:"file with the bearer token that admin requests must carry"`
 	// PProf offers /debug/pprof on the admin listener. Default: false.
 	PProf bool `key:"pprof" flag:"admin-pprof" help:"offer /debug/pprof on the admin listener"`
 }

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 	"github.com/fserve/fserve/internal/testenv"
 )
 
-//go:generate env FSERVE_DOCS=write go test -count=1 -run ^TestDocs$ .
+//go:generate env FSERVE_DOCS=write go test -count=1 -run ^Test(Docs|Man)$ .
 
 // docs/configuration.md says what the comments of the fields say.
 func TestDocs(t *testing.T) {
@@ -36,6 +37,59 @@ func TestDocs(t *testing.T) {
 		"host":     p.keys(reflect.TypeFor[Host]()), "location": p.keys(reflect.TypeFor[Location]()),
 		"limit": p.keys(reflect.TypeFor[Limit]()), "profile": p.keys(reflect.TypeFor[Profile]()),
 	})
+}
+
+// docs/man/fserve.yaml.5 says it too.
+func TestMan(t *testing.T) {
+	p := &reference{comments: comments(t)}
+	typ := reflect.TypeFor[Config]()
+	m := testenv.NewMan("fserve.yaml", 5, "configuration of fserve")
+	m.Section("Description")
+	m.Text("The file that fserve --config reads, YAML, and after it conf.d/*.yaml beside it. fserve check says what is wrong with it, and fserve config " +
+		"what is in effect. A variable wins over the file, a flag over both. A relative path begins at the directory of the file. " +
+		"The keys of files may stand without it. Keys that begin with x- are passed over; << merges a mapping.")
+	m.Example("root: /srv/downloads\nlisten: [0.0.0.0:8080]\nlisting: true\nlimits: {client: 10MiB/s}\nhosts:\n  www.example.com: {root: /srv/www}")
+	m.Section("General")
+	p.man(m, typ, "")
+	for sf := range structFields(typ) {
+		if key := sf.Tag.Get("key"); isSection(sf.Type) {
+			m.Section(key)
+			m.Text(plain(p.comment(typ, sf)))
+			p.man(m, sf.Type, key+".")
+		}
+	}
+	for _, r := range []struct {
+		title string
+		typ   reflect.Type
+	}{{"A host", reflect.TypeFor[Host]()}, {"A location", reflect.TypeFor[Location]()}, {"A limit", reflect.TypeFor[Limit]()}, {"A profile", reflect.TypeFor[Profile]()}} {
+		m.Section(r.title)
+		p.manKeys(m, r.typ)
+	}
+	m.Section("See also")
+	m.Text("fserve(1)")
+	m.Check(t, "../../docs/man/fserve.yaml.5")
+}
+
+// man writes the settings of a type that a file may have.
+func (p *reference) man(m *testenv.Man, typ reflect.Type, prefix string) {
+	for sf := range structFields(typ) {
+		if key := sf.Tag.Get("key"); key != "" && !isSection(sf.Type) {
+			m.Item(prefix+key, plain(p.comment(typ, sf))+"\n\n"+plain(names(fieldAt(prefix+key)))+".")
+		}
+	}
+}
+
+// manKeys writes the keys of a record.
+func (p *reference) manKeys(m *testenv.Man, typ reflect.Type) {
+	for _, row := range p.rows(typ) {
+		m.Item(row[0], plain(row[1]))
+	}
+}
+
+// plain takes the Markdown out of a text.
+func plain(s string) string {
+	s = regexp.MustCompile(`\[([^]]+)\]\([^)]+\)`).ReplaceAllString(s, "$1")
+	return strings.NewReplacer("`", "", `\*`, "*", " · ", ", ").Replace(s)
 }
 
 // comments returns those of the fields of the package's types, by TYPE.FIELD.
@@ -120,7 +174,11 @@ func (p *reference) fields(typ reflect.Type, prefix string, want func(key string
 func names(f *field) string {
 	var parts []string
 	if f.flag != "" {
-		parts = append(parts, "flag `--"+f.flag+"`")
+		flag := "flag `--" + f.flag + "`"
+		if f.short != "" {
+			flag += ", `-" + f.short + "`"
+		}
+		parts = append(parts, flag)
 	}
 	if f.env != "" {
 		parts = append(parts, "variable `"+f.env+"`")
@@ -139,10 +197,18 @@ func names(f *field) string {
 	return strings.Join(parts, " · ")
 }
 
-// keys is the table of a value that may be a mapping. A key with a flag is an option of the
-// server that hosts and locations have, too.
+// keys is the table of a value that may be a mapping.
 func (p *reference) keys(typ reflect.Type) string {
 	text := "| key | |\n|---|---|\n"
+	for _, row := range p.rows(typ) {
+		text += fmt.Sprintf("| `%s` | %s |\n", row[0], row[1])
+	}
+	return text
+}
+
+// rows are the keys of a value that may be a mapping, and what they say. A key with a flag is an
+// option of the server that hosts and locations have, too.
+func (p *reference) rows(typ reflect.Type) (rows [][2]string) {
 	for sf := range structFields(typ) {
 		key, about := sf.Tag.Get("key"), sf.Tag.Get("own")
 		switch {
@@ -152,9 +218,9 @@ func (p *reference) keys(typ reflect.Type) string {
 		default:
 			about = p.comment(typ, sf)
 		}
-		text += fmt.Sprintf("| `%s` | %s |\n", key, about)
+		rows = append(rows, [2]string{key, about})
 	}
-	return text
+	return rows
 }
 
 // Every comment says what the default is, and says it right.

@@ -20,8 +20,8 @@ type field struct {
 	form   string // of an entry of a table in flags and variables
 	live   string // see the package's comment
 	secret bool
-	file   bool
-	index  []int // of the field in Config
+	file   string // what it names: a file, a dir; empty: neither
+	index  []int  // of the field in Config
 	typ    reflect.Type
 }
 
@@ -41,7 +41,7 @@ func fieldsOf(t reflect.Type, prefix string, index []int) (list []field) {
 		f := field{
 			key: key, path: prefix + key, flag: sf.Tag.Get("flag"), env: sf.Tag.Get("env"), help: sf.Tag.Get("help"),
 			sep: sf.Tag.Get("sep"), form: sf.Tag.Get("form"), live: sf.Tag.Get("live"), secret: sf.Tag.Get("secret") != "",
-			short: sf.Tag.Get("short"), file: sf.Tag.Get("file") != "",
+			short: sf.Tag.Get("short"), file: sf.Tag.Get("file"),
 			index: at, typ: sf.Type,
 		}
 		if key == "" {

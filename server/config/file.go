@@ -211,7 +211,7 @@ func (f *file) value(n *yaml.Node, fl *field) {
 		f.origins[fl.path] = f.at(n)
 	}
 	f.element(n, v, fl.path)
-	if fl.file {
+	if fl.file != "" {
 		f.anchor(v)
 	}
 }

@@ -20,6 +20,9 @@ type given struct {
 	origin Origin
 }
 
+// FlagPath is the annotation of a flag that has the path of its value in the file: limits.global.
+const FlagPath = "path"
+
 // Register defines the flags of all fields in a set. What they are given when the set is
 // parsed is checked as far as it can be by itself, and kept for Load.
 func (f *Flags) Register(set *pflag.FlagSet) {
@@ -31,6 +34,7 @@ func (f *Flags) Register(set *pflag.FlagSet) {
 		}
 		v := &flagValue{flags: f, field: fl, value: reflect.New(fl.typ).Elem(), initial: defaultText(fl, defaults)}
 		flag := set.VarPF(v, fl.flag, fl.short, fl.help)
+		flag.Annotations = map[string][]string{FlagPath: {fl.path}}
 		if single(fl.typ).Kind() == reflect.Bool {
 			flag.NoOptDefVal = "true"
 		}

@@ -19,7 +19,7 @@ type Host struct {
 	// a shorter one. Default: none.
 	Names []string `key:"names"`
 	// Root is the directory that is served. Default: the root above.
-	Root string `key:"root" file:"yes"`
+	Root string `key:"root" file:"dir"`
 	Own
 	// Locations are parts of the host by prefix, as locations above are. Those are
 	// not taken over. Default: none.
@@ -30,10 +30,10 @@ type Host struct {
 type Location struct {
 	// Root is the directory in which the paths of the location are: below /dl/, /dl/f
 	// is ROOT/dl/f. Default: the root of the host.
-	Root string `key:"root" file:"yes"`
+	Root string `key:"root" file:"dir"`
 	// Alias is the directory that takes the place of the prefix: below /dl/, /dl/f is
 	// ALIAS/f. Default: none, it is the root that counts.
-	Alias string `key:"alias" file:"yes"`
+	Alias string `key:"alias" file:"dir"`
 	Own
 }
 

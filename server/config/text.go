@@ -129,6 +129,9 @@ func durationText(d time.Duration) string {
 // typeName is the name in the help for the values of a type.
 func typeName(f *field) string {
 	typ := single(f.typ)
+	if f.file != "" {
+		return f.file
+	}
 	if names, ok := choices[typ]; ok {
 		return strings.Join(names, "|")
 	}
