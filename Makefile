@@ -118,8 +118,8 @@ adapt:
 clients:
 	FSERVE_CLIENTS=1 $(GO) test -count=1 -timeout 20m ./test/clients
 
-# make chaos [BODIES=n]: attacks on a server in a control group of 256 MiB, and so many downloads of files that are
-# overwritten, over a line that copies and at loopback; ten minutes, as root.
+# make chaos [BODIES=n]: attacks on a server, on its memory in a control group of 256 MiB, and so many downloads of files
+# that are overwritten, over a line that copies and at loopback; a quarter of an hour, as root.
 BODIES ?= 10000
 chaos:
 	FSERVE_CHAOS=1 $(GO) test -count=1 -v -timeout 10m ./test/chaos

@@ -1,15 +1,11 @@
-// Package chaos attacks a server in a control group of 256 MiB: it must live, serve others
+// Package chaos attacks a server, with memory in a control group of 256 MiB: it must live, serve others
 // meanwhile, and give the memory back. It runs with FSERVE_CHAOS set, as root: make chaos.
 package chaos
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -64,67 +60,16 @@ func resident(t *testing.T, pid int) (n int64) {
 	return n << 10
 }
 
-// victim is a server under attack.
-type victim struct {
-	t    *testing.T
-	addr string
-	cmd  *exec.Cmd
-	log  bytes.Buffer
-}
-
-func start(t *testing.T, program, driver string, g *group) *victim {
-	t.Helper()
-	root := t.TempDir()
-	if err := os.WriteFile(filepath.Join(root, "f"), make([]byte, 8<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(root, "small"), []byte("small"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(root, "many"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+// start starts a server in the group.
+func (g *group) start(program, driver string) *victim {
+	g.t.Helper()
+	root := g.t.TempDir()
+	write(g.t, filepath.Join(root, "f"), make([]byte, 8<<20))
 	for i := range 3000 { // a listing of more than a megabyte
-		if err := os.WriteFile(filepath.Join(root, "many", fmt.Sprintf("a-file-with-a-name-of-some-length-%06d.tar.gz", i)), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		write(g.t, filepath.Join(root, "many", fmt.Sprintf("a-file-with-a-name-of-some-length-%06d.tar.gz", i)), nil)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &victim{t: t, addr: l.Addr().String()}
-	l.Close()
-	enter := fmt.Sprintf("echo $$ > %s && exec %s --root %s --listen %s --driver %s --listing --access-log %s --access-log-format json",
-		g.procs, program, root, v.addr, driver, filepath.Join(t.TempDir(), "log"))
-	v.cmd = exec.Command("/bin/sh", "-c", enter)
-	v.cmd.Stderr = &v.log
-	if err := v.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = v.cmd.Process.Kill(); _ = v.cmd.Wait() })
-	for range 100 {
-		if v.ask() == nil {
-			return v
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("the server does not answer")
-	return nil
-}
-
-// ask asks for something small, as somebody else does.
-func (v *victim) ask() error {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	r, err := client.Get("http://" + v.addr + "/small")
-	if err != nil {
-		return err
-	}
-	defer r.Body.Close()
-	if _, err = io.Copy(io.Discard, r.Body); err == nil && r.StatusCode != http.StatusOK {
-		err = fmt.Errorf("status %d", r.StatusCode)
-	}
-	return err
+	return start(g.t, root, "/bin/sh", "-c", "echo $$ > "+g.procs+` && exec "$0" "$@"`, program, "--driver", driver,
+		"--listing", "--access-log", filepath.Join(g.t.TempDir(), "log"), "--access-log-format", "json")
 }
 
 // attack sends p on many connections, of which it reads nothing, and asks meanwhile.
@@ -166,13 +111,7 @@ func (v *victim) attack(p []byte) {
 }
 
 func TestMemory(t *testing.T) {
-	if os.Getenv("FSERVE_CHAOS") == "" {
-		t.Skip("FSERVE_CHAOS is not set")
-	}
-	program := filepath.Join(t.TempDir(), "fserve")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/fserve").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program := build(t)
 	get := func(path, field string) string { return "GET " + path + " HTTP/1.1\r\nHost: h\r\n" + field + "\r\n" }
 	agent := "User-Agent: " + strings.Repeat("\t", 7000) + "\r\n"
 	for _, driver := range []string{"uring", "fallback"} {
@@ -183,7 +122,7 @@ func TestMemory(t *testing.T) {
 			"long agents": get("/f", agent),
 			"listings":    get("/many/", ""),
 		} {
-			t.Run(driver+"/"+name, func(t *testing.T) { start(t, program, driver, newGroup(t)).attack([]byte(p)) })
+			t.Run(driver+"/"+name, func(t *testing.T) { newGroup(t).start(program, driver).attack([]byte(p)) })
 		}
 	}
 }
