@@ -13,7 +13,8 @@ import (
 var ErrClosed = errors.New("server: closed")
 
 // Swap puts what cfg says about files in the place of what the Config has said:
-// its Site, Locations and Hosts. The rest of cfg is not looked at.
+// its Site, Locations and Hosts, and of its TLS all but what is listened on and how many
+// connections there may be. The rest of cfg is not looked at.
 //
 // Roots are opened and everything is checked before anything changes; an error
 // wraps ErrConfig, and all goes on as it was. When Swap returns, every request
@@ -36,6 +37,10 @@ func (s *Server) Swap(cfg Config) error {
 	next, err := s.compile(&cfg)
 	if err != nil {
 		return err
+	}
+	if err := s.tls.Replace(cfg.certificates()); err != nil {
+		next.Release()
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	before := s.set
 	s.set = next

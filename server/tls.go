@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server/tls"
@@ -16,6 +17,17 @@ type TLS struct {
 	// its key. Handshakes look at most once a second whether they have changed,
 	// and go on with the last good pair if the new one cannot be used.
 	CertFile, KeyFile string
+	// Pairs are more of them. Of several a client gets the first that it can use.
+	Pairs []KeyPair
+	// HostPairs are those of hosts, by the first of Host.Names, in place of the ones above.
+	HostPairs map[string][]KeyPair
+	// RefuseUnknown refuses clients that name none of Config.Hosts in the handshake. Without
+	// it they get the pairs above; if there are none they are refused, too.
+	RefuseUnknown bool
+	// MinVersion and CipherSuites (of TLS 1.2) are as in package crypto/tls. Default: TLS 1.2
+	// and the suites of that package.
+	MinVersion   uint16
+	CipherSuites []uint16
 	// MaxConns bounds the connections; more are closed at once. Default 10,000.
 	MaxConns int
 	// MaxHandshakes bounds those of them whose handshake is under way; one more ends the
@@ -23,21 +35,99 @@ type TLS struct {
 	MaxHandshakes int
 }
 
+// KeyPair names the PEM files of a certificate with its chain, and of its key.
+type KeyPair = tls.Pair
+
 // TLSStats counts TLS connections.
 type TLSStats = tls.Stats
+
+// front returns what the TLS listeners are made with, but for the engine.
+func (c *Config) front() tls.Config {
+	t := &c.TLS
+	return tls.Config{
+		Listen: t.Listen, Certificates: c.certificates(), MaxConns: t.MaxConns, MaxHandshakes: t.MaxHandshakes,
+		Log: c.Log, Trust: c.Trust, Proxied: c.ProxyProtocol, Congestion: c.Engine.Congestion,
+	}
+}
+
+// certificates returns who the hosts prove to be. Their names must have been checked.
+func (c *Config) certificates() tls.Certificates {
+	t := &c.TLS
+	out := tls.Certificates{RefuseUnknown: t.RefuseUnknown, MinVersion: t.MinVersion, CipherSuites: t.CipherSuites, Default: t.Pairs}
+	if t.CertFile != "" || t.KeyFile != "" {
+		out.Default = append([]KeyPair{{CertFile: t.CertFile, KeyFile: t.KeyFile}}, t.Pairs...)
+	}
+	for i := range c.Hosts {
+		h := tls.HostPairs{}
+		for _, name := range c.Hosts[i].Names {
+			if same, err := CheckHostName(name); err == nil {
+				h.Names = append(h.Names, same)
+			}
+		}
+		if len(h.Names) > 0 {
+			h.Pairs = t.HostPairs[c.Hosts[i].Names[0]]
+			out.Hosts = append(out.Hosts, h)
+		}
+	}
+	return out
+}
+
+// checkTLS reports what New would refuse about TLS, without binding anything.
+func (c *Config) checkTLS() error {
+	if len(c.TLS.Listen) == 0 {
+		return nil
+	}
+	front := c.front()
+	front.Log = slog.Default()
+	err := front.Check()
+	if many, ok := err.(interface{ Unwrap() []error }); ok && errors.As(err, new(*tls.PairFault)) {
+		var faults []error
+		for _, e := range many.Unwrap() {
+			faults = append(faults, c.certFault(e))
+		}
+		return errors.Join(faults...)
+	}
+	return c.certFault(err)
+}
+
+// certFault names the value that a fault of the certificates is about.
+func (c *Config) certFault(err error) error {
+	if err == nil {
+		return nil
+	}
+	f := &Fault{Prefix: "/", Key: "tls.cert", Err: fmt.Errorf("%w: %w", ErrConfig, err)}
+	var pair *tls.PairFault
+	if !errors.As(err, &pair) {
+		return f
+	}
+	f.Err = fmt.Errorf("%w: %w", ErrConfig, pair.Err)
+	list := c.TLS.Pairs
+	for i := range c.Hosts {
+		if same, _ := CheckHostName(c.Hosts[i].Names[0]); same == pair.Host {
+			f.Host, list = c.Hosts[i].Names[0], c.TLS.HostPairs[c.Hosts[i].Names[0]]
+		}
+	}
+	for i, p := range list {
+		switch {
+		case p != pair.Pair:
+		case f.Host == "":
+			f.Key = fmt.Sprintf("tls.pairs[%d]", i)
+		default:
+			f.Key = fmt.Sprintf("tls[%d]", i)
+		}
+	}
+	return f
+}
 
 // startTLS binds the TLS listeners, if there are any, but for those that were
 // inherited.
 func (s *Server) startTLS(inherited engine.Sockets) (err error) {
-	c, e := &s.cfg, s.engine.Config()
-	if len(c.TLS.Listen) == 0 {
+	if len(s.cfg.TLS.Listen) == 0 {
 		return nil
 	}
-	s.tls, err = tls.New(tls.Config{
-		Listen: c.TLS.Listen, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, MaxConns: c.TLS.MaxConns, MaxHandshakes: c.TLS.MaxHandshakes,
-		Engine: s.engine, Log: c.Log, Trust: c.Trust, Proxied: c.ProxyProtocol,
-		Congestion: c.Engine.Congestion, Inherit: inherited, Handshake: e.HeaderTimeout, Send: e.SendTimeout,
-	})
+	e, front := s.engine.Config(), s.cfg.front()
+	front.Engine, front.Inherit, front.Handshake, front.Send = s.engine, inherited, e.HeaderTimeout, e.SendTimeout
+	s.tls, err = tls.New(front)
 	if errors.Is(err, tls.ErrConfig) {
 		err = fmt.Errorf("%w: %w", ErrConfig, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -45,6 +46,9 @@ func TestCheckRefuses(t *testing.T) {
 		{"locations: {/b/: {alias: " + root + "/none}}", "2:26: locations[/b/].alias", "no such file or directory"},
 		{"files: {error_pages: {404: /none.html}}", "2:23: files.error_pages[404]", "no such file or directory"},
 		{"{listen: [], tls: {listen: ['127.0.0.1:0'], cert: " + root + "/none, key: " + key + "}}", "2:50: tls.cert", "no such file or directory"},
+		{"{listen: [], tls: {listen: ['127.0.0.1:0'], " + pair + ", pairs: [{" + pair + "}, {cert: " + cert + ", key: none}]}}",
+			"2:" + strconv.Itoa(84+2*len(cert)+2*len(key)) + ": tls.pairs[1]", "none: no such file or directory"},
+		{"{tls: {listen: ['127.0.0.1:0']}, hosts: {h.example: {tls: {cert: " + cert + ", key: " + cert + "}}}}", "2:58: hosts[h.example].tls[0]", "found a certificate rather than a key"},
 		{"access_log: {file: " + dir + "/none/log}", "2:20: access_log.file", "no such file or directory"},
 		{"pid_file: " + dir + "/none/pid", "2:11: pid_file", "no such file or directory"},
 		{"admin: {listen: '127.0.0.1:0', token_file: " + dir + "/none}", "2:44: admin.token_file", "no such file or directory"},

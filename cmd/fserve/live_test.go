@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,6 +37,14 @@ var proofs = map[string]proof{
 	"deny":      {to: "deny: [127.0.0.1]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
 	"locations": {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").Body == "two" }},
 	"hosts":     {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
+
+	"tls.cert":         {from: withTLS("c1", ""), to: withTLS("c2", ""), seen: shows("c2", &tls.Config{})},
+	"tls.key":          {from: withTLS("c1", ""), to: withTLS("c2", ""), seen: shows("c2", &tls.Config{})},
+	"tls.pairs":        {from: withTLS("c3", ""), to: withTLS("c3", ", pairs: {cert: DIR/c2/cert.pem, key: DIR/c2/key.pem}"), seen: shakes(true, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}})},
+	"tls.unknown_name": {from: withTLS("c1", ""), to: withTLS("c1", ", unknown_name: refuse"), seen: shakes(false, &tls.Config{ServerName: "other.example"})},
+	"tls.min_version":  {from: withTLS("c1", ""), to: withTLS("c1", ", min_version: 1.3"), seen: shakes(false, &tls.Config{MaxVersion: tls.VersionTLS12})},
+	"tls.ciphers": {from: withTLS("c1", ", ciphers: ECDHE-ECDSA-AES256-GCM-SHA384"), to: withTLS("c1", ", ciphers: [ECDHE-ECDSA-AES128-GCM-SHA256]"),
+		seen: shakes(true, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}})},
 
 	"files.precompressed": {from: "files: {precompressed: true}", to: "files: {precompressed: false}", seen: func(l *live) bool { return l.get("/a.js", "Accept-Encoding: gzip").Body == "js" }},
 	"files.encoded_slash": {to: "files: {encoded_slash: refuse}", seen: func(l *live) bool { return l.get("/dir%2Fx").StatusCode == 400 }},
@@ -175,6 +184,7 @@ func startLive(t *testing.T, content string) *live {
 	if err := os.Symlink("other.html", filepath.Join(l.dir, "root/link")); err != nil {
 		t.Fatal(err)
 	}
+	writePairs(t, l.dir)
 	l.write(content)
 	l.line = serveLine(t, exec.Command(binary, "--config", filepath.Join(l.dir, "f.yaml"), "--config-watch=false",
 		"--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--workers=1"), nil)

@@ -174,7 +174,7 @@ func foundIn(read func(*measure.State) fmt.Stringer) reader {
 }
 
 func certificateExpiry(s *scrape, e emitter) {
-	if !s.tls.Expiry.IsZero() {
-		e.put(float64(s.tls.Expiry.Unix())) // it may be in the year 9999
+	for _, x := range s.tls.Expiries {
+		e.put(float64(x.At.Unix()), x.Host) // it may be in the year 9999
 	}
 }

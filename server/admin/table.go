@@ -95,7 +95,7 @@ var groups = []group{
 			one(func(s *scrape) uint64 { return s.tls.Refused })),
 		counter("fserve_tls_handshakes_ousted_total", "Of the failed: those that were ended by newer ones, over tls.max_handshakes.",
 			one(func(s *scrape) uint64 { return s.tls.Ousted })),
-		gauge("fserve_tls_certificate_expiry_seconds", "When the certificate in use, or one of its chain, ceases to be valid, in Unix time; not there without TLS.", certificateExpiry),
+		gauge("fserve_tls_certificate_expiry_seconds", "When the certificate in use, or one of its chain, ceases to be valid, in Unix time, by host; that of tls.cert is of the host default.", certificateExpiry, "host"),
 		counter("fserve_open_file_cache_lookups_total", "Lookups in the cache of open files: hit, miss, check (the file system was asked whether it is still the same).",
 			each(words("hit", "miss", "check"), func(s *scrape) []uint64 { return []uint64{s.sum.Files.Hits, s.sum.Files.Misses, s.sum.Files.Checks} }), "result"),
 		counter("fserve_open_file_cache_changed_total", "Cached files that were found to have changed.", one(func(s *scrape) uint64 { return s.sum.Files.Changed })),

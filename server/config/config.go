@@ -68,8 +68,8 @@ type Config struct {
 	// PIDFile is a file that has the number of the process while it serves. After
 	// an upgrade it is that of the new process. Default: none.
 	PIDFile string `key:"pid_file" flag:"pid-file" file:"file" help:"file with the number of the process that serves (default: none)"`
-	// TLS are the listeners that speak TLS 1.2 and 1.3. The three values belong
-	// together.
+	// TLS are the listeners that speak TLS 1.2 and 1.3, and their certificates; hosts may have
+	// certificates of their own.
 	TLS TLS `key:"tls"`
 
 	// ProxyProtocol are those of the addresses, written as there, whose
@@ -149,22 +149,6 @@ type Config struct {
 	Alerts Alerts `key:"alerts"`
 	// Admin is the listener for operators.
 	Admin Admin `key:"admin"`
-}
-
-// TLS are the listeners that speak TLS.
-type TLS struct {
-	// Listen are the addresses to listen on, HOST:PORT. Default: none.
-	Listen []string `key:"listen" flag:"tls-listen" sep:"," help:"addresses to listen on for TLS, host:port; repeatable"`
-	// Cert is the file of the certificate and its chain, PEM. It is read anew
-	// when it changes; the last good pair stays in use if it cannot be used.
-	// Default: none.
-	Cert string `key:"cert" flag:"tls-cert" file:"file" help:"file of the certificate and its chain, PEM; read anew when it changes"`
-	// Key is the file of the certificate's key, PEM. Default: none.
-	Key string `key:"key" flag:"tls-key" file:"file" help:"file of the certificate's key, PEM; read anew when it changes"`
-	// MaxHandshakes is how many handshakes may be under way; one more ends the oldest, so
-	// that clients which say nothing keep nobody out. Default: 0, which stands for 1,000, or
-	// an eighth of the descriptors that the process may have if that is less.
-	MaxHandshakes int `key:"max_handshakes" flag:"tls-max-handshakes" help:"TLS handshakes that may be under way; one more ends the oldest (default 1000)"`
 }
 
 // Timeouts are bounds to how long clients may take.

@@ -24,7 +24,7 @@ func (c *Config) Server() server.Config {
 		Site:      above.site(),
 		Locations: above.locations(c.Locations), Hosts: c.hosts(),
 		Listen: c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
-		TLS:         server.TLS{Listen: c.TLS.Listen, CertFile: c.TLS.Cert, KeyFile: c.TLS.Key, MaxHandshakes: c.TLS.MaxHandshakes},
+		TLS:         c.tlsOf(),
 		BodyTimeout: c.Timeouts.Body,
 		Engine: engine.Config{
 			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),

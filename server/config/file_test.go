@@ -74,7 +74,25 @@ func TestFaults(t *testing.T) {
 				`f.yaml:2:19: listen[1]: "8080": an address is HOST:PORT or unix:/PATH` + "\n" +
 				`f.yaml:3:15: tls.listen[0]: "unix:/a": an address is HOST:PORT`},
 		{"TLS without a key", root + "tls: {listen: \":1\", cert: c}\n",
-			`f.yaml:2:15: tls.listen: --tls-listen, --tls-cert and --tls-key belong together (listen, cert and key of tls in the file)`},
+			`f.yaml:2:27: tls.cert: --tls-cert and --tls-key belong together (cert and key of tls in the file)`},
+		{"no certificate", root + "tls: {listen: \":1\", pairs: {cert: a, key: b}}\nhosts: {a: {names: b}}\n",
+			`f.yaml:2:15: tls.listen: --tls-listen needs a certificate: --tls-cert and --tls-key (cert and key of tls in the file), or tls of a host`},
+		{"pairs alone", root + "tls: {listen: \":1\", pairs: {cert: a, key: b}}\nhosts: {a: {tls: {cert: c, key: d}}}\n",
+			`f.yaml:2:28: tls.pairs: they stand beside cert and key, which are missing`},
+		{"no listener", root + "hosts: {a: {tls: {cert: c, key: d}}}\n",
+			`f.yaml:2:18: hosts[a].tls: there is no --tls-listen (listen of tls in the file) at which it could be used`},
+		{"half a pair", root + "tls: {listen: \":1\"}\nhosts:\n  a: {tls: {cert: c}}\n  b: {tls: [{cert: c, key: d}, {crt: e, key: f}]}\n",
+			`f.yaml:4:12: hosts[a].tls[0]: key is missing` + "\n" +
+				`f.yaml:5:32: hosts[b].tls[1]: cert is missing` + "\n" +
+				`f.yaml:5:33: hosts[b].tls[1]: unknown key "crt"; did you mean cert?`},
+		{"versions", root + "tls: {min_version: 1.1, unknown_name: drop}\n",
+			`f.yaml:2:20: tls.min_version: "1.1" is not one of 1.2, 1.3` + "\n" +
+				`f.yaml:2:39: tls.unknown_name: "drop" is not one of default, refuse`},
+		{"ciphers", root + "tls:\n  ciphers:\n  - TLS_AES_128_GCM_SHA256\n  - DES-CBC3-SHA\n  - ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256\n  - TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA25\n",
+			`f.yaml:4:5: tls.ciphers[0]: TLS_AES_128_GCM_SHA256 is a suite of TLS 1.3, which are not chosen: all of them are good` + "\n" +
+				`f.yaml:5:5: tls.ciphers[1]: DES-CBC3-SHA is not secure` + "\n" +
+				`f.yaml:6:5: tls.ciphers[2]: "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256": suites are a list, [A, B]` + "\n" +
+				`f.yaml:7:5: tls.ciphers[3]: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA25" is not the name of a cipher suite; did you mean TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256?`},
 		{"no address", root + "listen: []\n", `f.yaml:2:9: listen: --listen needs an address`},
 		{"network", root + "trusted_proxies: [10.0.0.0/8, ten]\n", `f.yaml:2:31: trusted_proxies[1]: "ten" is not a network, an address or unix`},
 		{"PROXY", root + "proxy_protocol: [a:1]\n", `f.yaml:2:18: proxy_protocol[0]: "a:1": no --listen or --tls-listen has this address`},

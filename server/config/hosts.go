@@ -20,6 +20,10 @@ type Host struct {
 	Names []string `key:"names"`
 	// Root is the directory that is served. Default: the root above.
 	Root string `key:"root" file:"dir"`
+	// TLS is the certificate for clients that name the host in the handshake, with its key:
+	// {cert: FILE, key: FILE}, or a list of them, of which a client gets the first that it can
+	// use. Default: that of tls.
+	TLS []KeyPair `key:"tls"`
 	Own
 	// Locations are parts of the host by prefix, as locations above are. Those are
 	// not taken over. Default: none.

@@ -45,6 +45,10 @@ tls:
   listen: [] # default
   cert: '' # default
   key: '' # default
+  pairs: [] # default
+  unknown_name: default # default
+  min_version: '1.2' # default
+  ciphers: [] # default
   max_handshakes: 0 # default
 proxy_protocol: [] # default
 trusted_proxies: [] # default
@@ -152,6 +156,9 @@ func (r random) fill(v reflect.Value) {
 		return
 	case *BeingWritten:
 		*p = []BeingWritten{-1, 0, BeingWritten(defaultWriteWait), BeingWritten(5e8)}[r.IntN(4)]
+		return
+	case *Cipher:
+		_ = p.Set("ECDHE-RSA-AES128-GCM-SHA256")
 		return
 	case *FileMode:
 		*p = FileMode(1 + r.IntN(0o777))

@@ -29,6 +29,8 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[server.LogFormat]():     {server.LogCombined: "combined", server.LogJSON: "json"},
 	reflect.TypeFor[server.ClientField]():   {server.ClientFieldAuto: "auto", server.ClientFieldForwarded: "forwarded", server.ClientFieldXFF: "x-forwarded-for"},
 	reflect.TypeFor[ETag]():                 {ETagVersion: "version", ETagContent: "content"},
+	reflect.TypeFor[UnknownName]():          {UnknownNameDefault: "default", UnknownNameRefuse: "refuse"},
+	reflect.TypeFor[TLSVersion]():           {TLSVersion12: "1.2", TLSVersion13: "1.3"},
 	reflect.TypeFor[EncodedSlash]():         {EncodedSlashDecode: "decode", EncodedSlashRefuse: "refuse"},
 }
 

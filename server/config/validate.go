@@ -107,12 +107,7 @@ func (v *validator) listeners() {
 		v.form("listen", "--listen needs an address")
 	}
 	v.addresses()
-	if have := len(v.TLS.Listen) > 0; have != (v.TLS.Cert != "") || have != (v.TLS.Key != "") {
-		v.form(v.firstGiven("tls.listen", "tls.cert", "tls.key"), "--tls-listen, --tls-cert and --tls-key belong together (listen, cert and key of tls in the file)")
-	}
-	if v.TLS.MaxHandshakes < 0 {
-		v.form("tls.max_handshakes", "%d: --tls-max-handshakes must not be negative", v.TLS.MaxHandshakes)
-	}
+	v.tls()
 	for i, n := range v.TrustedProxies {
 		if _, err := server.ParseTrust([]string{n}); err != nil {
 			v.form(element("trusted_proxies", i), "%q is not a network, an address or unix", n)

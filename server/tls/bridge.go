@@ -128,7 +128,7 @@ func (b *bridge) open() error {
 		}
 		conn = &prefixConn{conn, rest}
 	}
-	b.tls = crypto.Server(conn, f.tls)
+	b.tls = crypto.Server(conn, f.policy.Load().config)
 	if err := b.tls.Handshake(); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"container/list"
 	"context"
-	crypto "crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,10 +24,10 @@ import (
 
 // Config is what a Front is made with.
 type Config struct {
-	Listen            []string // TCP addresses, host:port
-	CertFile, KeyFile string   // PEM files, which are looked at anew
-	MaxConns          int      // more are closed at once; 0: 10,000
-	MaxHandshakes     int      // of MaxConns; a further one ends the oldest. 0: 1,000, or an eighth of the descriptors
+	Certificates
+	Listen        []string // TCP addresses, host:port
+	MaxConns      int      // more are closed at once; 0: 10,000
+	MaxHandshakes int      // of MaxConns; a further one ends the oldest. 0: 1,000, or an eighth of the descriptors
 
 	Engine     *engine.Engine
 	Log        *slog.Logger
@@ -67,9 +66,8 @@ type Stats struct {
 	Ousted   uint64 // of the failed: by newer ones, over Config.MaxHandshakes
 	Open     int    // now
 
-	// Expiry is when the certificate in use, or one of its chain, ceases to be valid; zero:
-	// there is no TLS.
-	Expiry time.Time
+	// Expiries are when the certificates in use cease to be valid.
+	Expiries []Expiry
 }
 
 // Front accepts TLS connections and runs their bridges. Its exported methods may
@@ -77,8 +75,7 @@ type Stats struct {
 // Begin has returned.
 type Front struct {
 	cfg       Config
-	tls       *crypto.Config
-	pair      *keyPair
+	policy    atomic.Pointer[policy]
 	listeners []net.Listener
 	ended     chan struct{}  // closed by StopAccepting
 	running   sync.WaitGroup // acceptors and bridges
@@ -98,19 +95,14 @@ type Front struct {
 // error nothing stays bound.
 func New(cfg Config) (*Front, error) {
 	defer cfg.Inherit.Close() // what is left when it fails
-	pair, err := cfg.check()
+	p, err := cfg.check()
 	if err != nil {
 		return nil, err
 	}
 	cfg.MaxConns = cmp.Or(cfg.MaxConns, defaultConns)
 	cfg.MaxHandshakes = cmp.Or(cfg.MaxHandshakes, handshakesHere())
-	f := &Front{
-		cfg: cfg, pair: pair, ended: make(chan struct{}), bridges: make(map[*bridge]struct{}),
-		tls: &crypto.Config{
-			MinVersion: crypto.VersionTLS12, NextProtos: []string{"http/1.1"},
-			GetCertificate: func(*crypto.ClientHelloInfo) (*crypto.Certificate, error) { return pair.current(time.Now()), nil },
-		},
-	}
+	f := &Front{cfg: cfg, ended: make(chan struct{}), bridges: make(map[*bridge]struct{})}
+	f.policy.Store(p)
 	for _, addr := range cfg.Listen {
 		ln, err := listen.Listener(addr, listen.Config{Addrs: cfg.Listen, Congestion: cfg.Congestion, Inherit: cfg.Inherit})
 		if err != nil {
@@ -131,16 +123,16 @@ func (c *Config) Check() error {
 	return err
 }
 
-func (c *Config) check() (*keyPair, error) {
-	if c.CertFile == "" || c.KeyFile == "" || c.MaxConns < 0 || c.MaxHandshakes < 0 {
-		return nil, fmt.Errorf("%w needs a certificate, a key, and no negative MaxConns or MaxHandshakes", ErrConfig)
+func (c *Config) check() (*policy, error) {
+	if !c.Has() || c.MaxConns < 0 || c.MaxHandshakes < 0 {
+		return nil, fmt.Errorf("%w needs a certificate with its key, and no negative MaxConns or MaxHandshakes", ErrConfig)
 	}
 	for _, addr := range c.Listen {
 		if strings.HasPrefix(addr, listen.UnixPrefix) {
 			return nil, fmt.Errorf("%w needs TCP addresses, not %s", ErrConfig, addr)
 		}
 	}
-	return newKeyPair(c.CertFile, c.KeyFile, c.Log)
+	return newPolicy(c.Certificates, nil, c.Log)
 }
 
 func (f *Front) accept(ln net.Listener, proxied bool) {
@@ -301,7 +293,7 @@ func (f *Front) Stats() Stats {
 	defer f.mu.Unlock()
 	return Stats{
 		Accepted: f.accepted.Load(), Refused: f.refused.Load(), Failed: f.failed.Load(), Ousted: f.ousted.Load(),
-		Open: len(f.bridges), Expiry: expiry(f.pair.current(time.Now())),
+		Open: len(f.bridges), Expiries: f.policy.Load().expiries(time.Now()),
 	}
 }
 
@@ -318,13 +310,12 @@ func (f *Front) Begin() {
 	}
 }
 
-// watchExpiry warns of a certificate that is about to cease to be valid, at once and then daily.
+// watchExpiry warns of certificates that are about to cease to be valid, at once and then daily.
 func (f *Front) watchExpiry() {
 	day := time.NewTicker(24 * time.Hour)
 	defer day.Stop()
 	for {
-		f.pair.current(time.Now()) // nobody may have asked for it
-		f.pair.warn(time.Now())
+		f.policy.Load().look(time.Now())
 		select {
 		case <-day.C:
 		case <-f.ended:
