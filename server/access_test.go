@@ -102,7 +102,7 @@ func TestRefusedClients(t *testing.T) {
 				Root: t.TempDir(), Access: access(t, "", "198.51.100.0/24"),
 			},
 			Trust: server.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Field: server.ClientFieldXFF},
-			Locations: []server.Location{{Prefix: "/private/", Site: server.Site{
+			Locations: []server.Location{{Match: "/private/", Site: server.Site{
 				Root: t.TempDir(), Access: access(t, "192.0.2.0/24", ""),
 			}}},
 			Routes: []server.Route{{Prefix: "/private/handler", Handler: countCalls(&called)}},

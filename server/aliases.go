@@ -95,6 +95,9 @@ func ParseTrust(list []string) (Trust, error) { return admit.ParseTrust(list) }
 // CheckHostName is site.CheckHostName.
 func CheckHostName(name string) (same string, err error) { return site.CheckHostName(name) }
 
+// CheckMatch is site.CheckMatch.
+func CheckMatch(s string) error { return site.CheckMatch(s) }
+
 // NewAccessLog is record.NewAccessLog.
 func NewAccessLog(w io.Writer) *AccessLog { return record.NewAccessLog(w) }
 

@@ -110,14 +110,14 @@ func TestLocations(t *testing.T) {
 				Headers: []server.HeaderRule{{Match: "/", Name: "X-Part", Value: "root"}},
 			},
 			Locations: []server.Location{
-				{Prefix: "/dl/", Alias: true, Site: server.Site{
+				{Match: "/dl/", Alias: true, Site: server.Site{
 					Root: other, Index: []string{"no", "index.htm"}, Precompressed: true,
 					Files:   httpfile.Config{Dotfiles: true, CacheControl: []httpfile.Rule{{Match: "/dl/f", Value: "no-cache"}}},
 					Headers: []server.HeaderRule{{Match: "/dl/", Name: "X-Part", Value: "alias"}},
 				}},
-				{Prefix: "/dl/deep/", Site: server.Site{Root: deep, Listing: true}},
-				{Prefix: "/pages/", Alias: true, Site: server.Site{Root: other, ErrorPages: map[int]string{404: "/dl/404.html"}}},
-				{Prefix: "/bare/", Site: server.Site{Root: root, ErrorPages: map[int]string{}}},
+				{Match: "/dl/deep/", Site: server.Site{Root: deep, Listing: true}},
+				{Match: "/pages/", Alias: true, Site: server.Site{Root: other, ErrorPages: map[int]string{404: "/dl/404.html"}}},
+				{Match: "/bare/", Site: server.Site{Root: root, ErrorPages: map[int]string{}}},
 			},
 			Routes: []server.Route{{Prefix: "/h", Handler: func(ctx *fasthttp.RequestCtx) { server.ServeFile(ctx, "/dl/f") }}},
 		})
@@ -182,8 +182,8 @@ func TestAliasIsNoWayOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := start(t, d, server.Config{Site: server.Site{Root: filepath.Join(dir, "root")}, Locations: []server.Location{
-			{Prefix: "/a/", Alias: true, Site: site(filepath.Join(dir, "alias"))},
-			{Prefix: "/follow/", Alias: true, Site: server.Site{Root: filepath.Join(dir, "alias"), Symlinks: openfile.SymlinksFollow}},
+			{Match: "/a/", Alias: true, Site: site(filepath.Join(dir, "alias"))},
+			{Match: "/follow/", Alias: true, Site: server.Site{Root: filepath.Join(dir, "alias"), Symlinks: openfile.SymlinksFollow}},
 		}})
 		c := g.dial()
 		for target, status := range map[string]int{
@@ -206,7 +206,7 @@ func TestClassOfLocation(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg := server.Config{Site: server.Site{Root: root}, Locations: []server.Location{
-			{Prefix: "/a/", Site: server.Site{Root: root, Class: "/stopped/"}},
+			{Match: "/a/", Site: server.Site{Root: root, Class: "/stopped/"}},
 		}}
 		cfg.Engine.Limits = &shape.Config{Paths: []shape.PathLimit{{Prefix: "/stopped/", Limit: shape.Limit{Rate: stopped}}}}
 		g := start(t, d, cfg)
@@ -242,15 +242,15 @@ func TestBadHosts(t *testing.T) {
 		{host(server.Host{Names: []string{"a", "A."}, Site: site(root)}), "host A.: there is a host of this name already"},
 		{host(server.Host{Names: []string{"a"}, Site: site("/no/such/dir")}), "host a: root: open /no/such/dir"},
 		{host(server.Host{Names: []string{"a"}, Site: server.Site{Root: root, ErrorPages: map[int]string{404: "/no"}}}), "host a: error page 404=/no"},
-		{loc(server.Location{Prefix: "/a", Site: site(root)}), "location /a: the prefix"},
-		{loc(server.Location{Prefix: "/", Site: site(root)}), "not / alone"},
-		{loc(server.Location{Prefix: "/a/../b/", Site: site(root)}), "location /a/../b/: the prefix"},
-		{loc(server.Location{Prefix: "a/", Site: site(root)}), "location a/: the prefix"},
-		{loc(server.Location{Prefix: "/a/", Site: site(root)}, server.Location{Prefix: "/a/", Site: site(root)}), "of this prefix already"},
-		{loc(server.Location{Prefix: "/a/"}), "location /a/: a location needs a root"},
-		{loc(server.Location{Prefix: "/a/", Site: server.Site{Root: root, Class: "x"}}), `class "x" is not a path`},
-		{loc(server.Location{Prefix: "/a/", Site: server.Site{Root: root, Index: []string{"a/b"}}}), `location /a/: index "a/b"`},
-		{host(server.Host{Names: []string{"a"}, Site: site(root), Locations: []server.Location{{Prefix: "/b/", Site: server.Site{
+		{loc(server.Location{Match: "/a", Site: site(root)}), "location /a: \"/a\": a prefix is a directory"},
+		{loc(server.Location{Match: "/", Site: site(root)}), "the location / is the host itself"},
+		{loc(server.Location{Match: "/a/../b/", Site: site(root)}), "location /a/../b/: \"/a/../b/\": a prefix is a path"},
+		{loc(server.Location{Match: "a/", Site: site(root)}), "location a/: \"a/\": a prefix is a path"},
+		{loc(server.Location{Match: "/a/", Site: site(root)}, server.Location{Match: "/a/", Site: site(root)}), "location /a/: there is such a location already"},
+		{loc(server.Location{Match: "/a/"}), "location /a/: a location needs a root"},
+		{loc(server.Location{Match: "/a/", Site: server.Site{Root: root, Class: "x"}}), `class "x" is not a path`},
+		{loc(server.Location{Match: "/a/", Site: server.Site{Root: root, Index: []string{"a/b"}}}), `location /a/: index "a/b"`},
+		{host(server.Host{Names: []string{"a"}, Site: site(root), Locations: []server.Location{{Match: "/b/", Site: server.Site{
 			Root: root, Headers: []server.HeaderRule{{Match: "/", Name: "Date", Value: "x"}}}}}}), "host a: location /b/: header rule"},
 	} {
 		err := server.Check(test.cfg)

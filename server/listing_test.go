@@ -457,7 +457,7 @@ func TestListingHidesWhatIsDenied(t *testing.T) {
 			if access.Deny, err = server.ParseNetworks(networks); err != nil {
 				t.Fatal(err)
 			}
-			return server.Location{Prefix: prefix, Site: server.Site{Root: t.TempDir(), Access: access}}
+			return server.Location{Match: prefix, Site: server.Site{Root: t.TempDir(), Access: access}}
 		}
 		g := start(t, d, server.Config{Site: server.Site{Listing: true}, Locations: []server.Location{
 			deny("/secret/", "all"), deny("/internal/", "10.0.0.0/8"),

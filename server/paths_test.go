@@ -82,7 +82,7 @@ func TestNames(t *testing.T) {
 		writeFile(t, filepath.Join(refuse.Root, "strict/scope/f"), []byte("strict"))
 		g := start(t, d, server.Config{
 			Site:      server.Site{Root: t.TempDir(), Listing: true},
-			Locations: []server.Location{{Prefix: "/strict/", Site: refuse}},
+			Locations: []server.Location{{Match: "/strict/", Site: refuse}},
 		})
 		c := g.dial()
 		for name, target := range map[string]string{

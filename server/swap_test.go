@@ -198,7 +198,7 @@ func TestSwapsLeakNothing(t *testing.T) {
 			pages := map[int]string{404: "/lost"}
 			return server.Config{
 				Site:      server.Site{Root: root, Headers: header, ErrorPages: pages, Listing: true, Precompressed: i%2 == 0},
-				Locations: []server.Location{{Prefix: "/sub/", Alias: true, Site: server.Site{Root: filepath.Join(root, "sub"), Headers: header}}},
+				Locations: []server.Location{{Match: "/sub/", Alias: true, Site: server.Site{Root: filepath.Join(root, "sub"), Headers: header}}},
 				Hosts:     []server.Host{{Names: []string{"*.example"}, Site: server.Site{Root: root, Headers: header, ErrorPages: pages}}},
 			}
 		}

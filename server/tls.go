@@ -95,7 +95,7 @@ func (c *Config) certFault(err error) error {
 	if err == nil {
 		return nil
 	}
-	f := &Fault{Prefix: "/", Key: "tls.cert", Err: fmt.Errorf("%w: %w", ErrConfig, err)}
+	f := &Fault{Key: "tls.cert", Err: fmt.Errorf("%w: %w", ErrConfig, err)}
 	var pair *tls.PairFault
 	if !errors.As(err, &pair) {
 		return f

@@ -65,14 +65,14 @@ func (f *faults) server(err error) {
 		if file.Host != "" {
 			host = "hosts[" + file.Host + "]."
 		}
-		if file.Prefix != "/" {
-			place = "locations[" + file.Prefix + "]."
+		if file.Match != "" {
+			place = "locations[" + file.Match + "]."
 		}
 		key := file.Key
 		if host+place == "" && strings.HasPrefix(key, "error_pages") {
 			key = "files." + key
 		}
-		f.add(host+place+key, file.Err)
+		f.add(strings.TrimSuffix(host+place+key, "."), file.Err)
 		return
 	}
 	if many, ok := err.(interface{ Unwrap() []error }); ok && errors.As(err, new(*server.Fault)) {
@@ -87,7 +87,7 @@ func (f *faults) server(err error) {
 // locations finds rules of access that hold for nothing: a location is a directory.
 func (f *faults) locations(host, root string, locations map[string]config.Location) {
 	for prefix, l := range locations {
-		name := filepath.Join(root, prefix)
+		name := filepath.Join(root, prefix) // of what is no prefix it is not there
 		info, err := os.Stat(name)
 		if (l.Allow == nil && l.Deny == nil) || root == "" || err != nil || info.IsDir() {
 			continue

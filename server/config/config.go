@@ -124,9 +124,9 @@ type Config struct {
 	// (/assets/), or has one * for any bytes (*.html, /assets/*.js).
 	Files Files `key:"files"`
 	Access
-	// Locations are parts of what is served by prefix, as /updates/, with a directory or
-	// rules of their own; see [a location](#a-location). The longest prefix counts.
-	// Default: none.
+	// Locations are parts of what is served, with a directory or rules of their own: by
+	// prefix (/updates/), by a single path (= /robots.txt), by extension (*.sql) or by
+	// pattern (~ ^/v[0-9]+/); see [a location](#a-location). Default: none.
 	Locations map[string]Location `key:"locations" live:"yes"`
 	// Hosts are sites of their own by name, as downloads.example.com; see [a
 	// host](#a-host). What no host is for is answered by what is above; without a root

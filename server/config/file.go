@@ -233,6 +233,9 @@ func (f *file) list(n *yaml.Node, v reflect.Value, at string) {
 	v.Set(fresh)
 }
 
+// counter is an entry of a table for which its turn among the others counts.
+type counter interface{ counted(key string, n int) }
+
 // table reads a mapping of which the keys are the user's. An entry that an
 // earlier file has is a fault: which of the two was meant?
 func (f *file) table(n *yaml.Node, v reflect.Value, at string) {
@@ -255,6 +258,9 @@ func (f *file) table(n *yaml.Node, v reflect.Value, at string) {
 		}
 		f.origins[path] = f.at(key)
 		f.element(value, e, path)
+		if c, ok := e.Addr().Interface().(counter); ok {
+			c.counted(key.Value, v.Len()+1)
+		}
 		v.SetMapIndex(k, e)
 	}
 }

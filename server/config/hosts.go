@@ -25,20 +25,31 @@ type Host struct {
 	// use. Default: that of tls.
 	TLS []KeyPair `key:"tls"`
 	Own
-	// Locations are parts of the host by prefix, as locations above are. Those are
-	// not taken over. Default: none.
+	// Locations are parts of the host, as locations above are. Those are not taken
+	// over. Default: none.
 	Locations map[string]Location `key:"locations"`
 }
 
-// Location is a part of a host: the paths below a prefix.
+// Location is a part of a host: the paths that its key matches.
 type Location struct {
 	// Root is the directory in which the paths of the location are: below /dl/, /dl/f
 	// is ROOT/dl/f. Default: the root of the host.
 	Root string `key:"root" file:"dir"`
-	// Alias is the directory that takes the place of the prefix: below /dl/, /dl/f is
-	// ALIAS/f. Default: none, it is the root that counts.
-	Alias string `key:"alias" file:"dir"`
+	// Alias is the directory that takes the place of a prefix: below /dl/, /dl/f is
+	// ALIAS/f. Of a single path (= /x) it is the file. Default: none, it is the root that
+	// counts.
+	Alias string `key:"alias" file:"file"`
+	// Order is the turn of a pattern (~) among those of the host: the lowest is asked
+	// first. Default: that of the files, counted from 1.
+	Order int `key:"order"`
 	Own
+}
+
+// counted implements counter.
+func (l *Location) counted(key string, n int) {
+	if l.Order == 0 && strings.HasPrefix(key, "~") {
+		l.Order = n
+	}
 }
 
 // Own is what a host or a location may say of its own. What it leaves out is as it
@@ -130,10 +141,11 @@ func (f *Files) policy() httpfile.Config {
 
 // locations returns those of a host with a setting.
 func (s *setting) locations(m map[string]Location) (list []server.Location) {
-	for _, prefix := range slices.Sorted(maps.Keys(m)) {
-		l := m[prefix]
+	keys := slices.SortedFunc(maps.Keys(m), func(a, b string) int { return cmp.Or(cmp.Compare(m[a].Order, m[b].Order), cmp.Compare(a, b)) })
+	for _, key := range keys {
+		l := m[key]
 		own := s.with(cmp.Or(l.Alias, l.Root), &l.Own)
-		list = append(list, server.Location{Prefix: prefix, Alias: l.Alias != "", Site: own.site()})
+		list = append(list, server.Location{Match: key, Alias: l.Alias != "", Site: own.site()})
 	}
 	return list
 }
@@ -188,16 +200,14 @@ func (v *validator) hostName(seen map[string]string, name, path string) {
 
 // locations checks those of a host with a root.
 func (v *validator) locations(host, root string, m map[string]Location) {
-	for _, prefix := range slices.Sorted(maps.Keys(m)) {
-		l := m[prefix]
-		path := host + "locations[" + prefix + "]"
-		switch {
-		case !strings.HasPrefix(prefix, "/") || !isNormal(prefix) || strings.HasSuffix(prefix, "/.") || strings.HasSuffix(prefix, "/.."):
-			v.form(path, "%q: a prefix is a path as requests have it when they are decoded: it begins with / and has no empty segments, . and ..", prefix)
-		case prefix == "/":
-			v.form(path, "the location / is the host itself: write what is said of it there")
-		case !strings.HasSuffix(prefix, "/"):
-			v.form(path, "%q: a location is a directory: write %s/", prefix, prefix)
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		l := m[key]
+		path := host + "locations[" + key + "]"
+		if err := server.CheckMatch(key); err != nil {
+			v.form(path, "%v", err)
+		}
+		if l.Order != 0 && !strings.HasPrefix(key, "~") {
+			v.form(path+".order", "only patterns (~) have an order")
 		}
 		switch {
 		case l.Root != "" && l.Alias != "":

@@ -51,11 +51,11 @@ func TestHosts(t *testing.T) {
 	c := load(t, sources(t, nil, "--config", dir+"/f.yaml")).Server()
 
 	dl, deep := c.Locations[0], c.Locations[1]
-	if dl.Prefix != "/dl/" || !dl.Alias || dl.Root != "/srv/dl" || dl.Listing || dl.Class != "/slow/" || dl.ErrorPages != nil || !dl.Precompressed ||
+	if dl.Match != "/dl/" || !dl.Alias || dl.Root != "/srv/dl" || dl.Listing || dl.Class != "/slow/" || dl.ErrorPages != nil || !dl.Precompressed ||
 		dl.Files.Server != "top" || !reflect.DeepEqual(dl.Access, c.Access) || len(dl.Access.Deny.Prefixes) != 1 {
 		t.Errorf("%+v", dl)
 	}
-	if deep.Prefix != "/dl/deep/" || deep.Alias || deep.Root != "/srv/www" || !deep.Listing || deep.Symlinks != openfile.SymlinksDeny || deep.Class != "" {
+	if deep.Match != "/dl/deep/" || deep.Alias || deep.Root != "/srv/www" || !deep.Listing || deep.Symlinks != openfile.SymlinksDeny || deep.Class != "" {
 		t.Errorf("%+v", deep)
 	}
 	a, b := c.Hosts[0], c.Hosts[1]
@@ -204,7 +204,7 @@ f.yaml:15:15: hosts[c.example].headers[0]: header rule "/": Date cannot be set: 
 f.yaml:16:19: hosts[c.example].error_pages[200]: 200 is not the status of a failure
 f.yaml:16:28: hosts[c.example].error_pages[404]: "y" is not an absolute path of a file below the root
 f.yaml:17:15: hosts[c.example].symlinks: "some" is not one of inside, follow, deny
-f.yaml:19:7: hosts[c.example].locations[/a]: "/a": a location is a directory: write /a/
+f.yaml:19:7: hosts[c.example].locations[/a]: "/a": a prefix is a directory: write /a/, or = /a for this path alone
 f.yaml:20:7: hosts[c.example].locations[/]: the location / is the host itself: write what is said of it there
 f.yaml:21:7: hosts[c.example].locations[/b//c/]: "/b//c/": a prefix is a path as requests have it when they are decoded: it begins with / and has no empty segments, . and ..
 f.yaml:22:7: hosts[c.example].locations[d/]: "d/": a prefix is a path as requests have it when they are decoded: it begins with / and has no empty segments, . and ..

@@ -79,8 +79,8 @@ func hostsOf(t *testing.T, dir string) server.Config {
 		Site: server.Site{Root: filepath.Join(dir, "one")},
 		Hosts: []server.Host{
 			{Names: []string{"two.example", "*.two.example"}, Site: two, Locations: []server.Location{
-				{Prefix: "/dl/", Alias: true, Site: aliased}, {Prefix: "/dl/deep/", Site: rooted},
-				{Prefix: "/closed/", Site: closed}, {Prefix: "/mine/", Site: mine},
+				{Match: "/dl/", Alias: true, Site: aliased}, {Match: "/dl/deep/", Site: rooted},
+				{Match: "/closed/", Site: closed}, {Match: "/mine/", Site: mine},
 			}},
 			{Names: []string{"three.two.example", "[2001:db8::1]"}, Site: in("three")},
 		},

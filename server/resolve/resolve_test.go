@@ -52,9 +52,9 @@ func hosts(t *testing.T) *site.Set {
 			Headers: []site.HeaderRule{{Match: "/d/", Name: "X-Path", Value: "d"}, {Match: "*.css", Name: "X-Kind", Value: "css"}},
 		},
 		Locations: []site.Location{
-			{Prefix: "/dl/", Alias: true, Site: site.Site{Root: root}},
-			{Prefix: "/list/", Alias: true, Site: site.Site{Root: root, Listing: true}},
-			{Prefix: "/closed/", Site: site.Site{Root: root, Access: admit.Access{Deny: nobody}}},
+			{Match: "/dl/", Alias: true, Site: site.Site{Root: root}},
+			{Match: "/list/", Alias: true, Site: site.Site{Root: root, Listing: true}},
+			{Match: "/closed/", Site: site.Site{Root: root, Access: admit.Access{Deny: nobody}}},
 		},
 	}
 	other := site.Host{Names: []string{"empty.example"}}

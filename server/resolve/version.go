@@ -29,13 +29,14 @@ type Want struct {
 	Coding httpfile.Coding
 
 	path []byte // of the source or the page, for rules and types
+	file string // what stands before the name in Key; empty: all of the name is there
 	name int    // where in Key the name begins
 	tail int    // what stands behind the name in Key, in bytes
 }
 
 // Name returns the name below the root of Place, for a copy of the Key.
 func (w *Want) Name(key string) string {
-	if name := key[w.name : len(key)-w.tail]; name != "" {
+	if name := w.file + key[w.name:len(key)-w.tail]; name != "" {
 		return name
 	}
 	return "."
@@ -57,6 +58,9 @@ func (w *Want) keep() Want {
 
 func (w *Want) source(p *site.Place, key []byte) {
 	*w = Want{Kind: Source, Place: p, Key: key, path: p.PathOf(key), name: p.NameAt()}
+	if f := p.File(); f != "" {
+		w.file, w.name = f, len(key)
+	}
 }
 
 func (w *Want) page(p *site.ErrorPage) {
@@ -68,7 +72,7 @@ func (w *Want) page(p *site.ErrorPage) {
 // name: that has another type and another tag.
 func (w *Want) sidecar(memory []byte, k httpfile.Coding) Want {
 	key := append(append(append(memory[:0], w.Key...), k.Ext()...), 0)
-	return Want{Kind: Sidecar, Place: w.Place, Key: key, Coding: k, path: w.path, name: w.name, tail: 1}
+	return Want{Kind: Sidecar, Place: w.Place, Key: key, Coding: k, path: w.path, file: w.file, name: w.name, tail: 1}
 }
 
 // Version is one version of a file in a place, with what its answers need. It is for

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,8 +76,8 @@ func (b *compilation) fault(where string, err error) {
 type Fault struct {
 	// Host is the first name of the host; empty: what no host is for.
 	Host string
-	// Prefix is that of the location; /: it is the host.
-	Prefix string
+	// Match is that of the location; empty: it is the host.
+	Match string
 	// Key is what names the file: root, alias, error_pages[STATUS]; of package server also
 	// tls.cert.
 	Key string
@@ -86,7 +86,7 @@ type Fault struct {
 }
 
 func (f *Fault) Error() string {
-	if where := whereOf(f.Host, f.Prefix); where != "" {
+	if where := whereOf(f.Host, f.Match); where != "" {
 		return where + ": " + f.Err.Error()
 	}
 	return f.Err.Error()
@@ -124,45 +124,43 @@ func (b *compilation) named(h *Host) {
 
 // host compiles a host with its locations. outer are the error pages around it.
 func (b *compilation) host(name string, h *Host, outer map[int]*ErrorPage) *vhost {
-	v := &vhost{name: name, byPath: make(map[string]*Place)}
-	v.whole = b.place(v, &Location{Prefix: "/", Site: h.Site}, outer)
+	v := &vhost{name: name}
+	v.whole = b.place(v, &Location{Site: h.Site}, match{text: "/"}, outer)
 	for i := range h.Locations {
 		l := &h.Locations[i]
-		p := b.place(v, l, v.whole.pages)
-		switch where := whereOf(name, l.Prefix); {
-		case len(l.Prefix) < 3 || l.Prefix[0] != '/' || l.Prefix[len(l.Prefix)-1] != '/' || path.Clean(l.Prefix)+"/" != l.Prefix:
-			b.fault(where, errors.New("the prefix of a location is a path that begins and ends with /, and is not / alone"))
-		case v.byPath[l.Prefix] != nil:
-			b.fault(where, errors.New("there is a location of this prefix already"))
+		m, err := parseMatch(l.Match)
+		if err != nil {
+			b.faults = append(b.faults, &Fault{name, l.Match, "", err})
+			continue
 		}
-		v.byPath[l.Prefix] = p
+		if !v.add(m, b.place(v, l, m, v.whole.pages)) {
+			b.fault(whereOf(name, l.Match), errors.New("there is such a location already"))
+		}
 	}
 	v.sortPrefixes()
 	return v
 }
 
 // whereOf names a place in errors.
-func whereOf(host, prefix string) string {
+func whereOf(host, match string) string {
 	var parts []string
 	if host != "" {
 		parts = append(parts, "host "+host)
 	}
-	if prefix != "/" {
-		parts = append(parts, "location "+prefix)
+	if match != "" {
+		parts = append(parts, "location "+match)
 	}
 	return strings.Join(parts, ": ")
 }
 
-// place compiles a location, or with the prefix / a host.
-func (b *compilation) place(host *vhost, l *Location, outer map[int]*ErrorPage) *Place {
-	where, s := whereOf(host.name, l.Prefix), &l.Site
+// place compiles a location, or what of a host has none.
+func (b *compilation) place(host *vhost, l *Location, m match, outer map[int]*ErrorPage) *Place {
+	where, s := whereOf(host.name, l.Match), &l.Site
 	p := &Place{
-		set: b.out, host: host, skip: 1, Index: s.Index,
+		set: b.out, host: host, skip: 1, first: m.kind == matchFirst, Index: s.Index,
 		Precompressed: s.Precompressed, Listing: s.Listing, ListingPage: cmp.Or(s.ListingPage, listingPage), pages: outer,
 	}
-	if l.Alias {
-		p.skip = len(l.Prefix)
-	}
+	b.fault(where, p.alias(l, m))
 	if s.ListingPage < 0 {
 		b.fault(where, fmt.Errorf("a page of a listing cannot have %d entries", s.ListingPage))
 	}
@@ -189,6 +187,20 @@ func (b *compilation) place(host *vhost, l *Location, outer map[int]*ErrorPage) 
 	b.pages(p, l)
 	b.out.places = append(b.out.places, p)
 	return p
+}
+
+// alias puts the root into the place of what the location matches.
+func (p *Place) alias(l *Location, m match) error {
+	switch {
+	case !l.Alias:
+	case m.kind == matchPrefix, m.kind == matchFirst:
+		p.skip = len(m.text)
+	case m.kind == matchExact && m.text[len(m.text)-1] != '/':
+		p.file = filepath.Base(l.Root)
+	default:
+		return errors.New("an alias is for a prefix, or for the path of one file (=): write root")
+	}
+	return nil
 }
 
 // compileGrowing compiles patterns; nil: there are none.
@@ -220,18 +232,25 @@ func (p *Place) compileIndex() error {
 // openRoot opens the root of a place and gives its files their keys.
 func (b *compilation) openRoot(p *Place, l *Location, where string) {
 	if l.Root == "" {
-		if l.Prefix != "/" {
+		if l.Match != "" {
 			b.fault(where, errors.New("a location needs a root"))
 		}
 		return
 	}
-	root, err := b.roots.get(l.Root, l.Symlinks, cmp.Or(b.Log, slog.Default()))
+	dir := l.Root
+	if p.file != "" {
+		dir = filepath.Dir(dir)
+	}
+	root, err := b.roots.get(dir, l.Symlinks, cmp.Or(b.Log, slog.Default()))
+	if err == nil && p.file != "" {
+		err = isFile(root.Root, p.file)
+	}
 	if err != nil {
 		key := "root"
 		if l.Alias {
 			key = "alias"
 		}
-		b.faults = append(b.faults, &Fault{p.host.name, l.Prefix, key, err})
+		b.faults = append(b.faults, &Fault{p.host.name, l.Match, key, err})
 		return
 	}
 	if slices.Contains(b.out.roots, root) {
@@ -240,7 +259,7 @@ func (b *compilation) openRoot(p *Place, l *Location, where string) {
 		b.out.roots = append(b.out.roots, root)
 	}
 	p.Root = root.Root
-	p.key = b.space(space{root: root, was: root.was.Load(), host: p.host.name, prefix: l.Prefix, alias: l.Alias})
+	p.key = b.space(space{root: root, was: root.was.Load(), host: p.host.name, match: l.Match, alias: l.Alias})
 	b.out.keys[p.key] = true
 	b.out.keys[p.pageKey()] = true
 }
@@ -272,7 +291,7 @@ func (b *compilation) pages(p *Place, l *Location) {
 	p.pages = make(map[int]*ErrorPage, len(l.ErrorPages))
 	for status, name := range l.ErrorPages {
 		if err := p.checkPage(status, name); err != nil {
-			b.faults = append(b.faults, &Fault{p.host.name, l.Prefix, fmt.Sprintf("error_pages[%d]", status), fmt.Errorf("error page %d=%s: %w", status, name, err)})
+			b.faults = append(b.faults, &Fault{p.host.name, l.Match, fmt.Sprintf("error_pages[%d]", status), fmt.Errorf("error page %d=%s: %w", status, name, err)})
 			continue
 		}
 		p.pages[status] = &ErrorPage{
@@ -291,7 +310,12 @@ func (p *Place) checkPage(status int, name string) error {
 	if p.Root == nil {
 		return errors.New("error pages need a root")
 	}
-	o := p.Root.Open(name[1:], false)
+	return isFile(p.Root, name[1:])
+}
+
+// isFile reports what is wrong with a file that the configuration names.
+func isFile(root *openfile.Root, name string) error {
+	o := root.Open(name, false)
 	if o.Err != 0 {
 		return o.Err
 	}

@@ -28,6 +28,8 @@ type Place struct {
 	key string
 	// skip is where in a path the name to open begins.
 	skip    int
+	file    string             // the only file, below Root; empty: names are of paths
+	first   bool               // of prefixes: neither suffixes nor patterns are asked
 	headers *headerRules       // nil: none
 	writes  openfile.Policy    // of what is not growing
 	growing *httpfile.Rules    // nil: nothing is
@@ -48,6 +50,9 @@ func (p *Place) PathIsKey() bool { return p.key == "" }
 
 // NameAt returns where in a key the name below Root begins.
 func (p *Place) NameAt() int { return len(p.key) + p.skip }
+
+// File returns the name below Root of the only file of the place; empty: names are of paths.
+func (p *Place) File() string { return p.file }
 
 // Below returns what of a path is below Root.
 func (p *Place) Below(path string) string { return path[p.skip:] }
@@ -100,7 +105,7 @@ func (p *Place) ErrorPage(status int) *ErrorPage { return p.pages[status] }
 // pageKey is key for error pages. With an alias a path means another file there
 // than in a request.
 func (p *Place) pageKey() string {
-	if p.skip > 1 {
+	if p.skip > 1 || p.file != "" {
 		return p.key + "e"
 	}
 	return p.key

@@ -32,10 +32,14 @@ type Set struct {
 
 // vhost is a compiled Host.
 type vhost struct {
-	name    string // as in CheckHostName; empty: the default host
-	whole   *Place // what no location is for
-	byPath  map[string]*Place
-	lengths []int // of the prefixes, falling
+	name  string // as in CheckHostName; empty: the default host
+	whole *Place // what no location is for
+	row   int    // see Set.Number
+
+	// Locations by what they match; nil: there are none.
+	exact, byPrefix, suffixes map[string]*Place
+	patterns                  []pattern // in the order in which they are asked
+	lengths                   []int     // of the prefixes, falling
 }
 
 // Default returns the place of the requests of which no host is known.
@@ -73,10 +77,10 @@ func (t *Set) Names() []string {
 // of Names. It is called before anybody else has the Set.
 func (t *Set) Number(rows []int) {
 	for i, h := range t.hosts {
-		h.whole.Row = rows[i]
-		for _, p := range h.byPath {
-			p.Row = rows[i]
-		}
+		h.row = rows[i]
+	}
+	for _, p := range t.places {
+		p.Row = p.host.row
 	}
 }
 
@@ -117,30 +121,17 @@ func (t *Set) host(buf *[]byte, host []byte) *vhost {
 	return t.base
 }
 
-// find returns the place with the longest prefix.
-func (h *vhost) find(path []byte) *Place {
-	for _, n := range h.lengths {
-		if n > len(path) {
-			continue
-		}
-		if p := h.byPath[string(path[:n])]; p != nil {
-			return p
-		}
-	}
-	return h.whole
-}
-
 // below reports whether a path with a slash added is the prefix of a location.
 func (h *vhost) below(path []byte) bool {
-	if len(h.byPath) == 0 || path[len(path)-1] == '/' {
+	if len(h.byPrefix) == 0 || path[len(path)-1] == '/' {
 		return false
 	}
-	return h.byPath[string(path)+"/"] != nil
+	return h.byPrefix[string(path)+"/"] != nil
 }
 
 // sortPrefixes makes the lengths that find looks for.
 func (h *vhost) sortPrefixes() {
-	for prefix := range h.byPath {
+	for prefix := range h.byPrefix {
 		h.lengths = append(h.lengths, len(prefix))
 	}
 	slices.SortFunc(h.lengths, func(a, b int) int { return cmp.Compare(b, a) })
@@ -164,8 +155,8 @@ func (t *Set) Release() {
 // space is what has files of its own in the caches: the same file under two
 // places has two heads.
 type space struct {
-	root         *sharedRoot
-	was          uint64 // of root, when the space was made
-	host, prefix string
-	alias        bool
+	root        *sharedRoot
+	was         uint64 // of root, when the space was made
+	host, match string
+	alias       bool
 }

@@ -14,7 +14,7 @@ func TestNumber(t *testing.T) {
 	at := Site{Root: dir}
 	var c Compiler
 	set, err := c.Compile(Host{Site: at}, []Host{
-		{Names: []string{"a.example", "b.example"}, Site: at, Locations: []Location{{Prefix: "/l/", Site: at}}},
+		{Names: []string{"a.example", "b.example"}, Site: at, Locations: []Location{{Match: "/l/", Site: at}}},
 		{Names: []string{"*.example"}, Site: at},
 	}, nil)
 	if err != nil {
@@ -44,7 +44,7 @@ func TestRootsAreClosed(t *testing.T) {
 		t.Helper()
 		base := Host{Site: Site{Root: dirs[0]}}
 		for _, dir := range dirs[1:] {
-			base.Locations = append(base.Locations, Location{Prefix: "/" + filepath.Base(dir) + "/", Site: Site{Root: dir}})
+			base.Locations = append(base.Locations, Location{Match: "/" + filepath.Base(dir) + "/", Site: Site{Root: dir}})
 		}
 		set, err := c.Compile(base, nil, before)
 		if err != nil {
@@ -73,7 +73,7 @@ func TestRootsAreClosed(t *testing.T) {
 	if open() != 0 || openDescriptors(t) != before {
 		t.Errorf("%d roots are open, %d descriptors, %d before", open(), openDescriptors(t), before)
 	}
-	if _, err := c.Compile(Host{Site: Site{Root: one}, Locations: []Location{{Prefix: "/x/"}}}, nil, nil); err == nil || open() != 0 {
+	if _, err := c.Compile(Host{Site: Site{Root: one}, Locations: []Location{{Match: "/x/"}}}, nil, nil); err == nil || open() != 0 {
 		t.Errorf("error %v; %d roots are open after it", err, open())
 	}
 }

@@ -61,14 +61,21 @@ type Site struct {
 	Class string
 }
 
-// Location is a part of a host: the paths below a prefix. Of several the longest
-// prefix counts.
+// Location is a part of a host.
 type Location struct {
-	// Prefix is a normalised path with a slash at its beginning and its end. The
-	// path without that slash is redirected here if there is nothing else.
-	Prefix string
-	// Alias puts Root into the place of Prefix: below /dl/, /dl/f is Root/f. It is
-	// Root/dl/f otherwise.
+	// Match says of which normalised paths:
+	//
+	//	= /x    of this one
+	//	^~ /x/  of those that begin with /x/; neither suffixes nor patterns are asked
+	//	*.x     of those that end with .x, in any case
+	//	~ RE    of those in which a regular expression (RE2) matches; ~* in any case
+	//	/x/     of those that begin with /x/. /x is redirected here if there is nothing else
+	//
+	// Of those that match the first in this order counts, of several prefixes or
+	// suffixes the longest, of several patterns the first in the list.
+	Match string
+	// Alias puts Root into the place of a prefix: below /dl/, /dl/f is Root/f. It is
+	// Root/dl/f otherwise. Of one path (=) Root is the file.
 	Alias bool
 	Site
 }
