@@ -20,6 +20,8 @@ const (
 	// maxHeld is how many bytes of pages there are, in the Cache and under way to
 	// clients. One page may exceed it alone.
 	maxHeld = 64 << 20
+	// maxJoined is how many requests wait for a page that others have asked for.
+	maxJoined = 16 << 10
 	// fresh is how long a page is used while its directory does not change: what
 	// changes in a file does not show there.
 	fresh = time.Second
@@ -33,10 +35,11 @@ type Cache struct {
 	names  int              // maxListed
 	log    *slog.Logger
 
-	mu      sync.Mutex // guards what follows and the state of pages; held for short
-	pages   map[key]*Page
-	flights map[want]*flight
-	held    int64 // bytes of pages that are kept or used
+	mu     sync.Mutex // guards what follows and the state of pages; held for short
+	pages  map[key]*Page
+	calls  map[key][]call // that wait for a page of which one is being made
+	joined int            // all of them
+	held   int64          // bytes of pages that are kept or used
 }
 
 // key tells apart what is asked for.
@@ -54,73 +57,104 @@ type want struct {
 	mtime, ctime unix.Timespec
 }
 
-// flight is a page that is being made.
-type flight struct {
-	done chan struct{}
-	err  syscall.Errno // once it is done; 0: the Cache has the page
+// call is somebody who waits for a page.
+type call struct {
+	dir  *Directory
+	done func(*Page, syscall.Errno)
 }
 
 // NewCache returns an empty Cache.
 func NewCache(log *slog.Logger) *Cache {
 	return &Cache{
 		making: [2]chan struct{}{make(chan struct{}, maxMaking), make(chan struct{}, maxMaking)}, names: maxListed, log: log,
-		pages: make(map[key]*Page), flights: make(map[want]*flight),
+		pages: make(map[key]*Page), calls: make(map[key][]call),
 	}
 }
 
-// Begin has a page made by a goroutine of the root, which calls done: see get. False: too many
-// wait already.
+// Begin has a page made by a goroutine of the root, which calls done. The page is to be released.
+// ENOENT says that there is no such page, ENOMEM that clients hold too much already, EFBIG that the
+// directory is too large for one. False: too many wait already.
+//
+// One page is made by one goroutine: who asks meanwhile gets the next one, which is of the
+// directory as it was then or later, and takes no place in the root's pool.
 func (c *Cache) Begin(d *Directory, view View, json bool, done func(*Page, syscall.Errno)) bool {
-	return d.Root.List(func() { done(c.get(d, view, json)) })
+	k := key{d.Owner, d.Path, view, json}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if waiting, making := c.calls[k]; making {
+		if c.joined >= maxJoined {
+			return false
+		}
+		c.joined++
+		c.calls[k] = append(waiting, call{d, done})
+		return true
+	}
+	if !d.Root.List(func() { c.serve(k, []call{{d, done}}) }) {
+		return false
+	}
+	c.calls[k] = nil
+	return true
 }
 
-// get returns a page of a directory; the caller releases it. It
-// waits for its turn and for the disk. ENOENT says that there is no such page, ENOMEM
-// that clients hold too much already, EFBIG that the directory is too large for one.
-func (c *Cache) get(d *Directory, view View, json bool) (*Page, syscall.Errno) {
+// serve answers calls for a page, and then those that have come meanwhile.
+func (c *Cache) serve(k key, calls []call) {
+	for len(calls) > 0 {
+		p, e := c.get(k, calls[0].dir, len(calls))
+		for _, w := range calls {
+			w.done(p, e)
+		}
+		calls = c.waiting(k)
+	}
+}
+
+// waiting takes the calls that wait for a page; the last time, when there are none, nobody makes it any more.
+func (c *Cache) waiting(k key) []call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	calls := c.calls[k]
+	c.joined -= len(calls)
+	if len(calls) == 0 {
+		delete(c.calls, k)
+	} else {
+		c.calls[k] = nil
+	}
+	return calls
+}
+
+// get returns a page of a directory for so many users, each of whom releases it. It waits for its
+// turn and for the disk.
+func (c *Cache) get(k key, d *Directory, users int) (*Page, syscall.Errno) {
 	dir, e := d.Root.OpenDir(d.name())
 	if e != 0 {
 		return nil, e
 	}
 	defer dir.Close()
-	w := want{key: key{d.Owner, d.Path, view, json}}
+	w := want{key: k}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
 		return nil, errnoOf(err)
 	}
 	w.dev, w.ino, w.mtime, w.ctime = st.Dev, st.Ino, st.Mtim, st.Ctim
-	for {
-		p, f, first := c.look(w)
-		switch {
-		case p != nil:
-			return p, 0
-		case first:
-			return c.make(d, dir, w, f)
-		}
-		<-f.done
-		if f.err != 0 {
-			return nil, f.err
-		}
+	if p := c.look(w, users); p != nil {
+		return p, 0
 	}
+	return c.make(d, dir, w, users)
 }
 
-// look returns the page that is wanted, or its flight, which is the caller's if it is the first.
-func (c *Cache) look(w want) (p *Page, f *flight, first bool) {
+// look returns the page that is wanted, for so many users, if it is there.
+func (c *Cache) look(w want, users int) *Page {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p = c.pages[w.key]; p != nil && p.of == w && time.Since(p.made) < fresh {
-		p.refs++
-		return p, nil, false
+	p := c.pages[w.key]
+	if p == nil || p.of != w || time.Since(p.made) >= fresh {
+		return nil
 	}
-	if f = c.flights[w]; f == nil {
-		f, first = &flight{done: make(chan struct{})}, true
-		c.flights[w] = f
-	}
-	return nil, f, first
+	p.refs += users
+	return p
 }
 
-// make makes the page of a flight.
-func (c *Cache) make(d *Directory, dir *os.File, w want, f *flight) (*Page, syscall.Errno) {
+// make makes the page that is wanted, for so many users.
+func (c *Cache) make(d *Directory, dir *os.File, w want, users int) (*Page, syscall.Errno) {
 	turn := c.making[0]
 	if openfile.IsRemote(int(dir.Fd())) { // which may hang
 		turn = c.making[1]
@@ -141,14 +175,11 @@ func (c *Cache) make(d *Directory, dir *os.File, w want, f *flight) (*Page, sysc
 		p, e = nil, syscall.ENOMEM
 	}
 	if p != nil {
-		p.refs++
+		p.refs += users
 		p.of, p.made = w, time.Now()
 		time.AfterFunc(fresh, func() { c.expire(p) })
 	}
 	c.release(old)
-	f.err = e
-	delete(c.flights, w)
-	close(f.done)
 	return p, e
 }
 

@@ -43,16 +43,21 @@ func (d *Directory) touch(t *testing.T, name string) {
 	}
 }
 
+// ask returns a page, for one user.
+func (c *Cache) ask(d *Directory, view View, json bool) (*Page, syscall.Errno) {
+	return c.get(key{d.Owner, d.Path, view, json}, d, 1)
+}
+
 func (c *Cache) mustGet(t *testing.T, d *Directory) *Page {
 	t.Helper()
-	p, e := c.get(d, View{sort: sortName}, true)
+	p, e := c.ask(d, View{sort: sortName}, true)
 	if e != 0 {
 		t.Fatal(e)
 	}
 	return p
 }
 
-// A bounded number waits for its turn, and a listing of another root does not wait for that.
+// A bounded number of pages waits for its turn, and a listing of another root does not wait for that.
 func TestCacheIsBounded(t *testing.T) {
 	c := NewCache(slog.Default())
 	d, other := directory(t, "a"), directory(t, "b")
@@ -60,17 +65,19 @@ func TestCacheIsBounded(t *testing.T) {
 		c.making[0] <- struct{}{}
 	}
 	got := make(chan syscall.Errno, 1000)
-	begin := func(d *Directory) bool {
-		return c.Begin(d, View{sort: sortName}, true, func(p *Page, e syscall.Errno) {
+	begin := func(d *Directory, owner any) bool {
+		own := *d
+		own.Owner = owner
+		return c.Begin(&own, View{sort: sortName}, true, func(p *Page, e syscall.Errno) {
 			p.Release()
 			got <- e
 		})
 	}
 	n := 0
-	for begin(d) && n < cap(got) {
+	for begin(d, n) && n < cap(got) {
 		n++
 	}
-	if n == cap(got) || !begin(other) {
+	if n == cap(got) || !begin(other, -1) {
 		t.Errorf("%d listings of a root wait, and then none of another", n)
 	}
 	for range maxMaking {
@@ -81,10 +88,56 @@ func TestCacheIsBounded(t *testing.T) {
 			t.Error(e)
 		}
 	}
-	if !begin(d) {
+	if !begin(d, -1) {
 		t.Error("there is no room again")
 	}
 	<-got
+}
+
+// Who asks for a page that is being made takes no place, and gets one that was looked at after
+// that. So many may wait and no more.
+func TestCacheJoins(t *testing.T) {
+	c, d := NewCache(slog.Default()), directory(t, "a")
+	for range maxMaking {
+		c.making[0] <- struct{}{}
+	}
+	got := make(chan *Page, maxJoined+1)
+	begin := func() bool {
+		return c.Begin(d, View{sort: sortName}, true, func(p *Page, e syscall.Errno) {
+			if e != 0 {
+				t.Error(e)
+			}
+			got <- p
+		})
+	}
+	for i := range maxJoined + 1 {
+		if !begin() {
+			t.Fatalf("call %d is refused", i)
+		}
+		if i == 0 {
+			d = &Directory{Root: d.Root, Path: d.Path, Owner: d.Owner, PageEntries: 1, Shows: d.Shows} // of others
+			d.touch(t, "b")
+		}
+	}
+	if begin() {
+		t.Error("one more waits")
+	}
+	for range maxMaking {
+		<-c.making[0]
+	}
+	first := <-got
+	for range maxJoined {
+		p := <-got
+		if strings.Count(string(p.Body), `"name"`) != 2 {
+			t.Fatalf("%s", p.Body)
+		}
+		p.Release()
+	}
+	first.Release()
+	c.expireAll()
+	if c.held != 0 || c.joined != 0 {
+		t.Errorf("%d bytes are held, %d wait", c.held, c.joined)
+	}
 }
 
 // What is asked for at once is one page, of what is there.
@@ -93,35 +146,39 @@ func TestCacheShares(t *testing.T) {
 	pages := make([]*Page, 3*maxMaking)
 	var all sync.WaitGroup
 	for i := range pages {
-		all.Go(func() { pages[i], _ = c.get(d, View{sort: sortName}, true) })
+		all.Add(1)
+		c.Begin(d, View{sort: sortName}, true, func(p *Page, _ syscall.Errno) {
+			pages[i] = p
+			all.Done()
+		})
 	}
 	all.Wait()
 	for _, p := range pages {
-		if p == nil || strings.Count(string(p.Body), `"name"`) != 1 || p.Type != "application/json" {
+		if p == nil || p != pages[0] || strings.Count(string(p.Body), `"name"`) != 1 || p.Type != "application/json" {
 			t.Fatalf("%+v", p)
 		}
 	}
 	held := c.held
-	if html, e := c.get(d, View{sort: sortName}, false); e != 0 || html == pages[0] || c.held != held+int64(len(html.Body)) {
+	if html, e := c.ask(d, View{sort: sortName}, false); e != 0 || html == pages[0] || c.held != held+int64(len(html.Body)) {
 		t.Errorf("as HTML: %v, %d bytes are held", e, c.held)
 	} else {
 		pages = append(pages, html)
 	}
 	if view, ok := ParseView("page=2"); !ok {
 		t.Error("there is no second page to ask for")
-	} else if _, e := c.get(d, view, true); e != syscall.ENOENT {
+	} else if _, e := c.ask(d, view, true); e != syscall.ENOENT {
 		t.Errorf("a page that is not there: %v", e)
 	}
 	d.Below = "none/"
-	if _, e := c.get(d, View{}, true); e != syscall.ENOENT {
+	if _, e := c.ask(d, View{}, true); e != syscall.ENOENT {
 		t.Errorf("a directory that is not there: %v", e)
 	}
 	for _, p := range pages {
 		p.Release()
 	}
 	c.expireAll()
-	if c.held != 0 || len(c.pages)+len(c.flights) != 0 {
-		t.Errorf("%d bytes, %d pages, %d flights when nobody is left", c.held, len(c.pages), len(c.flights))
+	if c.held != 0 || len(c.pages) != 0 {
+		t.Errorf("%d bytes, %d pages when nobody is left", c.held, len(c.pages))
 	}
 }
 
@@ -175,7 +232,7 @@ func TestCacheBudget(t *testing.T) {
 		t.Error("what is there costs nothing, and is not had")
 	}
 	d.touch(t, "b")
-	if _, e := c.get(d, View{sort: sortName}, true); e != syscall.ENOMEM {
+	if _, e := c.ask(d, View{sort: sortName}, true); e != syscall.ENOMEM {
 		t.Errorf("a new page: %v, want ENOMEM", e)
 	}
 	p.Release()
@@ -189,7 +246,7 @@ func TestCacheBudget(t *testing.T) {
 	other := directory(t)
 	other.Path = "/y/"
 	before := c.held
-	if p, e := c.get(other, View{}, true); e != syscall.ENOMEM || c.held >= before {
+	if p, e := c.ask(other, View{}, true); e != syscall.ENOMEM || c.held >= before {
 		t.Errorf("%v, %v; %d bytes are held of %d", p, e, c.held, before)
 	}
 }
@@ -201,10 +258,10 @@ func TestTooManyNames(t *testing.T) {
 	c.names = 3
 	c.mustGet(t, d).Release()
 	d.touch(t, "d")
-	if _, e := c.get(d, View{}, true); e != syscall.EFBIG {
+	if _, e := c.ask(d, View{}, true); e != syscall.EFBIG {
 		t.Errorf("%v, want EFBIG", e)
 	}
-	p, e := c.get(d, View{sort: sortName, page: 1}, true)
+	p, e := c.ask(d, View{sort: sortName, page: 1}, true)
 	if e != 0 || !strings.Contains(string(p.Fields), "X-Listing-Truncated: true") {
 		t.Errorf("%+v, %v", p, e)
 	}
