@@ -28,6 +28,7 @@ type simLimits struct {
 // shadow is what a node may have passed.
 type shadow struct {
 	limit   shape.Limit
+	after   int64   // what passes of each response before the limit begins
 	level   float64 // bytes that are missing from the burst
 	last    int64   // instant of the last turn
 	ended   int64   // bytes of responses that are over
@@ -59,6 +60,7 @@ func (m *simulation) limit() {
 	}
 	for _, p := range simPrefixes {
 		l := s.draw(true)
+		s.within(p, &l)
 		cfg.Paths = append(cfg.Paths, shape.PathLimit{Prefix: p, Limit: l})
 		s.nodes[p] = &shadow{limit: l}
 	}
@@ -77,6 +79,22 @@ func (m *simulation) limit() {
 	}
 	if m.rnd.IntN(2) == 0 {
 		m.adaptRates()
+	}
+}
+
+// within perhaps limits clients and connections within a class.
+func (s *simLimits) within(prefix string, l *shape.Limit) {
+	if s.m.rnd.IntN(2) == 0 {
+		return
+	}
+	l.Client, l.Connection, l.After = s.draw(true).Rate, s.draw(true).Rate, s.m.rnd.Int64N(5000)
+	if l.Client == shape.Unlimited && l.Connection == shape.Unlimited {
+		l.After = 0
+	}
+	for _, c := range simNames {
+		// Its burst is a grant, which is 24 KiB or 20 ms of the rate at most, and 20 ms more.
+		limit := shape.Limit{Rate: l.Client, Burst: 24<<10 + int64(l.Client)/25}
+		s.nodes[prefix+" "+c] = &shadow{limit: limit, after: l.After}
 	}
 }
 
@@ -219,7 +237,7 @@ func (s *simLimits) addUp() {
 			continue
 		}
 		for _, n := range s.of(c) {
-			n.now += c.stream.outcome.Total() + max(c.stream.grant, 0)
+			n.now += max(c.stream.outcome.Total()+max(c.stream.grant, 0)-n.after, 0)
 		}
 	}
 }
@@ -227,7 +245,7 @@ func (s *simLimits) addUp() {
 // ended counts a response that is over.
 func (s *simLimits) ended(c *Conn, o *outcome.Outcome) {
 	for _, n := range s.of(c) {
-		n.ended += o.Total()
+		n.ended += max(o.Total()-n.after, 0)
 	}
 	for level, ns := range o.Held {
 		if ns < 0 || ns > o.Duration {
@@ -249,6 +267,9 @@ func (s *simLimits) of(c *Conn) []*shadow {
 	}
 	nodes := []*shadow{own, s.nodes["global"], s.nodes[sc.client.label]}
 	if p := s.nodes[sc.client.prefix]; p != nil {
+		nodes = append(nodes, p)
+	}
+	if p := s.nodes[sc.client.prefix+" "+sc.client.label]; p != nil {
 		nodes = append(nodes, p)
 	}
 	return nodes

@@ -18,8 +18,8 @@ func TestClassNumbersComeBack(t *testing.T) {
 			}
 			tree := w.trees[i%loops]
 			tree.Join(&f, w.s.Class([]byte(prefix+"f")), "c", w.now)
-			if n := f.client.parent; n.class.prefix != prefix || n.meter.table.limit.Rate != mib {
-				t.Fatalf("%s: of %q at %v", prefix, n.class.prefix, n.meter.table.limit.Rate)
+			if n := f.client.parent; n.class.prefix != prefix || n.meter.table.configured().Rate != mib {
+				t.Fatalf("%s: of %q at %v", prefix, n.class.prefix, n.meter.table.configured().Rate)
 			}
 			tree.Leave(&f, w.now)
 			w.s.RemovePath(prefix)

@@ -23,14 +23,14 @@ type client struct {
 }
 
 // weight is what the client weighs among others, as long as it is not engaged.
-func (c *client) weight() int64 { return c.meter.table.limit.weight() }
+func (c *client) weight() int64 { return c.meter.table.configured().weight() }
 
 // directory finds the clients that a tree knows, and keeps the memory of those that it has
 // forgotten for others.
 type directory struct {
 	clients     map[ClientID]*client
 	idle        clientList // those without flows
-	nodes       int        // of clients
+	nodes       int        // of clients, and of clients within classes
 	spareClient *client    // by newer
 	spareNode   *node      // by sibling
 }
@@ -137,7 +137,7 @@ func (c *client) endOverride(t *Tree) bool {
 }
 
 // nodeOf returns the node of a client in a class.
-func (d *directory) nodeOf(c *client, class *node) *node {
+func (t *Tree) nodeOf(c *client, class *node) *node {
 	for n := c.nodes; n != nil; n = n.sibling {
 		if n.parent == class {
 			return n
@@ -146,25 +146,22 @@ func (d *directory) nodeOf(c *client, class *node) *node {
 	for p := &c.nodes; *p != nil; {
 		if n := *p; n.parent.gone {
 			*p = n.sibling
-			d.freeNode(n)
+			t.freeNode(n)
 		} else {
 			p = &n.sibling
 		}
 	}
-	n := d.spareNode
+	n := t.spareNode
 	if n == nil {
 		n = newNode(LevelClient, class, &c.meter)
 	} else {
-		d.spareNode = n.sibling
-		b := n.bands
-		*n = node{level: LevelClient, meter: &c.meter, bands: b, quantum: minGrant, engageAt: -1}
-		*b[0] = band{}
-		n.member = member{parent: class, node: n}
-		n.timer.member = &n.member
+		t.spareNode = n.sibling
+		*n.bands[0] = band{}
+		n.init(LevelClient, class, &c.meter, n.bands)
 	}
 	n.class, n.client, n.weight = class.class, c, c.weight()
 	n.sibling, c.nodes = c.nodes, n
-	d.nodes++
+	t.nodes++
 	return n
 }
 
@@ -177,7 +174,10 @@ func (t *Tree) enter(f *Flow, c *client, class *node) {
 	f.client = t.nodeOf(c, class)
 	f.client.flows++
 	class.flows++
-	f.parent = f.client
+	if f.client.inner == nil && class.clients.limits() {
+		t.addInner(f.client, true)
+	}
+	f.moveTo(f.client)
 }
 
 // exit counts a flow whose response is over.
@@ -193,7 +193,7 @@ func (t *Tree) exit(f *Flow) {
 	c.flows--
 	if n.flows--; n.flows == 0 {
 		n.disengage(t)
-		if t.nodes > t.shaper.maxClients && c.nodes.sibling != nil {
+		if t.nodes > t.shaper.maxClients && c.nodes.sibling != nil && n.rested(t) {
 			t.dropNode(n)
 		}
 	}
@@ -206,19 +206,20 @@ func (t *Tree) exit(f *Flow) {
 }
 
 // dropNode forgets one node of a client that has several.
-func (d *directory) dropNode(n *node) {
+func (t *Tree) dropNode(n *node) {
 	p := &n.client.nodes
 	for *p != n {
 		p = &(*p).sibling
 	}
 	*p = n.sibling
-	d.freeNode(n)
+	t.freeNode(n)
 }
 
-func (d *directory) freeNode(n *node) {
+func (t *Tree) freeNode(n *node) {
+	t.dropInner(n)
 	n.client, n.parent, n.meter = nil, nil, nil
-	n.sibling, d.spareNode = d.spareNode, n
-	d.nodes--
+	n.sibling, t.spareNode = t.spareNode, n
+	t.nodes--
 }
 
 // forgetOne forgets one client that has its whole burst again, of those least recently
@@ -231,13 +232,23 @@ func (t *Tree) forgetOne() bool {
 		}
 		t.idle.remove(c)
 		c.endOverride(t)
-		if c.meter.rested(t) {
+		if c.rested(t) {
 			t.forget(c)
 			return true
 		}
 		t.idle.push(c)
 	}
 	return false
+}
+
+// rested reports whether all that the client may use is there in full.
+func (c *client) rested(t *Tree) bool {
+	for n := c.nodes; n != nil; n = n.sibling {
+		if !n.rested(t) {
+			return false
+		}
+	}
+	return c.meter.rested(t)
 }
 
 // forget drops a client without flows that is in no list.

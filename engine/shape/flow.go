@@ -16,6 +16,8 @@ type Flow struct {
 	stale    bool   // the limit must be looked up
 	override bool   // own counts
 	own      Limit  // of the response, in place of the connection's
+	class    Rate   // what the class lets a connection have; part of what is in bucket
+	free     bool   // Limit.After of the class has not passed
 
 	want    int64
 	granted int64 // last grant, less what was given back
@@ -23,7 +25,7 @@ type Flow struct {
 
 	hungry bool // has waited in this response
 	since  int64
-	mark   [LevelConnection]int64 // for how long nodes above had been parked when it was queued
+	mark   [LevelConnection]int64 // for how long nodes above had been parked when it was queued; see node.markAt
 	held   [NumLevels]int64
 }
 
@@ -48,17 +50,25 @@ func (f *Flow) Since() int64 { return f.since }
 // beginQueue notes what endQueue needs.
 func (f *Flow) beginQueue(now int64) {
 	f.since = now
-	for n := f.client; n != nil; n = n.parent {
-		f.mark[n.level] = n.parkedUntil(now)
+	for n := f.parent; n != nil; n = n.parent {
+		f.mark[n.markAt()] = n.parkedUntil(now)
 	}
+}
+
+// markAt is the place of a node in Flow.mark.
+func (n *node) markAt() Level {
+	if n.isInner() {
+		return LevelNone
+	}
+	return n.level
 }
 
 // endQueue adds the wait that ends now to the levels that caused it. Each level from the
 // client up gets the time for which its node was parked meanwhile.
 func (f *Flow) endQueue(s *scheduler) {
 	left := s.now - f.since
-	for n := f.client; n != nil; n = n.parent {
-		d := min(n.parkedUntil(s.now)-f.mark[n.level], left)
+	for n := f.parent; n != nil; n = n.parent {
+		d := min(n.parkedUntil(s.now)-f.mark[n.markAt()], left)
 		f.hold(s, n.level, d)
 		left -= d
 	}

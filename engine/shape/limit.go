@@ -47,6 +47,14 @@ type Limit struct {
 	// Priority orders path classes: those with a higher one are served first. For path
 	// classes only.
 	Priority int
+
+	// Client and Connection hold for each client and for each connection within a path
+	// class, beside all other limits. For path classes only.
+	Client, Connection Rate
+
+	// After is how many bytes of each response pass before Client and Connection begin to
+	// hold; the other limits hold from the first byte. For path classes only.
+	After int64
 }
 
 // Validate returns an error that names the field and the reason if l cannot be
@@ -63,9 +71,20 @@ func (l Limit) Validate() error {
 		return fmt.Errorf("guarantee: %d is not from 0 to %d bytes per second", l.Guarantee, MaxRate)
 	case l.Rate != Unlimited && l.Guarantee > max(l.Rate, 0):
 		return fmt.Errorf("guarantee: %v is more than the rate, %v", l.Guarantee, l.Rate)
+	case l.Client < Paused || l.Client > MaxRate:
+		return fmt.Errorf("client: %d is not from 0 to %d bytes per second", l.Client, MaxRate)
+	case l.Connection < Paused || l.Connection > MaxRate:
+		return fmt.Errorf("connection: %d is not from 0 to %d bytes per second", l.Connection, MaxRate)
+	case l.After < 0 || l.After > maxSize:
+		return fmt.Errorf("after: %d is not from 0 to %s", l.After, FormatSize(maxSize))
+	case l.After > 0 && !l.within():
+		return fmt.Errorf("after: there is neither a client nor a connection limit that could begin")
 	}
 	return nil
 }
+
+// within reports whether anything is limited within a path class.
+func (l Limit) within() bool { return l.Client != Unlimited || l.Connection != Unlimited }
 
 // ValidateAt is Validate for a node of the given level.
 func (l Limit) ValidateAt(level Level) error {
@@ -78,6 +97,10 @@ func (l Limit) ValidateAt(level Level) error {
 		return fmt.Errorf("guarantee: for path classes only, not for %v", level)
 	case l.Priority != 0:
 		return fmt.Errorf("priority: for path classes only, not for %v", level)
+	case l.Client != Unlimited:
+		return fmt.Errorf("client: for path classes only, not for %v", level)
+	case l.Connection != Unlimited:
+		return fmt.Errorf("connection: for path classes only, not for %v", level)
 	}
 	return nil
 }
@@ -92,6 +115,19 @@ func (l Limit) weight() int64 { return int64(max(l.Weight, 1)) << weightBits }
 
 // limits reports whether l holds anything back.
 func (l Limit) limits() bool { return l.Rate != Unlimited }
+
+// atMost is the limit of a connection within a class that lets each have so much. It keeps
+// to l, too.
+func (l Limit) atMost(r Rate) Limit {
+	if !r.Below(l.Rate) {
+		return l
+	}
+	o := Limit{Rate: r, Weight: l.Weight}
+	if (l.limits() || l.Burst > 0) && l.burst() < o.burst() {
+		o.Burst = l.burst()
+	}
+	return o
+}
 
 // burst is the burst in force.
 func (l Limit) burst() int64 {

@@ -9,8 +9,8 @@ const (
 	parked              // tokens of its own bucket
 )
 
-// member is what a node schedules: a flow of a client, a client of a class, a class of
-// the root. The root is a member without a parent.
+// member is what a node schedules: a flow of a client, or those of its flows that its class
+// holds; a client of a class, a class of the root. The root is a member without a parent.
 type member struct {
 	parent *node
 	flow   *Flow // what the member is; nil: a node
@@ -96,7 +96,8 @@ type node struct {
 
 	// Classes.
 	window      window
-	granted     int64 // bytes
+	granted     int64  // bytes
+	clients     *table // of each client within it
 	guarantee   *meter
 	priority    int
 	limitWeight int64 // as configured; weight is the part of it on this loop
@@ -106,19 +107,24 @@ type node struct {
 	flows int // that have joined; not of the root
 
 	// Clients.
-	sibling  *node // the same client in the next class
-	waited   int64 // instant at which a flow last had to wait
-	hungry   int   // flows that have waited in their response
-	engageAt int   // place among the tree's engaged nodes, -1: none
-	stake    int64 // what it counts for in class.engaged; 0: it is not engaged
+	sibling  *node  // the same client in the next class
+	inner    *inner // of the flows that the class holds; nil: none
+	waited   int64  // instant at which a flow last had to wait
+	hungry   int    // flows that have waited in their response
+	engageAt int    // place among the tree's engaged nodes, -1: none
+	stake    int64  // what it counts for in class.engaged; 0: it is not engaged
 }
 
 func newNode(level Level, parent *node, m *meter) *node {
-	n := &node{level: level, meter: m, quantum: minGrant, engageAt: -1}
+	n := new(node)
+	n.init(level, parent, m, []*band{new(band)})
+	return n
+}
+
+func (n *node) init(level Level, parent *node, m *meter, bands []*band) {
+	*n = node{level: level, meter: m, bands: bands, quantum: minGrant, engageAt: -1}
 	n.member = member{parent: parent, node: n, weight: oneWeight}
 	n.timer.member = &n.member
-	n.bands = []*band{new(band)}
-	return n
 }
 
 // bandFor returns the band of a member.

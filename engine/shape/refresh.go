@@ -127,7 +127,9 @@ func (t *Tree) refreshNodes(c config) {
 			waiting = append(waiting, n)
 		}
 	}
-	t.setClasses(c.classes)
+	if t.setClasses(c.classes) {
+		t.refreshInner()
+	}
 	for _, n := range waiting {
 		t.enqueue(&n.member)
 	}
@@ -141,22 +143,28 @@ func (t *Tree) refreshNodes(c config) {
 	}
 }
 
-// setClasses brings into force what is said about the classes. None of them is queued.
-func (t *Tree) setClasses(tables []table) {
+// setClasses brings into force what is said about the classes, and reports whether there is
+// news of clients within them. None of them is queued.
+func (t *Tree) setClasses(tables []table) (within bool) {
 	t.guaranteed = t.guaranteed[:0]
 	t.root.bands = t.root.bands[:0]
 	for i, n := range t.classes {
 		if n == nil {
 			continue
 		}
+		within = within || n.meter.table.configured().Client != tables[i].configured().Client
 		n.meter.update(t, &tables[i], false)
 		n.place(t, &tables[i])
 	}
+	return within
 }
 
 // place puts a class among the others, by its priority and guarantee.
 func (n *node) place(t *Tree, o *table) {
-	l := o.limit
+	l := o.configured()
+	if n.clients == nil || n.clients.limit.Rate != l.Client {
+		n.clients = &table{said: said{limit: &Limit{Rate: l.Client}, epoch: o.epoch}}
+	}
 	n.limitWeight, n.priority = l.weight(), l.Priority
 	n.setWeight(n.limitWeight)
 	i, found := slices.BinarySearchFunc(t.root.bands, n.priority, func(b *band, p int) int { return p - b.priority })
@@ -170,7 +178,7 @@ func (n *node) place(t *Tree, o *table) {
 		}
 		return
 	}
-	g := table{said: said{limit: Limit{Rate: l.Guarantee}, epoch: o.epoch}}
+	g := table{said: said{limit: &Limit{Rate: l.Guarantee}, epoch: o.epoch}}
 	if n.guarantee == nil {
 		n.guarantee = new(meter)
 		n.guarantee.open(t, g, n.class.guarantee)

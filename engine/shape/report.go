@@ -159,6 +159,13 @@ func (c *client) report(t *Tree) NodeReport {
 	for n := c.nodes; n != nil; n = n.sibling {
 		r.Waiting += n.count
 		r.Parked = r.Parked || n.state == parked
+		if w := n.inner; w != nil {
+			r.Waiting += w.count
+			if w.state == queued { // it is among those of n
+				r.Waiting--
+			}
+			r.Parked = r.Parked || w.state == parked
+		}
 	}
 	r.meter(t, &c.meter)
 	r.Rate10, r.Rate1 = c.window.rates(t.sec)

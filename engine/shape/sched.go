@@ -48,8 +48,12 @@ func (n *node) descend(above int64) (f *Flow, share int64) {
 	share = n.split(above, 0)
 	client := n.pick().node
 	share = client.split(client.part(share), 0)
-	f = client.pick().flow
-	return f, f.part(share)
+	m := client.pick()
+	if m.flow == nil {
+		share = m.node.split(m.part(share), 0)
+		m = m.node.pick()
+	}
+	return m.flow, m.part(share)
 }
 
 // alone returns the share of f while nobody waits beside it.
@@ -57,6 +61,10 @@ func (f *Flow) alone() int64 {
 	client, class := f.client, f.client.parent
 	share := class.part(class.parent.split(infinite, class.weight))
 	share = client.part(class.split(share, client.weight))
+	if w := f.parent; w != client {
+		share = w.part(client.split(share, w.weight))
+		return f.part(w.split(share, f.weight))
+	}
 	return f.part(client.split(share, f.weight))
 }
 
@@ -143,7 +151,7 @@ func (s *scheduler) unpark(m *member) {
 
 // recheck lets a node that is parked find out anew; of a client, all its nodes.
 func (s *scheduler) recheck(n *node) {
-	if n.level == LevelClient {
+	if n.level == LevelClient && !n.isInner() {
 		n = n.client.nodes
 	}
 	for ; n != nil; n = n.sibling {

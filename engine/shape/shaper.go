@@ -109,7 +109,7 @@ func (c *changes) note(epoch uint64, ch change) {
 }
 
 type override struct {
-	Limit
+	*Limit
 	expires int64
 }
 
@@ -184,7 +184,7 @@ func (s *Shaper) publishClient(id ClientID) {
 func (s *Shaper) moveOn() {
 	active := s.global.limits() || s.client.limits() || s.connection.limits() || s.limitedClients+len(s.shares) > 0
 	for _, c := range s.classes {
-		active = active || c.table.limits()
+		active = active || c.table.limits() || c.table.configured().within()
 	}
 	s.active.Store(active)
 	s.epoch.Add(1)
@@ -221,7 +221,7 @@ func (s *Shaper) set(o *table, changed *uint64, l Limit, level Level) (was Limit
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was, o.limit = o.limit, l
+	was, o.limit = *o.configured(), &l
 	s.publish(changed)
 	return was, nil
 }
@@ -242,8 +242,8 @@ func (s *Shaper) SetPath(prefix string, l Limit) (was Limit, existed bool, err e
 			return Limit{}, false, fmt.Errorf("shape: more than %d path classes", maxClasses-1)
 		}
 	}
-	was, existed = c.table.limit, !c.removed.Load()
-	c.table.limit = l
+	was, existed = *c.table.configured(), !c.removed.Load()
+	c.table.limit = &l
 	c.removed.Store(false)
 	s.publish(&s.changes.nodes)
 	return was, existed, nil
@@ -259,7 +259,7 @@ func (s *Shaper) RemovePath(prefix string) (was Limit, existed bool) {
 	if c == nil {
 		return Limit{}, false
 	}
-	was = c.table.limit
+	was = *c.table.configured()
 	c.table = table{}
 	c.removed.Store(true)
 	s.publish(&s.changes.nodes)
@@ -326,7 +326,7 @@ func (s *Shaper) SetClient(id ClientID, l Limit, expires int64) (was Limit, over
 	defer s.mu.Unlock()
 	was, overridden = s.limitOf(id)
 	s.dropOverride(id)
-	s.overrides[id] = override{l, expires}
+	s.overrides[id] = override{&l, expires}
 	if l.limits() {
 		s.limitedClients++
 	}
@@ -357,7 +357,7 @@ func (s *Shaper) dropOverride(id ClientID) {
 // limitOf returns what is configured for a client. The caller holds mu.
 func (s *Shaper) limitOf(id ClientID) (l Limit, overridden bool) {
 	t, _ := s.clientTable(id)
-	return t.limit, t.first == RowOverride
+	return *t.configured(), t.first == RowOverride
 }
 
 // clientTable returns what is said about a client, and when its override ends; 0: never. The
@@ -407,14 +407,14 @@ type Limits struct {
 func (s *Shaper) Limits() Limits {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := Limits{Global: s.global.limit, Client: s.client.limit, Connection: s.connection.limit}
+	l := Limits{Global: *s.global.configured(), Client: *s.client.configured(), Connection: *s.connection.configured()}
 	for _, c := range s.classes[1:] {
 		if !c.removed.Load() {
-			l.Paths = append(l.Paths, PathLimit{c.prefix, c.table.limit})
+			l.Paths = append(l.Paths, PathLimit{c.prefix, *c.table.configured()})
 		}
 	}
 	for id, o := range s.overrides {
-		l.Clients = append(l.Clients, ClientLimit{id, o.Limit, o.expires})
+		l.Clients = append(l.Clients, ClientLimit{id, *o.Limit, o.expires})
 	}
 	slices.SortFunc(l.Paths, func(a, b PathLimit) int { return cmp.Compare(a.Prefix, b.Prefix) })
 	slices.SortFunc(l.Clients, func(a, b ClientLimit) int { return cmp.Compare(a.ID, b.ID) })
@@ -441,6 +441,8 @@ type shared struct {
 	loops atomic.Int64 // on which it has to wait
 	refs  int          // trees that know it; guarded by Shaper.mu
 	pool  *pool        // nil until the client has a limit; likewise
+
+	within map[*Class]*sharedPool // likewise
 }
 
 // attach returns the shared record of a client, for one more tree.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/big"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -96,10 +97,13 @@ type modelFlow struct {
 	joined  bool
 	class   string
 	client  ClientID
+	place   ClientID // the client that it is counted by, which may be the shared one
 	own     Limit
 	custom  bool
 	granted int64 // of the last grant, not given back
 	sent    int64 // in this response
+	within  Rate  // what its class last let a connection have
+	charged []*ideal
 }
 
 var (
@@ -123,6 +127,11 @@ func limits(withPath bool) *rapid.Generator[Limit] {
 				if l.Rate == Unlimited {
 					l.Guarantee = 100_000
 				}
+			}
+			l.Client = rapid.SampledFrom(rates).Draw(t, "client")
+			l.Connection = rapid.SampledFrom(rates).Draw(t, "connection")
+			if l.within() {
+				l.After = rapid.SampledFrom([]int64{0, 1, 5000, 1 << 20}).Draw(t, "after")
 			}
 		}
 		return l
@@ -165,6 +174,33 @@ func (m *machine) sync() {
 	for name, b := range m.ideal {
 		b.retune(m.limitOf(name), m.max)
 	}
+	for _, f := range m.flows { // whose client had no limit in its class begins with nothing
+		if name := f.inClass(); f.joined && m.ideal[name] == nil && m.limitOf(name).limits() {
+			m.ideal[name] = newIdeal(Limit{}, m.max)
+			m.ideal[name].retune(m.limitOf(name), m.max)
+		}
+	}
+}
+
+// inClass names the bucket of f's client in f's class.
+func (f *modelFlow) inClass() string { return "w" + f.class + " " + string(f.place) }
+
+// settle notes what f's class lets a connection have, before f is served.
+func (m *machine) settle(f *modelFlow) {
+	l := m.classes[f.class]
+	if f.sent < l.After {
+		l.Connection = Unlimited
+	}
+	if l.Connection == f.within {
+		return
+	}
+	f.within = l.Connection
+	if b := m.ideal[f.name]; b == nil {
+	} else if b.rate == Unlimited && f.sent == 0 {
+		m.ideal[f.name] = newIdeal(m.flowLimit(f), m.max)
+	} else {
+		b.retune(m.flowLimit(f), m.max)
+	}
 }
 
 // limitOf returns the limit of a node by its name, of which the share may be the least.
@@ -183,6 +219,9 @@ func (m *machine) configured(name string) Limit {
 		return m.global
 	case 'p':
 		return m.classes[name[1:]]
+	case 'w':
+		prefix, _, _ := strings.Cut(name[1:], " ")
+		return Limit{Rate: m.classes[prefix].Client}
 	case 'c':
 		if l, ok := m.clientLimits[ClientID(name[1:])]; ok {
 			return l
@@ -201,15 +240,16 @@ func (m *machine) flowLimit(f *modelFlow) Limit {
 	if f.custom {
 		return f.own
 	}
-	return m.connection
+	return m.connection.atMost(f.within)
 }
 
 // chain returns the ideal buckets that f is charged to.
 func (m *machine) chain(f *modelFlow) []*ideal {
-	return []*ideal{
-		m.bucket("g"), m.bucket("p" + f.class),
-		m.bucket("c" + string(f.Flow.client.client.id)), m.bucket(f.name),
+	chain := []*ideal{m.bucket("g"), m.bucket("p" + f.class), m.bucket("c" + string(f.place)), m.bucket(f.name)}
+	if f.sent >= m.classes[f.class].After && m.classes[f.class].Client != Unlimited {
+		chain = append(chain, m.bucket(f.inClass()))
 	}
+	return chain
 }
 
 // bucket returns the ideal bucket of a node, making it when it is first seen.
@@ -226,12 +266,16 @@ func (m *machine) charge(rt *rapid.T, f *modelFlow, n int64) {
 	if n <= 0 {
 		rt.Fatalf("%s: granted %d", f.name, n)
 	}
-	for i, b := range m.chain(f) {
+	f.charged = m.chain(f)
+	for i, b := range f.charged {
 		if !b.take(n, m.max) {
-			rt.Fatalf("%s: a grant of %d leaves level %v at %v", f.name, n, Level(i+1), b.tokens.FloatString(6))
+			rt.Fatalf("%s: a grant of %d leaves level %d at %v", f.name, n, i+1, b.tokens.FloatString(6))
 		}
 	}
 	f.granted = n
+	if after := m.classes[f.class].After; f.sent < after && f.sent+n > after {
+		rt.Fatalf("%s: a grant of %d goes beyond %d, after which its class limits it", f.name, n, after)
+	}
 	f.sent += n
 }
 
@@ -266,9 +310,13 @@ func (m *machine) join(rt *rapid.T) {
 	before := maps.Clone(m.t.clients)
 	m.t.Join(&f.Flow, c, f.client, m.now)
 	m.forgotten(rt, before)
+	f.place = f.Flow.client.client.id
 	m.bucket("g")
 	m.bucket("p" + f.class)
-	m.bucket("c" + string(f.Flow.client.client.id))
+	m.bucket("c" + string(f.place))
+	if m.classes[f.class].Client != Unlimited {
+		m.bucket(f.inClass())
+	}
 	if rapid.Bool().Draw(rt, "own") {
 		if l := limits(false).Draw(rt, "limit"); l != (Limit{}) {
 			f.own, f.custom = l, true
@@ -276,7 +324,9 @@ func (m *machine) join(rt *rapid.T) {
 		}
 	}
 	if b := m.ideal[f.name]; b != nil {
+		f.settle()
 		f.refresh(m.t)
+		m.settle(f)
 		if l := m.flowLimit(f); b.rate == Unlimited {
 			m.ideal[f.name] = newIdeal(l, m.max)
 		} else {
@@ -310,6 +360,7 @@ func (m *machine) take(rt *rapid.T) {
 	m.sync()
 	want := rapid.SampledFrom([]int64{1, 100, 5000, 1 << 20, 1 << 40}).Draw(rt, "want")
 	f.granted = 0
+	m.settle(f)
 	m.chain(f)
 	n := m.t.Take(&f.Flow, want, m.now)
 	if n > want {
@@ -334,6 +385,7 @@ func (m *machine) next(rt *rapid.T) {
 		if !mf.joined {
 			rt.Fatal("Next returned a flow that has left")
 		}
+		m.settle(mf)
 		m.charge(rt, mf, f.Granted())
 	}
 }
@@ -346,7 +398,7 @@ func (m *machine) conserving(rt *rapid.T) {
 			continue
 		}
 		blocked := f.state == parked
-		for n := f.Flow.client; n != nil; n = n.parent {
+		for n := f.parent; n != nil; n = n.parent {
 			blocked = blocked || n.state == parked
 		}
 		if !blocked {
@@ -397,7 +449,7 @@ func (m *machine) lacks(p *member) (b *bucket, need int64) {
 		return &p.flow.bucket, m.largest(p.flow)
 	}
 	for _, f := range m.flows {
-		for n := f.Flow.client; n != nil; n = n.parent {
+		for n := f.parent; n != nil; n = n.parent {
 			if n == p.node && f.state == queued {
 				need = max(need, m.largest(&f.Flow))
 			}
@@ -420,7 +472,7 @@ func (m *machine) refund(rt *rapid.T) {
 	n = min(n, f.granted)
 	f.granted -= n
 	f.sent -= n
-	for _, b := range m.chain(f) {
+	for _, b := range f.charged {
 		b.refund(n, m.max)
 	}
 	if f.Granted() != f.granted {
@@ -493,6 +545,10 @@ func (m *machine) tune(rt *rapid.T) {
 		}
 		// Now, not when it is next looked at: what comes of that has a test of its own.
 		fresh := f.bucket.Rate == Unlimited && f.Flow.sent == 0
+		if f.joined {
+			f.settle()
+			m.settle(f)
+		}
 		f.refresh(m.t)
 		if fresh {
 			m.ideal[f.name] = newIdeal(m.flowLimit(f), m.max)
@@ -555,7 +611,7 @@ func (m *machine) check(rt *rapid.T) {
 			delete(m.ideal, "p"+path)
 		}
 	}
-	nodes := 0
+	nodes, places := 0, make(map[string]bool)
 	clients := slices.Collect(maps.Values(t.clients))
 	for _, c := range append(clients, t.overflow) {
 		if c == nil {
@@ -569,6 +625,11 @@ func (m *machine) check(rt *rapid.T) {
 			}
 			sum += n.flows
 			nodes++
+			if w := n.inner; w != nil {
+				checkNode(rt, &w.node)
+				nodes++
+				places["w"+n.class.prefix+" "+string(c.id)] = places["w"+n.class.prefix+" "+string(c.id)] || !n.parent.gone
+			}
 		}
 		if sum != c.flows {
 			rt.Fatalf("client %s: counts %d flows, has %d", c.id, c.flows, sum)
@@ -576,6 +637,20 @@ func (m *machine) check(rt *rapid.T) {
 	}
 	if nodes != t.nodes {
 		rt.Fatalf("counts %d nodes, has %d", t.nodes, nodes)
+	}
+	m.dropped(rt, places)
+}
+
+// dropped checks that clients whose place within a class is gone had their whole burst.
+func (m *machine) dropped(rt *rapid.T, places map[string]bool) {
+	for name, b := range m.ideal {
+		if name[0] != 'w' || places[name] {
+			continue
+		}
+		if b.advance(m.max); m.limitOf(name).limits() && b.rate != Unlimited && b.tokens.Cmp(big.NewRat(b.burst, 1)) < 0 {
+			rt.Fatalf("client %s is dropped with %v of %d", name, b.tokens.FloatString(3), b.burst)
+		}
+		delete(m.ideal, name)
 	}
 }
 

@@ -35,17 +35,27 @@ type table struct {
 
 // said is the part of a table that the Shaper says.
 type said struct {
-	limit Limit // of RowConfigured, or of RowOverride in its place
-	first Row   // which of these two
+	limit *Limit // of RowConfigured, or of RowOverride in its place; not changed; nil: none
+	first Row    // which of these two
 	cap   Rate
 	share Rate
 	epoch uint64 // of the configuration that says this
 }
 
+var noLimit Limit
+
+// configured returns the limit of the rows RowConfigured and RowOverride. It must not be changed.
+func (t *table) configured() *Limit {
+	if t.limit == nil {
+		return &noLimit
+	}
+	return t.limit
+}
+
 // inForce returns the limit that holds, and the row that says its rate: of equal
 // rates the first one.
 func (t *table) inForce() (l Limit, by Row) {
-	l, by = t.limit, t.first
+	l, by = *t.configured(), t.first
 	for i, r := range [...]Rate{t.cap, t.found, t.share} {
 		if r.Below(l.Rate) {
 			l.Rate, by = r, RowCap+Row(i)

@@ -13,22 +13,22 @@ func TestTable(t *testing.T) {
 		by   Row
 	}{
 		{"nothing", table{}, Unlimited, RowConfigured},
-		{"configured", table{said: said{limit: Limit{Rate: 5}}}, 5, RowConfigured},
-		{"an override in its place", table{said: said{limit: Limit{Rate: 9}, first: RowOverride}}, 9, RowOverride},
+		{"configured", table{said: said{limit: &Limit{Rate: 5}}}, 5, RowConfigured},
+		{"an override in its place", table{said: said{limit: &Limit{Rate: 9}, first: RowOverride}}, 9, RowOverride},
 		{"an override without a rate", table{said: said{first: RowOverride}}, Unlimited, RowOverride},
-		{"a higher cap", table{said: said{limit: Limit{Rate: 5}, cap: 6}}, 5, RowConfigured},
-		{"a cap on an override", table{said: said{limit: Limit{Rate: 9}, first: RowOverride, cap: 6}}, 6, RowCap},
+		{"a higher cap", table{said: said{limit: &Limit{Rate: 5}, cap: 6}}, 5, RowConfigured},
+		{"a cap on an override", table{said: said{limit: &Limit{Rate: 9}, first: RowOverride, cap: 6}}, 6, RowCap},
 		{"found", table{said: said{cap: 6}, found: 5}, 5, RowFound},
 		{"share", table{said: said{cap: 6, share: 4}, found: 5}, 4, RowShare},
-		{"equal", table{said: said{limit: Limit{Rate: 5}, cap: 5, share: 5}, found: 5}, 5, RowConfigured},
-		{"paused by the share", table{said: said{limit: Limit{Rate: 5}, share: Paused}}, Paused, RowShare},
-		{"paused already", table{said: said{limit: Limit{Rate: Paused}, share: 1}, found: 1}, Paused, RowConfigured},
+		{"equal", table{said: said{limit: &Limit{Rate: 5}, cap: 5, share: 5}, found: 5}, 5, RowConfigured},
+		{"paused by the share", table{said: said{limit: &Limit{Rate: 5}, share: Paused}}, Paused, RowShare},
+		{"paused already", table{said: said{limit: &Limit{Rate: Paused}, share: 1}, found: 1}, Paused, RowConfigured},
 	} {
 		if l, by := c.t.inForce(); l.Rate != c.want || by != c.by || c.t.limits() != (c.want != Unlimited) {
 			t.Errorf("%s: %v by %v, want %v by %v", c.name, l.Rate, by, c.want, c.by)
 		}
 	}
-	if l, _ := (&table{said: said{limit: Limit{Rate: 5, Burst: 7, Weight: 2}, share: 1}}).inForce(); l != (Limit{Rate: 1, Burst: 7, Weight: 2}) {
+	if l, _ := (&table{said: said{limit: &Limit{Rate: 5, Burst: 7, Weight: 2}, share: 1}}).inForce(); l != (Limit{Rate: 1, Burst: 7, Weight: 2}) {
 		t.Errorf("a share changes more than the rate: %+v", l)
 	}
 	names := make(map[string]bool)

@@ -109,7 +109,7 @@ func (f *Flow) refresh(t *Tree) {
 	if !f.stale && f.change == t.change {
 		return
 	}
-	l := t.connection
+	l := t.connection.atMost(f.class)
 	if f.override {
 		l = f.own
 	}
@@ -142,6 +142,7 @@ func (t *Tree) Take(f *Flow, want, now int64) int64 {
 	}
 	f.want, f.granted = want, 0
 	f.client.client.endOverride(t)
+	f.moveTo(f.settle())
 	f.refresh(t)
 	client, class := f.client, f.client.parent
 	n := f.size(f.alone())
@@ -151,12 +152,12 @@ func (t *Tree) Take(f *Flow, want, now int64) int64 {
 		t.park(&f.member, at)
 		return 0
 	}
-	if client.state != idle || class.state != idle || t.root.state != idle {
+	if f.parent.state != idle || client.state != idle || class.state != idle || t.root.state != idle {
 		f.await(t)
 		return 0
 	}
 	rank := class.rank(t)
-	if short, at := client.short(t, n, rank); short != nil {
+	if short, at := f.parent.short(t, n, rank); short != nil {
 		f.await(t)
 		t.park(&short.member, at)
 		return 0
@@ -168,12 +169,17 @@ func (t *Tree) Take(f *Flow, want, now int64) int64 {
 // size returns the grant for a flow whose share of what is above it is so many bytes per
 // second.
 func (f *Flow) size(share int64) int64 {
-	c, class := f.client, f.client.parent
-	return min(f.want, grantFor(min(share, f.bucket.Rate.Speed())),
-		f.bucket.most, c.meter.bucket.most, class.meter.bucket.most, class.parent.meter.bucket.most)
+	n := min(f.want, grantFor(min(share, f.bucket.Rate.Speed())), f.bucket.most)
+	for p := f.parent; p != nil; p = p.parent {
+		n = min(n, p.meter.bucket.most)
+	}
+	if f.free {
+		n = min(n, f.client.parent.meter.table.configured().After-f.sent)
+	}
+	return n
 }
 
-// short returns the lowest node from a client up that has less than it needs
+// short returns the lowest node from the parent of a flow up that has less than it needs
 // now, and when to ask again; nil if there is none.
 func (n *node) short(t *Tree, need int64, rank int) (short *node, at int64) {
 	for p := n; p != nil; p = p.parent {
@@ -200,6 +206,12 @@ func (f *Flow) charge(t *Tree, n int64, guaranteed bool) {
 	if f.bucket.Rate != Unlimited {
 		f.bucket.Tokens -= n
 	}
+	if w := f.parent; w != client {
+		w.meter.spend(n, t.now)
+		w.deficit -= n
+		w.served += n
+		w.stamp, w.member.served = client.served+n, true
+	}
 	client.meter.spend(n, t.now)
 	class.meter.spend(n, t.now)
 	t.rootMeter.spend(n, t.now)
@@ -214,7 +226,7 @@ func (f *Flow) charge(t *Tree, n int64, guaranteed bool) {
 	client.served += n
 	class.served += n
 	t.root.served += n
-	f.stamp, f.served = client.served, true
+	f.stamp, f.served = f.parent.served, true
 	client.stamp, client.member.served = class.served, true
 }
 
@@ -230,8 +242,8 @@ func (f *Flow) book(t *Tree, n int64) {
 	if f.bucket.Rate != Unlimited {
 		t.granted[LevelConnection] += n
 	}
-	for p := client; p != nil; p = p.parent {
-		if p.meter.limited() {
+	for p := f.parent; p != nil; p = p.parent {
+		if p.meter.limited() && (p != client || f.parent == client) { // a level counts once
 			t.granted[p.level] += n
 		}
 	}
@@ -252,7 +264,7 @@ func (t *Tree) Refund(f *Flow, n, now int64) {
 	f.bucket.Advance(t.now)
 	f.bucket.Refund(n)
 	f.deficit += n
-	for p := f.client; p != nil; p = p.parent {
+	for p := f.parent; p != nil; p = p.parent {
 		p.deficit += n
 		p.meter.refund(t, n)
 		if p.guarantee != nil {
@@ -275,7 +287,7 @@ func (t *Tree) Rest(f *Flow, now int64) {
 	case queued:
 		f.endQueue(&t.scheduler)
 		t.dequeue(&f.member)
-		for p := f.client; p != nil; p = p.parent {
+		for p := f.parent; p != nil; p = p.parent {
 			t.recheck(p) // perhaps it was parked for f
 		}
 	case parked:
@@ -303,6 +315,13 @@ func (t *Tree) Next(now int64) *Flow {
 		if f.client.client.endOverride(t) {
 			continue
 		}
+		if p := f.settle(); p != f.parent { // its class has another limit
+			f.endQueue(&t.scheduler)
+			t.dequeue(&f.member)
+			f.moveTo(p)
+			f.await(t)
+			continue
+		}
 		f.refresh(t)
 		n := f.size(share)
 		if at, ok := f.bucket.Ready(n, t.now); !ok {
@@ -311,7 +330,7 @@ func (t *Tree) Next(now int64) *Flow {
 			t.park(&f.member, at)
 			continue
 		}
-		if short, at := f.client.short(t, n, rank); short != nil {
+		if short, at := f.parent.short(t, n, rank); short != nil {
 			t.park(&short.member, at)
 			continue
 		}
