@@ -30,6 +30,15 @@ func (e *Engine) Connections(order loop.ConnOrder, n int) (list []loop.ConnInfo,
 	return loop.Connections(e.started(), order, n)
 }
 
+// Cut ends a connection with a reset, by Loop and ID of its ConnInfo, and returns what it was
+// doing. Its response ends as Aborted. ok is false if there is no such connection any more.
+func (e *Engine) Cut(index int, id uint64) (c loop.ConnInfo, ok bool) {
+	if all := e.started(); index >= 0 && index < len(all) {
+		return all[index].Cut(id)
+	}
+	return c, false
+}
+
 var errNoLoops = errors.New("engine: it has no loops")
 
 // Adopt gives a connected stream socket to one of the loops, which serves it

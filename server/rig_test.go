@@ -90,6 +90,7 @@ func (g *rig) pattern(name string, seed uint64, n int64) testenv.Pattern {
 	g.t.Helper()
 	p := testenv.NewPattern(seed)
 	path := filepath.Join(g.root, name)
+	writeFile(g.t, path, nil)
 	f, err := os.Create(path)
 	if err != nil {
 		g.t.Fatal(err)

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/aio"
 )
 
 // speed measures the throughput of a response by the second: the mean and the
@@ -123,6 +125,28 @@ func Connections(runners []*Runner, order ConnOrder, n int) (list []ConnInfo, op
 	}
 	slices.SortStableFunc(list, func(a, b ConnInfo) int { return cmp.Compare(b.key, a.key) })
 	return list[:min(n, len(list))], open
+}
+
+// Cut ends the connection of an ID with a reset, and returns what it was doing; ok is false if
+// the loop has none, or has ended.
+func (r *Runner) Cut(id uint64) (i ConnInfo, ok bool) {
+	done := make(chan struct{})
+	if !r.loop.post(func(l *Loop) {
+		defer close(done)
+		t := aio.Token(id)
+		if int(t.Slot()) >= len(l.conns.gens) {
+			return
+		}
+		c := l.conns.of(t)
+		if ok = c != nil && c.state != connClosing; ok {
+			i = describe(c)
+			c.broken(outcome.Aborted, true)
+		}
+	}) {
+		return i, false
+	}
+	<-done
+	return i, ok
 }
 
 // ranked is a connection with what it is ordered by.

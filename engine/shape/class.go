@@ -2,8 +2,13 @@ package shape
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Class is a path class: the paths that begin with a prefix. A [Shaper] makes it. It must
@@ -25,6 +30,32 @@ type Class struct {
 // Prefix returns what the paths of the class begin with; "" for the default
 // class, which has no limit.
 func (c *Class) Prefix() string { return c.prefix }
+
+// maxPrefix bounds the prefix of a class, in bytes.
+const maxPrefix = 1024
+
+// CheckPrefix returns why a path class cannot have a prefix, or why no path begins with it: a
+// path is compared as files are named, decoded.
+func CheckPrefix(prefix string) error {
+	switch {
+	case !strings.HasPrefix(prefix, "/"):
+		return errors.New("a prefix begins with /")
+	case len(prefix) > maxPrefix:
+		return fmt.Errorf("a prefix has at most %d bytes", maxPrefix)
+	case !utf8.ValidString(prefix) || strings.ContainsFunc(prefix, unicode.IsControl):
+		return errors.New("a prefix is UTF-8 without control characters")
+	case strings.Contains(prefix, "//"), strings.Contains(prefix, "/./"), strings.Contains(prefix, "/../"):
+		return errors.New("it matches nothing: requests are compared decoded, without empty segments, . and ..")
+	}
+	for i := range len(prefix) - 2 {
+		if prefix[i] == '%' && isHex(prefix[i+1]) && isHex(prefix[i+2]) {
+			return fmt.Errorf("it matches nothing: requests are compared decoded, and %s is one byte of them", prefix[i:i+3])
+		}
+	}
+	return nil
+}
+
+func isHex(b byte) bool { return b >= '0' && b <= '9' || b|0x20 >= 'a' && b|0x20 <= 'f' }
 
 // enter counts a tree that makes a node of the class, and returns what is said about the
 // class. It reports false if the class has been removed.

@@ -136,8 +136,8 @@ func (c *client) endOverride(t *Tree) bool {
 	return true
 }
 
-// nodeOf returns the node of a client in a class.
-func (t *Tree) nodeOf(c *client, class *node) *node {
+// nodeIn returns the node of a client in a class.
+func (c *client) nodeIn(t *Tree, class *node) *node {
 	for n := c.nodes; n != nil; n = n.sibling {
 		if n.parent == class {
 			return n
@@ -146,7 +146,7 @@ func (t *Tree) nodeOf(c *client, class *node) *node {
 	for p := &c.nodes; *p != nil; {
 		if n := *p; n.parent.gone {
 			*p = n.sibling
-			t.freeNode(n)
+			n.free(t)
 		} else {
 			p = &n.sibling
 		}
@@ -171,11 +171,11 @@ func (t *Tree) enter(f *Flow, c *client, class *node) {
 		t.idle.remove(c)
 	}
 	c.flows++
-	f.client = t.nodeOf(c, class)
+	f.client = c.nodeIn(t, class)
 	f.client.flows++
 	class.flows++
 	if f.client.inner == nil && class.clients.limits() {
-		t.addInner(f.client, true)
+		f.client.addInner(t, true)
 	}
 	f.moveTo(f.client)
 }
@@ -194,7 +194,7 @@ func (t *Tree) exit(f *Flow) {
 	if n.flows--; n.flows == 0 {
 		n.disengage(t)
 		if t.nodes > t.shaper.maxClients && c.nodes.sibling != nil && n.rested(t) {
-			t.dropNode(n)
+			n.drop(t)
 		}
 	}
 	if c.flows == 0 && c != t.overflow {
@@ -205,18 +205,18 @@ func (t *Tree) exit(f *Flow) {
 	}
 }
 
-// dropNode forgets one node of a client that has several.
-func (t *Tree) dropNode(n *node) {
+// drop forgets one node of a client that has several.
+func (n *node) drop(t *Tree) {
 	p := &n.client.nodes
 	for *p != n {
 		p = &(*p).sibling
 	}
 	*p = n.sibling
-	t.freeNode(n)
+	n.free(t)
 }
 
-func (t *Tree) freeNode(n *node) {
-	t.dropInner(n)
+func (n *node) free(t *Tree) {
+	n.dropInner(t)
 	n.client, n.parent, n.meter = nil, nil, nil
 	n.sibling, t.spareNode = t.spareNode, n
 	t.nodes--
@@ -257,7 +257,7 @@ func (t *Tree) forget(c *client) {
 	t.wheel.stop(&c.meter.timer)
 	for n := c.nodes; n != nil; {
 		next := n.sibling
-		t.freeNode(n)
+		n.free(t)
 		n = next
 	}
 	if c.shared != nil {

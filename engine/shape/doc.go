@@ -12,6 +12,11 @@
 // w. A client's limit holds over all classes: the client has a node in each
 // class, and these share one bucket. A zero [Limit] limits nothing.
 //
+// A class may limit each of its clients and connections besides. Such a client has one more
+// node, with a bucket, between its node in the class and its connections; a connection's
+// bucket has the lower rate while it sends of the class. Limit.After of a response is free
+// of both.
+//
 // The members of a node that is short of tokens share by weight: deficit round robin
 // in bytes [DRR], over classes, then clients, then connections. So 64
 // connections of one client get together what the one connection of another client

@@ -128,7 +128,10 @@ func (t *Tree) refreshNodes(c config) {
 		}
 	}
 	if t.setClasses(c.classes) {
-		t.refreshInner()
+		t.overflow.refreshInner(t)
+		for _, client := range t.clients {
+			client.refreshInner(t)
+		}
 	}
 	for _, n := range waiting {
 		t.enqueue(&n.member)

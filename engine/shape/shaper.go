@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -228,8 +227,8 @@ func (s *Shaper) set(o *table, changed *uint64, l Limit, level Level) (was Limit
 
 // SetPath sets the limit of a path class, or makes the class.
 func (s *Shaper) SetPath(prefix string, l Limit) (was Limit, existed bool, err error) {
-	if !strings.HasPrefix(prefix, "/") {
-		return Limit{}, false, fmt.Errorf("shape: path %q does not begin with a slash", prefix)
+	if err := CheckPrefix(prefix); err != nil {
+		return Limit{}, false, fmt.Errorf("shape: path %q: %w", prefix, err)
 	}
 	if err := l.ValidateAt(LevelPath); err != nil {
 		return Limit{}, false, fmt.Errorf("shape: limit of %s: %w", prefix, err)

@@ -18,7 +18,7 @@ func (n *node) isInner() bool { return n.parent != nil && n.parent.level == Leve
 
 // addInner makes the node within its class of a client. A fresh one has the tokens of a new
 // bucket, another one none.
-func (t *Tree) addInner(n *node, fresh bool) {
+func (n *node) addInner(t *Tree, fresh bool) {
 	w := new(inner)
 	w.init(LevelClient, n, &w.own, []*band{new(band)})
 	w.class, w.client = n.class, n.client
@@ -27,7 +27,7 @@ func (t *Tree) addInner(n *node, fresh bool) {
 	o := *n.parent.clients
 	var p *pool
 	if n.client.shared != nil {
-		w.shared = t.shaper.attachWithin(n.client.shared, n.class)
+		w.shared = n.client.shared.attachClass(t.shaper, n.class)
 		p = &w.shared.pool
 	}
 	if fresh {
@@ -43,14 +43,7 @@ func (t *Tree) addInner(n *node, fresh bool) {
 	w.own.usePool(t, p, false)
 }
 
-// refreshInner brings the nodes within classes up to date.
-func (t *Tree) refreshInner() {
-	t.overflow.refreshInner(t)
-	for _, c := range t.clients {
-		c.refreshInner(t)
-	}
-}
-
+// refreshInner brings the nodes of a client within classes up to date.
 func (c *client) refreshInner(t *Tree) {
 	for n := c.nodes; n != nil; n = n.sibling {
 		o := n.parent.clients
@@ -58,20 +51,20 @@ func (c *client) refreshInner(t *Tree) {
 		case n.inner != nil:
 			n.inner.own.update(t, o, false)
 		case n.flows > 0 && o.limits():
-			t.addInner(n, false)
+			n.addInner(t, false)
 		}
 	}
 }
 
 // dropInner forgets the node within its class of a client that has one.
-func (t *Tree) dropInner(n *node) {
+func (n *node) dropInner(t *Tree) {
 	w := n.inner
 	if w == nil {
 		return
 	}
 	w.own.giveBack(t)
 	if w.shared != nil {
-		t.shaper.detachWithin(n.client.shared, w.shared, t.loop)
+		n.client.shared.detachClass(t.shaper, w.shared, t.loop)
 	}
 	n.inner = nil
 	t.nodes--
@@ -113,8 +106,8 @@ type sharedPool struct {
 	refs  int // guarded by Shaper.mu
 }
 
-// attachWithin returns the pool of a client within a class, for one more tree.
-func (s *Shaper) attachWithin(sh *shared, c *Class) *sharedPool {
+// attachClass returns the pool of a client within a class, for one more tree.
+func (sh *shared) attachClass(s *Shaper, c *Class) *sharedPool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := sh.within[c]
@@ -129,8 +122,8 @@ func (s *Shaper) attachWithin(sh *shared, c *Class) *sharedPool {
 	return p
 }
 
-// detachWithin undoes attachWithin.
-func (s *Shaper) detachWithin(sh *shared, p *sharedPool, loop int) {
+// detachClass undoes attachClass.
+func (sh *shared) detachClass(s *Shaper, p *sharedPool, loop int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.forget(loop)

@@ -97,10 +97,15 @@ func (o object) text(field string) (s string, ok bool, p *problem) {
 	return s, true, nil
 }
 
+// hasAny reports whether one of the members is there.
+func (o object) hasAny(fields ...string) bool {
+	return slices.ContainsFunc(fields, func(f string) bool { _, ok := o[f]; return ok })
+}
+
 // examples are values of fields that are strings.
 var examples = map[string]string{
 	"rate": `"10MiB/s", "80Mbit/s", "unlimited" or "0" (a bare number has no unit: nginx would mean bytes, tc bits)`, "burst": `"1MiB"`,
-	"guarantee": `"500KB/s"`, "target": `"5MiB/s"`, "floor": `"1MiB/s"`, "ceiling": `"50MiB/s"`, "ttl": `"1h30m"`, "client_id": `"user_123"`,
+	"guarantee": `"500KB/s"`, "target": `"5MiB/s"`, "floor": `"1MiB/s"`, "ceiling": `"50MiB/s"`, "ttl": `"1h30m"`, "client": `"3MiB/s"`, "connection": `"1MiB/s"`, "after": `"10MiB"`, "client_id": `"user_123"`,
 }
 
 // number reads a member that is a whole number; ok is false if it is not there.
@@ -138,7 +143,7 @@ func shorten(s string) string {
 }
 
 // limitFields are the members of a limit.
-var limitFields = []string{"rate", "burst", "weight", "priority", "guarantee", "ttl"}
+var limitFields = []string{"rate", "burst", "weight", "priority", "guarantee", "client", "connection", "after", "ttl"}
 
 // order is a limit that a request asks for.
 type order struct {
@@ -152,7 +157,7 @@ const maxTTL = 10 * 365 * 24 * time.Hour
 // readOrder reads a limit for a level.
 func readOrder(o object, l shape.Level) (order, *problem) {
 	var out order
-	if _, ok := o["rate"]; !ok {
+	if _, ok := o["rate"]; !ok && (l != shape.LevelPath || !o.hasAny("client", "connection")) {
 		return out, bad("rate", `it is missing; "unlimited" takes the limit away`)
 	}
 	for _, part := range []struct {
@@ -162,6 +167,9 @@ func readOrder(o object, l shape.Level) (order, *problem) {
 		{"rate", func(s string) (err error) { out.limit.Rate, err = shape.ParseRate(s); return err }},
 		{"burst", func(s string) (err error) { out.limit.Burst, err = shape.ParseSize(s); return err }},
 		{"guarantee", func(s string) (err error) { out.limit.Guarantee, err = parseGuarantee(s); return err }},
+		{"client", func(s string) (err error) { out.limit.Client, err = shape.ParseRate(s); return err }},
+		{"connection", func(s string) (err error) { out.limit.Connection, err = shape.ParseRate(s); return err }},
+		{"after", func(s string) (err error) { out.limit.After, err = shape.ParseSize(s); return err }},
 		{"ttl", func(s string) (err error) { out.ttl, err = parseTTL(s); return err }},
 	} {
 		s, ok, p := o.text(part.field)

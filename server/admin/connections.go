@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fserve/fserve/engine/loop"
@@ -41,7 +42,10 @@ type responseView struct {
 
 var connOrders = map[string]loop.ConnOrder{"": loop.ByRate, "rate": loop.ByRate, "age": loop.ByAge, "wait": loop.ByWait}
 
-func (a *Admin) getConnections(r *http.Request) (any, *problem) {
+// connections shows and cuts connections.
+type connections struct{ *Admin }
+
+func (a connections) list(r *http.Request) (any, *problem) {
 	order, ok := connOrders[r.URL.Query().Get("by")]
 	if !ok {
 		return nil, bad("by", "it must be rate, age or wait")
@@ -55,6 +59,25 @@ func (a *Admin) getConnections(r *http.Request) (any, *problem) {
 	for i := range list {
 		v.Connections = append(v.Connections, viewConn(&list[i]))
 	}
+	return v, nil
+}
+
+// cut cuts a connection: the client gets a reset, so that it takes nothing that
+// it has for the whole.
+func (a connections) cut(r *http.Request) (any, *problem) {
+	text := r.PathValue("id")
+	index, number, _ := strings.Cut(text, "-")
+	at, err := strconv.ParseUint(index, 10, 31)
+	id, err2 := strconv.ParseUint(number, 16, 64)
+	if err != nil || err2 != nil {
+		return nil, bad("id", "it must be the id of a connection, as GET /connections says it")
+	}
+	c, ok := a.cfg.Server.Engine().Cut(int(at), id)
+	if !ok {
+		return nil, problemf(http.StatusNotFound, "there is no connection %s", shorten(text))
+	}
+	v := viewConn(&c)
+	a.log.Info("connection cut", "who", a.who(r), "id", v.ID, "peer", v.Peer, "file", c.File, "sent", c.Sent, "left", c.Left)
 	return v, nil
 }
 

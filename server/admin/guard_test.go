@@ -27,8 +27,8 @@ func TestMethodsAndPaths(t *testing.T) {
 	}{
 		{"POST", "/metrics", 405, "GET, HEAD"},
 		{"DELETE", "/limits", 405, "GET, HEAD"},
-		{"GET", "/limits/global", 405, "PUT"},
-		{"POST", "/limits/client/x", 405, "DELETE, PUT"},
+		{"POST", "/limits/global", 405, "GET, HEAD, PUT"},
+		{"POST", "/limits/client/x", 405, "DELETE, GET, HEAD, PUT"},
 		{"GET", "/config", 405, "POST"},
 		{"PUT", "/config", 405, "POST"},
 		{"GET", "/-/reload", 405, "POST"},

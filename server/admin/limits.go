@@ -262,6 +262,9 @@ type limitView struct {
 	Weight         int        `json:"weight"`
 	Priority       int        `json:"priority,omitempty"`
 	Guarantee      string     `json:"guarantee,omitempty"`
+	Client         string     `json:"client,omitempty"`     // of each client within the class
+	Connection     string     `json:"connection,omitempty"` // of each connection within the class
+	After          string     `json:"after,omitempty"`      // what passes of a response before these two
 	Ends           *time.Time `json:"ends,omitempty"`
 	// InForce is what holds now, which may be another rate than what is set.
 	InForce *forceView `json:"in_force,omitempty"`
@@ -304,6 +307,15 @@ func viewLimit(l shape.Limit, ends time.Time) *limitView {
 	if l.Guarantee > 0 {
 		v.Guarantee = l.Guarantee.String()
 	}
+	if l.Client != shape.Unlimited {
+		v.Client = l.Client.String()
+	}
+	if l.Connection != shape.Unlimited {
+		v.Connection = l.Connection.String()
+	}
+	if l.After > 0 {
+		v.After = shape.FormatSize(l.After)
+	}
 	if !ends.IsZero() {
 		ends = ends.UTC().Truncate(time.Millisecond)
 		v.Ends = &ends
@@ -317,11 +329,12 @@ func (v *limitView) String() string {
 		return "none"
 	}
 	s := v.Rate
-	if v.Burst != "" {
-		s += " burst " + v.Burst
-	}
-	if v.Guarantee != "" {
-		s += " guarantee " + v.Guarantee
+	for _, part := range [][2]string{
+		{"burst", v.Burst}, {"guarantee", v.Guarantee}, {"client", v.Client}, {"connection", v.Connection}, {"after", v.After},
+	} {
+		if part[1] != "" {
+			s += " " + part[0] + " " + part[1]
+		}
 	}
 	if v.Weight != 1 {
 		s += fmt.Sprintf(" weight %d", v.Weight)
@@ -394,15 +407,12 @@ const oneClient = "/{name...}"
 // isOneClient reports whether a limit is that of a single client, not of clients by default.
 func isOneClient(t shape.Node) bool { return t.Level == shape.LevelClient && t.Name != "" }
 
-// checkPrefix returns why no path can begin with a prefix, nil if one can: paths are
-// normalised before they are compared.
+// checkPrefix returns why no path can begin with a prefix, nil if one can.
 func checkPrefix(prefix string) *problem {
-	for _, part := range []string{"//", "/./", "/../"} {
-		if strings.Contains(prefix, part) {
-			return bad("prefix", "no path has %s in it, since paths are normalised first", part)
-		}
+	if err := shape.CheckPrefix(prefix); err != nil {
+		return bad("prefix", "%v", err)
 	}
-	return checkName("prefix", prefix)
+	return nil
 }
 
 // clientName returns what a client is counted by, of an address the same as the loops do. A

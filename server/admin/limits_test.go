@@ -26,6 +26,9 @@ type limit struct {
 	Weight    int        `json:"weight"`
 	Priority  int        `json:"priority"`
 	Guarantee string     `json:"guarantee"`
+	Client    string     `json:"client"`
+	Conn      string     `json:"connection"`
+	After     string     `json:"after"`
 	Ends      *time.Time `json:"ends"`
 	InForce   struct {
 		Rate string

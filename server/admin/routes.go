@@ -24,11 +24,6 @@ type route struct {
 // routes are everything that is offered. A route is one row here: it is served, and it
 // is in the index, and in docs/metrics.md after make docs.
 func (a *Admin) routes(metrics http.Handler) []route {
-	limited := func(e endpoint) http.Handler {
-		return needs(a.limits.shaper != nil, "the server was made without limits", e)
-	}
-	put := func(l shape.Level) http.Handler { return limited(a.putLevel(l)) }
-	remove := func(l shape.Level) http.Handler { return limited(a.deleteLevel(l)) }
 	list := []route{
 		{pattern: "GET /metrics", handler: metrics,
 			about: "Prometheus text, OpenMetrics, or protobuf with native histograms"},
@@ -36,15 +31,62 @@ func (a *Admin) routes(metrics http.Handler) []route {
 			about: "200 as long as the process answers"},
 		{pattern: "GET /readyz", handler: http.HandlerFunc(a.readyz), open: true,
 			about: "200, or 503 while the server drains or the root cannot be read"},
+	}
+	list = append(list, a.limitRoutes()...)
+	list = append(list, []route{
+		{pattern: "GET /adapt", handler: needs(a.adaptation() != nil, "rates are not adapted", endpoint(a.getAdapt)),
+			about: "the rates that are found, and the profiles in force"},
+		{pattern: "POST /alerts", handler: needs(a.cfg.Alerts != nil, "the server takes no alerts", endpoint(a.postAlerts)), maxBody: alerts.MaxBody,
+			about: "takes what Alertmanager posts, which switches profiles of limits"},
+		{pattern: "GET /connections", example: "?by=rate|age|wait&n=50", handler: endpoint(connections{a}.list),
+			about: "what connections are doing, at most 1,000"},
+		{pattern: "DELETE /connections/{id}", handler: endpoint(connections{a}.cut),
+			about: "cuts a connection, and the download that it has"},
+		{pattern: "GET /events", handler: http.HandlerFunc(a.getEvents),
+			about: "server-sent events: a snapshot every second; Last-Event-ID brings up to 60 that were missed"},
+		{pattern: "POST /-/reload", handler: needs(a.cfg.Reloader != nil, "the server was made without a configuration that could be read anew", endpoint(a.postReload)),
+			about: "reads the configuration anew: what changes, and what needs a restart; 422 and the reason if it cannot be used"},
+		{pattern: "POST /-/drain", handler: needs(a.cfg.Drain != nil, "who runs the server has not offered to drain it", http.HandlerFunc(a.postDrain)),
+			about: "202; what SIGTERM does. The listener stays until the last download has ended"},
+		{pattern: "GET /{$}", handler: http.HandlerFunc(a.index),
+			about: "this list"},
+	}...)
+	if a.cfg.PProf {
+		list = append(list, profiles...)
+	}
+	return list
+}
+
+// limitRoutes are the routes that show and change limits.
+func (a *Admin) limitRoutes() []route {
+	limited := func(e endpoint) http.Handler {
+		return needs(a.limits.shaper != nil, "the server was made without limits", e)
+	}
+	put := func(l shape.Level) http.Handler { return limited(a.putLevel(l)) }
+	get := func(l shape.Level) http.Handler { return limited(explainer{a}.level(l)) }
+	remove := func(l shape.Level) http.Handler { return limited(a.deleteLevel(l)) }
+	return []route{
 		{pattern: "GET /limits", example: "?clients=50", handler: limited(a.getLimits),
 			about: "limits, what passes, and who waits"},
+		{pattern: "GET /limits/explain", example: "?path=/video/f.mp4&client=203.0.113.7", handler: limited(endpoint(explainer{a}.explain)),
+			about: "what holds the responses to a client for a path, level by level, and the lowest of it"},
+		{pattern: "GET /limits/global", handler: get(shape.LevelGlobal),
+			about: "the limit of everything together"},
+		{pattern: "GET /limits/connection", handler: get(shape.LevelConnection),
+			about: "the limit of each connection"},
+		{pattern: "GET /limits/client", handler: get(shape.LevelClient),
+			about: "the limit of each client without one of its own"},
+		{pattern: "GET /limits/path/{prefix...}", handler: get(shape.LevelPath),
+			about: "the limit of a path class"},
+		{pattern: "GET /limits/client/{name...}", handler: get(shape.LevelClient),
+			about: "the limit of one client"},
 		{pattern: "PUT /limits/global", example: `{"rate":"10MiB/s","burst":"1MiB","ttl":"1h"}`, handler: put(shape.LevelGlobal),
 			about: "sets the limit of everything together"},
 		{pattern: "PUT /limits/connection", example: `{"rate":"2MiB/s"}`, handler: put(shape.LevelConnection),
 			about: "sets the limit of each connection"},
 		{pattern: "PUT /limits/client", example: `{"rate":"10MiB/s"}`, handler: put(shape.LevelClient),
 			about: "sets the limit of each client without one of its own"},
-		{pattern: "PUT /limits/path/{prefix...}", example: `{"rate":"40MiB/s","weight":4,"priority":1,"guarantee":"5MiB/s"}`, handler: put(shape.LevelPath),
+		{pattern: "PUT /limits/path/{prefix...}", example: `{"rate":"40MiB/s","client":"3MiB/s","connection":"1MiB/s","after":"10MiB"}`, handler: put(shape.LevelPath),
 			about: "sets the limit of a path class, or steers the rate that is found for it"},
 		{pattern: "PUT /limits/client/{name...}", example: `{"rate":"1MiB/s","weight":2}`, handler: put(shape.LevelClient),
 			about: "sets the limit of one client, or steers the rate that is found for it"},
@@ -54,25 +96,7 @@ func (a *Admin) routes(metrics http.Handler) []route {
 			about: "removes the limit of one client"},
 		{pattern: "POST /config", example: `{"client_id":"203.0.113.7","target_bps":5242880}`, handler: limited(a.postConfig),
 			about: "sets the rate of one client in bytes per second; 0 pauses it"},
-		{pattern: "GET /adapt", handler: needs(a.adaptation() != nil, "rates are not adapted", endpoint(a.getAdapt)),
-			about: "the rates that are found, and the profiles in force"},
-		{pattern: "POST /alerts", handler: needs(a.cfg.Alerts != nil, "the server takes no alerts", endpoint(a.postAlerts)), maxBody: alerts.MaxBody,
-			about: "takes what Alertmanager posts, which switches profiles of limits"},
-		{pattern: "GET /connections", example: "?by=rate|age|wait&n=50", handler: endpoint(a.getConnections),
-			about: "what connections are doing, at most 1,000"},
-		{pattern: "GET /events", handler: http.HandlerFunc(a.getEvents),
-			about: "server-sent events: a snapshot every second; Last-Event-ID brings up to 60 that were missed"},
-		{pattern: "POST /-/reload", handler: needs(a.cfg.Reloader != nil, "the server was made without a configuration that could be read anew", endpoint(a.postReload)),
-			about: "reads the configuration anew: what changes, and what needs a restart; 422 and the reason if it cannot be used"},
-		{pattern: "POST /-/drain", handler: needs(a.cfg.Drain != nil, "who runs the server has not offered to drain it", http.HandlerFunc(a.postDrain)),
-			about: "202; what SIGTERM does. The listener stays until the last download has ended"},
-		{pattern: "GET /{$}", handler: http.HandlerFunc(a.index),
-			about: "this list"},
 	}
-	if a.cfg.PProf {
-		list = append(list, profiles...)
-	}
-	return list
 }
 
 // profiles are the routes of net/http/pprof, whose answers may take longer than others.

@@ -285,7 +285,7 @@ type Limits struct {
 	// Paths are classes of paths by prefix, each with its own limit; the longest
 	// prefix counts. What no class matches has global, client and connection
 	// only. Default: none.
-	Paths map[string]Limit `key:"paths" flag:"limit-path" form:"PREFIX=RATE[,weight=N][,burst=SIZE][,guarantee=RATE][,priority=N]" live:"yes" help:"PREFIX=RATE[,weight=N][,burst=SIZE][,guarantee=RATE][,priority=N]: limit of the paths that begin with the prefix; repeatable"`
+	Paths map[string]Limit `key:"paths" flag:"limit-path" form:"PREFIX=RATE[,client=RATE][,connection=RATE][,after=SIZE][,weight=N][,burst=SIZE][,guarantee=RATE][,priority=N]" live:"yes" help:"PREFIX=RATE[,client=RATE][,connection=RATE][,after=SIZE][,weight=N][,burst=SIZE][,guarantee=RATE][,priority=N]: limit of the paths that begin with the prefix; repeatable"`
 }
 
 // Adapt finds the rates of clients.

@@ -116,16 +116,21 @@ func TestFaults(t *testing.T) {
 		{"key of a limit", root + "limits: {paths: {/a/: {rate: 1MiB/s, weigth: 2}}}\n",
 			`f.yaml:2:38: limits.paths[/a/]: unknown key "weigth"; did you mean weight?`},
 		{"key of a limit as text", root + "limits: {paths: {/a/: \"1MiB/s,wait=2\"}}\n",
-			`f.yaml:2:23: limits.paths[/a/]: wait: not one of burst, weight, guarantee, priority, adapt_min, adapt_max`},
+			`f.yaml:2:23: limits.paths[/a/]: wait: not one of burst, weight, guarantee, priority, client, connection, after, adapt_min, adapt_max`},
 		{"prefix", root + "limits: {paths: {a/: 1MiB/s}}\n", `f.yaml:2:18: limits.paths[a/]: "a/": a prefix begins with /`},
 		{"prefix that matches nothing", root + "limits: {paths: {/a//b/: 1MiB/s, /a/../b: 1MiB/s, /..a/: 1MiB/s}}\n",
-			`f.yaml:2:18: limits.paths[/a//b/]: "/a//b/" matches nothing: requests are compared decoded, without empty segments, . and ..` + "\n" +
-				`f.yaml:2:34: limits.paths[/a/../b]: "/a/../b" matches nothing: requests are compared decoded, without empty segments, . and ..`},
+			`f.yaml:2:18: limits.paths[/a//b/]: "/a//b/": it matches nothing: requests are compared decoded, without empty segments, . and ..` + "\n" +
+				`f.yaml:2:34: limits.paths[/a/../b]: "/a/../b": it matches nothing: requests are compared decoded, without empty segments, . and ..`},
+		{"prefix that is encoded", root + "limits: {paths: {/a%20b/: 1MiB/s, /100%/: 1MiB/s, \"/\\u0001\": 1MiB/s}}\n",
+			`f.yaml:2:18: limits.paths[/a%20b/]: "/a%20b/": it matches nothing: requests are compared decoded, and %20 is one byte of them` + "\n" +
+				"f.yaml:2:51: limits.paths[/\x01]: \"/\\x01\": a prefix is UTF-8 without control characters"},
+		{"after without a limit", root + "limits: {paths: {/a/: {rate: 1MiB/s, after: 2MiB}}}\n",
+			`f.yaml:2:45: limits.paths[/a/].after: there is neither a client nor a connection limit that could begin`},
 		{"weight", root + "limits:\n  paths:\n    /a/:\n      weight: -1\n", `f.yaml:5:15: limits.paths[/a/].weight: -1 is not from 0 to 1000`},
 		{"guarantee", root + "limits:\n  paths:\n    /a/: {rate: 1MiB/s, guarantee: 2MiB/s}\n",
 			`f.yaml:4:36: limits.paths[/a/].guarantee: 2MiB/s is more than the rate, 1MiB/s`},
 		{"weight of a client", root + "limits: {client: {rate: 1MiB/s, weight: 2}}\n",
-			`f.yaml:2:18: limits.client: weight, guarantee, priority, adapt_min and adapt_max are for classes of paths`},
+			`f.yaml:2:18: limits.client: a level has rate and burst; the other keys are for classes of paths`},
 
 		{"open admin", root + "admin: {listen: \"0.0.0.0:9090\"}\n",
 			`f.yaml:2:17: admin.listen: "0.0.0.0:9090" can be reached from elsewhere: it needs a token (--admin-token-file, token_file in the file), or an address of loopback or unix:/PATH`},

@@ -145,7 +145,7 @@ func TestFaultsOfSources(t *testing.T) {
 func TestFlagsAreChecked(t *testing.T) {
 	for _, test := range []struct{ arg, want string }{
 		{"--workers=x", `invalid argument "x" for "--workers" flag: "x" is not a whole number`},
-		{"--limit-path=/a/", `invalid argument "/a/" for "--limit-path" flag: "/a/" is not PREFIX=RATE[,weight=N][,burst=SIZE][,guarantee=RATE][,priority=N]`},
+		{"--limit-path=/a/", `invalid argument "/a/" for "--limit-path" flag: "/a/" is not PREFIX=RATE[,client=RATE][,connection=RATE][,after=SIZE][,weight=N][,burst=SIZE][,guarantee=RATE][,priority=N]`},
 		{"--limit-path=/a/=1MiB/s,weight=2,weight=3", `invalid argument "/a/=1MiB/s,weight=2,weight=3" for "--limit-path" flag: weight is given twice`},
 		{"--limit-global=80Mb/s", `invalid argument "80Mb/s" for "--limit-global" flag: rate "80Mb/s": unit "Mb" may mean bits or bytes: use one of B, KB, MB, GB, KiB, MiB, GiB, bit, Kbit, Mbit, Gbit`},
 		{"-c=a -c=b", `invalid argument "b" for "-c, --config" flag: a second one: what adds to the first stands beside it, in conf.d`},

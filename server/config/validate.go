@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/httpfile"
 )
@@ -189,8 +190,8 @@ func (v *validator) files(at string, f *Files) {
 func (v *validator) limits() {
 	l := &v.Limits
 	for path, limit := range map[string]*Limit{"limits.global": &l.Global, "limits.client": &l.Client, "limits.connection": &l.Connection} {
-		if limit.Weight != 0 || limit.Guarantee != 0 || limit.Priority != 0 || limit.AdaptMin != 0 || limit.AdaptMax != 0 {
-			v.form(path, "weight, guarantee, priority, adapt_min and adapt_max are for classes of paths")
+		if (*limit != Limit{Rate: limit.Rate, Burst: limit.Burst}) {
+			v.form(path, "a level has rate and burst; the other keys are for classes of paths")
 		}
 		v.limit(path, limit)
 	}
@@ -199,10 +200,8 @@ func (v *validator) limits() {
 	}
 	for prefix, limit := range l.Paths {
 		path := "limits.paths[" + prefix + "]"
-		if !strings.HasPrefix(prefix, "/") {
-			v.form(path, "%q: a prefix begins with /", prefix)
-		} else if !isNormal(prefix) {
-			v.form(path, "%q matches nothing: requests are compared decoded, without empty segments, . and ..", prefix)
+		if err := shape.CheckPrefix(prefix); err != nil {
+			v.form(path, "%q: %v", prefix, err)
 		}
 		v.limit(path, &limit)
 	}

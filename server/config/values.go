@@ -105,6 +105,15 @@ type Limit struct {
 	// Priority puts classes with a higher number before those with a lower one. For
 	// classes of paths. Default: 0.
 	Priority int `key:"priority"`
+	// Client is the rate of each client within this class; it holds beside limits.client.
+	// For classes of paths. Default: unlimited.
+	Client rate.Rate `key:"client"`
+	// Connection is the rate of each connection while it sends what is of this class; of it
+	// and limits.connection the lower one holds. For classes of paths. Default: unlimited.
+	Connection rate.Rate `key:"connection"`
+	// After is how many bytes of each response pass before client and connection begin to
+	// hold: 10MiB. For classes of paths. Default: 0B, they hold from the first byte.
+	After Size `key:"after"`
 	// AdaptMin is the floor of the rate that is found for this class as a whole; see the
 	// section adapt. For classes of paths, with adapt_max. Default: unlimited, which
 	// stands for none.
@@ -121,14 +130,17 @@ func (l Limit) String() string {
 	return strings.Join(append([]string{l.Rate.String()}, partTexts(reflect.ValueOf(l), limitParts)...), ",")
 }
 
-// Set reads RATE[,burst=SIZE][,weight=N][,guarantee=RATE][,priority=N][,adapt_min=RATE,adapt_max=RATE].
+// Set reads RATE and KEY=VALUE for the other keys, with commas. Without RATE it is unlimited.
 func (l *Limit) Set(s string) (err error) {
 	var out Limit
 	parts := strings.Split(s, ",")
-	if out.Rate, err = rate.Parse(parts[0]); err != nil {
-		return err
+	if !strings.Contains(parts[0], "=") {
+		if out.Rate, err = rate.Parse(parts[0]); err != nil {
+			return err
+		}
+		parts = parts[1:]
 	}
-	err = eachPart(parts[1:], func(key, value string) error {
+	err = eachPart(parts, func(key, value string) error {
 		return setPart(reflect.ValueOf(&out).Elem(), limitParts, key, value)
 	})
 	if err == nil {
@@ -139,7 +151,8 @@ func (l *Limit) Set(s string) (err error) {
 
 // Shape returns the limit as package shape has it.
 func (l Limit) Shape() shape.Limit {
-	return shape.Limit{Rate: l.Rate, Burst: int64(l.Burst), Weight: l.Weight, Guarantee: l.Guarantee, Priority: l.Priority}
+	return shape.Limit{Rate: l.Rate, Burst: int64(l.Burst), Weight: l.Weight, Guarantee: l.Guarantee, Priority: l.Priority,
+		Client: l.Client, Connection: l.Connection, After: int64(l.After)}
 }
 
 // Size is a number of bytes.
