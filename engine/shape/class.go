@@ -45,7 +45,7 @@ func CheckPrefix(prefix string) error {
 	case !utf8.ValidString(prefix) || strings.ContainsFunc(prefix, unicode.IsControl):
 		return errors.New("a prefix is UTF-8 without control characters")
 	case strings.Contains(prefix, "//"), strings.Contains(prefix, "/./"), strings.Contains(prefix, "/../"):
-		return errors.New("it matches nothing: requests are compared decoded, without empty segments, . and ..")
+		return errors.New("it matches nothing: requests are compared decoded, without . and .. and empty segments")
 	}
 	for i := range len(prefix) - 2 {
 		if prefix[i] == '%' && isHex(prefix[i+1]) && isHex(prefix[i+2]) {

@@ -119,8 +119,8 @@ func TestFaults(t *testing.T) {
 			`f.yaml:2:23: limits.paths[/a/]: wait: not one of burst, weight, guarantee, priority, client, connection, after, adapt_min, adapt_max`},
 		{"prefix", root + "limits: {paths: {a/: 1MiB/s}}\n", `f.yaml:2:18: limits.paths[a/]: "a/": a prefix begins with /`},
 		{"prefix that matches nothing", root + "limits: {paths: {/a//b/: 1MiB/s, /a/../b: 1MiB/s, /..a/: 1MiB/s}}\n",
-			`f.yaml:2:18: limits.paths[/a//b/]: "/a//b/": it matches nothing: requests are compared decoded, without empty segments, . and ..` + "\n" +
-				`f.yaml:2:34: limits.paths[/a/../b]: "/a/../b": it matches nothing: requests are compared decoded, without empty segments, . and ..`},
+			`f.yaml:2:18: limits.paths[/a//b/]: "/a//b/": it matches nothing: requests are compared decoded, without . and .. and empty segments` + "\n" +
+				`f.yaml:2:34: limits.paths[/a/../b]: "/a/../b": it matches nothing: requests are compared decoded, without . and .. and empty segments`},
 		{"prefix that is encoded", root + "limits: {paths: {/a%20b/: 1MiB/s, /100%/: 1MiB/s, \"/\\u0001\": 1MiB/s}}\n",
 			`f.yaml:2:18: limits.paths[/a%20b/]: "/a%20b/": it matches nothing: requests are compared decoded, and %20 is one byte of them` + "\n" +
 				"f.yaml:2:51: limits.paths[/\x01]: \"/\\x01\": a prefix is UTF-8 without control characters"},
