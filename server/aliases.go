@@ -24,6 +24,12 @@ type (
 	Location = site.Location
 	// HeaderRule adds a field to responses.
 	HeaderRule = site.HeaderRule
+	// Page is the body of failures.
+	Page = site.Page
+	// Redirect sends clients elsewhere.
+	Redirect = site.Redirect
+	// Respond is an answer without a file.
+	Respond = site.Respond
 	// Fault is site.Fault: errors of New, Check and Swap have those about files.
 	Fault = site.Fault
 

@@ -20,7 +20,7 @@ func TestFilesCostNoMemory(t *testing.T) {
 		log := server.NewAccessLogIn(server.LogJSON, io.Discard)
 		g := start(t, d, server.Config{
 			Site: server.Site{
-				Precompressed: true, ErrorPages: map[int]string{404: "/404.html"}, Root: dirWith(t, "404.html", "nothing"),
+				Precompressed: true, ErrorPages: map[int]server.Page{404: {Path: "/404.html"}}, Root: dirWith(t, "404.html", "nothing"),
 				Files: httpfile.Config{CacheControl: []httpfile.Rule{{Match: "/", Value: "no-cache"}}},
 			},
 			AccessLog: log,

@@ -23,7 +23,7 @@ func chaosSite(t *testing.T, d engine.DriverKind) *rig {
 	writeFile(t, filepath.Join(root, "404.html"), []byte("<p>not here</p>"))
 	g := start(t, d, server.Config{
 		Site: server.Site{
-			Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/404.html"},
+			Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]server.Page{404: {Path: "/404.html"}},
 			Headers: []server.HeaderRule{{Match: "*.txt", Name: "X-Kind", Value: "text"}},
 		},
 	})

@@ -19,9 +19,9 @@ func TestCheck(t *testing.T) {
 		name, want string
 		cfg        Config
 	}{
-		{"good", "", Config{Site: Site{Root: root, ErrorPages: map[int]string{404: "/404.html"}}}},
+		{"good", "", Config{Site: Site{Root: root, ErrorPages: map[int]Page{404: {Path: "/404.html"}}}}},
 		{"root", "no such file", Config{Site: Site{Root: root + "/none"}}},
-		{"page", "404=/none.html", Config{Site: Site{Root: root, ErrorPages: map[int]string{404: "/none.html"}}}},
+		{"page", "404=/none.html", Config{Site: Site{Root: root, ErrorPages: map[int]Page{404: {Path: "/none.html"}}}}},
 		{"header", "Date cannot be set", Config{Site: Site{Root: root, Headers: []HeaderRule{{Match: "/", Name: "Date", Value: "now"}}}}},
 		{"certificate", "no such file", Config{Site: Site{Root: root}, TLS: TLS{Listen: []string{":0"}, CertFile: root + "/c", KeyFile: root + "/k"}}},
 	} {

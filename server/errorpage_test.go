@@ -25,8 +25,8 @@ func TestErrorPages(t *testing.T) {
 		writeFile(t, filepath.Join(root, "f.txt"), []byte(hello))
 		writeFile(t, filepath.Join(root, "400.html"), []byte("bad"))
 		g := start(t, d, server.Config{Site: server.Site{
-			Root: root, ErrorPages: map[int]string{
-				400: "/400.html", 404: "/.pages/404.html", 412: "/412", 416: "/range.txt", 405: "/400.html", 403: "/400.html",
+			Root: root, ErrorPages: map[int]server.Page{
+				400: {Path: "/400.html"}, 404: {Path: "/.pages/404.html"}, 412: {Path: "/412"}, 416: {Path: "/range.txt"}, 405: {Path: "/400.html"}, 403: {Path: "/400.html"},
 			},
 		}})
 		c := g.dial()
@@ -72,7 +72,7 @@ func TestErrorPageGoesAway(t *testing.T) {
 		root := memoryDir(t)
 		page := filepath.Join(root, "404.html")
 		writeFile(t, page, []byte("one"))
-		g := start(t, d, server.Config{Site: server.Site{Root: root, ErrorPages: map[int]string{404: "/404.html"}}})
+		g := start(t, d, server.Config{Site: server.Site{Root: root, ErrorPages: map[int]server.Page{404: {Path: "/404.html"}}}})
 		c := g.dial()
 		becomes := func(body string) {
 			t.Helper()
@@ -112,8 +112,8 @@ func TestErrorPageThatMustBeWaitedFor(t *testing.T) {
 			t.Skip(err)
 		}
 		g := start(t, d, server.Config{Site: server.Site{
-			Root: root, ErrorPages: map[int]string{
-				404: "/ostype", 405: "/ostype", 400: "/ostype", 431: "/ostype"},
+			Root: root, ErrorPages: map[int]server.Page{
+				404: {Path: "/ostype"}, 405: {Path: "/ostype"}, 400: {Path: "/ostype"}, 431: {Path: "/ostype"}},
 		}})
 		c := g.dial()
 		// The page's size is 0, as all files there have: that tells it from the text.
@@ -149,23 +149,24 @@ func TestErrorPagesAreChecked(t *testing.T) {
 	if err := unix.Mkfifo(filepath.Join(root, "fifo"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for name, pages := range map[string]map[int]string{
-		"missing":       {404: "/nothing.html"},
-		"directory":     {404: "/dir"},
-		"slash":         {404: "/p.html/"},
-		"fifo":          {404: "/fifo"},
-		"relative":      {404: "p.html"},
-		"outside":       {404: "/../p.html"},
-		"root":          {404: "/"},
-		"empty":         {404: ""},
-		"no failure":    {200: "/p.html"},
-		"interim":       {100: "/p.html"},
-		"not a status":  {499: "/p.html"},
-		"beyond":        {600: "/p.html"},
-		"one of them":   {404: "/p.html", 403: "/nothing.html"},
-		"negative":      {-404: "/p.html"},
-		"not modified":  {304: "/p.html"},
-		"through a dir": {404: "/p.html/p.html"},
+	for name, pages := range map[string]map[int]server.Page{
+		"missing":        {404: {Path: "/nothing.html"}},
+		"directory":      {404: {Path: "/dir"}},
+		"slash":          {404: {Path: "/p.html/"}},
+		"fifo":           {404: {Path: "/fifo"}},
+		"relative":       {404: {Path: "p.html"}},
+		"outside":        {404: {Path: "/../p.html"}},
+		"root":           {404: {Path: "/"}},
+		"empty":          {404: {Path: ""}},
+		"no failure":     {200: {Path: "/p.html"}},
+		"interim":        {100: {Path: "/p.html"}},
+		"not a status":   {499: {Path: "/p.html"}},
+		"beyond":         {600: {Path: "/p.html"}},
+		"one of them":    {404: {Path: "/p.html"}, 403: {Path: "/nothing.html"}},
+		"negative":       {-404: {Path: "/p.html"}},
+		"not modified":   {304: {Path: "/p.html"}},
+		"through a dir":  {404: {Path: "/p.html/p.html"}},
+		"another status": {404: {Path: "/p.html", Status: 301}},
 	} {
 		srv, err := server.New(server.Config{Site: server.Site{Root: root, ErrorPages: pages}, Listen: []string{"127.0.0.1:0"},
 			Engine: engine.Config{Driver: engine.DriverFallback, Loops: 1}})

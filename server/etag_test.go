@@ -53,7 +53,7 @@ func TestContentTags(t *testing.T) {
 			setXattrs(t, filepath.Join(root, "stale.txt"), hashOf("before"), settled)
 
 		g := start(t, d, server.Config{Site: server.Site{
-			Root: root, ContentTags: true, Precompressed: true, ErrorPages: map[int]string{404: "/404.html"},
+			Root: root, ContentTags: true, Precompressed: true, ErrorPages: map[int]server.Page{404: {Path: "/404.html"}},
 		}})
 		tag := `"` + hashOf(hello) + `"`
 		for name, want := range map[string]string{

@@ -88,7 +88,7 @@ func TestHandlerServe(t *testing.T) {
 	age(t, big)
 	large := "/" + filepath.Base(big)
 	url, e := serveStock(t, server.Config{Site: server.Site{
-		Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/.404.html"},
+		Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]server.Page{404: {Path: "/.404.html"}},
 		Headers: []server.HeaderRule{{Match: "/bare/", Name: "X-Dir", Value: "d"}},
 	}})
 	for _, c := range []struct {

@@ -106,7 +106,7 @@ func TestLocations(t *testing.T) {
 		deep := dirWith(t, "dl/deep/f", "deepest", "dl/deep/sub/x", "x")
 		g := start(t, d, server.Config{
 			Site: server.Site{
-				Root: root, ErrorPages: map[int]string{404: "/404.html"},
+				Root: root, ErrorPages: map[int]server.Page{404: {Path: "/404.html"}},
 				Headers: []server.HeaderRule{{Match: "/", Name: "X-Part", Value: "root"}},
 			},
 			Locations: []server.Location{
@@ -116,8 +116,8 @@ func TestLocations(t *testing.T) {
 					Headers: []server.HeaderRule{{Match: "/dl/", Name: "X-Part", Value: "alias"}},
 				}},
 				{Match: "/dl/deep/", Site: server.Site{Root: deep, Listing: true}},
-				{Match: "/pages/", Alias: true, Site: server.Site{Root: other, ErrorPages: map[int]string{404: "/dl/404.html"}}},
-				{Match: "/bare/", Site: server.Site{Root: root, ErrorPages: map[int]string{}}},
+				{Match: "/pages/", Alias: true, Site: server.Site{Root: other, ErrorPages: map[int]server.Page{404: {Path: "/dl/404.html"}}}},
+				{Match: "/bare/", Site: server.Site{Root: root, ErrorPages: map[int]server.Page{}}},
 			},
 			Routes: []server.Route{{Prefix: "/h", Handler: func(ctx *fasthttp.RequestCtx) { server.ServeFile(ctx, "/dl/f") }}},
 		})
@@ -241,7 +241,7 @@ func TestBadHosts(t *testing.T) {
 		{host(server.Host{Names: []string{"a:80"}, Site: site(root)}), "without port"},
 		{host(server.Host{Names: []string{"a", "A."}, Site: site(root)}), "host A.: there is a host of this name already"},
 		{host(server.Host{Names: []string{"a"}, Site: site("/no/such/dir")}), "host a: root: open /no/such/dir"},
-		{host(server.Host{Names: []string{"a"}, Site: server.Site{Root: root, ErrorPages: map[int]string{404: "/no"}}}), "host a: error page 404=/no"},
+		{host(server.Host{Names: []string{"a"}, Site: server.Site{Root: root, ErrorPages: map[int]server.Page{404: {Path: "/no"}}}}), "host a: error page 404=/no"},
 		{loc(server.Location{Match: "/a", Site: site(root)}), "location /a: \"/a\": a prefix is a directory"},
 		{loc(server.Location{Match: "/", Site: site(root)}), "the location / is the host itself"},
 		{loc(server.Location{Match: "/a/../b/", Site: site(root)}), "location /a/../b/: \"/a/../b/\": a prefix is a path"},

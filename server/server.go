@@ -199,7 +199,9 @@ func (s *Server) newSession(l *loop.Loop) loop.Session {
 // errNoContent is of a Config that nothing could be answered with.
 var errNoContent = fmt.Errorf("%w: neither a root nor a route", ErrConfig)
 
-func (c *Config) hasContent() bool { return c.Root != "" || len(c.Hosts)+len(c.Routes) > 0 }
+func (c *Config) hasContent() bool {
+	return c.Root != "" || c.Redirect != (Redirect{}) || c.Respond != (Respond{}) || len(c.Hosts)+len(c.Routes) > 0
+}
 
 // Addrs returns the bound addresses, in the order of Config.Listen.
 func (s *Server) Addrs() []net.Addr { return s.engine.Addrs() }

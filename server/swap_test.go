@@ -59,7 +59,7 @@ func TestSwap(t *testing.T) {
 		hot(hello, "")
 
 		mustSwap(t, g.srv, server.Config{Site: server.Site{
-			Root: one, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/404.html"},
+			Root: one, Precompressed: true, Listing: true, ErrorPages: map[int]server.Page{404: {Path: "/404.html"}},
 			Files: httpfile.Config{Server: "x", ContentTypes: map[string]string{"html": "text/x"}},
 		}})
 		c.get("/f", "Accept-Encoding: gzip").want(t, 200, "packed")
@@ -98,7 +98,7 @@ func TestSwapFails(t *testing.T) {
 			{},
 			{Site: server.Site{Root: "/no/such/dir"}},
 			{Site: server.Site{Root: g.root}, Hosts: []server.Host{{Names: []string{"a"}, Site: site("/no/such/dir")}}},
-			{Site: server.Site{Root: g.root, ErrorPages: map[int]string{404: "/no"}}},
+			{Site: server.Site{Root: g.root, ErrorPages: map[int]server.Page{404: {Path: "/no"}}}},
 			{Site: server.Site{Root: g.root, Headers: []server.HeaderRule{{Match: "/", Name: "X", Value: ""}}}},
 		} {
 			if err := g.srv.Swap(cfg); !errors.Is(err, server.ErrConfig) {
@@ -195,7 +195,7 @@ func TestSwapsLeakNothing(t *testing.T) {
 				writeFile(t, filepath.Join(root, f), []byte(name+" "+f))
 			}
 			header := []server.HeaderRule{{Match: "/", Name: "X-Site", Value: name}}
-			pages := map[int]string{404: "/lost"}
+			pages := map[int]server.Page{404: {Path: "/lost"}}
 			return server.Config{
 				Site:      server.Site{Root: root, Headers: header, ErrorPages: pages, Listing: true, Precompressed: i%2 == 0},
 				Locations: []server.Location{{Match: "/sub/", Alias: true, Site: server.Site{Root: filepath.Join(root, "sub"), Headers: header}}},

@@ -35,6 +35,9 @@ var proofs = map[string]proof{
 	"root":      {to: "root: TWO", seen: func(l *live) bool { return l.get("/").Body == "two" }},
 	"allow":     {to: "allow: [10.0.0.0/8]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
 	"deny":      {to: "deny: [127.0.0.1]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"redirect":  {to: "redirect: /other.html", seen: func(l *live) bool { return l.get("/").Header.Get("Location") == "/other.html" }},
+	"respond":   {to: "respond: 200 said", seen: func(l *live) bool { return l.get("/").Body == "said" }},
+	"try":       {to: "try: [$uri, /other.html]", seen: func(l *live) bool { return l.get("/none").Body == "other" }},
 	"locations": {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").Body == "two" }},
 	"hosts":     {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
 

@@ -58,6 +58,8 @@ type Config struct {
 	// no default.
 	Root string `key:"root" flag:"root" short:"r" file:"dir" live:"yes" help:"directory to serve (required)"`
 
+	Answers
+
 	// Listen are the addresses to listen on: HOST:PORT, or unix:/PATH for a Unix
 	// socket. 0.0.0.0:PORT is IPv4; :PORT and [::]:PORT are IPv4 and IPv6, but beside
 	// 0.0.0.0:PORT [::]:PORT is IPv6. Default: 127.0.0.1:8080, or none if there are
@@ -228,8 +230,10 @@ type Files struct {
 	// served in any case. Default: false.
 	Dotfiles *bool `key:"dotfiles" flag:"dotfiles" live:"yes" help:"serve names that begin with a dot"`
 	// ErrorPages are files below the root that are the bodies of failures, by
-	// status: 404: /404.html. Default: none, a short text.
-	ErrorPages map[int]string `key:"error_pages" flag:"error-page" form:"STATUS=/PATH" live:"yes" help:"STATUS=/PATH: file below the root that is the body of failures; repeatable" own:"As files.error_pages, of files below this root. Default: those around it, all of them."`
+	// status: 404: /404.html. With another status, 404: {page: /index.html, status: 200}, it
+	// is answered with that; with 200 it is as if the file had been asked for. Default: none,
+	// a short text, or a page for those who prefer HTML.
+	ErrorPages map[int]ErrorPage `key:"error_pages" flag:"error-page" form:"STATUS=/PATH" live:"yes" help:"STATUS=/PATH: file below the root that is the body of failures; repeatable" own:"As files.error_pages, of files below this root. Default: those around it, all of them."`
 	// CacheControl are the values of Cache-Control for files by pattern; the first
 	// rule that matches counts. Default: none, the field is not sent.
 	CacheControl []Rule `key:"cache_control" flag:"cache-control" live:"yes" help:"PATTERN=VALUE: Cache-Control of files that match, like '/assets/=max-age=3600' or '*.html=no-cache'; repeatable" own:"As files.cache_control; patterns are of whole paths, the prefix included. Default: that around it."`

@@ -57,10 +57,32 @@ func (l *Location) counted(key string, n int) {
 type Own struct {
 	Files
 	Access
+	Answers
 	// Class is the path by which responses find their class of limits.paths, in place
 	// of the path of the request. Default: that around it, or the path of the request.
 	Class string `key:"class"`
 }
+
+// Answers is what answers in place of the file of a path. Nothing of it is taken over by hosts
+// and locations.
+type Answers struct {
+	// Redirect is where requests are sent, URL or STATUS URL: https://example.com{uri}. The
+	// status is 301, 302, 303, 307 or 308. {uri} stands for path and query, {path} for the
+	// path, {query} for the query, {scheme} for http or https, {host} for the name of a host
+	// that has one, {1} for the first capture of a pattern. What would lead to where the
+	// request is does not happen. Default: none.
+	Redirect Redirect `key:"redirect" flag:"redirect" live:"yes" help:"[STATUS ]URL: where requests are sent, like 'https://example.com{uri}' or '301 /new{uri}'" own:"As redirect above. Default: none."`
+	// Respond is an answer to all requests that needs no file, STATUS or STATUS BODY: 200 ok.
+	// A failure without body has its error page. Default: none.
+	Respond Respond `key:"respond" flag:"respond" live:"yes" help:"STATUS[ BODY]: answer to all requests, like '200 ok' or '503'" own:"As respond above. Default: none."`
+	// Try is what is looked for in place of the path, in order: $uri (the path, if it is a
+	// file), $uri/ (if it is a directory), $uri.html, /path. The last may be a path, which is
+	// answered as if it had been asked for, or a status: =404. Default: none, the path alone.
+	Try []string `key:"try" flag:"try" live:"yes" help:"what is looked for in place of the path, in order: '$uri', '$uri/', '$uri.html', /path, =STATUS; repeatable" own:"As try above. Default: none."`
+}
+
+// answer reports whether requests are answered without files.
+func (a *Answers) answer() bool { return a.Redirect != (Redirect{}) || a.Respond != (Respond{}) }
 
 // setting is what counts for a host or a location, with all that it has from around
 // it. Its error pages are its own: the server takes those around it by itself, since
@@ -70,14 +92,16 @@ type setting struct {
 	Own
 }
 
-func (c *Config) setting() setting { return setting{c.Root, Own{Files: c.Files, Access: c.Access}} }
+func (c *Config) setting() setting {
+	return setting{c.Root, Own{Files: c.Files, Access: c.Access, Answers: c.Answers}}
+}
 
 // with returns the setting of a host or a location inside, which has a root and o of its
 // own.
 func (s setting) with(root string, o *Own) setting {
 	s.root, s.Class = cmp.Or(root, s.root), cmp.Or(o.Class, s.Class)
 	s.Files = o.Files.within(s.Files)
-	s.ErrorPages = o.ErrorPages
+	s.ErrorPages, s.Answers = o.ErrorPages, o.Answers
 	if o.Allow != nil || o.Deny != nil {
 		s.Access = o.Access
 	}
@@ -110,9 +134,16 @@ func (f Files) complete() Files {
 func (s *setting) site() server.Site {
 	out := server.Site{
 		Root: s.root, Symlinks: *s.Symlinks, Index: s.Index, Files: s.Files.policy(),
-		Precompressed: *s.Precompressed, Listing: *s.Listing, ListingPage: *s.ListingPage, ErrorPages: s.ErrorPages,
+		Precompressed: *s.Precompressed, Listing: *s.Listing, ListingPage: *s.ListingPage,
 		Consistency: *s.Consistency, WriteWait: time.Duration(*s.BeingWritten), ContentTags: *s.ETag == ETagContent, Growing: s.Growing,
 		Access: s.Access.networks(), Class: s.Class,
+	}
+	out.Redirect, out.Respond, out.Try = server.Redirect(s.Redirect), server.Respond(s.Respond), s.Try
+	if s.ErrorPages != nil {
+		out.ErrorPages = make(map[int]server.Page, len(s.ErrorPages))
+	}
+	for status, page := range s.ErrorPages {
+		out.ErrorPages[status] = server.Page{Path: page.Page, Status: page.Status}
 	}
 	for _, h := range s.Headers {
 		out.Headers = append(out.Headers, server.HeaderRule(h))
@@ -176,7 +207,7 @@ func (v *validator) hosts() {
 			v.hostName(seen, n, element(path+".names", i))
 		}
 		root := cmp.Or(h.Root, v.Root)
-		if root == "" {
+		if root == "" && !h.answer() {
 			v.form(path, "root is missing: there is none above that it could be")
 		}
 		v.own(path, &h.Own)
@@ -212,7 +243,7 @@ func (v *validator) locations(host, root string, m map[string]Location) {
 		switch {
 		case l.Root != "" && l.Alias != "":
 			v.form(path+".alias", "there is a root too: which of them is meant?")
-		case l.Root == "" && l.Alias == "" && root == "":
+		case l.Root == "" && l.Alias == "" && root == "" && !l.answer():
 			v.form(path, "neither a root nor an alias, and there is no root around it")
 		}
 		v.own(path, &l.Own)

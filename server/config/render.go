@@ -149,6 +149,9 @@ func (r Rendering) element(v reflect.Value) *yaml.Node {
 	if l, ok := v.Interface().(Limit); ok && l == (Limit{Rate: l.Rate}) {
 		return text(l.Rate.String())
 	}
+	if p, ok := v.Interface().(ErrorPage); ok && p.Status == 0 || v.IsZero() && v.Kind() == reflect.Struct {
+		return text(p.Page)
+	}
 	if v.Kind() == reflect.Struct {
 		return r.parts(v)
 	}

@@ -36,6 +36,9 @@ admin: {token: hush}
 	}
 	got := strings.ReplaceAll(string(out), dir+"/", "")
 	const want = `root: /r # f.yaml:2:7
+redirect: '' # default
+respond: '' # default
+try: [] # default
 listen: # --listen
 - a:1
 - b:1
@@ -250,7 +253,7 @@ func TestDiff(t *testing.T) {
 	a.Files.Index, b.Files.Index = nil, []string{}
 	b.Timeouts.Drain = time.Minute
 	a.AccessLog.File, b.AccessLog.File = "/log", "/log2"
-	b.Files.ErrorPages = map[int]string{404: "/404.html"}
+	b.Files.ErrorPages = map[int]ErrorPage{404: {Page: "/404.html"}}
 	var got []string
 	for _, c := range Diff(a, b) {
 		got = append(got, fmt.Sprintf("%v (%t)", c, c.Restart))

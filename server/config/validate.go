@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -58,7 +57,7 @@ func (v *validator) sense(path string, err error) {
 }
 
 func (v *validator) general() {
-	if v.Root == "" && len(v.Hosts) == 0 {
+	if v.Root == "" && len(v.Hosts) == 0 && !v.answer() {
 		v.form("root", "--root is required: the directory to serve (root in the file)")
 	}
 	if v.Fallback && v.StateDir == "" {
@@ -178,11 +177,11 @@ func (v *validator) files(at string, f *Files) {
 	}
 	for status, page := range f.ErrorPages {
 		path := fmt.Sprintf("%s.error_pages[%d]", at, status)
-		if status < 400 || status > 599 || http.StatusText(status) == "" {
+		if status < 400 || !httpfile.Sends(status) {
 			v.sense(path, fmt.Errorf("%d is not the status of a failure", status))
 		}
-		if !strings.HasPrefix(page, "/") {
-			v.sense(path, fmt.Errorf("%q is not an absolute path of a file below the root", page))
+		if !strings.HasPrefix(page.Page, "/") {
+			v.sense(path, fmt.Errorf("%q is not an absolute path of a file below the root", page.Page))
 		}
 	}
 }

@@ -54,9 +54,9 @@ type Query struct {
 	httpfile.Request            // all but the Path
 	Target           string     // the path as it came, percent-encoded
 	Host             string     // the field Host, or what stands for it
-	Accept           string     // the field Accept
 	Client           netip.Addr // zero: not known
 	Unix             bool       // it came through a Unix socket
+	Encrypted        bool       // it came by TLS
 }
 
 // Answer is the response to one request. It belongs to one goroutine.
@@ -82,6 +82,7 @@ func (h *Handler) Answer(q *Query) *Answer {
 	a, now := &Answer{}, time.Now()
 	r := &a.resolved
 	r.Request = q.Request
+	r.Encrypted = q.Encrypted
 	r.Begin(h.set, []byte(q.Host), 0)
 	var path []byte
 	if q.Target != "*" {
@@ -99,7 +100,7 @@ func (h *Handler) Answer(q *Query) *Answer {
 		case resolve.Open:
 			step = a.open(&r.Want)
 		case resolve.List:
-			step = h.list(a, q.Accept)
+			step = h.list(a)
 		case resolve.Send:
 			step = r.Decide(now.UnixNano(), httpfile.Entropy{rand.Uint64(), rand.Uint64()})
 		}
@@ -165,12 +166,12 @@ func openWritten(r *openfile.Root, name string, p openfile.Policy) openfile.Open
 }
 
 // list makes a listing, unless too many wait.
-func (h *Handler) list(a *Answer, accept string) resolve.Step {
+func (h *Handler) list(a *Answer) resolve.Step {
 	r := &a.resolved
 	dir := r.Directory()
 	var e syscall.Errno
 	done := make(chan struct{})
-	if !h.listings.Begin(&dir, r.View, listing.PrefersJSON(accept), func(p *listing.Page, err syscall.Errno) {
+	if !h.listings.Begin(&dir, r.View, httpfile.PrefersJSON(r.Request.Accept), func(p *listing.Page, err syscall.Errno) {
 		a.page, e = p, err
 		close(done)
 	}) {

@@ -19,8 +19,7 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 		Request: httpfile.Request{
 			Method: httpfile.ParseMethod(ctx.Method()), HTTP10: !ctx.Request.Header.IsHTTP11(),
 		},
-		Target: string(uri.PathOriginal()), Host: string(ctx.Host()),
-		Accept: string(ctx.Request.Header.Peek("Accept")),
+		Target: string(uri.PathOriginal()), Host: string(ctx.Host()), Encrypted: ctx.IsTLS(),
 	}
 	if query := uri.QueryString(); len(query) > 0 {
 		q.Query = query

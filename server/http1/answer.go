@@ -37,6 +37,10 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 		case resolve.List:
 			s.listLater(c)
 			return
+		case resolve.Identify: // for another path than that of the request, which no route takes
+			step = s.answer.Admit(s.clientOf(c), c.OnUnix())
+		case resolve.Route:
+			step = s.answer.File()
 		case resolve.Send:
 			if s.sendHot(c) {
 				return

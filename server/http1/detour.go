@@ -84,7 +84,7 @@ func (s *Session) giveUp(c *loop.Conn, x *exchange) {
 func (s *Session) resume(x *exchange) {
 	s.clock.at(s.loop.Now())
 	s.parse(x.head, 0)
-	s.begin()
+	s.begin(x.conn)
 	s.answer.Locate(x.call.path)
 	s.answer.Fields = x.call.fields
 }

@@ -6,9 +6,9 @@ import (
 
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/resolve"
-	"github.com/fserve/fserve/server/wire"
 )
 
 // opening is the errand of an answer whose files cannot be opened without waiting.
@@ -81,7 +81,7 @@ func (s *Session) listLater(c *loop.Conn) {
 	a := &s.answer
 	s.sendAway(c, a.Place.Set(), &making{
 		state: a.Save(), listings: s.cfg.Listings, dir: a.Directory(), view: a.View,
-		json: listing.PrefersJSON(string(s.head.Get(wire.Accept))),
+		json: httpfile.PrefersJSON(a.Request.Accept),
 	})
 }
 

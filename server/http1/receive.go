@@ -37,7 +37,7 @@ func (s *Session) request(c *loop.Conn, rest []byte) {
 	if !s.head.KeepAlive || s.loop.Draining() {
 		c.CloseAfter(false)
 	}
-	s.begin()
+	s.begin(c)
 	a := &s.answer
 	step := a.Start(s.head.Path())
 	if step == resolve.Identify {

@@ -106,12 +106,13 @@ func (s *Session) Enter(set *site.Set) {
 }
 
 // begin begins the answer to the request in s.head.
-func (s *Session) begin() {
+func (s *Session) begin(c *loop.Conn) {
 	h, q := &s.head, &s.answer.Request
 	*q = httpfile.Request{
 		Method: httpfile.ParseMethod(h.Method()), HTTP10: h.Minor == 0,
-		Query: h.Query(), AcceptEncoding: h.Get(wire.AcceptEncoding),
+		Query: h.Query(), AcceptEncoding: h.Get(wire.AcceptEncoding), Accept: h.Get(wire.Accept),
 	}
+	s.answer.Encrypted = c.Adopted() != nil
 	if !h.Unconditional() {
 		q.IfMatch, q.IfNoneMatch = h.Get(wire.IfMatch), h.Get(wire.IfNoneMatch)
 		q.IfModifiedSince = single(h, wire.IfModifiedSince)

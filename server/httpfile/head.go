@@ -71,7 +71,7 @@ func (p *Plan) appendPartFields(dst []byte) []byte {
 func (p *Plan) appendNoteFields(dst []byte) []byte {
 	dst = append(dst, p.policy.server...)
 	switch {
-	case p.Status == StatusNoContent, p.Status == StatusMethodNotAllowed:
+	case p.Status == StatusMethodNotAllowed:
 		dst = append(dst, allowField...)
 	case p.Status == StatusRangeNotSatisfiable && p.whole != sizeUnknown:
 		dst = append(dst, "Content-Range: bytes */"...)

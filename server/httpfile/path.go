@@ -198,6 +198,12 @@ func AppendLocation(dst, path, query []byte) []byte {
 	return appendQuery(dst, query)
 }
 
+// AppendPath appends a part of a normalised path, percent-encoded as by AppendLocation.
+func AppendPath(dst, part []byte) []byte { return appendEscaped(dst, part, &keepPath) }
+
+// AppendQuery appends a query, percent-encoded as by AppendLocation, without its '?'.
+func AppendQuery(dst, query []byte) []byte { return appendEscaped(dst, query, &keepQuery) }
+
 func appendQuery(dst, query []byte) []byte {
 	if query == nil {
 		return dst

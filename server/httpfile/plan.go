@@ -54,12 +54,15 @@ type Plan struct {
 	n     int
 	fixed [fixedSegments]Segment
 	over  []Segment // instead of fixed, reused
-	mem   []byte    // part headers, Location; reused
+	mem   []byte    // part headers, Location, Allow of OPTIONS; reused
 
 	ranged spanList // the ranges of a list; reused
 }
 
-const noteType = "text/plain; charset=utf-8"
+const (
+	noteType = "text/plain; charset=utf-8"
+	pageType = "text/html; charset=utf-8"
+)
 
 // fixedSegments holds an answer of two parts: two part headers, two ranges, the end.
 const fixedSegments = 5
@@ -86,17 +89,26 @@ func (p *Plan) Segments() []Segment {
 }
 
 // Fail plans an answer with a status from 400 on and the name of the status as its
-// text. It has no validators and must not be stored by caches. A code that this package
+// text, or as a page for those who prefer HTML. It has no validators and must not be stored by caches. A code that this package
 // does not know becomes 500.
 func (p *Plan) Fail(status int, req *Request, pol *Policy) {
 	if status < StatusBadRequest {
 		status = StatusInternalServerError
 	}
 	p.note(status, req, pol)
-	if p.Status == StatusTooManyRequests || p.Status == StatusServiceUnavailable {
-		p.RetryAfter = pol.retryAfter
+	if PrefersHTML(req.Accept) {
+		p.typ = pageType
+		p.memory(req, statusTexts[p.Status].page)
 	}
+	p.retryLater()
 	p.vary = p.Status == StatusNotAcceptable // only negotiation gives 406
+}
+
+// retryLater says when to come again, with the codes that are about that.
+func (p *Plan) retryLater() {
+	if p.Status == StatusTooManyRequests || p.Status == StatusServiceUnavailable {
+		p.RetryAfter = p.policy.retryAfter
+	}
 }
 
 // note plans an answer whose content is the name of its status.
@@ -125,6 +137,7 @@ func (p *Plan) Decline(req *Request, pol *Policy) {
 	case MethodOptions:
 		p.reset(pol)
 		p.Status, p.ContentLength = StatusNoContent, -1
+		p.mem = append(p.mem, allowField...)
 	case MethodUnknown:
 		p.Fail(StatusNotImplemented, req, pol)
 	default:
@@ -145,14 +158,30 @@ func (p *Plan) RedirectDir(req *Request, pol *Policy) {
 	p.mem = append(p.mem, "\r\n"...)
 }
 
+// Redirect plans a redirect to a URL, percent-encoded as it is sent.
+func (p *Plan) Redirect(status int, req *Request, pol *Policy, url []byte) {
+	p.note(status, req, pol)
+	p.mem = append(append(append(p.mem, "Location: "...), url...), "\r\n"...)
+}
+
 // Content plans a 200 with content that the caller has made (a listing, say).
 // contentType is the value of the field. The caller adds what else it wants by
 // Extra, Cache-Control for example; body is kept until the plan is filled anew.
 func (p *Plan) Content(req *Request, pol *Policy, contentType string, body []byte) {
+	p.Respond(StatusOK, req, pol, contentType, body)
+}
+
+// Respond is Content with another status. A 204 has no body.
+func (p *Plan) Respond(status int, req *Request, pol *Policy, contentType string, body []byte) {
 	p.reset(pol)
-	p.Status = StatusOK
+	p.Status = status
+	if status == StatusNoContent {
+		p.ContentLength = -1
+		return
+	}
 	p.typ = contentType
 	p.memory(req, body)
+	p.retryLater()
 }
 
 // reset empties p and keeps its memory.

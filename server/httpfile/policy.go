@@ -19,7 +19,8 @@ type Config struct {
 	AllowSniffing bool
 
 	// ContentTypes adds to the built-in table, or overrides it: extension
-	// (with or without its dot, in any case) -> media type.
+	// (with or without its dot, in any case) -> media type. A slash before it
+	// makes it a name without extension: /README.
 	ContentTypes map[string]string
 
 	// DefaultType is the type of what the table does not have.

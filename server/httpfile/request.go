@@ -45,7 +45,7 @@ type Request struct {
 	Path, Query []byte
 
 	// List fields. Repeated lines are one list, joined by commas (RFC 9110 5.3).
-	IfMatch, IfNoneMatch, AcceptEncoding []byte
+	IfMatch, IfNoneMatch, AcceptEncoding, Accept []byte
 	// Fields with a single value. For one with repeated lines see Single.
 	IfModifiedSince, IfUnmodifiedSince, IfRange, Range []byte
 
@@ -98,6 +98,10 @@ func (r *Request) AddField(name, value []byte) bool {
 // ours, and whether its value is a list.
 func (r *Request) field(name []byte) (field *[]byte, list bool) {
 	switch len(name) {
+	case len("accept"):
+		if equalFold(name, "accept") {
+			return &r.Accept, true
+		}
 	case len("range"):
 		if equalFold(name, "range") {
 			return &r.Range, false

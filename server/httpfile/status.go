@@ -11,7 +11,11 @@ const (
 	StatusNoContent           = 204
 	StatusPartialContent      = 206
 	StatusMovedPermanently    = 301
+	StatusFound               = 302
+	StatusSeeOther            = 303
 	StatusNotModified         = 304
+	StatusTemporaryRedirect   = 307
+	StatusPermanentRedirect   = 308
 	StatusBadRequest          = 400
 	StatusForbidden           = 403
 	StatusNotFound            = 404
@@ -46,10 +50,14 @@ var reasons = map[int]string{
 	507: "Insufficient Storage",
 }
 
-// statusText is a code's text, rendered once.
+// Sends reports whether a code can be sent.
+func Sends(code int) bool { return reasons[code] != "" }
+
+// statusText is a code's text, rendered once. The bodies are shared and must not be changed.
 type statusText struct {
 	line string // up to the value of Date
-	note []byte // the short body; shared, must not be changed
+	note []byte // the short body
+	page []byte // the body for those who prefer HTML; nil: the code is not of a failure
 }
 
 var statusTexts = renderStatuses()
@@ -60,6 +68,9 @@ func renderStatuses() (texts [statusLimit]*statusText) {
 		texts[code] = &statusText{
 			line: statusLinePrefix + name + statusLineSuffix,
 			note: []byte(name + "\n"),
+		}
+		if code >= StatusBadRequest {
+			texts[code].page = failurePage(code, reason)
 		}
 	}
 	return texts

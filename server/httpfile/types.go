@@ -7,25 +7,31 @@ import (
 	"strings"
 )
 
-// ContentType returns the value of Content-Type for a path, by its extension.
+// ContentType returns the value of Content-Type for a path, by its extension, or by its name
+// if that has none.
 // Text gets a charset. XML and JSON types do not: XML names its charset inside, and
 // JSON has only one.
 func (p *Policy) ContentType(path string) string {
-	typ := p.lookupType(extension(path))
+	return p.Typed(p.lookupType(path))
+}
+
+// Typed returns the value of Content-Type for a media type: text gets a charset.
+func (p *Policy) Typed(typ string) string {
 	if p.charset != "none" && strings.HasPrefix(typ, "text/") && !hasCharset(typ) {
 		typ += "; charset=" + p.charset
 	}
 	return typ
 }
 
-func (p *Policy) lookupType(ext string) string {
-	if ext == "" {
-		return p.defaultType
+func (p *Policy) lookupType(path string) string {
+	key := extension(path)
+	if key == "" {
+		key = "/" + strings.ToLower(path[strings.LastIndexByte(path, '/')+1:])
 	}
-	if t, ok := p.types[ext]; ok {
+	if t, ok := p.types[key]; ok {
 		return t
 	}
-	if t, ok := builtinTypes[ext]; ok {
+	if t, ok := builtinTypes[key]; ok {
 		return t
 	}
 	return p.defaultType
@@ -38,8 +44,8 @@ func compileTypes(add map[string]string) (map[string]string, error) {
 	var faults []error
 	for ext, typ := range add {
 		key := strings.ToLower(strings.TrimPrefix(ext, "."))
-		if key == "" || strings.ContainsAny(key, "./") {
-			faults = append(faults, fmt.Errorf("content type of %q: not an extension", ext))
+		if name := strings.TrimPrefix(key, "/"); name == "" || strings.ContainsAny(name, "./") {
+			faults = append(faults, fmt.Errorf("content type of %q: neither an extension nor, with a slash before it, a name without one", ext))
 		}
 		if err := checkType(fmt.Sprintf("content type of %q:", ext), typ); err != nil {
 			faults = append(faults, err)
@@ -68,7 +74,7 @@ func extension(path string) string {
 //go:embed mime.types
 var mimeTypes string
 
-// builtinTypes are those of mime.types, by extension.
+// builtinTypes are those of mime.types, by extension, or by name with a slash before it.
 var builtinTypes = parseTypes(mimeTypes)
 
 func parseTypes(text string) map[string]string {

@@ -42,7 +42,7 @@ func (h *Handler) Close() error { return h.files.Close() }
 
 // fields are those of a request that decide about files.
 var fields = []string{
-	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range", "Accept-Encoding",
+	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range", "Accept-Encoding", "Accept",
 }
 
 // ServeHTTP implements http.Handler. It may stand behind http.StripPrefix. If
@@ -58,7 +58,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() { _ = a.Close() }() // it was only read
 	head := w.Header()
 	for name, value := range a.Fields() {
-		if name == "Location" {
+		if name == "Location" && strings.HasPrefix(value, "/") {
 			value = stripped(r) + value
 		}
 		head.Set(name, value)
@@ -78,7 +78,7 @@ func query(r *http.Request) server.Query {
 		Request: httpfile.Request{
 			Method: httpfile.ParseMethod([]byte(r.Method)), HTTP10: !r.ProtoAtLeast(1, 1),
 		},
-		Target: r.URL.EscapedPath(), Host: r.Host, Accept: strings.Join(r.Header["Accept"], ","),
+		Target: r.URL.EscapedPath(), Host: r.Host, Encrypted: r.TLS != nil,
 	}
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		q.Query = []byte(r.URL.RawQuery)

@@ -284,7 +284,7 @@ func TestSidecarsPagesAndRules(t *testing.T) {
 	root := site(t, map[string]string{"a.js": "source", "a.js.br": "brotli", "a.js.gz": "gzip", "404.html": "<p>nothing", "b.js": "b"})
 	url := serve(t, handler(t, server.Config{
 		Site: server.Site{
-			Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]string{404: "/404.html"},
+			Root: root, Precompressed: true, Listing: true, ErrorPages: map[int]server.Page{404: {Path: "/404.html"}},
 			Headers: []server.HeaderRule{{Match: "*.js", Name: "X-Kind", Value: "script"}},
 		},
 	}))

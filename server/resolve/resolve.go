@@ -6,9 +6,11 @@
 //	the place of the path            by host and location
 //	who the client is                403
 //	a handler's route                the driver's
+//	a redirect or an answer          as the place says
 //	method                           204, 405, 501
 //	no host for the request          421
 //	no root, or a hidden path        404
+//	what the place tries, in turn    a file, a directory, another path, a failure
 //	the file, of a directory its index files in turn
 //	a directory without its slash    301
 //	a location below the path        301
@@ -32,7 +34,8 @@ import (
 type Step uint8
 
 const (
-	// Identify: who the client is. Call Admit.
+	// Identify: who the client is. Call Admit. It may come again, with Route, for another path
+	// than that of the request.
 	Identify Step = iota
 	// Route: the client is admitted, the path is in Request. A handler may take the
 	// request; if none does, call File.
@@ -53,6 +56,8 @@ const (
 	statusMisdirected = 421
 	// dirItself is the candidate that a directory is when it has no index.
 	dirItself = -1
+	// notTrying is the turn of a path that is not of Place.Try.
+	notTrying = -1
 )
 
 // Answer is how one request is answered. It is reused by Begin, and belongs to one
@@ -72,12 +77,18 @@ type Answer struct {
 	// or nothing of the name. EISDIR: it is a directory, which is not listed. Whoever tells
 	// the operator sets it to 0.
 	Cause syscall.Errno
+	// Encrypted is set, before Start or Resume, for a request that came by TLS.
+	Encrypted bool
 
 	set      *site.Set
 	host     []byte
 	now      int64  // monotonic ns
 	accepts  []byte // Accept-Encoding, which counts where there are sidecars
-	index    int    // which candidate is wanted
+	turn     int    // which of Place.Try it is; notTrying: none
+	other    bool   // it is another path than that of the request already
+	paged    bool   // an error page was answered as if it had been asked for
+	tried    []byte // path that is tried, as that of the request
+	index    int    // which candidate is wanted, for the path that is tried
 	base     Want   // of the source
 	source   *Version
 	refused  bool // of what there is the client accepts nothing: if there is a choice
@@ -86,6 +97,7 @@ type Answer struct {
 	path     []byte            // memory of Request.Path
 	keys     [2][]byte         // memory of keys, of sources and sidecars
 	hostName []byte            // memory of Set.Find
+	memory   []byte            // of tried, and of URLs
 }
 
 // Begin begins the answer to Request, for a host of set. What the Request refers to, and
@@ -93,6 +105,7 @@ type Answer struct {
 func (a *Answer) Begin(set *site.Set, host []byte, now int64) {
 	a.set, a.host, a.now = set, host, now
 	a.accepts, a.Fields, a.Chosen, a.Cause = a.Request.AcceptEncoding, nil, None, 0
+	a.turn, a.other, a.paged = notTrying, false, false
 }
 
 // Start decides about a path as it came, percent-encoded; nil: the request has none,
@@ -146,6 +159,11 @@ func (a *Answer) Admit(client netip.Addr, unix bool) Step {
 
 // File decides about the file of the path, in the place where Locate has found it.
 func (a *Answer) File() Step {
+	if a.Place.Answers {
+		if step, ok := a.answered(); ok {
+			return step
+		}
+	}
 	q := &a.Request
 	switch {
 	case q.Method != httpfile.MethodGet && q.Method != httpfile.MethodHead:
@@ -155,15 +173,19 @@ func (a *Answer) File() Step {
 	case a.Place.Root == nil || a.Place.Policy.Hidden(q.Path):
 		return a.failErrno(syscall.ENOENT)
 	}
+	if a.Place.Try != nil && !a.other {
+		return a.attempt(0)
+	}
+	a.tried = q.Path
 	return a.try(0)
 }
 
-// ofDirectory reports whether the path is that of a directory.
-func (a *Answer) ofDirectory() bool { return a.Request.Path[len(a.Request.Path)-1] == '/' }
+// ofDirectory reports whether the path that is tried is that of a directory.
+func (a *Answer) ofDirectory() bool { return a.tried[len(a.tried)-1] == '/' }
 
 // try wants the i-th candidate: of a directory its index files, else the file itself.
 func (a *Answer) try(i int) Step {
-	path, p := a.Request.Path, a.Place
+	path, p := a.tried, a.Place
 	key := path
 	switch dir := a.ofDirectory(); {
 	case dir && i >= len(p.Index):
@@ -197,7 +219,7 @@ func (a *Answer) bare() Step {
 		return List
 	}
 	// The slash at the end makes a file ENOTDIR: nothing is ever open.
-	a.Want.source(a.Place, a.key(a.Request.Path))
+	a.Want.source(a.Place, a.key(a.tried))
 	return Open
 }
 
@@ -212,21 +234,20 @@ func (a *Answer) Opened(v *Version, e syscall.Errno) Step {
 	}
 	// A link that is not followed is as if it were not there.
 	switch dir, missing := a.ofDirectory(), e == syscall.ENOENT || e == syscall.EXDEV; {
-	case e == 0:
-		return a.found(v)
 	case a.index == dirItself:
 		if e == syscall.EISDIR {
 			a.Cause = e
 			return a.Fail(httpfile.StatusForbidden)
 		}
-		return a.failErrno(e)
 	case dir && (missing || e == syscall.EISDIR):
 		return a.try(a.index + 1)
-	case e == syscall.EISDIR, missing && a.Place.LeadsToLocation(a.Request.Path):
+	case e == 0 && (dir || a.takes(site.AttemptFile)):
+		return a.found(v)
+	case (e == syscall.EISDIR || missing && a.Place.LeadsToLocation(a.tried)) && a.takes(site.AttemptDir):
 		a.Plan.RedirectDir(&a.Request, a.Place.Policy)
 		return a.finish()
 	}
-	return a.failErrno(e)
+	return a.missed(e)
 }
 
 // Directory returns the directory that List is about.
@@ -238,7 +259,7 @@ func (a *Answer) Directory() listing.Directory {
 // Listed goes on after List: with a page, or with what went wrong.
 func (a *Answer) Listed(page *listing.Page, e syscall.Errno) Step {
 	if e != 0 {
-		return a.failErrno(e)
+		return a.missed(e)
 	}
 	a.Plan.Content(&a.Request, a.Place.Policy, page.Type, page.Body)
 	a.Plan.Extra = site.AddMissing(page.Fields, a.Place.Lines(string(a.Request.Path)))
@@ -311,9 +332,18 @@ func (a *Answer) finish() Step {
 // openedPage puts the page into the planned failure. A page that cannot be had leaves
 // the short text: a failure never leads to another.
 func (a *Answer) openedPage(v *Version, e syscall.Errno) Step {
-	if e == 0 {
-		a.Plan.UsePage(&a.Request, v.Facts)
-		a.Chosen = Page
+	if e != 0 {
+		return a.done()
+	}
+	a.Chosen = Page
+	status := a.Place.ErrorPage(a.Plan.Status).Status
+	if m := a.Request.Method; status == httpfile.StatusOK && !a.paged && (m == httpfile.MethodGet || m == httpfile.MethodHead) {
+		a.paged, a.Version = true, v
+		return Send
+	}
+	a.Plan.UsePage(&a.Request, v.Facts)
+	if status >= httpfile.StatusBadRequest {
+		a.Plan.Status = status
 	}
 	return a.done()
 }

@@ -12,6 +12,10 @@ import (
 type State struct {
 	place   *site.Place
 	path    []byte
+	tried   []byte
+	turn    int
+	other   bool
+	paged   bool
 	index   int            // the candidate to go on with
 	failure *httpfile.Plan // whose page is wanted; nil: it is a candidate, or a listing
 }
@@ -19,7 +23,9 @@ type State struct {
 // Save returns where the Answer stands, at Open or List. Place.Set is to be retained until
 // Resume.
 func (a *Answer) Save() State {
-	r := State{place: a.Place, path: bytes.Clone(a.Request.Path), index: a.index}
+	r := State{
+		place: a.Place, path: bytes.Clone(a.Request.Path), tried: bytes.Clone(a.tried), turn: a.turn, other: a.other, paged: a.paged, index: a.index,
+	}
 	if a.Want.Kind == Page {
 		failure := a.Plan
 		r.failure = &failure
@@ -43,7 +49,7 @@ func (a *Answer) Ahead() []Want {
 // Resume goes on where the Answer to the same request was left, after Begin. At Open it
 // begins with the candidate, of which a file may have been opened meanwhile.
 func (a *Answer) Resume(r *State) Step {
-	a.Request.Path = r.path
+	a.Request.Path, a.tried, a.turn, a.other, a.paged = r.path, r.tried, r.turn, r.other, r.paged
 	a.enter(r.place)
 	switch {
 	case r.failure != nil:

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -34,6 +33,8 @@ type compilation struct {
 	out    *Set
 	before *Set // whose spaces are taken over; nil: there are none
 	faults []error
+
+	redirects []redirecting
 }
 
 // Compile checks what is said about hosts, opens the roots and returns the Set, retained
@@ -47,10 +48,11 @@ func (c *Compiler) Compile(base Host, hosts []Host, before *Set) (*Set, error) {
 	}}
 	b.out.Retain()
 	b.out.base = b.host("", &base, nil)
-	b.out.base.whole.Astray = base.Root == "" && len(hosts) > 0
+	b.out.base.whole.Astray = base.Root == "" && len(hosts) > 0 && !b.out.base.whole.Answers
 	for i := range hosts {
 		b.named(&hosts[i])
 	}
+	b.checkLoops()
 	if len(b.out.places) == 1 {
 		b.out.only = b.out.base.whole
 	}
@@ -160,7 +162,9 @@ func (b *compilation) place(host *vhost, l *Location, m match, outer map[int]*Er
 		set: b.out, host: host, skip: 1, first: m.kind == matchFirst, Index: s.Index,
 		Precompressed: s.Precompressed, Listing: s.Listing, ListingPage: cmp.Or(s.ListingPage, listingPage), pages: outer,
 	}
-	b.fault(where, p.alias(l, m))
+	if err := p.alias(l, m); err != nil {
+		b.faults = append(b.faults, &Fault{host.name, l.Match, "alias", err})
+	}
 	if s.ListingPage < 0 {
 		b.fault(where, fmt.Errorf("a page of a listing cannot have %d entries", s.ListingPage))
 	}
@@ -184,6 +188,7 @@ func (b *compilation) place(host *vhost, l *Location, m match, outer map[int]*Er
 			b.fault(where, fmt.Errorf("class %q is not a path", s.Class))
 		}
 	}
+	b.answers(p, l, m)
 	b.pages(p, l)
 	b.out.places = append(b.out.places, p)
 	return p
@@ -194,7 +199,7 @@ func (p *Place) alias(l *Location, m match) error {
 	switch {
 	case !l.Alias:
 	case m.kind == matchPrefix, m.kind == matchFirst:
-		p.skip = len(m.text)
+		p.prefix, p.skip = m.text, len(m.text)
 	case m.kind == matchExact && m.text[len(m.text)-1] != '/':
 		p.file = filepath.Base(l.Root)
 	default:
@@ -232,7 +237,7 @@ func (p *Place) compileIndex() error {
 // openRoot opens the root of a place and gives its files their keys.
 func (b *compilation) openRoot(p *Place, l *Location, where string) {
 	if l.Root == "" {
-		if l.Match != "" {
+		if l.Match != "" && l.Redirect == (Redirect{}) && l.Respond == (Respond{}) {
 			b.fault(where, errors.New("a location needs a root"))
 		}
 		return
@@ -282,6 +287,71 @@ func (b *compilation) space(id space) string {
 	return key
 }
 
+// answers compiles what answers in place of the file of the path.
+func (b *compilation) answers(p *Place, l *Location, m match) {
+	fault := func(key string, err error) {
+		if err != nil {
+			b.faults = append(b.faults, &Fault{p.host.name, l.Match, key, err})
+		}
+	}
+	var err error
+	p.redirect, err = compileRedirect(l.Redirect, m.pattern, p.host.name != "")
+	fault("redirect", err)
+	p.respond, err = compileRespond(l.Respond, p.Policy)
+	fault("respond", err)
+	var at int
+	p.Try, at, err = p.attempts(l.Try)
+	fault(fmt.Sprintf("try[%d]", at), err)
+	if p.respond != nil && len(l.Try) > 0 {
+		fault("try", errors.New("respond answers everything: nothing is tried"))
+	}
+	p.Answers = p.redirect != nil || p.respond != nil
+	if p.redirect != nil {
+		b.redirects = append(b.redirects, redirecting{p, p.host.name, l.Match, m})
+	}
+}
+
+// redirecting is a place that redirects.
+type redirecting struct {
+	*Place
+	hostName, name string // as Fault has them
+	match
+}
+
+// checkLoops finds redirects that lead back to where they began, or on for ever.
+func (b *compilation) checkLoops() {
+	for _, r := range b.redirects {
+		host, path := r.host.name, r.sample()
+		if wild, ok := strings.CutPrefix(host, "*"); ok {
+			host = "x" + wild
+		}
+		if r.host.find([]byte(path)) != r.Place {
+			continue // an example of a pattern is not always found
+		}
+		for _, encrypted := range []bool{false, true} {
+			if way := b.out.loop(Requested{Host: []byte(host), Encrypted: encrypted, Path: []byte(path)}); way != nil {
+				b.faults = append(b.faults, &Fault{r.hostName, r.name, "redirect",
+					fmt.Errorf("a loop: %s leads to %s, %s, …", path, way[0], way[1])})
+				break
+			}
+		}
+	}
+}
+
+// sample returns a path that the match takes, mostly.
+func (m *match) sample() string {
+	switch m.kind {
+	case matchExact:
+		return m.text
+	case matchSuffix:
+		return "/x" + m.text
+	case matchPattern:
+		literal, _ := m.pattern.LiteralPrefix()
+		return "/" + strings.TrimPrefix(literal+"x", "/")
+	}
+	return m.text + "x"
+}
+
 // pages checks the error pages of a place: each is there when the configuration
 // is taken. One that goes away later is replaced by the short text.
 func (b *compilation) pages(p *Place, l *Location) {
@@ -289,20 +359,24 @@ func (b *compilation) pages(p *Place, l *Location) {
 		return
 	}
 	p.pages = make(map[int]*ErrorPage, len(l.ErrorPages))
-	for status, name := range l.ErrorPages {
-		if err := p.checkPage(status, name); err != nil {
-			b.faults = append(b.faults, &Fault{p.host.name, l.Match, fmt.Sprintf("error_pages[%d]", status), fmt.Errorf("error page %d=%s: %w", status, name, err)})
+	for status, page := range l.ErrorPages {
+		if err := p.checkPage(status, page); err != nil {
+			b.faults = append(b.faults, &Fault{p.host.name, l.Match, fmt.Sprintf("error_pages[%d]", status), fmt.Errorf("error page %d=%s: %w", status, page.Path, err)})
 			continue
 		}
 		p.pages[status] = &ErrorPage{
-			Place: p, Path: []byte(name), Key: []byte(p.pageKey() + name), NameAt: len(p.pageKey()) + len("/"),
+			Status: page.Status, Place: p, Path: []byte(page.Path), Key: []byte(p.pageKey() + page.Path), NameAt: len(p.pageKey()) + len("/"),
 		}
 	}
 }
 
-func (p *Place) checkPage(status int, name string) error {
-	if status < 400 || status > 599 || http.StatusText(status) == "" {
+func (p *Place) checkPage(status int, page Page) error {
+	name := page.Path
+	if !isFailure(status) {
 		return errors.New("not the status of a failure")
+	}
+	if page.Status != 0 && page.Status != httpfile.StatusOK && !isFailure(page.Status) {
+		return fmt.Errorf("status %d: 200 or that of a failure is needed", page.Status)
 	}
 	if !CleanPath(name) || name[len(name)-1] == '/' {
 		return errors.New("not an absolute path of a file below the root")

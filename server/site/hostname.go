@@ -31,13 +31,17 @@ func appendHostName(dst, host []byte) []byte {
 	if len(host) > maxHostName || bytes.HasSuffix(host, dot) {
 		return dst
 	}
+	name := dst
 	for _, b := range host {
-		if 'A' <= b && b <= 'Z' {
+		switch {
+		case 'A' <= b && b <= 'Z':
 			b |= 0x20
+		case b <= ' ', b == '/', b == '?', b == '#', b == '@', b == '\\':
+			return dst // a URL with it would have another host
 		}
-		dst = append(dst, b)
+		name = append(name, b)
 	}
-	return dst
+	return name
 }
 
 var dot = []byte(".")

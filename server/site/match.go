@@ -53,7 +53,7 @@ func parseMatch(s string) (match, error) {
 func checkPrefix(p string) error {
 	switch {
 	case !CleanPath(p):
-		return fmt.Errorf("%q: a prefix is a path as requests have it when they are decoded: it begins with / and has no empty segments, . and ..", p)
+		return fmt.Errorf("%q: a prefix is a path as requests have it when they are decoded: it begins with / and has no empty, . and .. segments", p)
 	case p == "/":
 		return errors.New("the location / is the host itself: write what is said of it there")
 	case p[len(p)-1] != '/':
@@ -64,7 +64,7 @@ func checkPrefix(p string) error {
 
 func checkExact(p string) error {
 	if !CleanPath(p) {
-		return fmt.Errorf("%q: behind = stands a path as requests have it when they are decoded: it begins with / and has no empty segments, . and ..", p)
+		return fmt.Errorf("%q: behind = stands a path as requests have it when they are decoded: it begins with / and has no empty, . and .. segments", p)
 	}
 	return nil
 }

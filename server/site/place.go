@@ -18,6 +18,8 @@ type Place struct {
 	Access        *admit.Access // nil: everybody
 	Class         []byte        // nil: by the path of the request
 	Astray        bool          // no host was configured for the request
+	Answers       bool          // by Redirect or Respond, before anything else
+	Try           []Attempt     // in place of the path itself; nil: that
 	Row           int           // of the responses of its host; see Set.Number
 
 	set  *Set
@@ -27,13 +29,16 @@ type Place struct {
 	// slash that begins the path.
 	key string
 	// skip is where in a path the name to open begins.
-	skip    int
-	file    string             // the only file, below Root; empty: names are of paths
-	first   bool               // of prefixes: neither suffixes nor patterns are asked
-	headers *headerRules       // nil: none
-	writes  openfile.Policy    // of what is not growing
-	growing *httpfile.Rules    // nil: nothing is
-	pages   map[int]*ErrorPage // by status; nil: none
+	skip     int
+	prefix   string             // that an alias replaces
+	file     string             // the only file, below Root; empty: names are of paths
+	redirect *redirect          // nil: none
+	respond  *respond           // nil: none
+	first    bool               // of prefixes: neither suffixes nor patterns are asked
+	headers  *headerRules       // nil: none
+	writes   openfile.Policy    // of what is not growing
+	growing  *httpfile.Rules    // nil: nothing is
+	pages    map[int]*ErrorPage // by status; nil: none
 }
 
 // Set returns the Set that the place is of.
@@ -91,8 +96,23 @@ func (p *Place) WritePolicy(path string) openfile.Policy {
 	return w
 }
 
+// Respond plans what the place answers without a file, and reports whether there is that. A
+// failure without a body of its own is left to the caller.
+func (p *Place) Respond(plan *httpfile.Plan, r *httpfile.Request) (status int, planned bool) {
+	if p.respond == nil {
+		return 0, false
+	}
+	a := p.respond
+	if len(a.body) == 0 && a.status >= httpfile.StatusBadRequest {
+		return a.status, false
+	}
+	plan.Respond(a.status, r, p.Policy, a.typ, a.body)
+	return a.status, true
+}
+
 // ErrorPage is a file that is the body of failures.
 type ErrorPage struct {
+	Status int // instead of the failure's; 0: that
 	Place  *Place
 	Path   []byte
 	Key    []byte // of caches

@@ -47,10 +47,18 @@ type Site struct {
 	// ListingPage is how many entries a page of a listing has that is asked for by its
 	// number (?page=2); without one all are listed. Default: 1,000.
 	ListingPage int
-	// ErrorPages are the bodies of failures by status: absolute paths of files
-	// below Root, also of ones that are hidden. Handlers make their own. nil:
+	// ErrorPages are the bodies of failures by status. Handlers make their own. nil:
 	// those of the Host, of a Host those of the Config.
-	ErrorPages map[int]string
+	ErrorPages map[int]Page
+	// Redirect and Respond answer in place of files; Redirect comes first. Both are for all
+	// methods.
+	Redirect Redirect
+	Respond  Respond
+	// Try is what is looked for, in order, in place of the path of the request: $uri, that
+	// path if it is a file; $uri/, if it is a directory; $uri with something before or behind
+	// it; another path. The last may be a path, which is answered as if it had been asked
+	// for, or the status of a failure: =404.
+	Try []string
 	// Headers adds fields to responses. Its patterns are as those of Files.
 	Headers []HeaderRule
 	// Access says which clients are answered; the others get 403, before anything
@@ -59,6 +67,15 @@ type Site struct {
 	// Class is the path by which responses find their class of limits. Empty: the
 	// path of the request.
 	Class string
+}
+
+// Page is the body of failures.
+type Page struct {
+	// Path is the absolute path of a file below the root, also of one that is hidden.
+	Path string
+	// Status replaces that of the failure: 200, with which the file is answered as if it had
+	// been asked for, or that of another failure. 0: it stays.
+	Status int
 }
 
 // Location is a part of a host.

@@ -1,6 +1,7 @@
-package listing
+package httpfile
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 )
@@ -8,17 +9,34 @@ import (
 // PrefersJSON reports whether an Accept field ranks JSON above HTML: by its
 // weight, and where that is equal by being named more exactly (RFC 9110 12.5.1).
 // "*/*" and nothing at all get HTML.
-func PrefersJSON(accept string) bool {
-	if accept == "" {
+func PrefersJSON(accept []byte) bool {
+	if len(accept) == 0 {
 		return false
 	}
-	jsonQ, jsonBy := weightOf(accept, "application", "json")
-	htmlQ, htmlBy := weightOf(accept, "text", "html")
+	jsonQ, jsonBy := weightOf(string(accept), "application", "json")
+	htmlQ, htmlBy := weightOf(string(accept), "text", "html")
 	if jsonQ != htmlQ {
 		return jsonQ > htmlQ
 	}
 	return jsonQ > 0 && jsonBy > htmlBy
 }
+
+var html = []byte("html")
+
+// PrefersHTML reports whether an Accept field names HTML, as those of browsers do, and ranks
+// neither plain text nor JSON above it.
+func PrefersHTML(accept []byte) bool {
+	if !bytes.Contains(accept, html) {
+		return false
+	}
+	q, by := weightOf(string(accept), "text", "html")
+	textQ, _ := weightOf(string(accept), "text", "plain")
+	jsonQ, _ := weightOf(string(accept), "application", "json")
+	return by == byName && q > 0 && q >= textQ && q >= jsonQ
+}
+
+// byName is how exactly a range names a type that it spells out.
+const byName = 3
 
 // weightOf returns the weight that an Accept field gives to a media type, 0 if
 // it is not accepted, and how exactly the range that counts names it: 1 for
@@ -33,7 +51,7 @@ func weightOf(accept, main, sub string) (q float64, by int) {
 		case main + "/*":
 			exact = 2
 		case main + "/" + sub:
-			exact = 3
+			exact = byName
 		}
 		if exact > by {
 			q, by = qualityOf(params), exact
