@@ -33,7 +33,7 @@ func TestFileFlagsAreChecked(t *testing.T) {
 		{"--download-param", "a=b", config, "not a token"},
 		{"--mime", "iso", usage, "EXT=TYPE"},
 		{"--mime", "iso=nonsense", config, "not type/subtype"},
-		{"--mime", "a/b=text/plain", config, "not an extension"},
+		{"--mime", "a/b=text/plain", config, "neither an extension nor"},
 		{"--header", "/", usage, "PATTERN=NAME: VALUE"},
 		{"--header", "/=X-A", usage, "PATTERN=NAME: VALUE"},
 		{"--header", "/=X A: b", config, "not a field name"},

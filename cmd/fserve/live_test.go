@@ -75,6 +75,7 @@ var proofs = map[string]proof{
 	"files.attachment":     {to: "files: {attachment: '*.html'}", seen: field("Content-Disposition", `attachment; filename="other.html"`)},
 	"files.download_param": {to: "files: {download_param: dl}", seen: field("Content-Disposition", `attachment; filename="other.html"`)},
 	"files.types":          {to: "files: {types: {html: a/b}}", seen: field("Content-Type", "a/b")},
+	"files.default_type":   {to: "files: {default_type: a/c}", seen: func(l *live) bool { return l.get("/dir/f").Header.Get("Content-Type") == "a/c" }},
 	"files.headers":        {to: "files: {headers: '/=X-A: b'}", seen: field("X-A", "b")},
 	"files.server_name":    {to: "files: {server_name: me}", seen: field("Server", "me")},
 

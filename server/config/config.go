@@ -243,9 +243,13 @@ type Files struct {
 	// DownloadParam is the name of a query parameter that makes any file an
 	// attachment: /f?NAME. Default: none.
 	DownloadParam *string `key:"download_param" flag:"download-param" live:"yes" help:"name of a query parameter that makes a file an attachment"`
-	// Types are the media types of extensions, added to the built-in table:
-	// iso: application/x-iso9660-image. Default: none.
+	// Types are the media types of extensions, and with a slash before it of names without
+	// one, added to the built-in table: iso: application/x-iso9660-image, /VERSION:
+	// text/plain. Default: none.
 	Types map[string]string `key:"types" flag:"mime" form:"EXT=TYPE" live:"yes" help:"EXT=TYPE: media type of an extension; repeatable" own:"As files.types. Default: those around it."`
+	// DefaultType is the media type of what no table knows. Default: none, which stands for
+	// application/octet-stream.
+	DefaultType *string `key:"default_type" flag:"default-type" live:"yes" help:"media type of files that the tables do not know (default application/octet-stream)"`
 	// Headers are fields added to responses by pattern; of rules with one name
 	// the first that matches counts. Default: none.
 	Headers []HeaderRule `key:"headers" flag:"header" live:"yes" help:"PATTERN=NAME: VALUE: field added to responses for paths that match; repeatable" own:"As files.headers. Default: those around it."`

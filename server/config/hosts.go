@@ -159,7 +159,7 @@ func (a *Access) networks() (out server.Access) {
 }
 
 func (f *Files) policy() httpfile.Config {
-	p := httpfile.Config{Server: *f.ServerName, DownloadParam: *f.DownloadParam, Dotfiles: *f.Dotfiles, ContentTypes: f.Types,
+	p := httpfile.Config{Server: *f.ServerName, DownloadParam: *f.DownloadParam, Dotfiles: *f.Dotfiles, ContentTypes: f.Types, DefaultType: *f.DefaultType,
 		MaxRanges: *f.MaxRanges, RefuseEncodedSlash: *f.EncodedSlash == EncodedSlashRefuse}
 	for _, r := range f.CacheControl {
 		p.CacheControl = append(p.CacheControl, httpfile.Rule(r))

@@ -94,6 +94,7 @@ files:
   attachment: [] # default
   download_param: '' # default
   types: {} # default
+  default_type: '' # default
   headers: [] # default
   etag: version # default
   max_ranges: 64 # default

@@ -152,6 +152,9 @@ func (v *validator) files(at string, f *Files) {
 	for ext, typ := range f.Types {
 		policy(at+".types["+ext+"]", httpfile.Config{ContentTypes: map[string]string{ext: typ}})
 	}
+	if f.DefaultType != nil {
+		policy(at+".default_type", httpfile.Config{DefaultType: *f.DefaultType})
+	}
 	if f.DownloadParam != nil {
 		policy(at+".download_param", httpfile.Config{DownloadParam: *f.DownloadParam})
 	}

@@ -10,7 +10,7 @@ func TestContentType(t *testing.T) {
 	plain := Config{}
 	own := Config{
 		Charset: "iso-8859-1", DefaultType: "text/plain",
-		ContentTypes: map[string]string{".HTML": "application/x-own", "md": "text/x-own; Charset=koi8-r", "own": "text/own"},
+		ContentTypes: map[string]string{".HTML": "application/x-own", "md": "text/x-own; Charset=koi8-r", "own": "text/own", "/VERSION": "text/own-version"},
 	}
 	for _, c := range []struct {
 		config     Config
@@ -42,6 +42,18 @@ func TestContentType(t *testing.T) {
 		{plain, "/x.jar", "application/java-archive"},
 		{plain, "/x.pdf", "application/pdf"},
 		{plain, "/x", "application/octet-stream"},
+		{plain, "/README", "text/plain; charset=utf-8"},
+		{plain, "/dists/stable/InRelease", "text/plain; charset=utf-8"},
+		{plain, "/SHA256SUMS", "text/plain; charset=utf-8"},
+		{plain, "/license/x", "application/octet-stream"},
+		{plain, "/x.readme", "application/octet-stream"},
+		{plain, "/readme.x", "application/octet-stream"},
+		{plain, "/m.usdz", "model/vnd.usdz+zip"},
+		{plain, "/m.glb", "model/gltf-binary"},
+		{plain, "/i.svgz", "image/svg+xml"},
+		{plain, "/p.mobileconfig", "application/x-apple-aspen-config"},
+		{own, "/Version", "text/own-version; charset=iso-8859-1"},
+		{own, "/x.version", "text/plain; charset=iso-8859-1"},
 		{plain, "/x.", "application/octet-stream"},
 		{plain, "/a.html/x", "application/octet-stream"},
 		{plain, "/x.unknown", "application/octet-stream"},
@@ -62,7 +74,7 @@ func TestContentType(t *testing.T) {
 }
 
 func TestBuiltinTypes(t *testing.T) {
-	if len(builtinTypes) < 150 {
+	if len(builtinTypes) < 400 {
 		t.Errorf("only %d types", len(builtinTypes))
 	}
 	seen := make(map[string]bool)
@@ -79,7 +91,7 @@ func TestBuiltinTypes(t *testing.T) {
 		}
 	}
 	for ext, typ := range builtinTypes {
-		if ext != strings.ToLower(ext) || strings.ContainsAny(ext, "./ ") {
+		if ext != strings.ToLower(ext) || strings.ContainsAny(strings.TrimPrefix(ext, "/"), "./ ") {
 			t.Errorf("extension %q cannot match", ext)
 		}
 		if parsed, params, err := mime.ParseMediaType(typ); err != nil || parsed != typ || len(params) > 0 {
