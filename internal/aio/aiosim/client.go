@@ -37,9 +37,22 @@ type ClientConfig struct {
 	// connection, and closes it then.
 	Script []Step
 
+	// Codec, if set, stands between what the client writes and reads and the bytes that
+	// travel. Rates and windows are of the latter, all else is of the former.
+	Codec Codec
+
 	// OnData, if set, is called with all bytes that are received, valid
 	// during the call. It may call methods of the client.
 	OnData func(c *Client, p []byte)
+}
+
+// Codec is another form of a stream, like records of TLS.
+type Codec interface {
+	// Seal returns what travels in place of p, which it may not change.
+	Seal(p []byte) []byte
+	// Open returns what further bytes that have travelled stand for, valid until it is called
+	// again. An error is a finding of World.Check.
+	Open(p []byte) ([]byte, error)
 }
 
 // End is how a connection ended, as its client saw it.
@@ -235,6 +248,9 @@ func (c *Client) Done() bool { return c.done }
 func (c *Client) Write(p []byte) {
 	if c.left || c.conn.finQueued || c.end == SawRST {
 		return
+	}
+	if k := c.cfg.Codec; k != nil {
+		p = k.Seal(p)
 	}
 	c.w.note(kWrite, 0, int64(c.id), int64(len(p)), 0, 0)
 	c.conn.out = append(c.conn.out, p...)

@@ -67,6 +67,50 @@ func TestReadRate(t *testing.T) {
 	}
 }
 
+// shift is a Codec that adds one to each byte, and holds the last one back.
+type shift struct{ last []byte }
+
+func (*shift) Seal(p []byte) []byte {
+	p = bytes.Clone(p)
+	for i := range p {
+		p[i]++
+	}
+	return p
+}
+
+func (s *shift) Open(p []byte) ([]byte, error) {
+	all := append(s.last, p...)
+	s.last = []byte{all[len(all)-1]}
+	out := all[:len(all)-1]
+	for i := range out {
+		out[i]--
+	}
+	return out, nil
+}
+
+func TestCodec(t *testing.T) {
+	r := newRig(t, Config{})
+	c, tok := r.connect(ClientConfig{Codec: &shift{}, Script: []Step{Write([]byte("abc"))}})
+	c.Expect(Bytes([]byte("abc")))
+	var got []byte
+	for len(got) < 3 {
+		for _, e := range r.wait(time.Second) {
+			got = append(got, e.Data...)
+		}
+	}
+	if string(got) != "bcd" {
+		t.Errorf("received %q", got)
+	}
+	for _, b := range []string{"bc", "dx"} {
+		wantSent(t, r.d.Send(tok, []byte(b), nil, false), 2, aio.OK)
+		r.run()
+	}
+	if res := c.Result(); res.Responses != 1 || res.Received != 3 {
+		t.Errorf("%+v", res)
+	}
+	r.end()
+}
+
 func TestResetAtPosition(t *testing.T) {
 	r := newRig(t, Config{})
 	f := r.w.AddFile("f", 100_000)

@@ -398,6 +398,18 @@ func (c *Client) consume(k int64) {
 
 // see compares bytes that were read.
 func (c *Client) see(ch chunk) {
+	if k := c.cfg.Codec; k != nil {
+		p := make([]byte, ch.n)
+		ch.fill(p)
+		content, err := k.Open(p)
+		if err != nil {
+			c.w.violate("%v: %v", c, err)
+		}
+		if len(content) == 0 {
+			return
+		}
+		ch = memory(content)
+	}
 	v := &c.check
 	bad := v.wrongBody || v.extra
 	v.take(ch)
