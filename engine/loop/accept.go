@@ -12,6 +12,7 @@ import (
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/internal/sys"
+	"github.com/fserve/fserve/internal/tlsrec"
 )
 
 // acceptPause is how long accepting rests when descriptors have run out.
@@ -128,7 +129,7 @@ func (a *acceptor) accepted(ln *listener, e *aio.Event) {
 // now: later the peer may have reset it, and getpeername(2) does not tell any more.
 func (a *acceptor) open(ln *listener, fd int32) {
 	a.loop.stats.Accepted++
-	if c := a.loop.open(fd, int32(ln.index)); c != nil {
+	if c := a.loop.open(fd, int32(ln.index), nil); c != nil {
 		c.line, c.peer = ln.line, a.loop.kernel.peerOf(fd)
 		c.counted()
 	}
@@ -222,8 +223,8 @@ func (a *acceptor) close() {
 }
 
 // open begins to serve a connection, or closes it and returns nil. Of those that are too many
-// a few more are let in, to be told so.
-func (l *Loop) open(fd, listener int32) *Conn {
+// a few more are let in, to be told so. rec is for TLS, if that is spoken.
+func (l *Loop) open(fd, listener int32, rec *tlsrec.Conn) *Conn {
 	b := l.cfg.Bounds
 	full := l.crowd.full()
 	slot, ok := uint32(0), !full || b.Refusal != nil && b.conns.Load() <= int64(b.Conns+b.Conns/16)
@@ -248,6 +249,9 @@ func (l *Loop) open(fd, listener int32) *Conn {
 		return nil
 	}
 	b.conns.Add(1)
+	if rec != nil {
+		c.secure(rec)
+	}
 	if full {
 		c.refuse()
 	}

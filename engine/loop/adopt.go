@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/fserve/fserve/engine/listen"
+	"github.com/fserve/fserve/internal/tlsrec"
 )
 
 // Adopted is what stands behind a connection that the engine was given instead
@@ -40,13 +41,19 @@ func (l *Loop) adopt(fd int32, a Adopted) {
 		return
 	}
 	l.stats.Accepted++
-	c := l.open(fd, -1)
+	var rec *tlsrec.Conn
+	if s, ok := a.(Secured); ok {
+		rec = s.Records()
+	}
+	c := l.open(fd, -1, rec)
 	if c == nil {
 		a.Ending(true)
 		return
 	}
 	c.adopted, c.line.paced = a, listen.Paces(int(fd))
-	if s, ok := a.(Socket); ok {
+	if rec != nil {
+		c.line.local = listen.IsLocal(int(fd))
+	} else if s, ok := a.(Socket); ok {
 		_ = s.Control(func(fd uintptr) { c.line.local = listen.IsLocal(int(fd)) }) // closed by now: it does not matter
 	}
 	c.SetRemoteAddr(a.Peer())

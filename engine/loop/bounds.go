@@ -24,6 +24,7 @@ type Bounds struct {
 	OnShortage func(Shortage)
 
 	conns, buffered, bodies atomic.Int64
+	sealed                  atomic.Int64               // bytes of records that sockets have not taken
 	met                     [NumShortages]atomic.Int64 // monotonic ns of the last one; 0: none
 
 	mu      sync.Mutex

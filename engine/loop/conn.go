@@ -9,6 +9,7 @@ import (
 	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/tlsrec"
 )
 
 // connState says what a connection is doing.
@@ -52,6 +53,7 @@ type Conn struct {
 	loop   *Loop
 	stream *Stream     // the response under way; nil: none
 	flow   *shape.Flow // what a limit of connections remembers between responses; nil: nothing
+	sealed *sealed     // records of TLS; nil: what the socket carries is what sessions see
 	tap    measure.Tap
 	in     input
 	back   holdback
@@ -160,7 +162,7 @@ func (c *Conn) Interim(p []byte) {
 	if c.state != connReading {
 		return
 	}
-	if s := c.loop.driver.Send(c.token, p, nil, false); s.Status != aio.OK || s.N != int64(len(p)) {
+	if s := c.send(p, nil, false); s.Status != aio.OK || s.N != int64(len(p)) {
 		c.Reset()
 		return
 	}
@@ -200,6 +202,9 @@ func (c *Conn) Pull() {
 
 // unblocked goes on with a stream after Ready.
 func (c *Conn) unblocked(e *aio.Event) {
+	if c.sealed != nil {
+		c.sealed.blocked = false
+	}
 	s := c.stream
 	if c.state != connSending || s.phase != awaitingRoom && s.phase != awaitingDisk {
 		return
@@ -286,6 +291,10 @@ func (c *Conn) close(reset bool) {
 	if c.ending != keepAlive && !reset && c.state < connLingering {
 		c.fin()
 	}
+	if !reset {
+		c.say(tlsrec.CloseNotify)
+	}
+	c.forget()
 	l.sampler.End(&c.tap, false, l.now)
 	l.cfg.Bounds.conns.Add(-1)
 	l.cfg.Bounds.uncount(c)

@@ -1,6 +1,9 @@
 package loop
 
-import "github.com/fserve/fserve/internal/mover"
+import (
+	"github.com/fserve/fserve/internal/mover"
+	"github.com/fserve/fserve/internal/tlsrec"
+)
 
 // holdback is what the kernel keeps back of a connection because it was told to: the whole of
 // that is decided in this file.
@@ -70,4 +73,7 @@ func (c *Conn) boundUnsent(grant int64) {
 
 // fin ends the sending half, with what is kept back: close alone drops it if input is
 // unread.
-func (c *Conn) fin() { c.loop.driver.CloseWrite(c.token) }
+func (c *Conn) fin() {
+	c.say(tlsrec.CloseNotify)
+	c.loop.driver.CloseWrite(c.token)
+}

@@ -35,17 +35,24 @@ func (l *Loop) quota(in *input, requests uint32) uint32 {
 func (c *Conn) received(e *aio.Event) {
 	switch {
 	case c.state == connClosing:
+	case len(e.Data) > 0 && c.sealed != nil:
+		c.open(e.Data)
 	case len(e.Data) > 0:
 		c.input(e.Data)
 	case e.Err != 0:
 		c.loop.stats.Resets++
 		c.broken(outcome.PeerGone, true)
 	default:
-		c.in.ended = true
-		// A peer that has sent its requests and FIN still gets the answers.
-		if c.state == connReading && !c.in.queued || c.state == connLingering || c.state == connDraining {
-			c.close(false)
-		}
+		c.peerEnded()
+	}
+}
+
+// peerEnded handles the end of the input. A peer that has sent its requests and FIN still gets
+// the answers.
+func (c *Conn) peerEnded() {
+	c.in.ended = true
+	if c.state == connReading && !c.in.queued || c.state == connLingering || c.state == connDraining {
+		c.close(false)
 	}
 }
 

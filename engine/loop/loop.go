@@ -4,7 +4,8 @@
 //
 // A connection has streams, of which HTTP/1.1 uses one at a time. A Stream is a response
 // on its way: it has one phase, one outcome, one place in the tree of limits, and one
-// Body that is pulled as the socket takes it.
+// Body that is pulled as the socket takes it. On a connection with TLS the loop seals what it
+// sends and opens what it receives (sealed.go); nothing above and below knows.
 package loop
 
 import (
@@ -69,6 +70,7 @@ type Loop struct {
 	reads     int // remoteReads in use
 	freeReads free.List[remoteRead]
 	streams   free.List[Stream]
+	sealer    sealer
 	recalls   recalls
 
 	now      int64 // monotonic ns at the beginning of the turn
@@ -110,7 +112,7 @@ func newLoop(cfg Config, d aio.Driver) *Loop {
 	l.acceptor.loop = l
 	shortest := min(cfg.IdleTimeout, cfg.HeaderTimeout, cfg.SendTimeout, cfg.LingerTimeout)
 	l.sweeper = sweeper{loop: l, every: int64(min(max(shortest/8, 10*time.Millisecond), time.Second))}
-	l.crowd.loop, l.buffers.held = l, &cfg.Bounds.buffered
+	l.crowd.loop, l.buffers.held, l.sealer.pool.held = l, &cfg.Bounds.buffered, &cfg.Bounds.sealed
 	files := cfg.Files
 	files.Driver, files.Stats = d, &l.stats.Files
 	files.Spent = l.crowd.outOfDescriptors

@@ -31,9 +31,9 @@ func (s *Stream) sendWhole(head []byte, body *Segment) {
 	}
 	c.cork(false)
 	// Where FIN is the next thing to be sent (see Conn.close) the two are one packet.
-	sent := c.loop.driver.Send(c.token, head, body.Mem, c.Closing())
+	sent := c.send(head, body.Mem, c.Closing())
 	c.told(c.Closing(), sent.N)
-	if sent.Status == aio.OK && sent.N == all {
+	if sent.Status == aio.OK && sent.N == all && !c.owesEnd() {
 		s.outcome.Bytes[sent.Via] = sent.N
 		s.grant = 0
 		s.end(outcome.Complete)
@@ -53,11 +53,17 @@ func (s *Stream) sendRest(head []byte, body *Segment, n int64) {
 // pump sends what the stream may send in this turn.
 func (s *Stream) pump() {
 	c := s.conn
+	if c.sealed != nil && !s.account(c.flush()) {
+		return
+	}
 	if s.small && s.gather() {
 		return
 	}
 	c.cork(s.corks)
 	budget, chunk := c.line.share(c.loop.cfg.TurnBudget)
+	if c.sealed != nil {
+		budget = min(budget, sealedTurn)
+	}
 	for {
 		if budget <= 0 && (s.at.left() > 0 || !s.last) {
 			s.yield()
@@ -83,11 +89,14 @@ func (s *Stream) pump() {
 
 // pull gets the next segment, and reports whether there is one.
 func (s *Stream) pull(budget int64) bool {
-	if f := s.at.File; f != nil {
+	if f := s.at.File; f != nil && s.conn.sealed == nil {
 		(*lender)(s.conn).lend(f)
 	}
 	s.release()
 	if s.last {
+		if s.conn.owesEnd() && !s.account(s.conn.sayEnd()) {
+			return false
+		}
 		s.conn.endsResponse()
 		s.end(outcome.Complete)
 		return false
@@ -150,10 +159,13 @@ func (s *Stream) attempt(most int64) aio.Sent {
 		if s.flow != nil && most < int64(len(mem)) {
 			mem, more = mem[:most], false
 		}
-		return s.sent(d.Send(c.token, mem, nil, more), more)
+		return s.sent(c.send(mem, nil, more), more)
 	}
 	if at.File.Remote() {
 		return s.sendRemote(most, more)
+	}
+	if c.sealed != nil {
+		return s.sealRange(most, more)
 	}
 	n := min(at.N, most)
 	switch {

@@ -181,6 +181,8 @@ func stuck(c *Conn) string {
 		return "a response is left"
 	case c.state != connReading && c.state != connSending && c.state != connSuspended && c.in.buf != nil:
 		return "input is left"
+	case c.sealed != nil && stuckRecords(c) != "":
+		return stuckRecords(c)
 	case len(c.in.buf) == 0 && c.in.buf != nil:
 		return "a buffer is held for nothing"
 	case c.state != connReading && c.ending == keepAlive && len(c.in.buf) > maxWaiting: // else it may be a request that came too late
@@ -223,7 +225,7 @@ func stuck(c *Conn) string {
 // checkEnd checks that the loop, which was destroyed, holds nothing.
 func (m *simulation) checkEnd() {
 	l := m.loop
-	if b := l.cfg.Bounds; b.conns.Load() != 0 || b.buffered.Load() != 0 || b.bodies.Load() != 0 || len(b.clients) != 0 {
+	if b := l.cfg.Bounds; b.conns.Load() != 0 || b.buffered.Load() != 0 || b.sealed.Load() != 0 || b.bodies.Load() != 0 || len(b.clients) != 0 {
 		m.bad("at the end the bounds have %d connections, %d bytes, %d clients", b.conns.Load(), b.buffered.Load(), len(b.clients))
 	}
 	if got, want := l.conns.open, len(l.acceptor.listeners); got != want {
@@ -264,7 +266,11 @@ func (m *simulation) checkBytes() {
 	l := m.loop
 	m.session.interim[aio.ViaMemory] += int64(l.stats.Refused) * int64(len(l.cfg.Bounds.Refusal)) // whose connections take it
 	for i, n := range m.loop.stats.Driver.Bytes {
-		if told := m.session.sent[i] + m.session.interim[i]; told != int64(n) {
+		told := m.session.sent[i] - m.session.sealed[i] + m.session.interim[i]
+		if aio.Via(i) == aio.ViaMemory {
+			told += m.driver.records
+		}
+		if told != int64(n) {
 			m.bad("by %v %d bytes were sent, the session was told of %d", aio.Via(i), n, told)
 		}
 	}
@@ -296,7 +302,7 @@ func (m *simulation) checkPools() {
 		seen[s] = true
 	}
 	buffers := make(map[*byte]bool)
-	for _, list := range m.loop.buffers.free {
+	for _, list := range slices.Concat(m.loop.buffers.free[:], m.loop.sealer.pool.free[:]) {
 		for _, b := range list {
 			p := unsafe.SliceData(b)
 			if buffers[p] || len(b) != 0 {
@@ -320,6 +326,9 @@ func (m *simulation) checkClients() {
 		}
 		if r.End == aiosim.SawFIN && !r.Left && r.Responses != complete {
 			m.bad("client %d received %d whole responses, %d were sent", i, r.Responses, complete)
+		}
+		if c.records != nil {
+			c.records.check(m, i, r)
 		}
 		if m.calm && c.patient && r.Responses < c.expects {
 			m.bad("client %d waited for %d responses and received %d: %+v", i, c.expects, r.Responses, r)

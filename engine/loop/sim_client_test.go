@@ -15,10 +15,11 @@ type simClient struct {
 	peer    *aiosim.Client
 	conn    *simConn // nil until the session has heard of it
 	adopted *simAdopted
-	start   int64 // when it connects
-	silent  bool  // the session answers no time-out
-	patient bool  // reads everything, in time
-	floods  bool  // sends a line without end
+	records *simRecords // TLS; nil: none
+	start   int64       // when it connects
+	silent  bool        // the session answers no time-out
+	patient bool        // reads everything, in time
+	floods  bool        // sends a line without end
 
 	label, prefix string // what its response is counted by
 	expects       int    // answers
@@ -50,6 +51,11 @@ func (m *simulation) adopt(cfg aiosim.ClientConfig, requests ...*simRequest) *si
 	peer, fd := m.w.Connected(cfg)
 	c.peer = peer
 	c.adopted = &simAdopted{m: m, fd: fd, addr: cfg.Addr}
+	c.adopted.self = c.adopted
+	if k, ok := cfg.Codec.(*simRecords); ok {
+		c.records = k
+		c.adopted.self = simSecured{c.adopted, k.server}
+	}
 	m.w.At(cfg.Start, c.adopted.give)
 	m.expect(c, requests)
 	return c
@@ -90,6 +96,7 @@ type simAdopted struct {
 	m      *simulation
 	fd     int32
 	addr   netip.AddrPort
+	self   Adopted // what the loop is given
 	given  bool
 	ended  int
 	closed bool // by us: the loop had ended
@@ -97,7 +104,7 @@ type simAdopted struct {
 
 // give does what Engine.Adopt does.
 func (a *simAdopted) give() {
-	a.given = a.m.loop.post(func(l *Loop) { l.adopt(a.fd, a) })
+	a.given = a.m.loop.post(func(l *Loop) { l.adopt(a.fd, a.self) })
 	if !a.given {
 		a.drop()
 	}

@@ -133,6 +133,9 @@ func (y *tally) add(m *simulation) {
 		y.clients[c.peer.Result().End]++
 		y.count("patient clients", m.calm && c.patient)
 		y.count("adopted", c.adopted != nil && c.adopted.given)
+		if k := c.records; k != nil {
+			k.count(y)
+		}
 	}
 	if m.loop != nil {
 		y.addLoop(m.loop)
@@ -145,7 +148,7 @@ func (y *tally) addLoop(l *Loop) {
 		"refused": st.Refused, "accept errors": st.AcceptErrors, "resets": st.Resets,
 		"header timeouts": st.HeaderTimeouts, "send timeouts": st.SendTimeouts,
 		"recalled connections": st.Recalled, "leases refused": fs.LeasesRefused, "leases broken": fs.LeasesBroken,
-		"cache hits": fs.Hits, "changed files": fs.Changed, "evicted files": fs.Evicted,
+		"bad records": st.BadRecords, "cache hits": fs.Hits, "changed files": fs.Changed, "evicted files": fs.Evicted,
 	} {
 		y.counts[what] += n
 	}
@@ -224,7 +227,7 @@ func TestFailEachCall(t *testing.T) {
 		})
 	}
 	for _, call := range []string{"new-driver", "listen", "open", "accepted", "received", "ready", "send",
-		"sendfile", "readat", "stat", "open-file", "wait"} {
+		"sendfile", "readfile", "readat", "stat", "open-file", "wait"} {
 		if failed[call] == 0 {
 			t.Errorf("%s never failed", call)
 		}

@@ -249,8 +249,12 @@ func (m *simulation) addClient() {
 	e := m.lastSteps(expects)
 	cfg.Script = append(script, e.steps...)
 	connect := m.dial
-	if m.rnd.IntN(5) == 0 {
+	switch m.rnd.IntN(5) {
+	case 0:
 		connect = m.adopt
+	case 1:
+		connect = m.adopt
+		e.patient = m.secure(&cfg, e)
 	}
 	c := connect(cfg, requests...)
 	c.patient = prompt && e.patient

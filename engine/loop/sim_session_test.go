@@ -20,6 +20,7 @@ type simSession struct {
 	all  map[*openfile.File]bool // every file that the cache returned
 
 	sent, interim [aio.NumVia]int64 // bytes
+	sealed        [aio.NumVia]int64 // of those that were sent
 	ends          [outcome.NumEnds]int
 	inRespond     bool
 	closed        int
@@ -138,7 +139,9 @@ func (s *simSession) sendInterim(c *Conn) {
 	before := s.loop.driver.Stats().Bytes
 	c.Interim([]byte(interimLine))
 	for i, n := range s.loop.driver.Stats().Bytes {
-		s.interim[i] += int64(n - before[i])
+		if c.sealed == nil {
+			s.interim[i] += int64(n - before[i])
+		}
 	}
 	if c.state != connReading {
 		return
@@ -269,8 +272,14 @@ func (s *simSession) Sent(c *Conn, o *outcome.Outcome) {
 	}
 	for i, n := range o.Bytes {
 		s.sent[i] += n
+		if c.sealed != nil {
+			s.sealed[i] += n
+		}
 	}
 	if o.End == outcome.Complete {
+		if c.sealed != nil {
+			sc.client.records.owed = c.Closing()
+		}
 		sc.complete++
 	} else {
 		sc.cut = true

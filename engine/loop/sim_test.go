@@ -87,6 +87,9 @@ type watched struct {
 	aio.Driver
 	eof    map[aio.Token]bool       // the end of the peer's stream was told
 	status map[aio.Token]aio.Status // of the last attempt
+
+	sealed  func(aio.Token) bool // whether records are sent to it
+	records int64                // bytes of those
 }
 
 func (d *watched) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
@@ -101,6 +104,15 @@ func (d *watched) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 
 func (d *watched) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
 	s := d.Driver.Send(t, head, body, more)
+	d.status[t] = s.Status
+	if d.sealed(t) {
+		d.records += s.N
+	}
+	return s
+}
+
+func (d *watched) ReadFile(t aio.Token, f *aio.File, p []byte, off int64) aio.Sent {
+	s := d.Driver.ReadFile(t, f, p, off)
 	d.status[t] = s.Status
 	return s
 }
@@ -142,6 +154,7 @@ func (m *simulation) run() error {
 	}
 	l := newLoop(cfg, m.driver)
 	m.loop, m.session.loop = l, l
+	m.driver.sealed = func(t aio.Token) bool { return l.conns.at(t.Slot()).sealed != nil }
 	if m.perTurn > 0 {
 		l.perTurn = m.perTurn
 	}

@@ -17,6 +17,7 @@ type Stats struct {
 	Reclaimed      uint64 // connections that ended to make room for others
 	AcceptErrors   uint64 // times that descriptors or memory ran out
 	Resets         uint64 // connections that the peer reset
+	BadRecords     uint64 // of TLS, each the end of its connection
 	HeaderTimeouts uint64
 	SendTimeouts   uint64
 	Recalled       uint64                  // connections that were reset because a file was about to be written

@@ -246,6 +246,11 @@ func SetMaxPacingRate(fd int32, rate uint64) syscall.Errno {
 	return setsockopt(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, rate)
 }
 
+// SetQuickAck acknowledges at once what was received (TCP_QUICKACK).
+func SetQuickAck(fd int32) syscall.Errno {
+	return setsockopt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+}
+
 // SetCork sets or clears TCP_CORK.
 func SetCork(fd int32, on bool) syscall.Errno {
 	v := int32(0)

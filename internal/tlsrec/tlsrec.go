@@ -127,15 +127,41 @@ func (c *Conn) Seal(p []byte) { c.seal(p, typeData) }
 func (c *Conn) seal(p []byte, typ byte) {
 	prefix, end := c.Prefix(), len(p)-tagLen
 	if c.is13 {
-		p[end-1], typ = typ, typeData
+		p[end-1] = typ
+	}
+	c.protect(p, typ, p[prefix:end])
+}
+
+// Append appends a sealed record with content, of at most MaxPlain bytes, to dst, which has
+// room for it. The byte behind content, which must be there (cap), is used meanwhile. See
+// Seal.
+func (c *Conn) Append(dst, content []byte) []byte {
+	at, n := len(dst), len(content)
+	dst = dst[:at+c.Prefix()+n+c.Suffix()]
+	if c.is13 {
+		content = content[:n+1]
+		behind := content[n]
+		content[n] = typeData
+		c.protect(dst[at:], typeData, content)
+		content[n] = behind
+		return dst
+	}
+	c.protect(dst[at:], typeData, content)
+	return dst
+}
+
+// protect makes a record of what is sealed in it.
+func (c *Conn) protect(p []byte, typ byte, inner []byte) {
+	if c.is13 {
+		typ = typeData
 	}
 	p[0], p[1], p[2] = typ, 3, 3
 	binary.BigEndian.PutUint16(p[3:], uint16(len(p)-HeaderLen))
-	h, content := &c.out, p[prefix:end]
+	h, prefix := &c.out, c.Prefix()
 	if c.suite.explicit {
 		binary.BigEndian.PutUint64(p[HeaderLen:], h.seq)
 	}
-	h.aead.Seal(content[:0], h.nonce(p[HeaderLen:prefix]), content, c.additional(h, p[:HeaderLen], len(content)))
+	h.aead.Seal(p[prefix:prefix], h.nonce(p[HeaderLen:prefix]), inner, c.additional(h, p[:HeaderLen], len(inner)))
 	h.seq++
 }
 

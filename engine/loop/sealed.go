@@ -1,0 +1,326 @@
+package loop
+
+import (
+	"errors"
+	"io"
+	"syscall"
+
+	"github.com/fserve/fserve/engine/outcome"
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/tlsrec"
+)
+
+// Secured is what an Adopted is besides if the descriptor is the client's own socket and TLS
+// is spoken on it, whose handshake is over.
+type Secured interface {
+	// Records returns the record layer, which is the loop's from here on. It is called once.
+	Records() *tlsrec.Conn
+}
+
+// sealed is what a connection has besides if it sends and receives records of TLS. What is
+// reported as sent of it are bytes of content, from when they are sealed: a record cannot be
+// taken back. The rest of a record that the socket does not take is pending, and goes before all
+// else.
+type sealed struct {
+	rec     *tlsrec.Conn
+	partial []byte // the beginning of a record, of the loop's pool
+	pending []byte // records that the socket has not taken, of the loop's other pool
+	went    int    // bytes of it that were sent
+	batch   int    // bytes of content that are sealed at once
+	blocked bool   // an attempt is: Ready follows
+	said    bool   // the last record was sealed: an alert
+	heard   bool   // the peer's last record has come
+}
+
+const (
+	// sealMost bounds what is sealed at once, in bytes of content: twice as much leaves the
+	// second level of caches, half of it has twice the system calls.
+	sealMost = 128 << 10
+
+	// sealLeast is what is sealed at once for a peer that takes little: one record.
+	sealLeast = tlsrec.MaxPlain
+
+	// sealedTurn is the turn of a connection of which all is sealed, in bytes: some 100 us of a core.
+	sealedTurn = 256 << 10
+)
+
+// sealer is what a loop seals records with.
+type sealer struct {
+	records []byte    // made at first use, as is
+	plain   []byte    // content that was read to be sealed
+	pool    inputPool // of what is pending
+}
+
+// init makes the memory at first use.
+func (w *sealer) init() {
+	if w.records == nil {
+		const records = sealMost/tlsrec.MaxPlain + 1
+		w.records = make([]byte, 0, sealMost+records*(tlsrec.MaxPrefix+tlsrec.MaxSuffix)+tlsrec.MaxControl)
+		w.plain = make([]byte, sealMost, sealMost+1)
+	}
+}
+
+// secure begins to speak TLS on a new connection.
+func (c *Conn) secure(rec *tlsrec.Conn) {
+	c.loop.sealer.init()
+	c.sealed = &sealed{rec: rec, batch: sealMost / 2}
+}
+
+// direct reports whether the descriptor is the client's own socket.
+func (c *Conn) direct() bool { return c.adopted == nil || c.sealed != nil }
+
+// send attempts to send head and body from memory.
+func (c *Conn) send(head, body []byte, more bool) aio.Sent {
+	if c.sealed != nil {
+		return c.sendSealed(head, body, more)
+	}
+	return c.loop.driver.Send(c.token, head, body, more)
+}
+
+// begin returns memory for records, with a change of keys if one is due.
+func (z *sealed) begin(w *sealer) ([]byte, error) {
+	if z.rec.NeedsUpdate() {
+		return z.rec.AppendUpdate(w.records)
+	}
+	return w.records, nil
+}
+
+// sendSealed is send for a connection with records.
+func (c *Conn) sendSealed(head, body []byte, more bool) (sent aio.Sent) {
+	z := c.sealed
+	for len(head)+len(body) > 0 {
+		records, err := z.begin(&c.loop.sealer)
+		if err != nil {
+			return aio.Sent{N: sent.N, Status: aio.Failed, Err: errSealing}
+		}
+		n := 0
+		for n < z.batch && len(head)+len(body) > 0 {
+			k := min(len(head)+len(body), z.batch-n, tlsrec.MaxPlain)
+			at := len(records)
+			records = records[:at+z.rec.Prefix()+k+z.rec.Suffix()]
+			content := records[at+z.rec.Prefix():][:k]
+			inHead := copy(content, head)
+			inBody := copy(content[inHead:], body)
+			head, body = head[inHead:], body[inBody:]
+			z.rec.Seal(records[at:])
+			n += k
+		}
+		s := c.push(records, more || len(head)+len(body) > 0)
+		if s.Status == aio.Failed {
+			return aio.Sent{N: sent.N, Status: aio.Failed, Err: s.Err}
+		}
+		sent.N += int64(n)
+		if sent.Status = s.Status; s.Status != aio.OK {
+			break
+		}
+	}
+	return sent
+}
+
+// errSealing stands for a failure of the cipher, of which none is known.
+const errSealing = syscall.EINVAL
+
+// push sends records, and keeps what the socket does not take.
+func (c *Conn) push(records []byte, more bool) aio.Sent {
+	z := c.sealed
+	n := len(records)
+	for {
+		s := c.loop.driver.Send(c.token, records, nil, more)
+		records = records[s.N:]
+		switch {
+		case s.Blocked():
+			z.blocked = true
+			c.keepPending(records)
+			if len(records) > n/2 {
+				z.batch = max(z.batch/2, sealLeast)
+			}
+			return s
+		case s.Status != aio.OK:
+			return s
+		case len(records) == 0:
+			if n > z.batch {
+				z.batch = min(2*z.batch, sealMost)
+			}
+			return s
+		}
+	}
+}
+
+// keepPending keeps records for later.
+func (c *Conn) keepPending(records []byte) {
+	if len(records) > 0 {
+		c.loop.sealer.pool.append(&c.sealed.pending, records)
+	}
+}
+
+// flush sends what is pending. Status OK: nothing is any more.
+func (c *Conn) flush() aio.Sent {
+	z := c.sealed
+	for len(z.pending) > 0 {
+		s := c.loop.driver.Send(c.token, z.pending[z.went:], nil, false)
+		if z.went += int(s.N); z.went == len(z.pending) {
+			c.loop.sealer.pool.put(&z.pending)
+			z.went = 0
+		}
+		if s.Status != aio.OK {
+			z.blocked = s.Blocked()
+			return aio.Sent{Status: s.Status, Err: s.Err} // all was reported when it was sealed
+		}
+	}
+	return aio.Sent{}
+}
+
+// sealRange seals and sends at most so many bytes of the file's range at hand. The file is looked
+// at before the last record of the range is sealed: a body of mixed versions is never
+// complete.
+func (s *Stream) sealRange(most int64, more bool) aio.Sent {
+	c, at := s.conn, &s.at
+	l, z := c.loop, c.sealed
+	plain := l.sealer.plain[:min(at.N, most, int64(z.batch))]
+	read := l.driver.ReadFile(c.token, at.File.Lent(), plain, at.Off)
+	if read.N == 0 {
+		z.blocked = read.Blocked()
+		return read
+	}
+	plain = plain[:read.N]
+	if read.N == at.N && !at.trusted && !at.File.Leased() && !at.File.Unchanged(l.driver) {
+		return aio.Sent{Status: aio.EOF}
+	}
+	records, err := z.begin(&l.sealer)
+	if err != nil {
+		return aio.Sent{Status: aio.Failed, Err: errSealing}
+	}
+	for len(plain) > 0 {
+		k := min(len(plain), tlsrec.MaxPlain)
+		records = z.rec.Append(records, plain[:k])
+		plain = plain[k:]
+	}
+	more = more || read.N < at.N
+	sent := c.push(records, more)
+	if sent.N, sent.Via = read.N, aio.ViaCopy; sent.Status == aio.Failed {
+		sent.N = 0
+	}
+	return s.sent(sent, more)
+}
+
+// owesEnd reports whether the response at hand is to be followed by close_notify: without, its
+// client could not tell it from one that was cut off.
+func (c *Conn) owesEnd() bool { return c.sealed != nil && !c.sealed.said && c.Closing() }
+
+// sayEnd is for a connection that owes it.
+func (c *Conn) sayEnd() aio.Sent {
+	c.sealed.said = true
+	s := c.push(c.sealed.rec.AppendAlert(c.loop.sealer.records, tlsrec.CloseNotify), true)
+	return aio.Sent{Status: s.Status, Err: s.Err}
+}
+
+// say seals the last record, and attempts to send it: what is not taken is lost, and FIN follows.
+func (c *Conn) say(a tlsrec.Alert) {
+	z := c.sealed
+	if z == nil || z.said {
+		return
+	}
+	z.said = true
+	if !z.blocked && len(z.pending) == 0 {
+		z.blocked = c.loop.driver.Send(c.token, z.rec.AppendAlert(c.loop.sealer.records, a), nil, true).Blocked()
+	}
+}
+
+// forget wipes the secrets, and lets go of memory.
+func (c *Conn) forget() {
+	if z := c.sealed; z != nil {
+		z.rec.Wipe()
+		z.said, z.heard, z.went = true, true, 0
+		c.loop.buffers.put(&z.partial)
+		c.loop.sealer.pool.put(&z.pending)
+	}
+}
+
+// keepsInput reports whether memory is held for what was received and not yet used.
+func (c *Conn) keepsInput() bool {
+	return cap(c.in.buf) > 0 || c.sealed != nil && cap(c.sealed.partial) > 0
+}
+
+// open opens received records, in place, and handles what is in them.
+func (c *Conn) open(data []byte) {
+	l, z := c.loop, c.sealed
+	for len(data) > 0 && !z.heard && c.state != connClosing {
+		if c.state == connLingering {
+			c.input(data) // it is dropped
+			return
+		}
+		record, rest, err := z.next(l, data)
+		if err != nil {
+			c.refuseRecord(err)
+			return
+		}
+		if data = rest; record == nil {
+			break
+		}
+		whole := z.partial // what record is part of, if it came in pieces
+		z.partial = nil
+		content, err := z.rec.Open(record)
+		if len(content) > 0 {
+			c.input(content)
+		}
+		l.buffers.put(&whole)
+		if err != nil {
+			c.refuseRecord(err)
+			return
+		}
+	}
+	if len(z.partial) > 0 {
+		if c.state == connReading && !c.in.queued && len(c.in.buf) == 0 && c.in.due == 0 && c.requests > 0 {
+			c.deadline = min(c.deadline, l.now+int64(l.cfg.HeaderTimeout)) // a request has begun
+		}
+		l.crowd.makeRoom(c)
+	}
+}
+
+// next takes the next record off data; nil: it is not whole, and what there is of it is kept.
+func (z *sealed) next(l *Loop, data []byte) (record, rest []byte, err error) {
+	for len(z.partial) > 0 {
+		n, err := z.rec.Length(z.partial)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case n == 0:
+			n = tlsrec.HeaderLen
+		case n == len(z.partial):
+			return z.partial, data, nil
+		}
+		k := min(n-len(z.partial), len(data))
+		if k == 0 {
+			return nil, nil, nil
+		}
+		l.buffers.append(&z.partial, data[:k])
+		data = data[k:]
+	}
+	n, err := z.rec.Length(data)
+	if err == nil && (n == 0 || n > len(data)) {
+		l.buffers.append(&z.partial, data)
+		return nil, nil, nil
+	}
+	return data[:n], data[n:], err
+}
+
+// refuseRecord handles what ends the input: the peer's end, its alert, or what it is to be
+// alerted of.
+func (c *Conn) refuseRecord(err error) {
+	c.sealed.heard = true
+	var a tlsrec.Alert
+	switch {
+	case errors.Is(err, io.EOF):
+		c.peerEnded()
+		return
+	case errors.As(err, &a):
+		c.loop.stats.BadRecords++
+		c.say(a)
+		if c.state == connReading { // else a response would look whole
+			c.linger()
+			return
+		}
+	}
+	c.loop.stats.Resets++
+	c.broken(outcome.PeerGone, true)
+}
