@@ -65,7 +65,7 @@ var groups = []group{
 			func(s *scrape, e emitter) { e.histogram(&s.sum.session.Duration) }),
 		counter("fserve_responses_total", "Responses that have ended, by how: complete, or what cut them off.",
 			each(named[engine.End], func(s *scrape) []uint64 { return s.sum.Ends[:] }), "outcome"),
-		counter("fserve_sent_bytes_total", "Bytes that were given to the kernel, by the way they went. Those of TLS connections are counted before encryption.",
+		counter("fserve_sent_bytes_total", "Bytes that were given to the kernel, by the way they went. Those of TLS connections are counted encrypted, except on a bridge.",
 			each(named[engine.Via], func(s *scrape) []uint64 { return s.sum.Driver.Bytes[:] }), "way"),
 		counter("fserve_received_bytes_total", "Bytes of requests.", one(func(s *scrape) uint64 { return s.sum.BytesIn })),
 		gauge("fserve_transfers_active", "Responses under way.", one(func(s *scrape) int { return s.sum.Sending })),
@@ -88,7 +88,11 @@ var groups = []group{
 		gauge("fserve_connection_reuse_ratio", "Part of all responses since the start that came on connections which had served one before. NaN: there were none.",
 			one(func(s *scrape) float64 { return s.sum.reuse() })),
 		gauge("fserve_loop_connections", "Open connections by event loop.", each(strconv.Itoa, func(s *scrape) []int { return openByLoop(s.loops) }), "loop"),
-		gauge("fserve_tls_connections", "Open TLS connections.", one(func(s *scrape) int { return s.tls.Open })),
+		counter("fserve_tls_bad_records_total", "Records of TLS that could not be opened, each the end of its connection.", one(func(s *scrape) uint64 { return s.sum.BadRecords })),
+		gauge("fserve_tls_connections", "Open TLS connections: in their handshake, on a loop that seals and opens their records, or on a bridge to one.",
+			each(words("handshake", "loop", "bridge"), func(s *scrape) []int {
+				return []int{s.tls.Handshakes, s.tls.OnLoops, s.tls.Open - s.tls.Handshakes - s.tls.OnLoops}
+			}), "way"),
 		counter("fserve_tls_connections_accepted_total", "TLS connections that were accepted.", one(func(s *scrape) uint64 { return s.tls.Accepted })),
 		counter("fserve_tls_handshakes_failed_total", "TLS handshakes that have failed.", one(func(s *scrape) uint64 { return s.tls.Failed })),
 		counter("fserve_tls_connections_refused_total", "TLS connections that were closed at once because there were too many.",

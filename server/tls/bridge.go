@@ -16,14 +16,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/server/proxyproto"
 )
 
-// bridge joins a TLS connection to a connection of the engine. The engine knows
-// nothing of TLS: it serves one end of a socket pair as it serves any client, so
-// that requests, limits, files and handlers are the same on both ways. The
-// bridge decrypts what the client sends into the other end, and encrypts what
-// comes out of it.
+// bridge is a connection during its handshake, and after it if a loop cannot have the
+// connection itself (direct). It joins the TLS connection to one of the engine, which serves
+// one end of a socket pair as it serves any client. The bridge decrypts what the client
+// sends into the other end, and encrypts what comes out of it.
 //
 //	client === TCP === tls ---- local | peer ---- engine
 //	                       <- down        (bridge.run)
@@ -39,6 +39,7 @@ type bridge struct {
 	proxied bool
 	peer    netip.AddrPort
 	adopted atomic.Bool
+	over    bool          // a loop has the connection itself
 	gone    chan struct{} // closed when the engine ends its connection
 
 	handshake *list.Element // in front.handshakes, under front.mu; nil: it is over
@@ -89,6 +90,11 @@ func (b *bridge) run() {
 		b.refuseHTTP()
 	}
 	b.front.opened(b)
+	if b.over {
+		_ = b.tcp.Close() // the loop has another descriptor of it
+		return
+	}
+	defer b.front.open.Add(-1)
 	if err != nil {
 		_ = b.tcp.Close()
 		b.front.failed.Add(1)
@@ -119,21 +125,30 @@ func (b *bridge) open() error {
 		return err
 	}
 	b.peer = unmap(b.tcp.RemoteAddr())
-	conn := net.Conn(&patientConn{b.tcp, f.cfg.Send})
+	tap := &tapped{Conn: &patientConn{b.tcp, f.cfg.Send}}
 	if b.proxied {
 		rest, err := b.readProxyHeader()
 		if err != nil {
 			b.reset()
 			return err
 		}
-		conn = &prefixConn{conn, rest}
+		tap.Conn = &prefixConn{tap.Conn, rest}
 	}
-	b.tls = crypto.Server(conn, f.policy.Load().config)
+	b.tls = crypto.Server(tap, tap.watch(f.policy.Load().config))
 	if err := b.tls.Handshake(); err != nil {
 		return err
 	}
 	if err := b.tcp.SetDeadline(time.Time{}); err != nil {
 		return err
+	}
+	// A client with Nagle's algorithm sends no request before its Finished is acknowledged.
+	if err := b.Control(func(fd uintptr) { sys.SetQuickAck(int32(fd)) }); err != nil {
+		return err
+	}
+	if b.handOver(tap) == nil {
+		b.over = true
+		b.adopted.Store(true)
+		return nil
 	}
 	return b.pair()
 }

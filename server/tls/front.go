@@ -66,6 +66,10 @@ type Stats struct {
 	Ousted   uint64 // of the failed: by newer ones, over Config.MaxHandshakes
 	Open     int    // now
 
+	// Of those that are open: whose handshake is under way, and whose records a loop seals and
+	// opens. The others take a bridge.
+	Handshakes, OnLoops int
+
 	// Expiries are when the certificates in use cease to be valid.
 	Expiries []Expiry
 }
@@ -88,6 +92,7 @@ type Front struct {
 	stopped    bool
 	plain      time.Time // when a request without TLS was logged
 
+	open, onLoops                     atomic.Int64 // connections
 	accepted, refused, failed, ousted atomic.Uint64
 }
 
@@ -167,11 +172,12 @@ func (f *Front) accept(ln net.Listener, proxied bool) {
 func (f *Front) add(conn *net.TCPConn, proxied bool) {
 	b := &bridge{front: f, tcp: conn, proxied: proxied, gone: make(chan struct{})}
 	f.mu.Lock()
-	full, stopped := len(f.bridges) >= f.cfg.MaxConns, f.stopped
+	full, stopped := f.open.Load() >= int64(f.cfg.MaxConns), f.stopped
 	if !full && !stopped {
 		if f.handshakes.Len() >= f.cfg.MaxHandshakes {
 			f.oust()
 		}
+		f.open.Add(1)
 		f.bridges[b] = struct{}{}
 		b.handshake = f.handshakes.PushBack(b)
 		f.running.Add(1)
@@ -293,7 +299,8 @@ func (f *Front) Stats() Stats {
 	defer f.mu.Unlock()
 	return Stats{
 		Accepted: f.accepted.Load(), Refused: f.refused.Load(), Failed: f.failed.Load(), Ousted: f.ousted.Load(),
-		Open: len(f.bridges), Expiries: f.policy.Load().expiries(time.Now()),
+		Open: int(f.open.Load()), Handshakes: f.handshakes.Len(), OnLoops: int(f.onLoops.Load()),
+		Expiries: f.policy.Load().expiries(time.Now()),
 	}
 }
 
