@@ -258,3 +258,29 @@ func TestTLSSlowReader(t *testing.T) {
 		c.wantEnd()
 	})
 }
+
+// A session is resumed, by either version. Of one of TLS 1.2 crypto/tls does not tell the
+// secret again.
+func TestTLSResumption(t *testing.T) {
+	g := start(t, engine.DriverFallback, withTLS(t, server.Config{}))
+	g.write("f.txt", hello)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cache := tls.NewLRUClientSessionCache(1)
+		for i := range 3 {
+			c, err := g.dialTLS(&tls.Config{ClientSessionCache: cache, MaxVersion: version, ServerName: "localhost"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.do("GET", "/f.txt").want(t, 200, hello)
+			s := c.conn.ConnectionState()
+			if s.DidResume != (i > 0) || s.Version != version {
+				t.Errorf("%s, connection %d: resumed %v", tls.VersionName(version), i, s.DidResume)
+			}
+			if on := g.srv.TLSStats().OnLoops == 1; on != (i == 0 || version == tls.VersionTLS13) {
+				t.Errorf("%s, connection %d: on a loop: %v", tls.VersionName(version), i, on)
+			}
+			c.tcp.Close()
+			g.wantOpenTLS(0)
+		}
+	}
+}

@@ -134,7 +134,7 @@ func (b *bridge) open() error {
 		}
 		tap.Conn = &prefixConn{tap.Conn, rest}
 	}
-	b.tls = crypto.Server(tap, tap.watch(f.policy.Load().config))
+	b.tls = crypto.Server(tap, tap.watch(f.config(time.Now())))
 	if err := b.tls.Handshake(); err != nil {
 		return err
 	}

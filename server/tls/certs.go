@@ -57,6 +57,7 @@ type identity struct {
 type policy struct {
 	of      Certificates
 	config  *crypto.Config
+	tickets ticketsOf
 	pairs   map[Pair]*keyPair
 	exact   map[string]*identity
 	wild    map[string]*identity // by what follows the star: ".example.com"

@@ -80,6 +80,7 @@ type Stats struct {
 type Front struct {
 	cfg       Config
 	policy    atomic.Pointer[policy]
+	tickets   tickets
 	listeners []net.Listener
 	ended     chan struct{}  // closed by StopAccepting
 	running   sync.WaitGroup // acceptors and bridges
