@@ -250,7 +250,7 @@ func (l *Loop) open(fd, listener int32, rec *tlsrec.Conn) *Conn {
 	}
 	b.conns.Add(1)
 	if rec != nil {
-		c.secure(rec)
+		c.sealed = newSealed(c, rec)
 	}
 	if full {
 		c.refuse()

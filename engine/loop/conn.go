@@ -162,7 +162,7 @@ func (c *Conn) Interim(p []byte) {
 	if c.state != connReading {
 		return
 	}
-	if s := c.send(p, nil, false); s.Status != aio.OK || s.N != int64(len(p)) {
+	if s := send(c, p, nil, false); s.Status != aio.OK || s.N != int64(len(p)) {
 		c.Reset()
 		return
 	}
@@ -292,9 +292,9 @@ func (c *Conn) close(reset bool) {
 		c.fin()
 	}
 	if !reset {
-		c.say(tlsrec.CloseNotify)
+		c.sealed.say(tlsrec.CloseNotify)
 	}
-	c.forget()
+	c.sealed.forget()
 	l.sampler.End(&c.tap, false, l.now)
 	l.cfg.Bounds.conns.Add(-1)
 	l.cfg.Bounds.uncount(c)

@@ -43,9 +43,9 @@ func (w *crowd) makeRoom(c *Conn) {
 		return
 	}
 	b.short(NoBuffers, w.loop.now)
-	w.reclaim(func(c *Conn) bool { return c.keepsInput() && (c.state == connSending || isIdle(c)) })
+	w.reclaim(func(c *Conn) bool { return keepsInput(c) && (c.state == connSending || isIdle(c)) })
 	switch {
-	case !c.keepsInput() || !over():
+	case !keepsInput(c) || !over():
 	case c.state == connReading:
 		c.refuse()
 	default:
@@ -136,7 +136,7 @@ func (c *Conn) refuse() {
 	l := c.loop
 	l.stats.Refused++
 	if word := l.cfg.Bounds.Refusal; word != nil {
-		c.send(word, nil, true) // before FIN. What is not taken is lost.
+		send(c, word, nil, true) // before FIN. What is not taken is lost.
 	}
 	c.linger()
 }

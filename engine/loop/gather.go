@@ -31,14 +31,14 @@ func (s *Stream) gather() bool {
 		return false
 	}
 	c.cork(false)
-	sent := c.send(p, nil, c.Closing())
+	sent := send(c, p, nil, c.Closing())
 	c.told(c.Closing(), sent.N)
 	s.parts.skip(sent.N)
 	switch {
 	case !s.account(sent):
 	case s.left > 0: // a driver may send less than it could
 		s.wake()
-	case c.owesEnd():
+	case c.sealed.owesEnd():
 		s.small = false
 		s.wake()
 	default:

@@ -74,6 +74,6 @@ func (c *Conn) boundUnsent(grant int64) {
 // fin ends the sending half, with what is kept back: close alone drops it if input is
 // unread.
 func (c *Conn) fin() {
-	c.say(tlsrec.CloseNotify)
+	c.sealed.say(tlsrec.CloseNotify)
 	c.loop.driver.CloseWrite(c.token)
 }

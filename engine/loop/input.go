@@ -36,20 +36,20 @@ func (c *Conn) received(e *aio.Event) {
 	switch {
 	case c.state == connClosing:
 	case len(e.Data) > 0 && c.sealed != nil:
-		c.open(e.Data)
+		c.sealed.open(e.Data)
 	case len(e.Data) > 0:
 		c.input(e.Data)
 	case e.Err != 0:
 		c.loop.stats.Resets++
 		c.broken(outcome.PeerGone, true)
 	default:
-		c.peerEnded()
+		peerEnded(c)
 	}
 }
 
 // peerEnded handles the end of the input. A peer that has sent its requests and FIN still gets
 // the answers.
-func (c *Conn) peerEnded() {
+func peerEnded(c *Conn) {
 	c.in.ended = true
 	if c.state == connReading && !c.in.queued || c.state == connLingering || c.state == connDraining {
 		c.close(false)

@@ -42,7 +42,7 @@ var realKernel = kernel{
 // peer has not acknowledged. Within one machine nothing is sent twice, and an
 // acknowledgement may take 40 ms.
 func unsent(c *Conn) int64 {
-	if c.line.local && c.direct() {
+	if c.line.local && direct(c) {
 		return sys.NotSent(c.fd)
 	}
 	return sys.Unsent(c.fd)
@@ -59,7 +59,7 @@ func (c *measured) Sending() bool   { return c.state == connSending }
 
 // tcpInfo asks the kernel about the TCP connection of c, or behind it.
 func tcpInfo(c *Conn, info *sys.TCPInfo) (e syscall.Errno) {
-	if c.direct() {
+	if direct(c) {
 		return sys.GetTCPInfo(c.fd, info)
 	}
 	s, ok := c.adopted.(Socket)
@@ -86,7 +86,7 @@ func pace(c *Conn, rate int64) {
 	if rate == 0 {
 		v = ^uint64(0)
 	}
-	if c.direct() {
+	if direct(c) {
 		_ = sys.SetMaxPacingRate(c.fd, v)
 		return
 	}

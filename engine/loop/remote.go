@@ -48,7 +48,7 @@ func (s *Stream) sendRemote(most int64, more bool) aio.Sent {
 	}
 	mem := r.rest[:min(most, int64(len(r.rest)))]
 	more = more || int64(len(mem)) < s.at.N
-	sent := s.sent(s.conn.send(mem, nil, more), more)
+	sent := s.sent(send(s.conn, mem, nil, more), more)
 	if r.rest = r.rest[sent.N:]; len(r.rest) == 0 {
 		s.endRead()
 	}

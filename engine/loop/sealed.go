@@ -22,6 +22,7 @@ type Secured interface {
 // taken back. The rest of a record that the socket does not take is pending, and goes before all
 // else.
 type sealed struct {
+	conn    *Conn
 	rec     *tlsrec.Conn
 	partial []byte // the beginning of a record, of the loop's pool
 	pending []byte // records that the socket has not taken, of the loop's other pool
@@ -60,19 +61,19 @@ func (w *sealer) init() {
 	}
 }
 
-// secure begins to speak TLS on a new connection.
-func (c *Conn) secure(rec *tlsrec.Conn) {
+// newSealed begins to speak TLS on a new connection.
+func newSealed(c *Conn, rec *tlsrec.Conn) *sealed {
 	c.loop.sealer.init()
-	c.sealed = &sealed{rec: rec, batch: sealMost / 2}
+	return &sealed{conn: c, rec: rec, batch: sealMost / 2}
 }
 
 // direct reports whether the descriptor is the client's own socket.
-func (c *Conn) direct() bool { return c.adopted == nil || c.sealed != nil }
+func direct(c *Conn) bool { return c.adopted == nil || c.sealed != nil }
 
 // send attempts to send head and body from memory.
-func (c *Conn) send(head, body []byte, more bool) aio.Sent {
+func send(c *Conn, head, body []byte, more bool) aio.Sent {
 	if c.sealed != nil {
-		return c.sendSealed(head, body, more)
+		return c.sealed.send(head, body, more)
 	}
 	return c.loop.driver.Send(c.token, head, body, more)
 }
@@ -85,11 +86,10 @@ func (z *sealed) begin(w *sealer) ([]byte, error) {
 	return w.records, nil
 }
 
-// sendSealed is send for a connection with records.
-func (c *Conn) sendSealed(head, body []byte, more bool) (sent aio.Sent) {
-	z := c.sealed
+// send seals head and body, and attempts to send them.
+func (z *sealed) send(head, body []byte, more bool) (sent aio.Sent) {
 	for len(head)+len(body) > 0 {
-		records, err := z.begin(&c.loop.sealer)
+		records, err := z.begin(&z.conn.loop.sealer)
 		if err != nil {
 			return aio.Sent{N: sent.N, Status: aio.Failed, Err: errSealing}
 		}
@@ -105,7 +105,7 @@ func (c *Conn) sendSealed(head, body []byte, more bool) (sent aio.Sent) {
 			z.rec.Seal(records[at:])
 			n += k
 		}
-		s := c.push(records, more || len(head)+len(body) > 0)
+		s := z.push(records, more || len(head)+len(body) > 0)
 		if s.Status == aio.Failed {
 			return aio.Sent{N: sent.N, Status: aio.Failed, Err: s.Err}
 		}
@@ -121,16 +121,17 @@ func (c *Conn) sendSealed(head, body []byte, more bool) (sent aio.Sent) {
 const errSealing = syscall.EINVAL
 
 // push sends records, and keeps what the socket does not take.
-func (c *Conn) push(records []byte, more bool) aio.Sent {
-	z := c.sealed
-	n := len(records)
+func (z *sealed) push(records []byte, more bool) aio.Sent {
+	c, n := z.conn, len(records)
 	for {
 		s := c.loop.driver.Send(c.token, records, nil, more)
 		records = records[s.N:]
 		switch {
 		case s.Blocked():
 			z.blocked = true
-			c.keepPending(records)
+			if len(records) > 0 {
+				c.loop.sealer.pool.append(&z.pending, records)
+			}
 			if len(records) > n/2 {
 				z.batch = max(z.batch/2, sealLeast)
 			}
@@ -146,20 +147,13 @@ func (c *Conn) push(records []byte, more bool) aio.Sent {
 	}
 }
 
-// keepPending keeps records for later.
-func (c *Conn) keepPending(records []byte) {
-	if len(records) > 0 {
-		c.loop.sealer.pool.append(&c.sealed.pending, records)
-	}
-}
-
 // flush sends what is pending. Status OK: nothing is any more.
-func (c *Conn) flush() aio.Sent {
-	z := c.sealed
+func (z *sealed) flush() aio.Sent {
+	l := z.conn.loop
 	for len(z.pending) > 0 {
-		s := c.loop.driver.Send(c.token, z.pending[z.went:], nil, false)
+		s := l.driver.Send(z.conn.token, z.pending[z.went:], nil, false)
 		if z.went += int(s.N); z.went == len(z.pending) {
-			c.loop.sealer.pool.put(&z.pending)
+			l.sealer.pool.put(&z.pending)
 			z.went = 0
 		}
 		if s.Status != aio.OK {
@@ -196,7 +190,7 @@ func (s *Stream) sealRange(most int64, more bool) aio.Sent {
 		plain = plain[k:]
 	}
 	more = more || read.N < at.N
-	sent := c.push(records, more)
+	sent := z.push(records, more)
 	if sent.N, sent.Via = read.N, aio.ViaCopy; sent.Status == aio.Failed {
 		sent.N = 0
 	}
@@ -204,46 +198,49 @@ func (s *Stream) sealRange(most int64, more bool) aio.Sent {
 }
 
 // owesEnd reports whether the response at hand is to be followed by close_notify: without, its
-// client could not tell it from one that was cut off.
-func (c *Conn) owesEnd() bool { return c.sealed != nil && !c.sealed.said && c.Closing() }
+// client could not tell it from one that was cut off. It may be called on nil.
+func (z *sealed) owesEnd() bool { return z != nil && !z.said && z.conn.Closing() }
 
-// sayEnd is for a connection that owes it.
-func (c *Conn) sayEnd() aio.Sent {
-	c.sealed.said = true
-	s := c.push(c.sealed.rec.AppendAlert(c.loop.sealer.records, tlsrec.CloseNotify), true)
+// sayEnd is for who owes it.
+func (z *sealed) sayEnd() aio.Sent {
+	z.said = true
+	s := z.push(z.rec.AppendAlert(z.conn.loop.sealer.records, tlsrec.CloseNotify), true)
 	return aio.Sent{Status: s.Status, Err: s.Err}
 }
 
-// say seals the last record, and attempts to send it: what is not taken is lost, and FIN follows.
-func (c *Conn) say(a tlsrec.Alert) {
-	z := c.sealed
+// say seals the last record, and attempts to send it: what is not taken is lost, and FIN
+// follows. It may be called on nil.
+func (z *sealed) say(a tlsrec.Alert) {
 	if z == nil || z.said {
 		return
 	}
 	z.said = true
 	if !z.blocked && len(z.pending) == 0 {
-		z.blocked = c.loop.driver.Send(c.token, z.rec.AppendAlert(c.loop.sealer.records, a), nil, true).Blocked()
+		l := z.conn.loop
+		z.blocked = l.driver.Send(z.conn.token, z.rec.AppendAlert(l.sealer.records, a), nil, true).Blocked()
 	}
 }
 
-// forget wipes the secrets, and lets go of memory.
-func (c *Conn) forget() {
-	if z := c.sealed; z != nil {
-		z.rec.Wipe()
-		z.said, z.heard, z.went = true, true, 0
-		c.loop.buffers.put(&z.partial)
-		c.loop.sealer.pool.put(&z.pending)
+// forget wipes the secrets, and lets go of memory. It may be called on nil.
+func (z *sealed) forget() {
+	if z == nil {
+		return
 	}
+	z.rec.Wipe()
+	z.said, z.heard, z.went = true, true, 0
+	z.conn.loop.buffers.put(&z.partial)
+	z.conn.loop.sealer.pool.put(&z.pending)
 }
 
 // keepsInput reports whether memory is held for what was received and not yet used.
-func (c *Conn) keepsInput() bool {
+func keepsInput(c *Conn) bool {
 	return cap(c.in.buf) > 0 || c.sealed != nil && cap(c.sealed.partial) > 0
 }
 
 // open opens received records, in place, and handles what is in them.
-func (c *Conn) open(data []byte) {
-	l, z := c.loop, c.sealed
+func (z *sealed) open(data []byte) {
+	c := z.conn
+	l := c.loop
 	for len(data) > 0 && !z.heard && c.state != connClosing {
 		if c.state == connLingering {
 			c.input(data) // it is dropped
@@ -251,7 +248,7 @@ func (c *Conn) open(data []byte) {
 		}
 		record, rest, err := z.next(l, data)
 		if err != nil {
-			c.refuseRecord(err)
+			z.refuse(err)
 			return
 		}
 		if data = rest; record == nil {
@@ -265,7 +262,7 @@ func (c *Conn) open(data []byte) {
 		}
 		l.buffers.put(&whole)
 		if err != nil {
-			c.refuseRecord(err)
+			z.refuse(err)
 			return
 		}
 	}
@@ -304,18 +301,19 @@ func (z *sealed) next(l *Loop, data []byte) (record, rest []byte, err error) {
 	return data[:n], data[n:], err
 }
 
-// refuseRecord handles what ends the input: the peer's end, its alert, or what it is to be
+// refuse handles what ends the input: the peer's end, its alert, or what it is to be
 // alerted of.
-func (c *Conn) refuseRecord(err error) {
-	c.sealed.heard = true
+func (z *sealed) refuse(err error) {
+	c := z.conn
+	z.heard = true
 	var a tlsrec.Alert
 	switch {
 	case errors.Is(err, io.EOF):
-		c.peerEnded()
+		peerEnded(c)
 		return
 	case errors.As(err, &a):
 		c.loop.stats.BadRecords++
-		c.say(a)
+		z.say(a)
 		if c.state == connReading { // else a response would look whole
 			c.linger()
 			return

@@ -31,9 +31,9 @@ func (s *Stream) sendWhole(head []byte, body *Segment) {
 	}
 	c.cork(false)
 	// Where FIN is the next thing to be sent (see Conn.close) the two are one packet.
-	sent := c.send(head, body.Mem, c.Closing())
+	sent := send(c, head, body.Mem, c.Closing())
 	c.told(c.Closing(), sent.N)
-	if sent.Status == aio.OK && sent.N == all && !c.owesEnd() {
+	if sent.Status == aio.OK && sent.N == all && !c.sealed.owesEnd() {
 		s.outcome.Bytes[sent.Via] = sent.N
 		s.grant = 0
 		s.end(outcome.Complete)
@@ -53,7 +53,7 @@ func (s *Stream) sendRest(head []byte, body *Segment, n int64) {
 // pump sends what the stream may send in this turn.
 func (s *Stream) pump() {
 	c := s.conn
-	if c.sealed != nil && !s.account(c.flush()) {
+	if c.sealed != nil && !s.account(c.sealed.flush()) {
 		return
 	}
 	if s.small && s.gather() {
@@ -94,7 +94,7 @@ func (s *Stream) pull(budget int64) bool {
 	}
 	s.release()
 	if s.last {
-		if s.conn.owesEnd() && !s.account(s.conn.sayEnd()) {
+		if s.conn.sealed.owesEnd() && !s.account(s.conn.sealed.sayEnd()) {
 			return false
 		}
 		s.conn.endsResponse()
@@ -159,7 +159,7 @@ func (s *Stream) attempt(most int64) aio.Sent {
 		if s.flow != nil && most < int64(len(mem)) {
 			mem, more = mem[:most], false
 		}
-		return s.sent(c.send(mem, nil, more), more)
+		return s.sent(send(c, mem, nil, more), more)
 	}
 	if at.File.Remote() {
 		return s.sendRemote(most, more)

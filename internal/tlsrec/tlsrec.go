@@ -101,7 +101,7 @@ func (c *Conn) Wipe() {
 // and behind it.
 func (c *Conn) Prefix() int { return HeaderLen + c.explicit() }
 
-// Suffix: see Prefix.
+// Suffix returns what Prefix says.
 func (c *Conn) Suffix() int { return tagLen + c.inner() }
 
 // inner is 1 if the type of a record is sealed behind its content.
