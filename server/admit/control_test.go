@@ -1,0 +1,174 @@
+package admit
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+func control(t *testing.T, p Policy) *Control {
+	t.Helper()
+	if err := p.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	c := new(Control)
+	c.Set(p)
+	return c
+}
+
+func (c *Control) want(t *testing.T, client string, now int64, want Reason) Grant {
+	t.Helper()
+	g, r := c.Admit([]byte(client), now)
+	if r.Reason != want {
+		t.Fatalf("%s: %v, want %v", client, r.Reason, want)
+	}
+	return g
+}
+
+// TestControl: what was taken for a request that another bound refuses is given back.
+func TestControl(t *testing.T) {
+	c := control(t, Policy{Requests: Rate{Requests: 1, Per: time.Second, Burst: 3}, ClientDownloads: 1, Downloads: 2})
+	a := c.want(t, "a", 1, Admitted)
+	for range 5 {
+		c.want(t, "a", 1, ClientBusy)
+	}
+	b := c.want(t, "b", 1, Admitted)
+	c.want(t, "c", 1, Busy)
+	a.Release()
+	a.Release()
+	c.want(t, "c", 1, Admitted)
+	b.Release()
+	a = c.want(t, "a", 1, Admitted)
+	a.Release()
+	a = c.want(t, "a", 1, Admitted)
+	a.Release()
+	if _, r := c.Admit([]byte("a"), 1); r.Reason != Requests || r.Wait != 1e9 {
+		t.Errorf("a fourth request of three: %+v", r)
+	}
+	if n := c.UnderWay(); n != 1 {
+		t.Errorf("%d under way, want that of c", n)
+	}
+	if c.Results(ClientBusy) != 5 || c.Results(Busy) != 1 || c.Results(Requests) != 1 || c.Results(Admitted) != 5 {
+		t.Errorf("results: %d, %d, %d, %d", c.Results(ClientBusy), c.Results(Busy), c.Results(Requests), c.Results(Admitted))
+	}
+	c.Set(Policy{})
+	if c.Limits() {
+		t.Error("it has limits that were taken away")
+	}
+	c.want(t, "a", 1, Admitted)
+}
+
+func TestPolicyIsRefused(t *testing.T) {
+	for _, p := range []Policy{
+		{ClientDownloads: -1}, {Downloads: -1}, {QueueLength: -1}, {QueueWait: -1}, {ClientDownloads: MaxHeld + 1}, {Requests: Rate{Requests: 1}},
+	} {
+		if p.Validate() == nil {
+			t.Errorf("%+v is taken", p)
+		}
+	}
+}
+
+// TestQueue: requests wait in their order, newcomers behind them, others not at all.
+func TestQueue(t *testing.T) {
+	c := control(t, Policy{ClientDownloads: 1, Downloads: 2, QueueLength: 2})
+	var order []string
+	wait := func(name, client string, why Reason) *Waiter {
+		t.Helper()
+		_, r := c.Admit([]byte(client), 0)
+		if r.Reason != why || !r.Queue {
+			t.Fatalf("%s: %+v, want %v", name, r, why)
+		}
+		return c.Wait([]byte(client), r.Reason, func() { order = append(order, name) })
+	}
+	a := c.want(t, "a", 0, Admitted)
+	first, second := wait("first", "a", ClientBusy), wait("second", "a", ClientBusy)
+	wait("one too many", "a", ClientBusy)
+	b := c.want(t, "b", 0, Admitted)
+	third := wait("third", "c", Busy)
+	if want := []string{"one too many"}; !slices.Equal(order, want) {
+		t.Fatalf("%v, want %v", order, want)
+	}
+	a.Release()
+	if g, why := first.Admitted(); why != Admitted {
+		t.Errorf("first: %v", why)
+	} else {
+		second.Leave()
+		second.Leave()
+		g.Release() // c waits for all together
+	}
+	b.Release()
+	g, why := third.Admitted()
+	if want := []string{"one too many", "first", "second", "third"}; !slices.Equal(order, want) || why != Admitted {
+		t.Errorf("%v, want %v; third: %v", order, want, why)
+	}
+	if _, why := second.Admitted(); why != ClientBusy {
+		t.Errorf("who has left: %v", why)
+	}
+	g.Release()
+	if c.UnderWay() != 0 || c.gauge.total() != 0 || c.queue.waiting.Load() != 0 || len(c.queue.of) != 0 || c.queue.all.Len() != 0 {
+		t.Errorf("at the end %d under way, %d counted, %d waiting", c.UnderWay(), c.gauge.total(), c.queue.waiting.Load())
+	}
+}
+
+// TestQueueAfterAChange: who waits for a bound that is gone does not wait any more.
+func TestQueueAfterAChange(t *testing.T) {
+	for _, next := range []Policy{{}, {ClientDownloads: 5, QueueLength: 10}} {
+		c := control(t, Policy{ClientDownloads: 1, QueueLength: 10})
+		g := c.want(t, "a", 0, Admitted)
+		done := 0
+		var waiters []*Waiter
+		for range 4 {
+			waiters = append(waiters, c.Wait([]byte("a"), ClientBusy, func() { done++ }))
+		}
+		c.Set(next)
+		if done != 4 {
+			t.Errorf("%+v: %d of 4 go on", next, done)
+		}
+		g.Release()
+		for _, w := range waiters {
+			g, why := w.Admitted()
+			if why != Admitted {
+				t.Errorf("%+v: %v", next, why)
+			}
+			g.Release()
+		}
+		if c.UnderWay() != 0 || c.gauge.total() != 0 {
+			t.Errorf("%+v: %d under way, %d counted", next, c.UnderWay(), c.gauge.total())
+		}
+	}
+}
+
+// TestQueueTogether: whatever loops do at a time, everybody gets a turn, bounds hold, and
+// nothing is left at the end.
+func TestQueueTogether(t *testing.T) {
+	c := control(t, Policy{ClientDownloads: 2, Downloads: 5, QueueLength: 1000, QueueWait: time.Minute})
+	var all sync.WaitGroup
+	for w := range uint64(8) {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(w, 7))
+			for range 5000 {
+				client := []byte{'a' + byte(random.IntN(4))}
+				g, r := c.Admit(client, 0)
+				if r.Reason != Admitted {
+					done := make(chan struct{})
+					waiter := c.Wait(client, r.Reason, func() { close(done) })
+					if random.IntN(10) == 0 {
+						waiter.Leave()
+					}
+					<-done
+					g, _ = waiter.Admitted()
+				}
+				if n := c.UnderWay(); n > 5 {
+					t.Errorf("%d under way", n)
+				}
+				g.Release()
+			}
+		})
+	}
+	all.Wait()
+	if c.UnderWay() != 0 || c.gauge.total() != 0 || c.queue.waiting.Load() != 0 || len(c.queue.of) != 0 {
+		t.Errorf("at the end %d under way, %d counted, %d waiting", c.UnderWay(), c.gauge.total(), c.queue.waiting.Load())
+	}
+}
