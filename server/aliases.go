@@ -42,6 +42,15 @@ type (
 	// ClientField selects the field in which trusted proxies name their clients.
 	ClientField = admit.ClientField
 
+	// Admission bounds what clients may ask for.
+	Admission = admit.Policy
+	// AdmissionControl admits requests.
+	AdmissionControl = admit.Control
+	// AdmissionReason is why a request is not admitted.
+	AdmissionReason = admit.Reason
+	// RequestRate is how many requests of a client are answered.
+	RequestRate = admit.Rate
+
 	// Route is a handler for the paths that begin with a prefix.
 	Route = http1.Route
 
@@ -65,6 +74,8 @@ type (
 )
 
 const (
+	Admitted             = admit.Admitted
+	NumAdmissionReasons  = int(admit.NumReasons)
 	ClientFieldAuto      = admit.ClientFieldAuto
 	ClientFieldForwarded = admit.ClientFieldForwarded
 	ClientFieldXFF       = admit.ClientFieldXFF
@@ -94,6 +105,9 @@ func SetLimit(ctx *fasthttp.RequestCtx, l shape.Limit) error { return http1.SetL
 
 // ParseNetworks is admit.ParseNetworks.
 func ParseNetworks(list []string) (Networks, error) { return admit.ParseNetworks(list) }
+
+// ParseRequestRate is admit.ParseRate.
+func ParseRequestRate(s string) (RequestRate, error) { return admit.ParseRate(s) }
 
 // ParseTrust is admit.ParseTrust.
 func ParseTrust(list []string) (Trust, error) { return admit.ParseTrust(list) }

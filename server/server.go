@@ -20,6 +20,7 @@ import (
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/http1"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -51,6 +52,9 @@ type Config struct {
 	// Trust says which proxies are believed about the client: the fields of
 	// requests, and if anybody is trusted the PROXY headers.
 	Trust Trust
+
+	// Admission bounds what each client, and all, may ask for at a time.
+	Admission Admission
 
 	// RequestLimits bound request heads. Default: 16 KiB, a target of 8 KiB, 100 fields.
 	RequestLimits wire.Limits
@@ -133,11 +137,12 @@ func (s *Server) prepare() error {
 		return err
 	}
 	s.http = http1.Config{
-		Routes: slices.Clone(c.Routes), Trust: c.Trust, Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
+		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
 		Proxied: c.proxied(), Listings: listing.NewCache(c.Log), Log: c.Log, Faults: record.NewFaults(c.Log),
 		AccessLog: c.AccessLog, Rows: &s.rows, Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })
+	s.http.Admission.Set(c.Admission)
 	s.compiler.Log = c.Log
 	var err error
 	s.set, err = s.compile(c)
@@ -162,6 +167,9 @@ func (c *Config) check() error {
 		if !slices.Contains(c.Listen, addr) && !slices.Contains(c.TLS.Listen, addr) {
 			return fmt.Errorf("%w: PROXY protocol for %q, which is no listener's address", ErrConfig, addr)
 		}
+	}
+	if err := c.Admission.Validate(); err != nil {
+		return fmt.Errorf("%w: admission: %w", ErrConfig, err)
 	}
 	if !c.hasContent() {
 		return errNoContent

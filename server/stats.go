@@ -33,5 +33,8 @@ func (s *Server) Stats() Stats {
 	return out
 }
 
+// Admission returns what admits requests, for its counters.
+func (s *Server) Admission() *AdmissionControl { return s.http.Admission }
+
 // AccessLog returns the log of the Config, nil if there is none.
 func (s *Server) AccessLog() *AccessLog { return s.cfg.AccessLog }

@@ -13,7 +13,7 @@ import (
 var ErrClosed = errors.New("server: closed")
 
 // Swap puts what cfg says about files in the place of what the Config has said:
-// its Site, Locations and Hosts, and of its TLS all but what is listened on and how many
+// its Site, Locations, Hosts and Admission, and of its TLS all but what is listened on and how many
 // connections there may be. The rest of cfg is not looked at.
 //
 // Roots are opened and everything is checked before anything changes; an error
@@ -34,6 +34,9 @@ func (s *Server) Swap(cfg Config) error {
 	if !cfg.hasContent() {
 		return errNoContent
 	}
+	if err := cfg.Admission.Validate(); err != nil {
+		return fmt.Errorf("%w: admission: %w", ErrConfig, err)
+	}
 	next, err := s.compile(&cfg)
 	if err != nil {
 		return err
@@ -42,6 +45,7 @@ func (s *Server) Swap(cfg Config) error {
 		next.Release()
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	s.http.Admission.Set(cfg.Admission)
 	before := s.set
 	s.set = next
 	s.engine.Ask(func(l *loop.Loop) {

@@ -79,6 +79,12 @@ var proofs = map[string]proof{
 	"files.headers":        {to: "files: {headers: '/=X-A: b'}", seen: field("X-A", "b")},
 	"files.server_name":    {to: "files: {server_name: me}", seen: field("Server", "me")},
 
+	"admission.client.requests":  {to: "admission: {client: {requests: 2/h}}", seen: func(l *live) bool { return l.get("/").StatusCode == 429 }},
+	"admission.client.downloads": {to: "admission: {client: {downloads: 3}}", seen: admission(`"client_downloads":3`)},
+	"admission.downloads":        {to: "admission: {downloads: 5}", seen: admission(`"downloads":5`)},
+	"admission.queue.length":     {from: "admission: {downloads: 5}", to: "admission: {downloads: 5, queue: {length: 7}}", seen: admission(`"queue_length":7`)},
+	"admission.queue.wait":       {from: "admission: {downloads: 5}", to: "admission: {downloads: 5, queue: {wait: 3s}}", seen: admission(`"queue_wait":"3s"`)},
+
 	"limits.global":     {to: "limits: {global: 5MiB/s}", seen: func(l *live) bool { return l.limits().Global.Limit.Rate == "5MiB/s" }},
 	"limits.client":     {to: "limits: {client: 5MiB/s}", seen: func(l *live) bool { return l.limits().Client.Rate == "5MiB/s" }},
 	"limits.connection": {to: "limits: {connection: 5MiB/s}", seen: func(l *live) bool { return l.limits().Connection.Rate == "5MiB/s" }},
@@ -108,6 +114,11 @@ var proofs = map[string]proof{
 	"admin.token_file": {from: "admin: {token_file: DIR/1.token}", to: "admin: {token_file: DIR/2.token}", seen: func(l *live) bool {
 		return get(l.t, l.at+"/metrics", "Authorization: Bearer 2").StatusCode == 200
 	}},
+}
+
+// admission looks for a text in what GET /admission says.
+func admission(text string) func(*live) bool {
+	return func(l *live) bool { return strings.Contains(l.admin("GET", "/admission", ""), text) }
 }
 
 // adaptSlowly lets no rate rise for a minute, twice as long as any test waits.

@@ -93,10 +93,11 @@ type scrape struct {
 	found          []foundRate
 	alerts         *alerts.SwitchState // nil: none are taken
 	webhook        *alerts.SenderStats // nil: none are sent
+	admission      *server.AdmissionControl
 }
 
 func (a *Admin) scrape() *scrape {
-	s := &scrape{snapshot: a.snapshot(busiestSeries), version: a.cfg.Version, started: a.started}
+	s := &scrape{snapshot: a.snapshot(busiestSeries), version: a.cfg.Version, started: a.started, admission: a.cfg.Server.Admission()}
 	s.driver, s.reason = a.cfg.Server.Engine().Driver()
 	if ad := a.adaptation(); ad != nil {
 		r := ad.Report(busiestSeries)

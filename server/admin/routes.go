@@ -38,6 +38,8 @@ func (a *Admin) routes(metrics http.Handler) []route {
 			about: "the rates that are found, and the profiles in force"},
 		{pattern: "POST /alerts", handler: needs(a.cfg.Alerts != nil, "the server takes no alerts", endpoint(a.postAlerts)), maxBody: alerts.MaxBody,
 			about: "takes what Alertmanager posts, which switches profiles of limits"},
+		{pattern: "GET /admission", handler: getAdmission(a.cfg.Server.Admission()),
+			about: "the bounds of requests and downloads, what is under way, who waits, and what was refused"},
 		{pattern: "GET /connections", example: "?by=rate|age|wait&n=50", handler: endpoint(connections{a}.list),
 			about: "what connections are doing, at most 1,000"},
 		{pattern: "DELETE /connections/{id}", handler: endpoint(connections{a}.cut),

@@ -13,6 +13,7 @@ import (
 	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/server"
 )
 
 // metric is one row of the table of metrics.
@@ -50,6 +51,12 @@ type group struct {
 // groups are all metrics. A metric is one row here: it is scraped, and it is in
 // docs/metrics.md after make docs.
 var groups = []group{
+	{func(s *scrape) bool { return s.admission.Limits() }, []metric{
+		counter("fserve_admission_total", "Requests that were asked for admission, by result: admitted; requests (the client asks too often), client_downloads (it has too many downloads), downloads (all have), clients (there are too many to count).",
+			each(named[server.AdmissionReason], func(s *scrape) []uint64 { return admissionResults(s.admission) }), "result"),
+		gauge("fserve_admission_downloads", "Responses under way that are counted.", one(func(s *scrape) int { return s.admission.UnderWay() })),
+		gauge("fserve_admission_waiting", "Requests that wait for a download to end.", one(func(s *scrape) int { return s.admission.Waiting() })),
+	}},
 	{always, []metric{
 		gauge("fserve_build_info", "What is running; always 1.", func(s *scrape, e emitter) { e.put(1, s.version, runtime.Version()) }, "version", "goversion"),
 		gauge("fserve_driver_info", "The driver in use and why it was chosen; always 1.", func(s *scrape, e emitter) { e.put(1, s.driver, s.reason) }, "driver", "reason"),

@@ -134,6 +134,9 @@ type Config struct {
 	// host](#a-host). What no host is for is answered by what is above; without a root
 	// there it gets 421. Default: none.
 	Hosts map[string]Host `key:"hosts" live:"yes"`
+	// Admission bounds what clients may ask for: how often, and how much at a time;
+	// docs/admission.md tells more.
+	Admission Admission `key:"admission"`
 	// Limits are what shapes the traffic: a rate for everything, for each class of paths,
 	// for each client and for each connection. All of them hold at once. Rates
 	// carry a unit: 10MiB/s or 500KB/s (bytes), 80Mbit/s (bits); a bare number is
@@ -346,6 +349,7 @@ func Default() *Config {
 		UnixMode:   0o660,
 		Congestion: CongestionAuto,
 		MaxBuffers: 64 << 20,
+		Admission:  Admission{Queue: Queue{Length: 16, Wait: 15 * time.Second}},
 		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Body: 30 * time.Second, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog:  AccessLog{File: LogOff},
 		Files:      Files{ListingPage: new(1000), MaxRanges: new(64), BeingWritten: new(BeingWritten(defaultWriteWait))}.complete(),

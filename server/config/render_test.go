@@ -103,6 +103,14 @@ allow: [] # default
 deny: [] # default
 locations: {} # default
 hosts: {} # default
+admission:
+  client:
+    requests: '' # default
+    downloads: 0 # default
+  downloads: 0 # default
+  queue:
+    length: 16 # default
+    wait: 15s # default
 limits:
   global: unlimited # default
   client: 1MiB/s # f.yaml:10:11
@@ -160,6 +168,9 @@ func (r random) fill(v reflect.Value) {
 		return
 	case *BeingWritten:
 		*p = []BeingWritten{-1, 0, BeingWritten(defaultWriteWait), BeingWritten(5e8)}[r.IntN(4)]
+		return
+	case *RequestRate:
+		_ = p.Set([]string{"unlimited", "5/s", "600/min burst 1000"}[r.IntN(3)])
 		return
 	case *Cipher:
 		_ = p.Set("ECDHE-RSA-AES128-GCM-SHA256")

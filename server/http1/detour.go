@@ -74,8 +74,13 @@ func (d *detour) back(*loop.Loop) {
 
 // giveUp answers a request whose errand has taken too long. That goes on without it.
 func (s *Session) giveUp(c *loop.Conn, x *exchange) {
+	e := x.detour.errand
 	x.detour.x, x.detour = nil, nil
 	s.resume(x)
+	if q, ok := e.(*queueing); ok {
+		q.giveUp(s, x)
+		return
+	}
 	s.fail(c, http.StatusServiceUnavailable)
 }
 

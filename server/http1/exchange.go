@@ -2,6 +2,7 @@ package http1
 
 import (
 	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -22,6 +23,7 @@ type exchange struct {
 	head   []byte        // of the request, so that it can be read again
 	parts  []byte        // part headers of a multipart response
 	page   *listing.Page // that is the response; nil: none
+	grant  admit.Grant   // by which the response is counted
 }
 
 // keepHead copies the request head, so that it can be read again.
@@ -82,6 +84,7 @@ func (s *Session) put(c *loop.Conn, x *exchange) {
 	x.body.uncount(s.loop)
 	x.page.Release()
 	x.page = nil
+	x.grant.Release()
 	if x.call.timedOut() != nil {
 		return // the handler goes on with what the exchange refers to
 	}

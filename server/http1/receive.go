@@ -38,21 +38,12 @@ func (s *Session) request(c *loop.Conn, rest []byte) {
 		c.CloseAfter(false)
 	}
 	s.begin(c)
-	a := &s.answer
-	step := a.Start(s.head.Path())
-	if step == resolve.Identify {
-		step = a.Admit(s.clientOf(c), c.OnUnix())
+	e := (*entry)(s)
+	step := e.place(c)
+	if step == resolve.Route && s.cfg.Admission.Limits() && !e.admit(c, rest) {
+		return
 	}
-	if step == resolve.Route {
-		if r := s.cfg.Routes.find(a.Request.Path); r != nil {
-			s.handle(c, r)
-			return
-		}
-		step = a.File()
-	}
-	if s.skipBody(c, rest) {
-		s.drive(c, step)
-	}
+	e.route(c, step, rest)
 }
 
 // skipBody arranges for the body of a request that nobody wants: it is read and
@@ -166,6 +157,7 @@ func (s *Session) Sent(c *loop.Conn, o *engine.Outcome) {
 		s.rec.End(nil, o, 0)
 		return
 	}
+	x.grant.Release()
 	s.clock.at(s.loop.Now())
 	s.rec.End(&x.record, o, s.clock.unix(s.loop.Now()))
 	if x.plain {
@@ -183,6 +175,9 @@ func (s *Session) Closed(c *loop.Conn) {
 	case x.isAway():
 		x.conn = nil // the detour pools it
 		c.Data = nil
+		if q, ok := x.detour.errand.(*queueing); ok {
+			q.waiter.Leave()
+		}
 	default:
 		s.put(c, x)
 	}

@@ -26,10 +26,12 @@ import (
 
 // Config is what the sessions of a server share. It is not changed while they run.
 type Config struct {
-	Routes  Routes
-	Trust   admit.Trust
-	Heads   wire.Limits
-	MaxBody int64 // of bodies that handlers get, in bytes
+	Routes Routes
+	Trust  admit.Trust
+	// Admission bounds what clients ask for.
+	Admission *admit.Control
+	Heads     wire.Limits
+	MaxBody   int64 // of bodies that handlers get, in bytes
 	// BodyTimeout is how long a body may take to arrive, beyond a second for each 8 KiB.
 	BodyTimeout time.Duration
 	MaxDrain    int64         // how much of an unwanted body is read, in bytes

@@ -285,11 +285,10 @@ func (a *Answer) failErrno(e syscall.Errno) Step {
 		a.Cause = e
 	}
 	status := httpfile.StatusOfErrno(e)
-	a.Plan.Fail(status, &a.Request, a.Place.Policy)
 	if status == httpfile.StatusServiceUnavailable {
-		a.Plan.RetryAfter = 1
+		return a.FailFor(status, 1)
 	}
-	return a.finish()
+	return a.Fail(status)
 }
 
 // ordinary reports whether an error is everyday life: of names that are not there, and of
@@ -305,6 +304,13 @@ func ordinary(e syscall.Errno) bool {
 // Fail answers with a status from 400 on.
 func (a *Answer) Fail(status int) Step {
 	a.Plan.Fail(status, &a.Request, a.Place.Policy)
+	return a.finish()
+}
+
+// FailFor is Fail for a request that may be made again, in so many seconds.
+func (a *Answer) FailFor(status, seconds int) Step {
+	a.Plan.Fail(status, &a.Request, a.Place.Policy)
+	a.Plan.RetryAfter = seconds
 	return a.finish()
 }
 

@@ -1,0 +1,87 @@
+package config
+
+import (
+	"time"
+
+	"github.com/fserve/fserve/server"
+)
+
+// Admission bounds what clients may ask for: how often, and how much at a time.
+type Admission struct {
+	// Client bounds each client: an address, of IPv6 the network of 64 bits.
+	Client ClientAdmission `key:"client"`
+	// Downloads is how many responses may be under way at a time, of all clients together.
+	// What is beyond them waits in the queue, or gets 503. Connections that rest do not count;
+	// max_connections bounds them. Default: 0, no bound.
+	Downloads int `key:"downloads" flag:"max-downloads" live:"yes" help:"responses that may be under way at a time, of all clients together (default: no bound)"`
+	// Queue is where requests wait that are beyond these bounds of downloads.
+	Queue Queue `key:"queue"`
+}
+
+// ClientAdmission bounds each client.
+type ClientAdmission struct {
+	// Requests is how many requests of a client are answered: 50/s, 600/min, 1000/h, and
+	// how many of them may come at once: 50/s burst 200. What is beyond that gets 429 with
+	// the time after which it will be answered; unlimited is no bound. Default: none.
+	Requests RequestRate `key:"requests" flag:"limit-requests" live:"yes" help:"requests of each client that are answered, like '50/s burst 200' (default: no bound)"`
+	// Downloads is how many responses to a client may be under way at a time, at most 65535.
+	// What is beyond them waits in the queue, or gets 429. Default: 0, no bound.
+	Downloads int `key:"downloads" flag:"max-client-downloads" live:"yes" help:"responses to each client that may be under way at a time (default: no bound)"`
+}
+
+// Queue is where requests wait.
+type Queue struct {
+	// Length is how many requests of a client may wait; 0: none, what is beyond a bound is
+	// refused at once. Default: 16, so that download managers do not fail.
+	Length int `key:"length" flag:"download-queue" live:"yes" help:"requests of a client that wait for one of its downloads to end; 0: none"`
+	// Wait is how long a request waits at most. Default: 15s.
+	Wait time.Duration `key:"wait" flag:"download-wait" live:"yes" help:"how long a request waits for a download to end"`
+}
+
+// policy returns the bounds as a server has them.
+func (a *Admission) policy() server.Admission {
+	return server.Admission{
+		Requests: a.Client.Requests.rate(), ClientDownloads: a.Client.Downloads, Downloads: a.Downloads,
+		QueueLength: a.Queue.Length, QueueWait: a.Queue.Wait,
+	}
+}
+
+func (v *validator) admission() {
+	a := &v.Admission
+	for path, n := range map[string]int{"admission.downloads": a.Downloads, "admission.client.downloads": a.Client.Downloads, "admission.queue.length": a.Queue.Length} {
+		if n < 0 {
+			v.form(path, "%d: must not be negative", n)
+		}
+	}
+	if a.Queue.Wait <= 0 {
+		v.form("admission.queue.wait", "%v: --download-wait must be a positive duration like 15s", a.Queue.Wait)
+	}
+	v.sense("admission.client.downloads", (&server.Admission{ClientDownloads: max(a.Client.Downloads, 0)}).Validate())
+}
+
+// RequestRate is how many requests are answered, as server.ParseRequestRate reads it; empty:
+// no bound.
+type RequestRate string
+
+// Set reads a rate of requests.
+func (r *RequestRate) Set(s string) error {
+	var rate server.RequestRate
+	if s != "" {
+		var err error
+		if rate, err = server.ParseRequestRate(s); err != nil {
+			return err
+		}
+	}
+	if *r = ""; rate != (server.RequestRate{}) {
+		*r = RequestRate(rate.String())
+	}
+	return nil
+}
+
+// rate returns what Set has read.
+func (r RequestRate) rate() (rate server.RequestRate) {
+	if r != "" {
+		rate, _ = server.ParseRequestRate(string(r))
+	}
+	return rate
+}

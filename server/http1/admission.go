@@ -1,0 +1,117 @@
+package http1
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/engine/peer"
+	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/resolve"
+)
+
+// entry is a session as far as it is concerned with which requests are answered.
+type entry Session
+
+// place finds the place of the request in s.head, and whether its client is answered there.
+func (s *entry) place(c *loop.Conn) resolve.Step {
+	step := s.answer.Start(s.head.Path())
+	if step == resolve.Identify {
+		step = s.answer.Admit((*Session)(s).clientOf(c), c.OnUnix())
+	}
+	return step
+}
+
+// route has a route answer the request at hand, or answers it. rest is what has arrived behind
+// its head.
+func (s *entry) route(c *loop.Conn, step resolve.Step, rest []byte) {
+	if step == resolve.Route {
+		if r := s.cfg.Routes.find(s.answer.Request.Path); r != nil {
+			(*Session)(s).handle(c, r)
+			return
+		}
+		step = s.answer.File()
+	}
+	if (*Session)(s).skipBody(c, rest) {
+		(*Session)(s).drive(c, step)
+	}
+}
+
+// admit asks for the request at hand. It reports whether that is answered now: otherwise it
+// waits, or is refused. rest is what has arrived behind its head.
+func (s *entry) admit(c *loop.Conn, rest []byte) bool {
+	s.whose = peer.AppendClient(s.whose[:0], (*Session)(s).clientOf(c), c.OnUnix())
+	grant, refusal := s.cfg.Admission.Admit(s.whose, s.loop.Now())
+	switch {
+	case refusal.Reason == admit.Admitted:
+		if grant.Counts() {
+			(*Session)(s).exchangeOf(c).grant = grant
+		}
+		return true
+	case refusal.Queue && !s.head.HasBody(): // a body would have to wait, too
+		(*Session)(s).sendAway(c, s.answer.Place.Set(), &queueing{control: s.cfg.Admission, client: s.whose, why: refusal.Reason})
+	case (*Session)(s).skipBody(c, rest):
+		(*Session)(s).drive(c, s.tooMany(refusal))
+	}
+	return false
+}
+
+// tooMany answers a request that is not admitted.
+func (s *entry) tooMany(r admit.Refusal) resolve.Step {
+	status := http.StatusServiceUnavailable
+	if r.Reason.OfClient() {
+		status = http.StatusTooManyRequests
+	}
+	return s.answer.FailFor(status, retryAfter(r.Wait))
+}
+
+// retryAfter returns a wait in ns as whole seconds, and a bit more, so that those who were
+// refused at a time do not come again at a time.
+func retryAfter(wait int64) int {
+	n := max(1, int((wait+int64(time.Second)-1)/int64(time.Second)))
+	return n + rand.IntN(min(n/5, 5)+1)
+}
+
+// queueing is the errand of a request that waits for its turn.
+type queueing struct {
+	control *admit.Control
+	client  []byte
+	why     admit.Reason
+	waiter  *admit.Waiter
+}
+
+func (q *queueing) begin(done func()) {
+	q.waiter = q.control.Wait(q.client, q.why, done)
+	q.client = nil
+}
+
+func (q *queueing) patience(*Session) time.Duration { return q.control.QueueWait() }
+
+// land gives what counts the response to the exchange.
+func (q *queueing) land(_ *Session, x *exchange) {
+	grant, why := q.waiter.Admitted()
+	if q.why = why; x != nil && x.conn != nil {
+		x.grant = grant
+	} else {
+		grant.Release()
+	}
+}
+
+func (q *queueing) goOn(s *Session, x *exchange) {
+	e := (*entry)(s)
+	step := e.place(x.conn)
+	if q.why != admit.Admitted && step == resolve.Route {
+		s.drive(x.conn, e.tooMany(admit.Refusal{Reason: q.why}))
+		return
+	}
+	e.route(x.conn, step, nil)
+}
+
+// giveUp answers a request that has waited for too long.
+func (q *queueing) giveUp(s *Session, x *exchange) {
+	q.waiter.Leave()
+	e := (*entry)(s)
+	e.place(x.conn)
+	s.drive(x.conn, e.tooMany(admit.Refusal{Reason: q.why}))
+}
