@@ -251,12 +251,14 @@ func TestContestants(t *testing.T) {
 			{"nginx", "nginx", "", ""}, {"uring-compare", "uring-compare", "/old", "--driver uring"},
 			{"uring", "uring-compare", "", "--driver uring"},
 		}},
+		{"-servers uring -peers caddy", []row{{"uring", "uring", "", "--driver uring"}}},
 		{"-servers fasthttp,nethttp", []row{{"fasthttp", "fasthttp", "", ""}, {"nethttp", "fasthttp", "", ""}}},
 	} {
 		f, err := parseFlags(strings.Fields(tc.args), t.Output())
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Setenv("PATH", "/none") // no peer is installed
 		field, err := f.contestants()
 		if err != nil {
 			t.Fatal(err)
@@ -285,7 +287,7 @@ func TestOptionsOfEmbedding(t *testing.T) {
 func TestUsage(t *testing.T) {
 	for _, args := range []string{
 		"-cases=2k", "-pairs=0", "-seconds=0", "-seconds=1000", "-conns=0", "-idle-conns=0", "-large-mib=0",
-		"-json -markdown", "extra", "-no-such-flag", "-servers=apache", "-servers=uring,uring", "-server-core=4000",
+		"-json -markdown", "extra", "-no-such-flag", "-servers=apache1", "-servers=uring,uring", "-server-core=4000",
 		"-servers=,",
 	} {
 		f, err := parseFlags(strings.Fields(args), t.Output())
@@ -366,16 +368,19 @@ func TestNamespace(t *testing.T) {
 		t.Skip("a network namespace needs root")
 	}
 	var out bytes.Buffer
-	args := []string{"-congestion=reno", "-servers=floor", "-cases=1k", "-pairs=1", "-seconds=0.1", "-conns=4"}
-	err := inNamespace(t.Context(), args, &out, t.Output())
-	if errors.Is(err, unix.EPERM) {
-		t.Skip(err) // root of a container
-	}
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	if !strings.Contains(out.String(), "tcp reno") || !strings.Contains(out.String(), "\n  floor ") {
-		t.Errorf("%s", out.String())
+	for _, veth := range []string{"-veth=false", "-veth"} {
+		out.Reset()
+		args := []string{veth, "-congestion=reno", "-servers=floor", "-cases=1k", "-pairs=1", "-seconds=0.1", "-conns=4"}
+		err := inNamespace(t.Context(), args, &out, t.Output())
+		if errors.Is(err, unix.EPERM) {
+			t.Skip(err) // root of a container
+		}
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", veth, err, out.String())
+		}
+		if !strings.Contains(out.String(), "tcp reno") || !strings.Contains(out.String(), "\n  floor ") {
+			t.Errorf("%s: %s", veth, out.String())
+		}
 	}
 	if before := text(congestionFile); before == "reno" {
 		t.Skip("reno is the system's own")

@@ -36,7 +36,8 @@ type flags struct {
 	compare, compareArgs  string
 	dir, congestion       string
 	serverCore, loadCore  int
-	spin                  bool
+	spin, veth            bool
+	missing               []string // servers that are not installed
 	json, markdown, list  bool
 	largeMiB              int64
 }
@@ -75,7 +76,8 @@ func (f *flags) bind(fs *flag.FlagSet) {
 		suite.EmbedGroup+" of servers that the engine is embedded in, "+suite.BuildsGroup+" what to look at when two builds are compared")
 	fs.StringVar(&f.servers, "servers", "", "what to compare: nginx, uring, fallback (fserve with that driver)\n"+
 		"and any of -peers (default "+defaultServers+"; with -compare "+compareServers+")")
-	fs.StringVar(&f.peers, "peers", "", "further servers: fasthttp, nethttp, floor")
+	fs.StringVar(&f.peers, "peers", "", "further servers: fasthttp, nethttp, floor; h2o, lighttpd, caddy, apache2 if they\n"+
+		"are installed")
 	fs.IntVar(&f.pairs, "pairs", 5, "rounds")
 	fs.Float64Var(&f.seconds, "seconds", 2, "length of each measurement")
 	fs.IntVar(&f.conns, "conns", 64, "connections")
@@ -94,6 +96,8 @@ func (f *flags) bind(fs *flag.FlagSet) {
 	fs.StringVar(&f.dir, "dir", "", "`directory` for test files, on a disk (default: that for temporary files)")
 	fs.StringVar(&f.congestion, "congestion", defaultCongestion(), "measure in a network namespace of its own with this TCP congestion\n"+
 		"control `algorithm` (needs root; the system's setting stays as it is); \"\": as the system is")
+	fs.BoolVar(&f.veth, "veth", false, "the load comes over a pair of veth devices, and each side receives on its own core\n"+
+		"(needs root, ip and nsenter)")
 	fs.IntVar(&f.serverCore, "server-core", -1, "core of the servers (default: the first that may be used)")
 	fs.IntVar(&f.loadCore, "load-core", -1, "core of the load (default: the last that may be used)")
 	fs.BoolVar(&f.spin, "spin", true, "the load polls instead of sleeping, if it has a core of its own")
@@ -155,6 +159,7 @@ func (f *flags) options(ctx context.Context, tmp string) (suite.Options, error) 
 	if o.Contestants, err = f.contestants(); err != nil {
 		return o, err
 	}
+	o.Missing = f.missing
 	if err := findNginx(&o); err != nil {
 		return o, err
 	}
@@ -205,6 +210,12 @@ func (f *flags) contestants() ([]suite.Contestant, error) {
 			field = append(field, f.drivers(c)...)
 			continue
 		case string(peer.Nginx), string(peer.FastHTTP), string(peer.NetHTTP), string(peer.Floor):
+			field = append(field, c)
+		case string(peer.H2O), string(peer.Lighttpd), string(peer.Caddy), string(peer.Apache):
+			if c.Binary = peer.FindOther(c.Kind); c.Binary == "" {
+				f.missing = append(f.missing, name)
+				continue
+			}
 			field = append(field, c)
 		default:
 			return nil, fmt.Errorf("%w: unknown server %q", errUsage, name)

@@ -13,6 +13,7 @@
 //	go run ./bench -cases shape -plot .         limited downloads
 //	go run ./bench -cases embed                 the engine inside other servers
 //	go run ./bench -congestion ""               with the system's congestion control (of root: Reno for all)
+//	go run ./bench -veth                        over a line between two namespaces (root)
 //	go run ./bench -record docs/measured.md     adds a dated section to a page
 //
 // The exit status is 0 if all that was asked for could be measured, 1 if a
@@ -105,6 +106,8 @@ func bench(ctx context.Context, args []string, stdout io.Writer) error {
 		if err := enterNamespace(f.congestion); err != nil {
 			return err
 		}
+	case f.veth && f.congestion == "":
+		return fmt.Errorf("%w: -veth needs -congestion", errUsage)
 	case f.congestion != "":
 		return inNamespace(ctx, args, stdout, os.Stderr)
 	}
@@ -116,6 +119,12 @@ func bench(ctx context.Context, args []string, stdout io.Writer) error {
 	o, err := f.options(ctx, tmp)
 	if err != nil {
 		return err
+	}
+	if f.veth {
+		if o.Netns, err = line(f.congestion, o.ServerCPU, o.LoadCPU); err != nil {
+			return err
+		}
+		o.Host = serverHost
 	}
 	o.Progress = os.Stderr
 	return f.run(ctx, o, stdout)

@@ -30,7 +30,7 @@ func header(o *suite.Options) []report.Field {
 		{Name: "kernel", Value: kernel()},
 		{Name: "CPU", Value: proc.CPUModel([]byte(text("/proc/cpuinfo")))},
 		{Name: "cores", Value: pinned},
-		{Name: "tcp", Value: congestion()},
+		{Name: "tcp", Value: congestion() + over(o)},
 		{Name: "go", Value: strings.TrimPrefix(runtime.Version(), "go")},
 	}
 	if rev := revision(); rev != "" {
@@ -39,10 +39,21 @@ func header(o *suite.Options) []report.Field {
 	if o.Nginx.Binary != "" {
 		h = append(h, report.Field{Name: "nginx", Value: o.Nginx.Version})
 	}
+	if len(o.Missing) > 0 {
+		h = append(h, report.Field{Name: "not installed", Value: strings.Join(o.Missing, ", ")})
+	}
 	return append(h,
 		report.Field{Name: "connections", Value: fmt.Sprint(o.Conns)},
 		report.Field{Name: "pairs", Value: fmt.Sprintf("%d of %v", o.Pairs, o.Measure)},
 	)
+}
+
+// over says which network the load comes over, if it is not loopback.
+func over(o *suite.Options) string {
+	if o.Netns == "" {
+		return ""
+	}
+	return ", over a pair of veth devices"
 }
 
 // congestion names the congestion control, and warns of the one that decides

@@ -67,6 +67,10 @@ type Config struct {
 	// up. It needs a core of its own.
 	Spin bool
 
+	// Netns is the path of a network namespace that the connections are made in; empty: that
+	// of the process.
+	Netns string
+
 	// Slots counts the bytes of the connections of mode Closed in slots of time.
 	Slots bool
 	// Memory watches the server's resident memory.

@@ -99,7 +99,7 @@ const NginxOpenFiles = 50_000
 func nginxCommand(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
 	plain, threads := addr, ""
 	if spec.Kind == NginxAIO {
-		other, err := freeAddr()
+		other, err := freeAddr(site.Host)
 		if err != nil {
 			return nil, err
 		}

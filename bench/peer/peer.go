@@ -4,6 +4,7 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,7 @@ type Site struct {
 	Self    string // path of a program that hands its arguments to Main
 	CPU     int    // core of the servers
 	Conns   int    // connections that must fit
+	Host    string // address of the servers; empty: loopback
 
 	// What limits traffic.
 	FserveArgs []string // further arguments of fserve
@@ -72,7 +74,7 @@ type Site struct {
 // Server is a running server.
 type Server struct {
 	Spec
-	Addr  string // "127.0.0.1:port"
+	Addr  string // address and port
 	Admin string // likewise, of the admin listener; empty: there is none
 
 	pid  int
@@ -95,13 +97,13 @@ func start(ctx context.Context, spec Spec, site Site) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, err := freeAddr()
+	addr, err := freeAddr(site.Host)
 	if err != nil {
 		return nil, err
 	}
 	admin := ""
 	if site.Admin && spec.Kind == Fserve {
-		if admin, err = freeAddr(); err != nil {
+		if admin, err = freeAddr(""); err != nil {
 			return nil, err
 		}
 		site.FserveArgs = append(slices.Clone(site.FserveArgs), "--admin", admin)
@@ -149,14 +151,16 @@ func command(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
 	case Floor:
 		return exec.Command(site.Self, "floor", "-addr="+addr, "-root="+site.Root, "-path="+site.Path,
 			fmt.Sprint("-close=", site.Close)), nil
+	case H2O, Lighttpd, Caddy, Apache:
+		return otherCommand(spec, site, dir, addr)
 	}
 	return nil, fmt.Errorf("unknown kind %q", spec.Kind)
 }
 
-// freeAddr returns a loopback address with a port that is free now. Another
+// freeAddr returns an address of a host, empty: loopback, with a port that is free now. Another
 // process may take it meanwhile; then the server says so and the run fails.
-func freeAddr() (string, error) {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+func freeAddr(host string) (string, error) {
+	ln, err := net.Listen("tcp4", net.JoinHostPort(cmp.Or(host, "127.0.0.1"), "0"))
 	if err != nil {
 		return "", err
 	}

@@ -117,6 +117,22 @@ func TestServers(t *testing.T) {
 	}
 }
 
+// The servers of others serve files, as far as they are installed.
+func TestOthers(t *testing.T) {
+	s := site(t)
+	for kind := range others {
+		t.Run(string(kind), func(t *testing.T) {
+			bin := FindOther(kind)
+			if bin == "" {
+				t.Skip("it is not installed")
+			}
+			srv := startFor(t, Spec{Name: string(kind), Kind: kind, Binary: bin}, s)
+			fetch(t, srv, "/small", 1<<10)
+			fetch(t, srv, "/large", 5<<20)
+		})
+	}
+}
+
 func TestFloor(t *testing.T) {
 	s := site(t)
 	for _, s.Path = range []string{"/small", "/large"} {

@@ -204,7 +204,7 @@ func (o *Options) fill(text string) string {
 func (r *runner) site(f file, conns int) peer.Site {
 	return peer.Site{
 		Root: r.root, Scratch: r.scratch, Self: r.Self, CPU: r.ServerCPU, Path: f.path(), Conns: max(conns, 1024),
-		NginxFiles: usualFiles,
+		NginxFiles: usualFiles, Host: r.Host,
 	}
 }
 

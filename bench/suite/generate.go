@@ -46,7 +46,12 @@ func (r *runner) during(ctx context.Context, s *peer.Server, c load.Config, f du
 	if c.Pids, err = s.Pids(); err != nil {
 		return nil, err
 	}
-	c.Addr, c.Core, c.Spin = s.Addr, r.ServerCPU, r.Spin
+	c.Addr, c.Core, c.Spin, c.Netns = s.Addr, r.ServerCPU, r.Spin, r.Netns
+	if r.Netns != "" {
+		for i := range c.Groups {
+			c.Groups[i].Clients = 0 // which are addresses of loopback
+		}
+	}
 	res, err := load.Process{Self: r.Self, CPU: r.LoadCPU}.Run(ctx, c, f)
 	if err == nil && res.Seconds > 0 {
 		r.others = append(r.others, max(0, res.CoreBusy-res.ServerCPU)/res.Seconds)

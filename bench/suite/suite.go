@@ -37,6 +37,7 @@ type Options struct {
 	Cases       []string
 	Contestants []Contestant
 	Nginx       peer.NginxInfo // zero if nginx is not among the contestants
+	Missing     []string       // servers that were asked for and are not installed
 
 	Pairs     int           // rounds
 	Measure   time.Duration // length of each measurement
@@ -54,6 +55,9 @@ type Options struct {
 	ServerCPU int
 	LoadCPU   int
 	Spin      bool // see load.Config
+
+	Host  string // address of the servers; empty: loopback
+	Netns string // path of the network namespace that the load comes from; empty: this one
 
 	Progress io.Writer // one line a measurement
 }
