@@ -134,5 +134,15 @@ func (s *Server) startTLS(inherited engine.Sockets) (err error) {
 	return err
 }
 
+// TicketKey is what session tickets are encrypted with.
+type TicketKey = tls.TicketKey
+
+// TicketKeys returns the keys of session tickets, for LearnTicketKeys of a successor; none
+// without TLS listeners. They are secret. New ones come daily.
+func (s *Server) TicketKeys() []TicketKey { return s.tls.TicketKeys() }
+
+// LearnTicketKeys lets clients resume sessions that were begun with those keys.
+func (s *Server) LearnTicketKeys(keys []TicketKey) { s.tls.LearnTicketKeys(keys) }
+
 // TLSStats returns the counters of the TLS listeners.
 func (s *Server) TLSStats() TLSStats { return s.tls.Stats() }

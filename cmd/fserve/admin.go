@@ -20,6 +20,7 @@ const adminPatience = 2 * time.Second
 // startAdmin starts the listener for operators, if there is to be one.
 func (h *host) startAdmin(c *config.Admin) error {
 	if c.Listen == "" {
+		h.takeOver(h.predecessor.State())
 		return nil
 	}
 	token, err := c.Bearer()

@@ -130,15 +130,17 @@ func (h *host) startUpgrade() (*upgrade, error) {
 	return u, nil
 }
 
-// state is what a successor takes over beside the sockets: what was changed by HTTP.
+// state is what a successor takes over beside the sockets: what was changed by HTTP, and by
+// what sessions of TLS are resumed. It is secret.
 type state struct {
-	Limits json.RawMessage // see admin.Admin.Changes
-	Alerts []alerts.Known
+	Limits  json.RawMessage // see admin.Admin.Changes
+	Alerts  []alerts.Known
+	Tickets []server.TicketKey
 }
 
-// state returns that of this process. Without a listener for operators there is none.
+// state returns that of this process.
 func (h *host) state() []byte {
-	var s state
+	s := state{Tickets: h.srv.TicketKeys()}
 	if h.admin != nil {
 		var err error
 		limits := h.config.Config().Limits.Shape()
@@ -157,11 +159,15 @@ func (h *host) state() []byte {
 
 // takeOver takes over the state of the predecessor.
 func (h *host) takeOver(text json.RawMessage) {
-	if h.admin == nil || len(text) == 0 {
+	if len(text) == 0 {
 		return
 	}
 	var s state
 	err := json.Unmarshal(text, &s)
+	h.srv.LearnTicketKeys(s.Tickets)
+	if h.admin == nil {
+		return
+	}
 	if err == nil && s.Limits != nil {
 		limits := h.config.Config().Limits.Shape()
 		err = h.admin.Inherit(s.Limits, &limits)
