@@ -89,6 +89,12 @@ type Config struct {
 	// place of one that paces (BBR). Between processes of one machine there is no
 	// network to spare, and the timers cost up to four times what the transfer does.
 	Congestion string
+	// DeferAccept is how long the kernel keeps a connection of Listeners to itself until its
+	// first bytes have come, in whole seconds, rounded up (TCP_DEFER_ACCEPT). Default 0: not at all.
+	DeferAccept time.Duration
+	// FastOpen is how many connections of each listener may bring their first bytes with their
+	// SYN and wait to be acknowledged (TCP_FASTOPEN). Default 0: none.
+	FastOpen int
 
 	// TurnBudget is how many bytes one response may send before others get
 	// their turn. Default 1 MiB, of which paced connections use half.
@@ -194,6 +200,7 @@ func (c *Config) validate() error {
 		check(slices.Contains(c.Listeners, addr), "Config.Inherit has "+addr+", which is not in Config.Listeners")
 	}
 	check(c.Adapt == nil || c.Limits != nil, "Config.Adapt needs Config.Limits")
+	check(c.DeferAccept >= 0 && c.FastOpen >= 0, "Config.DeferAccept and FastOpen must not be negative")
 	check(c.TurnBudget > 0, "Config.TurnBudget must be positive")
 	check(c.MaxConns > 0 && c.MaxConns < aio.MaxSlots-1024, "Config.MaxConns is out of range")
 	check(c.MaxClientConns >= 0 && c.MaxBuffered > 0, "Config.MaxClientConns and MaxBuffered must be positive")

@@ -73,7 +73,8 @@ func New(cfg Config) (_ *Engine, err error) {
 		return nil, err
 	}
 	e.listening, err = listen.Open(listen.Config{
-		Addrs: e.cfg.Listeners, UnixMode: e.cfg.UnixMode, Congestion: e.cfg.Congestion, Inherit: inherited,
+		Addrs: e.cfg.Listeners, UnixMode: e.cfg.UnixMode, Inherit: inherited,
+		Tuning: listen.Tuning{Congestion: e.cfg.Congestion, DeferAccept: e.cfg.DeferAccept, FastOpen: e.cfg.FastOpen},
 	}, e.cfg.Loops)
 	if err != nil {
 		return nil, err

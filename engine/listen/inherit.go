@@ -58,7 +58,7 @@ func (s *Set) inherit(index int, in Inherited) error {
 		}
 	}
 	for _, fd := range fds {
-		if err := SetCongestion(fd, bound, s.cfg.Congestion); err != nil {
+		if err := s.cfg.apply(fd, bound); err != nil {
 			return err
 		}
 	}

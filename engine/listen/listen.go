@@ -31,9 +31,9 @@ const Backlog = 4096
 
 // Config says what is listened on.
 type Config struct {
-	Addrs      []string
-	UnixMode   fs.FileMode // of the files of Unix sockets
-	Congestion string      // see SetCongestion
+	Addrs    []string
+	UnixMode fs.FileMode // of the files of Unix sockets
+	Tuning
 	// Inherit has sockets in place of new ones, by their address in Addrs. Open and
 	// Listener take what they use out of it, also when they fail; the rest stays the
 	// caller's.
@@ -100,7 +100,7 @@ func (s *Set) bindTCP(index int, addr string) error {
 		if err != nil {
 			return err
 		}
-		if err := SetCongestion(fd, bound, s.cfg.Congestion); err != nil {
+		if err := s.cfg.apply(fd, bound); err != nil {
 			unix.Close(fd)
 			return err
 		}
@@ -211,7 +211,7 @@ func CloseAll(list []Socket) {
 }
 
 // Listener returns a net.Listener at one address of cfg.Addrs, bound or inherited, for servers
-// that are no loop's. The congestion control is set. A Unix socket listens when its file has
+// that are no loop's. It is tuned. A Unix socket listens when its file has
 // the mode of cfg, so that nobody connects who may not; Close removes the file.
 func Listener(addr string, cfg Config) (net.Listener, error) {
 	ln, err := listener(addr, cfg)
@@ -226,12 +226,12 @@ func listener(addr string, cfg Config) (net.Listener, error) {
 		delete(cfg.Inherit, addr)
 		defer Sockets{addr: in}.Close()
 		ln, err := FromFD(in.FDs[0])
-		return setCongestion(ln, err, cfg.Congestion)
+		return cfg.tune(ln, err)
 	}
 	path, ok := strings.CutPrefix(addr, UnixPrefix)
 	if !ok {
 		ln, err := listenTCP(&net.ListenConfig{}, networkOf(addr, cfg.Addrs), addr)
-		return setCongestion(ln, err, cfg.Congestion)
+		return cfg.tune(ln, err)
 	}
 	fd, _, err := listenUnix(path, cfg.UnixMode)
 	if err != nil {
@@ -245,8 +245,8 @@ func listener(addr string, cfg Config) (net.Listener, error) {
 	return ln, err
 }
 
-// setCongestion does SetCongestion for what was bound; on error it closes that.
-func setCongestion(ln net.Listener, err error, name string) (net.Listener, error) {
+// tune tunes what was bound; on error it closes that.
+func (t *Tuning) tune(ln net.Listener, err error) (net.Listener, error) {
 	tcp, ok := ln.(*net.TCPListener)
 	if err != nil || !ok {
 		return ln, err
@@ -254,7 +254,7 @@ func setCongestion(ln net.Listener, err error, name string) (net.Listener, error
 	raw, err := tcp.SyscallConn()
 	if err == nil {
 		var failed error
-		err = raw.Control(func(fd uintptr) { failed = SetCongestion(int(fd), ln.Addr(), name) })
+		err = raw.Control(func(fd uintptr) { failed = t.apply(int(fd), ln.Addr()) })
 		err = errors.Join(err, failed)
 	}
 	if err != nil {

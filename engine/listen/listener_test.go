@@ -39,7 +39,7 @@ func TestListener(t *testing.T) {
 		}
 		return ln
 	}
-	first := check(Listener("127.0.0.1:0", Config{Congestion: "reno"}))
+	first := check(Listener("127.0.0.1:0", Config{Tuning: Tuning{Congestion: "reno"}}))
 	addr := first.Addr().String()
 	inherited := func() Sockets {
 		fd, err := sys.Dup(first.(*net.TCPListener))
@@ -48,13 +48,13 @@ func TestListener(t *testing.T) {
 		}
 		return Sockets{addr: {FDs: []int{fd}}}
 	}
-	check(Listener(addr, Config{Congestion: "reno", Inherit: inherited()}))
+	check(Listener(addr, Config{Tuning: Tuning{Congestion: "reno"}, Inherit: inherited()}))
 	for _, from := range []Sockets{nil, inherited()} {
 		at := addr
 		if from == nil {
 			at = "127.0.0.1:0"
 		}
-		if _, err := Listener(at, Config{Congestion: "no-such", Inherit: from}); err == nil || !strings.Contains(err.Error(), `"no-such"`) {
+		if _, err := Listener(at, Config{Tuning: Tuning{Congestion: "no-such"}, Inherit: from}); err == nil || !strings.Contains(err.Error(), `"no-such"`) {
 			t.Errorf("an unknown one, inherited %v: %v", from != nil, err)
 		}
 	}

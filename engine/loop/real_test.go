@@ -73,7 +73,7 @@ type realLoop struct {
 
 func startLoop(t *testing.T, driver makeDriver, congestion string, session Session) *realLoop {
 	t.Helper()
-	set, err := listen.Open(listen.Config{Addrs: []string{"127.0.0.1:0"}, Congestion: congestion}, 1)
+	set, err := listen.Open(listen.Config{Addrs: []string{"127.0.0.1:0"}, Tuning: listen.Tuning{Congestion: congestion}}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

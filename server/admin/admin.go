@@ -149,7 +149,7 @@ func (a *Admin) Start() error {
 	l := a.cfg.Inherited
 	if l == nil {
 		var err error
-		if l, err = listen.Listener(a.cfg.Listen, listen.Config{UnixMode: socketMode, Congestion: listen.CongestionSystem}); err != nil {
+		if l, err = listen.Listener(a.cfg.Listen, listen.Config{UnixMode: socketMode, Tuning: listen.Tuning{Congestion: listen.CongestionSystem}}); err != nil {
 			return fmt.Errorf("admin: %w", err)
 		}
 	}

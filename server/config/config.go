@@ -99,6 +99,15 @@ type Config struct {
 	// takes the place of bbr, whose timers there cost several times what the
 	// transfer does. Sockets keep it in an upgrade. Default: auto.
 	Congestion string `key:"congestion" flag:"congestion" help:"TCP congestion control: auto, system, or a name like bbr"`
+	// DeferAccept is how long the kernel keeps a new connection of listen to itself until
+	// its first bytes have come, in whole seconds, rounded up (TCP_DEFER_ACCEPT): fserve is
+	// not woken for connections that say nothing. Default: 0s, not at all.
+	DeferAccept time.Duration `key:"tcp_defer_accept" flag:"tcp-defer-accept" help:"how long new connections wait in the kernel for their first bytes"`
+	// FastOpen is how many connections of each listener may bring their request with
+	// their first packet and wait to be acknowledged (TCP_FASTOPEN). The kernel must be
+	// told to allow it for servers (net.ipv4.tcp_fastopen, 2). Requests may then come
+	// twice, which does no harm to downloads. Default: 0, none.
+	FastOpen int `key:"tcp_fastopen" flag:"tcp-fastopen" help:"connections whose request may come with the first packet"`
 	// ZeroCopy is how the bytes of files reach the socket: auto, sendfile, splice or
 	// copy. Default: auto.
 	ZeroCopy engine.ZeroCopy `key:"zero_copy" flag:"zero-copy" help:"how files are sent: auto, sendfile, splice or copy"`

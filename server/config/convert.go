@@ -28,7 +28,7 @@ func (c *Config) Server() server.Config {
 		BodyTimeout: c.Timeouts.Body, Admission: c.Admission.policy(),
 		Engine: engine.Config{
 			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),
-			Driver: c.Driver, ZeroCopy: c.ZeroCopy, Congestion: c.congestion(),
+			Driver: c.Driver, ZeroCopy: c.ZeroCopy, Congestion: c.congestion(), DeferAccept: c.DeferAccept, FastOpen: c.FastOpen,
 			HeaderTimeout: c.Timeouts.Header, IdleTimeout: c.Timeouts.Idle, SendTimeout: c.Timeouts.Send,
 			MaxConns: c.MaxConnections, MaxClientConns: c.MaxClientConnections, MaxBuffered: int64(c.MaxBuffers),
 			Limits: &limits, Adapt: &adapt, Sample: c.Admin.Listen != "",

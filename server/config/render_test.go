@@ -60,6 +60,8 @@ workers: 3 # FSERVE_WORKERS
 pin: false # default
 driver: auto # default
 congestion: auto # default
+tcp_defer_accept: 0s # default
+tcp_fastopen: 0 # default
 zero_copy: auto # default
 max_connections: 0 # default
 max_client_connections: 0 # default

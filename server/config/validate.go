@@ -70,6 +70,12 @@ func (v *validator) general() {
 	if v.MaxClientConnections < 0 {
 		v.form("max_client_connections", "%d: --max-client-connections must not be negative", v.MaxClientConnections)
 	}
+	if v.DeferAccept < 0 || v.DeferAccept > maxDeferAccept {
+		v.form("tcp_defer_accept", "%v: --tcp-defer-accept must be from 0s to %v", v.DeferAccept, maxDeferAccept)
+	}
+	if v.FastOpen < 0 || v.FastOpen > maxFastOpen {
+		v.form("tcp_fastopen", "%d: --tcp-fastopen must be from 0 to %d", v.FastOpen, maxFastOpen)
+	}
 	if v.MaxBuffers < leastBuffers {
 		v.form("max_buffers", "%v: --max-buffers must be at least %v", v.MaxBuffers, leastBuffers)
 	}
@@ -81,6 +87,9 @@ func (v *validator) general() {
 const (
 	// maxConnections is the most connections that the engine takes.
 	maxConnections = 4_000_000
+	// maxDeferAccept and maxFastOpen are beyond what anybody wants.
+	maxDeferAccept = time.Hour
+	maxFastOpen    = 1 << 16
 	// leastBuffers has room for some heads of requests of the largest size.
 	leastBuffers Size = 1 << 20
 )

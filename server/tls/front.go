@@ -110,7 +110,7 @@ func New(cfg Config) (*Front, error) {
 	f := &Front{cfg: cfg, ended: make(chan struct{}), bridges: make(map[*bridge]struct{})}
 	f.policy.Store(p)
 	for _, addr := range cfg.Listen {
-		ln, err := listen.Listener(addr, listen.Config{Addrs: cfg.Listen, Congestion: cfg.Congestion, Inherit: cfg.Inherit})
+		ln, err := listen.Listener(addr, listen.Config{Addrs: cfg.Listen, Tuning: listen.Tuning{Congestion: cfg.Congestion}, Inherit: cfg.Inherit})
 		if err != nil {
 			f.StopAccepting()
 			return nil, err
