@@ -88,6 +88,7 @@ var cases = []*testCase{
 	several("wide-3000", "3,000 files of 16 KiB drawn at random, {conns} keep-alive connections", file{name: "wide16k/", size: 16 * kib, many: 3000}),
 	several("wide-800", "800 files of 64 KiB drawn at random, {conns} keep-alive connections", file{name: "wide64k/", size: 64 * kib, many: 800}),
 	tail(),
+	hotBesideTail(),
 	slowloris(),
 	each("shape-one", "one connection with a limit of 1 MiB/s", "1MiB/s", mib, 1),
 	each("shape-fast", "one connection with a limit of 100 MiB/s", "100MiB/s", 100*mib, 1),

@@ -2,10 +2,13 @@ package suite
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"github.com/fserve/fserve/bench/load"
 	"github.com/fserve/fserve/bench/peer"
+	"github.com/fserve/fserve/bench/report"
 )
 
 // several draws files at random, which nginx keeps all open.
@@ -59,4 +62,29 @@ func withOpen(field []Contestant) []Contestant {
 		}
 	}
 	return field
+}
+
+// hotBesideTail times requests for one file while others walk the tail.
+func hotBesideTail() *testCase {
+	c := tail()
+	c.name, c.open = "tail-hot", false
+	c.about = func(o *Options) string {
+		return o.fill(fmt.Sprintf("hot 1 KiB (%d/s on %d connections) while {conns} connections draw among 40,000 files", hotRate, hotConns))
+	}
+	c.metrics = []report.Metric{
+		{Name: "hot p50 ms", Better: report.Lower}, {Name: "hot p99 ms", Better: report.Lower}, {Name: "walked/s"},
+	}
+	walked := c.files
+	c.files = func(o *Options) []file { return append(walked(o), file1k) }
+	c.run = func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
+		walkers := r.closed(walked(&r.Options)[0])
+		walkers.Files = walked(&r.Options)[0].many
+		res, err := r.generate(ctx, s, r.load(hot(file1k, time.Second/hotRate), walkers))
+		if err != nil {
+			return nil, err
+		}
+		seen := res.Groups[0]
+		return []float64{millis(seen.P50), millis(seen.P99), float64(res.Groups[1].Requests) / res.Seconds}, nil
+	}
+	return c
 }
