@@ -185,7 +185,7 @@ func (c *Cache) make(d *Directory, dir *os.File, w want, users int) (*Page, sysc
 
 // render reads the directory and renders the page.
 func (c *Cache) render(d *Directory, dir *os.File, w want) (*Page, syscall.Errno) {
-	l, e := d.read(dir, w.view, c.names)
+	l, e := d.read(dir, w.view, !w.json, c.names)
 	if e != 0 {
 		if e == syscall.EFBIG {
 			c.log.Warn("listing refused: a directory of so many names is listed by ?page=N only", "path", d.Path, "names", c.names)

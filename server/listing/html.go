@@ -2,6 +2,7 @@ package listing
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -46,6 +47,10 @@ type data struct {
 	Prev, Next      string // queries, empty: none
 	First, Last     string
 	Partial, Empty  bool
+	Search, All     string // what is searched for; the query without it
+	Sort, Order     string // hidden in the search
+	Header, Readme  template.HTML
+	Plain           string
 }
 
 // crumb is a directory on the way to the one that is listed, which has no Href.
@@ -62,7 +67,14 @@ func (l *listing) html() ([]byte, error) {
 		Title: "Index of " + shown(l.path), Style: style, Crumbs: l.crumbs(), Columns: l.columns(),
 		Parent: l.path != "/", Total: grouped(l.total), Page: l.view.page, Pages: l.pages,
 		Partial: l.partial, MostRead: grouped(maxListed), Empty: l.total == 0,
+		Search: l.view.search, Sort: string(l.view.sort), Order: "asc", Header: l.header, Readme: l.readme, Plain: l.plain,
 	}
+	if l.view.desc {
+		d.Order = "desc"
+	}
+	all := l.view
+	all.search, all.page = "", min(all.page, 1)
+	d.All = all.query()
 	d.Prev, d.Next = l.neighbours()
 	first, last := l.view, l.view
 	first.page, last.page = 1, l.pages
@@ -78,13 +90,13 @@ func (l *listing) html() ([]byte, error) {
 }
 
 // About how long a page without rows is, and a row, in bytes.
-const pageSize, rowSize = 8 << 10, 320
+const pageSize, rowSize = 10 << 10, 320
 
 // crumbs returns the directories from the root on. They are referred to from below, so
 // that they are right wherever the root of the server is to its clients.
 func (l *listing) crumbs() []crumb {
 	names := strings.Split(strings.TrimSuffix(l.path, "/"), "/")
-	names[0] = "root"
+	names[0] = cmp.Or(strings.TrimPrefix(l.host, "*."), "root")
 	out := make([]crumb, len(names))
 	for i, name := range names {
 		out[i] = crumb{shown(name), strings.Repeat("../", len(names)-1-i)}
@@ -97,7 +109,7 @@ func (l *listing) crumbs() []crumb {
 func (l *listing) columns() []column {
 	out := []column{{Name: "Name", Class: "name"}, {Name: "Size", Class: "size"}, {Name: "Modified (UTC)", Class: "time"}}
 	for i, key := range []sortKey{sortName, sortSize, sortTime} {
-		to := View{sort: key, desc: key != sortName}
+		to := View{sort: key, desc: key != sortName, search: l.view.search}
 		if key == l.view.sort {
 			to.desc = !l.view.desc
 			out[i].Sort = "ascending"
@@ -112,13 +124,13 @@ func (l *listing) columns() []column {
 
 // appendRow appends the row of an entry. A name is escaped as the templates do it.
 func (e *entry) appendRow(dst []byte) []byte {
-	icon, slash, size := `<svg aria-hidden="true"><use href="#f"/></svg>`, "", ""
+	symbol, slash, size := `<svg aria-hidden="true"><use href="#`+icon(e.name)+`"/></svg>`, "", ""
 	if e.dir {
-		icon, slash = `<svg class="dir" aria-hidden="true"><use href="#d"/></svg>`, "/"
+		symbol, slash = `<svg class="dir" aria-hidden="true"><use href="#d"/></svg>`, "/"
 	}
 	t := e.utc()
 	dst = append(append(dst, `<tr><td class="name"><a href="`...), e.href()...)
-	dst = append(append(dst, `">`...), icon...)
+	dst = append(append(dst, `">`...), symbol...)
 	dst = append(append(dst, `<bdi>`...), template.HTMLEscapeString(shown(e.name))...)
 	dst = append(append(dst, `</bdi>`...), slash...)
 	dst = append(dst, `</a></td><td class="size"`...)
@@ -170,12 +182,12 @@ func humanSize(n int64) string {
 
 var sizeUnits = []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 
-// csp lets a listing use its own style and nothing else, so that a name
-// that came through the escaping could do nothing either.
+// csp lets a listing use its own style, show images of its server and search itself, and nothing
+// else, so that a name that came through the escaping could do nothing either.
 var csp = func() string {
 	sum := sha256.Sum256([]byte(style))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'"
+		"'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 }()
 
 const style = template.CSS(`
@@ -217,6 +229,18 @@ svg[hidden] { display: none; }
 svg.dir { fill: var(--dir); opacity: 1; }
 .none { margin: 0; padding: 2.5rem 1rem; text-align: center; color: var(--soft); border-top: 1px solid var(--line); }
 .none:only-child { border: 0; }
+search { display: flex; gap: .5rem; align-items: center; margin-left: auto; width: 16rem; font-size: .87rem; white-space: nowrap; }
+search form { flex: 1; }
+input { width: 100%; padding: .3rem .65rem; font: inherit; color: var(--text); background: var(--panel); border: 1px solid var(--line); border-radius: 7px; }
+input:focus-visible { outline: 2px solid var(--link); outline-offset: -1px; }
+.text { margin-bottom: .9rem; padding: 0 .25rem; overflow-wrap: anywhere; }
+.text > :first-child { margin-top: 0; }
+.text > :last-child { margin-bottom: 0; }
+.text img { max-width: 100%; }
+.text pre { overflow-x: auto; white-space: pre-wrap; }
+.text.panel { margin-top: 1rem; padding: 1rem; background: var(--panel); border: 1px solid var(--line); border-radius: 10px; }
+.text table { width: auto; }
+.text th, .text td { position: static; padding: .2rem .6rem; border: 1px solid var(--line); }
 footer { padding-top: .9rem; color: var(--soft); font-size: .87rem; }
 nav { margin-left: auto; display: flex; gap: 1.1rem; font-size: .87rem; color: var(--soft); }
 @media (max-width: 40rem) {
@@ -232,6 +256,7 @@ nav { margin-left: auto; display: flex; gap: 1.1rem; font-size: .87rem; color: v
   td.time { grid-column: 1 / 3; width: auto; padding: 0 .75rem .55rem 2.45rem; text-align: left; font-size: .82rem; line-height: 1.2; }
   tr:has(time) td.name a { padding-bottom: .15rem; }
   .up .size, .up .time { display: none; }
+  search { width: 100%; }
 }
 `)
 
@@ -248,11 +273,21 @@ var document = template.Must(template.New("listing").Parse(`{{define "head"}}<!D
 </head>
 <body>
 <svg hidden><symbol id="d" viewBox="0 0 16 16"><path d="M1 3a1 1 0 0 1 1-1h3.6a1 1 0 0 1 .7.3L7.6 3.6H14a1 1 0 0 1 1 1V13a1 1 0 0 1-1 1H2a1 1 0 0 1-1-1z"/></symbol>
-<symbol id="f" viewBox="0 0 16 16"><path d="M4 1a1 1 0 0 0-1 1v12a1 1 0 0 0 1 1h8a1 1 0 0 0 1-1V5.5L8.5 1zm.2 1.2h3.6V6.2h4v7.6H4.2z"/></symbol></svg>
+<symbol id="f" viewBox="0 0 16 16"><path d="M4 1a1 1 0 0 0-1 1v12a1 1 0 0 0 1 1h8a1 1 0 0 0 1-1V5.5L8.5 1zm.2 1.2h3.6V6.2h4v7.6H4.2z"/></symbol>
+<symbol id="a" viewBox="0 0 16 16"><path d="M2 2h12v3.5H2zm.8 4.5h10.4V14H2.8zM6 8v1.4h4V8z"/></symbol>
+<symbol id="i" viewBox="0 0 16 16"><path d="M2 2.5h12v11H2zm1.3 1.3v7l3-3.6 2.4 2.7 1.6-1.5 2.4 2.5V3.8zM10 5.3a1 1 0 1 1 0 2 1 1 0 0 1 0-2"/></symbol>
+<symbol id="m" viewBox="0 0 16 16"><path d="M8 1.5a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13M6.4 4.8v6.4L11.4 8z"/></symbol>
+<symbol id="t" viewBox="0 0 16 16"><path d="M3 1h10v14H3zm2 3v1.3h6V4zm0 3v1.3h6V7zm0 3v1.3h4V10z"/></symbol>
+<symbol id="p" viewBox="0 0 16 16"><path d="m8 1 6 2.8v8.4L8 15l-6-2.8V3.8zM4 5.3v5.6l3.3 1.5V6.9zm8 0L8.7 6.9v5.5l3.3-1.5z"/></symbol>
+<symbol id="s" viewBox="0 0 16 16"><path d="M8 1 2.5 3v4.5C2.5 11 4.8 13.7 8 15c3.2-1.3 5.5-4 5.5-7.5V3zM7.2 10.6 4.7 8.1l1-1 1.5 1.5 3.1-3.1 1 1z"/></symbol></svg>
 <header>
 <h1>{{range $i, $c := .Crumbs}}{{if $i}}<span>/</span>{{end}}{{if $c.Href}}<a href="{{$c.Href}}"><bdi>{{$c.Name}}</bdi></a>{{else}}<bdi>{{$c.Name}}</bdi>{{end}}{{end}}</h1>
+<search><form><input type="search" name="q" value="{{.Search}}" placeholder="Search names" aria-label="Search names" accesskey="f" maxlength="100">
+<input type="hidden" name="sort" value="{{.Sort}}"><input type="hidden" name="order" value="{{.Order}}"></form>
+{{- if .Search}}<a href="{{.All}}">Show all</a>{{end}}</search>
 {{template "pages" .}}</header>
-<main>
+{{if .Header}}<div class="text">{{.Header}}</div>
+{{end}}<main>
 <table>
 <thead><tr>
 {{- range .Columns}}<th scope="col" class="{{.Class}}"{{if .Sort}} aria-sort="{{.Sort}}"{{end}}><a href="{{.Href}}">{{.Name}}</a></th>{{end -}}
@@ -262,9 +297,11 @@ var document = template.Must(template.New("listing").Parse(`{{define "head"}}<!D
 {{end}}{{end}}
 {{- define "foot"}}</tbody>
 </table>
-{{if .Empty}}<p class="none">This directory is empty.</p>{{end}}
+{{if .Empty}}<p class="none">{{if .Search}}No name has that in it.{{else}}This directory is empty.{{end}}</p>{{end}}
 </main>
-<footer>
+{{if .Readme}}<div class="text panel">{{.Readme}}</div>
+{{else if .Plain}}<div class="text panel"><pre>{{.Plain}}</pre></div>
+{{end}}<footer>
 <span>{{.Total}} {{if eq .Total "1"}}entry{{else}}entries{{end}}</span>
 {{- if .Partial}}<span>Not all: listing stops after {{.MostRead}} names.</span>{{end}}
 {{template "pages" .}}</footer>

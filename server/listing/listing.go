@@ -3,6 +3,7 @@ package listing
 
 import (
 	"errors"
+	"html/template"
 	"io"
 	"net/url"
 	"os"
@@ -35,6 +36,7 @@ type Directory struct {
 	Root  *openfile.Root
 	Below string // its name below Root: empty, or with a slash at the end
 	Path  string // the normalised path of the request, with its slash at the end
+	Host  string // the name that its host has in the configuration; empty: none
 	// Owner is whose it is, and comparable: listings of one owner and path are shared.
 	Owner any
 	// Shows reports whether a path is shown; that of a directory ends with a slash.
@@ -51,17 +53,26 @@ type listing struct {
 	total   int
 	partial bool // the directory holds more names than are read
 	entries []entry
+
+	host           string
+	header, readme template.HTML // beside the entries
+	plain          string        // in place of readme
 }
 
 // read reads at most so many names of the directory and cuts the page that view asks for: ENOENT if there is
 // no such page, EFBIG if all entries are asked for and there are too many.
-func (d *Directory) read(dir *os.File, view View, most int) (*listing, syscall.Errno) {
+func (d *Directory) read(dir *os.File, view View, html bool, most int) (*listing, syscall.Errno) {
 	all, partial, err := d.entries(dir, most)
 	if err != nil {
 		return nil, errnoOf(err)
 	}
+	l := &listing{path: d.Path, host: d.Host, view: view, pages: 1, partial: partial}
+	if html && view.page <= 1 && view.search == "" {
+		d.beside(l, all)
+	}
+	all = view.matching(all)
 	view.sortEntries(all)
-	l := &listing{path: d.Path, view: view, pages: 1, total: len(all), partial: partial, entries: all}
+	l.total, l.entries = len(all), all
 	if view.page == 0 {
 		if partial { // whoever mirrors it would take the rest for deleted
 			return nil, syscall.EFBIG

@@ -22,15 +22,24 @@ type View struct {
 	sort sortKey
 	desc bool
 	page int // from 1; 0: all entries
+	// search is in the names that are shown, in any case; empty: all are.
+	search string
 }
 
-// ParseView reads ?sort=name|size|time&order=asc|desc&page=N. Sorting that it
-// does not know is by name; ok is false for a page that cannot be.
+// maxSearch bounds what is searched for, in bytes.
+const maxSearch = 100
+
+// ParseView reads ?sort=name|size|time&order=asc|desc&page=N&q=TEXT. Sorting that it
+// does not know is by name; ok is false for a page or a search that cannot be.
 func ParseView(query string) (v View, ok bool) {
 	q, _ := url.ParseQuery(query) // what cannot be read is left out
 	v = View{sort: sortKey(q.Get("sort")), desc: q.Get("order") == "desc"}
 	if v.sort != sortSize && v.sort != sortTime {
 		v.sort = sortName
+	}
+	v.search = strings.ToLower(strings.TrimSpace(q.Get("q")))
+	if len(v.search) > maxSearch {
+		return v, false
 	}
 	if p := q.Get("page"); p != "" {
 		n, err := strconv.Atoi(p)
@@ -51,7 +60,18 @@ func (v View) query() string {
 	if v.page > 0 {
 		q += "&page=" + strconv.Itoa(v.page)
 	}
+	if v.search != "" {
+		q += "&q=" + escape(v.search)
+	}
 	return q
+}
+
+// matching returns the entries that are searched for.
+func (v View) matching(list []entry) []entry {
+	if v.search == "" {
+		return list
+	}
+	return slices.DeleteFunc(list, func(e entry) bool { return !strings.Contains(strings.ToLower(e.name), v.search) })
 }
 
 // sortEntries sorts as v says, directories first. Equal ones are in order of

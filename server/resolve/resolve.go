@@ -253,7 +253,7 @@ func (a *Answer) Opened(v *Version, e syscall.Errno) Step {
 // Directory returns the directory that List is about.
 func (a *Answer) Directory() listing.Directory {
 	p, path := a.Place, string(a.Request.Path)
-	return listing.Directory{Root: p.Root, Below: p.Below(path), Path: path, Owner: p, Shows: p.Shows, PageEntries: p.ListingPage}
+	return listing.Directory{Root: p.Root, Below: p.Below(path), Path: path, Host: p.HostName(), Owner: p, Shows: p.Shows, PageEntries: p.ListingPage}
 }
 
 // Listed goes on after List: with a page, or with what went wrong.

@@ -62,6 +62,9 @@ func (p *Place) File() string { return p.file }
 // Below returns what of a path is below Root.
 func (p *Place) Below(path string) string { return path[p.skip:] }
 
+// HostName returns the name that the host of the place has in the configuration; empty: none.
+func (p *Place) HostName() string { return p.host.name }
+
 // LeadsToLocation reports whether a path with a slash added is the prefix of a
 // location of the host.
 func (p *Place) LeadsToLocation(path []byte) bool { return p.host.below(path) }
