@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"time"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/shape"
@@ -137,6 +138,22 @@ func ExampleEngine_Limits() {
 	// Output:
 	// unlimited <nil>
 	// bob 2MB/s
+}
+
+// A user of a server of its own has a limit for an hour: handlers name the user by SetFlow.
+func ExampleEngine_LimitClient() {
+	e, err := engine.New(engine.Config{Limits: &shape.Config{Client: shape.Limit{Rate: 1e6}}})
+	must(err)
+	defer e.Close()
+	fmt.Println(e.LimitClient("bob", shape.Limit{Rate: 2e6}, time.Hour))
+	fmt.Println(e.LimitClient("bob", shape.Limit{Rate: 2e6}, -time.Second))
+	for _, c := range e.Limits().Limits().Clients {
+		fmt.Println(c.ID, c.Rate, c.Expires > 0)
+	}
+	// Output:
+	// <nil>
+	// engine: limit of client bob: it has ended 1s ago
+	// bob 2MB/s true
 }
 
 // SendStats says what went which way.

@@ -1,11 +1,15 @@
 package engine
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/sys"
 )
 
 // openShaper makes what the loops share.
@@ -25,6 +29,23 @@ func (e *Engine) openShaper() (err error) {
 // Limits returns the limits, which may be changed while responses are under way;
 // they feel it at once. nil: the engine was made without.
 func (e *Engine) Limits() *shape.Shaper { return e.shaper }
+
+// LimitClient gives a client a limit of its own in place of Limits.Client, for ttl; 0: for ever. Its
+// connections feel it at once, those of other servers too. It is safe for concurrent use.
+func (e *Engine) LimitClient(client string, l shape.Limit, ttl time.Duration) error {
+	if e.shaper == nil {
+		return errors.New("engine: made without limits: Config.Limits is nil")
+	}
+	if ttl < 0 {
+		return fmt.Errorf("engine: limit of client %s: it has ended %v ago", client, -ttl)
+	}
+	expires := int64(0)
+	if ttl > 0 {
+		expires = sys.Nanotime() + int64(ttl)
+	}
+	_, _, err := e.shaper.SetClient(shape.ClientID(client), l, expires)
+	return err
+}
 
 // Adaptation returns what finds the rates of clients; nil: the engine was made without.
 func (e *Engine) Adaptation() *measure.Adaptation { return e.adaptation }

@@ -291,3 +291,17 @@ func TestStockServerFlows(t *testing.T) {
 		}
 	})
 }
+
+// What a Handler has no use for is refused, not ignored.
+func TestHandlerRefusesWhatIsNotItsOwn(t *testing.T) {
+	site := server.Site{Root: t.TempDir()}
+	for name, cfg := range map[string]server.Config{
+		"Listen": {Site: site, Listen: []string{":0"}}, "Routes": {Site: site, Routes: []server.Route{{Prefix: "/"}}},
+		"AccessLog": {Site: site, AccessLog: new(server.AccessLog)}, "MaxBody": {Site: site, MaxBody: 1},
+		"Engine": {Site: site, Engine: engine.Config{Limits: &shape.Config{}}}, "TLS": {Site: site, TLS: server.TLS{Listen: []string{":0"}}},
+	} {
+		if _, err := server.NewHandler(cfg); !errors.Is(err, server.ErrConfig) || !strings.Contains(err.Error(), name+" has no effect") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,11 +1,23 @@
 package server
 
-import "github.com/fserve/fserve/server/foreign"
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/fserve/fserve/server/foreign"
+)
 
 // NewHandler returns a Handler for the part of a Config that is about files: Site,
-// Locations, Hosts and Log. The rest is not used. Errors wrap ErrConfig.
+// Locations, Hosts and Log. The rest is for a server of its own: what sets any of it is refused.
+// Errors wrap ErrConfig.
 func NewHandler(cfg Config) (*Handler, error) {
 	s := &Server{cfg: Config{Site: cfg.Site, Locations: cfg.Locations, Hosts: cfg.Hosts, Log: cfg.Log}}
+	given, used := reflect.ValueOf(cfg), reflect.ValueOf(s.cfg)
+	for i := range given.NumField() {
+		if used.Field(i).IsZero() && !given.Field(i).IsZero() {
+			return nil, fmt.Errorf("%w: %s has no effect in a Handler: the server that calls it listens, limits and logs", ErrConfig, given.Type().Field(i).Name)
+		}
+	}
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
