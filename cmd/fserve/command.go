@@ -40,6 +40,7 @@ func newCommand(stderr *output) *cobra.Command {
 		withConfig(&cobra.Command{Use: "check", Short: "say whether a server would start, and all mistakes"}, check),
 		withConfig(&cobra.Command{Use: "config", Short: "print the configuration, and where each value comes from"}, printConfig),
 		doctorCommand(),
+		importCommand(),
 		completionCommand(),
 		&cobra.Command{
 			Use: "version", Short: "print the version", Args: cobra.NoArgs,

@@ -100,6 +100,7 @@ func mainHelp(w io.Writer, cmd *cobra.Command) {
 	fmt.Fprintf(w, "  %-11severy flag\n\nExamples:\n", everything)
 	fmt.Fprintln(w, "  fserve -r . -l :8080 --listing             # this directory, for everybody")
 	fmt.Fprintln(w, "  fserve check -c /etc/fserve/fserve.yaml    # all mistakes, with file, line and column")
+	fmt.Fprintln(w, "  fserve import nginx /etc/nginx/nginx.conf  # the same as YAML")
 }
 
 // commandHelp writes the help of a command inside the command. The flags of the configuration are
