@@ -1,12 +1,14 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -283,4 +285,40 @@ func TestTLSResumption(t *testing.T) {
 			g.wantOpenTLS(0)
 		}
 	}
+}
+
+// A request over TLS costs no memory either. The client looks at no answer: crypto/tls would allocate.
+func TestTLSCostsNoMemory(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		g := start(t, d, withTLS(t, server.Config{}))
+		g.write("f.txt", hello)
+		g.pattern("middle", 1, 10_000)
+		for _, name := range []string{"/f.txt", "/middle"} {
+			plain, whole := g.dial(), &bytes.Buffer{}
+			plain.r = bufio.NewReader(io.TeeReader(plain.conn, whole))
+			plain.get(name).want(t, 200)
+			c := g.dialRaw()
+			record := c.rec.Prefix() + c.rec.Suffix()
+			answer, ask := make([]byte, record+whole.Len()), request("GET", name)
+			raw := make([]byte, record+len(ask))
+			var before, after runtime.MemStats
+			const rounds = 200
+			for i := range 2 * rounds {
+				if i == rounds { // what is made once, like pools, is there
+					runtime.ReadMemStats(&before)
+				}
+				copy(raw[c.rec.Prefix():], ask)
+				c.rec.Seal(raw)
+				c.write(raw)
+				if _, err := io.ReadFull(c.tcp, answer); err != nil {
+					t.Fatal(err)
+				}
+			}
+			runtime.ReadMemStats(&after)
+			if n := float64(after.Mallocs-before.Mallocs) / rounds; n > 0.1 {
+				t.Errorf("%s: %.2f allocations a request", name, n)
+			}
+			c.tcp.Close()
+		}
+	})
 }
