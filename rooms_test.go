@@ -19,7 +19,8 @@ var rooms = map[string][][]string{
 	},
 	"server": {
 		{"server/admit", "server/httpfile", "server/proxyproto", "server/wire"},
-		{"server/listing", "server/record", "server/site", "server/tls"},
+		{"server/listing", "server/record", "server/tls"},
+		{"server/site"},
 		{"server/resolve"},
 		{"server/foreign", "server/http1"},
 		{"server"},

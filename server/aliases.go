@@ -63,8 +63,14 @@ type (
 
 	// AccessLog writes a line for each response.
 	AccessLog = record.AccessLog
+	// AccessLogs are the access logs of Sites.
+	AccessLogs = record.Logs
 	// LogFormat is how an AccessLog writes its lines.
 	LogFormat = record.LogFormat
+	// LogTarget says where an access log goes.
+	LogTarget = record.Target
+	// LogEscape is what becomes of bytes that could break a line.
+	LogEscape = record.Escape
 	// Histogram counts times.
 	Histogram = record.Histogram
 	// HostStats are the responses of a host.
@@ -82,6 +88,10 @@ const (
 
 	LogCombined = record.LogCombined
 	LogJSON     = record.LogJSON
+
+	EscapeDefault = record.EscapeDefault
+	EscapeJSON    = record.EscapeJSON
+	EscapeNone    = record.EscapeNone
 
 	HistogramBuckets = record.HistogramBuckets
 )
@@ -125,9 +135,10 @@ func NewAccessLog(w io.Writer) *AccessLog { return record.NewAccessLog(w) }
 func NewAccessLogIn(f LogFormat, w io.Writer) *AccessLog { return record.NewAccessLogIn(f, w) }
 
 // OpenAccessLog is record.OpenAccessLog.
-func OpenAccessLog(f LogFormat, path string) (*AccessLog, error) {
-	return record.OpenAccessLog(f, path)
-}
+func OpenAccessLog(t LogTarget) (*AccessLog, error) { return record.OpenAccessLog(t) }
+
+// NewAccessLogs is record.NewLogs.
+func NewAccessLogs() *AccessLogs { return record.NewLogs() }
 
 // HistogramBound is record.HistogramBound.
 func HistogramBound(i int) float64 { return record.HistogramBound(i) }

@@ -24,6 +24,8 @@ type jsonLine struct {
 	Target    string    `json:"target"`
 	Protocol  string    `json:"protocol"`
 	Status    int       `json:"status"`
+	Port      int       `json:"port"`
+	Host      *string   `json:"host"`
 	Bytes     int64     `json:"bytes"`
 	Range     *string   `json:"range"`
 	Referer   *string   `json:"referer"`
@@ -153,7 +155,7 @@ func TestReopenLog(t *testing.T) {
 	testenv.LeakCheck(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "access.log")
-	a, err := server.OpenAccessLog(server.LogCombined, path)
+	a, err := server.OpenAccessLog(server.LogTarget{File: path})
 	if err != nil {
 		t.Fatal(err)
 	}

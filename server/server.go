@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fserve/fserve/engine"
@@ -72,8 +73,12 @@ type Config struct {
 	// being opened. Then it gets 503. Default 30 s.
 	OpenTimeout time.Duration
 
-	// AccessLog gets a line for each response; nil: none.
+	// AccessLog gets a line for each response that is of no Site with an access log of its
+	// own; nil: none.
 	AccessLog *AccessLog
+	// AccessLogs opens those of the Sites. It must not be closed before the Server has ended.
+	// Required if there are any.
+	AccessLogs *AccessLogs
 	// Log is for what an operator should know. Default: slog.Default.
 	Log *slog.Logger
 
@@ -90,6 +95,7 @@ type Server struct {
 	http     http1.Config
 	tls      *tls.Front // nil: no TLS listeners
 	sessions sessionSet
+	ports    atomic.Pointer[[]uint16] // of the listeners; nil: they are not bound yet
 
 	swapping sync.Mutex // guards what follows
 	set      *site.Set  // nil: closed
@@ -117,6 +123,7 @@ func New(cfg Config) (*Server, error) {
 		s.closeSet()
 		return nil, err
 	}
+	s.ports.Store(portsOf(s.engine.Addrs()))
 	if err := s.startTLS(forTLS); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -124,6 +131,17 @@ func New(cfg Config) (*Server, error) {
 		s.tls.Begin()
 	}
 	return s, nil
+}
+
+// portsOf returns the ports of TCP addresses; 0 for others.
+func portsOf(addrs []net.Addr) *[]uint16 {
+	ports := make([]uint16, len(addrs))
+	for i, a := range addrs {
+		if tcp, ok := a.(*net.TCPAddr); ok {
+			ports[i] = uint16(tcp.Port)
+		}
+	}
+	return &ports
 }
 
 // ErrConfig is wrapped by errors of New that are faults of the Config.
@@ -139,11 +157,11 @@ func (s *Server) prepare() error {
 	s.http = http1.Config{
 		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
 		Proxied: c.proxied(), Listings: listing.NewCache(c.Log), Log: c.Log, Faults: record.NewFaults(c.Log),
-		AccessLog: c.AccessLog, Rows: &s.rows, Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
+		Rows: &s.rows, Ports: &s.ports, Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })
 	s.http.Admission.Set(c.Admission)
-	s.compiler.Log = c.Log
+	s.compiler.Log, s.compiler.AccessLog, s.compiler.Logs = c.Log, c.AccessLog, c.AccessLogs
 	var err error
 	s.set, err = s.compile(c)
 	return err

@@ -36,5 +36,13 @@ func (s *Server) Stats() Stats {
 // Admission returns what admits requests, for its counters.
 func (s *Server) Admission() *AdmissionControl { return s.http.Admission }
 
-// AccessLog returns the log of the Config, nil if there is none.
-func (s *Server) AccessLog() *AccessLog { return s.cfg.AccessLog }
+// LostLines returns how many lines of access logs could not be written.
+func (s *Server) LostLines() (n uint64) {
+	if s.cfg.AccessLog != nil {
+		n += s.cfg.AccessLog.Dropped()
+	}
+	if s.cfg.AccessLogs != nil {
+		n += s.cfg.AccessLogs.Dropped()
+	}
+	return n
+}

@@ -54,6 +54,9 @@ func (s *Server) Swap(cfg Config) error {
 		}
 	})
 	before.Release()
+	if s.cfg.AccessLogs != nil {
+		s.cfg.AccessLogs.Keep(next.Logs())
+	}
 	return nil
 }
 

@@ -53,6 +53,7 @@ func checkMachine(l *config.Loaded) error {
 	f.add("congestion", listen.CheckCongestion(l.Server().Engine.Congestion))
 	f.locations("", l.Root, l.Locations)
 	for name, h := range l.Hosts {
+		f.add("hosts["+name+"].access_log.file", checkLog(h.AccessLog.File))
 		f.locations("hosts["+name+"].", cmp.Or(h.Root, l.Root), h.Locations)
 	}
 	return f.orNil()
@@ -84,9 +85,11 @@ func (f *faults) server(err error) {
 	}
 }
 
-// locations finds rules of access that hold for nothing: a location is a directory.
+// locations finds logs that cannot be written, and rules of access that hold for nothing: a
+// location is a directory.
 func (f *faults) locations(host, root string, locations map[string]config.Location) {
 	for prefix, l := range locations {
+		f.add(host+"locations["+prefix+"].access_log.file", checkLog(l.AccessLog.File))
 		name := filepath.Join(root, prefix) // of what is no prefix it is not there
 		info, err := os.Stat(name)
 		if (l.Allow == nil && l.Deny == nil) || root == "" || err != nil || info.IsDir() {

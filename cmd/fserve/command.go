@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/server/config"
+	"github.com/fserve/fserve/server/record"
 )
 
 // newCommand returns the command. The log goes to stderr.
@@ -64,7 +65,7 @@ func withConfig(cmd *cobra.Command, run func(*cobra.Command, *config.Sources) er
 
 // checkLog reports whether the access log could be opened, without making it.
 func checkLog(file string) error {
-	if file == "" || file == config.LogOff || file == config.LogStdout {
+	if file == "" || file == config.LogOff || file == config.LogStdout || strings.HasPrefix(file, record.SyslogPrefix) {
 		return nil
 	}
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND|unix.O_NONBLOCK, 0)

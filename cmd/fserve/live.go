@@ -70,13 +70,9 @@ func (h *host) reload() {
 	notifyReady(status)
 }
 
-// reopen opens the access log anew. Without one it does nothing, instead of ending
-// the process.
+// reopen opens the logs anew. Without any it does nothing, instead of ending the process.
 func (h *host) reopen() {
-	if h.log == nil {
-		return
-	}
-	if err := h.log.Reopen(); err != nil {
+	if err := h.logs.Reopen(); err != nil {
 		slog.Error("going on with the old access log", "err", err)
 	}
 }
@@ -85,11 +81,6 @@ func (h *host) reopen() {
 // possible while it runs. The steps that can fail come first. Roots are opened anew
 // and the admin token is read again in any case: the configuration only names them.
 func (h *host) apply(old, next *config.Config) error {
-	if h.log != nil && old.AccessLog.File != next.AccessLog.File {
-		if err := h.log.Move(next.AccessLog.File); err != nil {
-			return err
-		}
-	}
 	if err := h.srv.Swap(next.Server()); err != nil {
 		return err
 	}

@@ -111,6 +111,9 @@ var proofs = map[string]proof{
 		b, _ := os.ReadFile(filepath.Join(l.dir, "2.log")) // it may not be there
 		return len(b) > 0
 	}},
+	"access_log.format": {from: "access_log: {file: DIR/1.log}", to: "access_log: {file: DIR/2.log, format: 'at $host'}", seen: logs("at 127.0.0.1\n")},
+	"access_log.escape": {from: "access_log: {file: DIR/1.log}", to: "access_log: {file: DIR/2.log, format: '<$http_none>', escape: json}", seen: logs("<>\n")},
+	"access_log.sample": {from: "access_log: {file: DIR/1.log}", to: "access_log: {file: DIR/2.log, sample: 0%, format: '$status'}", seen: logs("404\n")},
 	"admin.token_file": {from: "admin: {token_file: DIR/1.token}", to: "admin: {token_file: DIR/2.token}", seen: func(l *live) bool {
 		return get(l.t, l.at+"/metrics", "Authorization: Bearer 2").StatusCode == 200
 	}},
@@ -119,6 +122,18 @@ var proofs = map[string]proof{
 // admission looks for a text in what GET /admission says.
 func admission(text string) func(*live) bool {
 	return func(l *live) bool { return strings.Contains(l.admin("GET", "/admission", ""), text) }
+}
+
+// logs is what is seen if the lines of a success and a failure in 2.log are those of want.
+func logs(want string) func(*live) bool {
+	return func(l *live) bool {
+		l.get("/")
+		l.get("/none")
+		return testenv.Eventually(time.Second, func() bool {
+			b, _ := os.ReadFile(filepath.Join(l.dir, "2.log")) // it may not be there
+			return strings.Contains(string(b), want)
+		})
+	}
 }
 
 // adaptSlowly lets no rate rise for a minute, twice as long as any test waits.

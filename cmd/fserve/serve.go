@@ -112,14 +112,12 @@ func (h *host) start(sources *config.Sources) (err error) {
 	}
 	c := h.config.Config()
 	slog.SetLogLoggerLevel(c.Log.Level)
-	if h.log, err = openLog(c); err != nil {
-		return &exitError{exitConfig, err}
-	}
+	h.logs = server.NewAccessLogs()
 	if h.alerts, err = openAlerting(c); err != nil {
 		return errors.Join(err, h.closeLog())
 	}
 	sc := c.Server()
-	sc.AccessLog = h.log
+	sc.AccessLogs = h.logs
 	sc.Engine.OnAdapt = h.alerts.notifier.Event
 	// More than the loops need: they then keep theirs while they wait in the kernel
 	// for a short time (see aio.ShortWait), and none is taken from them when
@@ -177,7 +175,7 @@ func (h *host) live(ctx context.Context) {
 type host struct {
 	stderr *output
 	config *config.Reloader
-	log    *server.AccessLog // nil: none
+	logs   *server.AccessLogs
 	srv    *server.Server
 	admin  *admin.Admin // nil: none
 	alerts *alerting
@@ -209,26 +207,11 @@ func (h *host) failed(err error) error {
 	return &exitError{exitUnavailable, err}
 }
 
-// openLog opens the access log; nil: there is none.
-func openLog(c *config.Config) (*server.AccessLog, error) {
-	switch file := c.AccessLog.File; file {
-	case config.LogOff, "":
-		return nil, nil
-	case config.LogStdout:
-		return server.NewAccessLogIn(c.AccessLog.Format, os.Stdout), nil
-	default:
-		return server.OpenAccessLog(c.AccessLog.Format, file)
-	}
-}
-
-// closeLog ends the access log. That lines were lost is no failure of the server:
+// closeLog ends the access logs. That lines were lost is no failure of the server:
 // it is said, and counted.
 func (h *host) closeLog() error {
-	if h.log == nil {
-		return nil
-	}
-	if err := h.log.Close(); err != nil {
-		slog.Error("the access log is not complete", "err", err, "dropped", h.log.Dropped())
+	if err := h.logs.Close(); err != nil {
+		slog.Error("the access log is not complete", "err", err, "dropped", h.logs.Dropped())
 	}
 	return nil
 }

@@ -48,9 +48,7 @@ func (a *Admin) snapshot(busiest int) *snapshot {
 		s.report, s.limited = srv.Engine().LimitsReport(busiest)
 		s.set = a.limits.shaper.Limits()
 	}
-	if log := srv.AccessLog(); log != nil {
-		s.dropped = log.Dropped()
-	}
+	s.dropped = srv.LostLines()
 	if a.cfg.LogDropped != nil {
 		s.lost = a.cfg.LogDropped()
 	}

@@ -187,11 +187,20 @@ type Timeouts struct {
 
 // AccessLog is the log with a line for each response.
 type AccessLog struct {
-	// File is the file that lines are added to, - for standard output, or off. A
-	// file is opened anew on SIGUSR1, and when its path is changed. Default: off.
-	File string `key:"file" flag:"access-log" file:"file" live:"path" help:"access log: a file, - for standard output, or off; a file is opened anew on SIGUSR1"`
-	// Format is that of the lines: combined or json. Default: combined.
-	Format server.LogFormat `key:"format" flag:"access-log-format" help:"format of the access log: combined or json"`
+	// File is the file that lines are added to, - for standard output, off, or a syslog
+	// server: syslog:server=HOST:PORT,facility=local7,tag=fserve,severity=info, or with
+	// server=unix:/dev/log. A file is opened anew on SIGUSR1. Default: off.
+	File string `key:"file" flag:"access-log" file:"file" live:"yes" own:"as access_log, default that around it" help:"access log: a file, - for standard output, off, or syslog:server=HOST:PORT; a file is opened anew on SIGUSR1"`
+	// Format is that of the lines: combined, json, or a text with variables, as
+	// '$host $remote_addr [$time_local] \"$request\" $status $body_bytes_sent'; see
+	// [variables](operations.md#the-access-log). Default: combined.
+	Format LogFormat `key:"format" flag:"access-log-format" live:"yes" own:"as access_log, default that around it" help:"format of the access log: combined, json, or a text with variables like $remote_addr"`
+	// Escape is what becomes of bytes in variables that could break a line: default (\xHH),
+	// json or none. Default: default.
+	Escape server.LogEscape `key:"escape" flag:"access-log-escape" live:"yes" own:"as access_log, default that around it" help:"escaping in a text with variables: default, json or none"`
+	// Sample is the part of the responses of status 2xx that has a line, like 1%; all others
+	// have one. Default: 100%.
+	Sample Percent `key:"sample" flag:"access-log-sample" live:"yes" own:"as access_log, default that around it" help:"part of the responses of status 2xx that has a line in the access log, like 1%"`
 }
 
 // Log is what the operator is told.
@@ -360,7 +369,7 @@ func Default() *Config {
 		MaxBuffers: 64 << 20,
 		Admission:  Admission{Queue: Queue{Length: 16, Wait: 15 * time.Second}},
 		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Body: 30 * time.Second, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
-		AccessLog:  AccessLog{File: LogOff},
+		AccessLog:  AccessLog{File: LogOff, Format: "combined", Sample: 1},
 		Files:      Files{ListingPage: new(1000), MaxRanges: new(64), BeingWritten: new(BeingWritten(defaultWriteWait))}.complete(),
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/fserve/fserve/server/record"
 )
 
 // entries are the keys of a mapping and their values, and after them those that it merges (<<)
@@ -102,7 +104,7 @@ func (f *file) anchor(v reflect.Value) {
 			f.anchor(v.Index(i))
 		}
 	case reflect.String:
-		if name := v.String(); f.dir != "" && name != "" && name != LogOff && name != LogStdout && !filepath.IsAbs(name) {
+		if name := v.String(); f.dir != "" && name != "" && name != LogOff && name != LogStdout && !filepath.IsAbs(name) && !strings.HasPrefix(name, record.SyslogPrefix) {
 			v.SetString(filepath.Join(f.dir, name))
 		}
 	}

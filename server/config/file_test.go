@@ -124,6 +124,8 @@ func TestFaults(t *testing.T) {
 		{"prefix that is encoded", root + "limits: {paths: {/a%20b/: 1MiB/s, /100%/: 1MiB/s, \"/\\u0001\": 1MiB/s}}\n",
 			`f.yaml:2:18: limits.paths[/a%20b/]: "/a%20b/": it matches nothing: requests are compared decoded, and %20 is one byte of them` + "\n" +
 				"f.yaml:2:51: limits.paths[/\x01]: \"/\\x01\": a prefix is UTF-8 without control characters"},
+		{"format", root + "access_log: {format: '$status $foo'}\n", `f.yaml:2:22: access_log.format: at 9: there is no variable $foo`},
+		{"sample", root + "hosts: {h.example: {access_log: {sample: 1, file: /l}}}\n", `f.yaml:2:42: hosts[h.example].access_log.sample: "1" is not a part like 1%, from 0% to 100%`},
 		{"after without a limit", root + "limits: {paths: {/a/: {rate: 1MiB/s, after: 2MiB}}}\n",
 			`f.yaml:2:45: limits.paths[/a/].after: there is neither a client nor a connection limit that could begin`},
 		{"weight", root + "limits:\n  paths:\n    /a/:\n      weight: -1\n", `f.yaml:5:15: limits.paths[/a/].weight: -1 is not from 0 to 1000`},

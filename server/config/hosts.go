@@ -61,6 +61,8 @@ type Own struct {
 	// Class is the path by which responses find their class of limits.paths, in place
 	// of the path of the request. Default: that around it, or the path of the request.
 	Class string `key:"class"`
+	// AccessLog is the access log of what is answered here. Default: that around it.
+	AccessLog AccessLog `key:"access_log"`
 }
 
 // Answers is what answers in place of the file of a path. Nothing of it is taken over by hosts
@@ -93,7 +95,7 @@ type setting struct {
 }
 
 func (c *Config) setting() setting {
-	return setting{c.Root, Own{Files: c.Files, Access: c.Access, Answers: c.Answers}}
+	return setting{c.Root, Own{Files: c.Files, Access: c.Access, Answers: c.Answers, AccessLog: c.AccessLog}}
 }
 
 // with returns the setting of a host or a location inside, which has a root and o of its
@@ -102,6 +104,7 @@ func (s setting) with(root string, o *Own) setting {
 	s.root, s.Class = cmp.Or(root, s.root), cmp.Or(o.Class, s.Class)
 	s.Files = o.Files.within(s.Files)
 	s.ErrorPages, s.Answers = o.ErrorPages, o.Answers
+	s.AccessLog = o.AccessLog.within(s.AccessLog)
 	if o.Allow != nil || o.Deny != nil {
 		s.Access = o.Access
 	}
@@ -145,6 +148,7 @@ func (s *setting) site() server.Site {
 	for status, page := range s.ErrorPages {
 		out.ErrorPages[status] = server.Page{Path: page.Page, Status: page.Status}
 	}
+	s.AccessLog.log(&out)
 	for _, h := range s.Headers {
 		out.Headers = append(out.Headers, server.HeaderRule(h))
 	}

@@ -76,6 +76,8 @@ timeouts:
 access_log:
   file: off # f.yaml:4:20
   format: json # f.yaml:4:35
+  escape: default # default
+  sample: 100% # default
 log:
   level: info # default
 files:
@@ -176,6 +178,12 @@ func (r random) fill(v reflect.Value) {
 		return
 	case *Cipher:
 		_ = p.Set("ECDHE-RSA-AES128-GCM-SHA256")
+		return
+	case *LogFormat:
+		*p = []LogFormat{"combined", "json", `$host "$request" $status`}[r.IntN(3)]
+		return
+	case *Percent:
+		*p = []Percent{-1, 0.015, 1}[r.IntN(3)]
 		return
 	case *FileMode:
 		*p = FileMode(1 + r.IntN(0o777))
@@ -287,7 +295,7 @@ func TestDiff(t *testing.T) {
 	for _, path := range []string{LogOff, LogStdout} {
 		a, b := Default(), Default()
 		a.AccessLog.File, b.AccessLog.File = "/log", path
-		if d := Diff(a, b); len(d) != 1 || !d[0].Restart {
+		if d := Diff(a, b); len(d) != 1 || d[0].Restart {
 			t.Errorf("/log to %s: %v", path, d)
 		}
 	}

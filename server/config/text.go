@@ -26,7 +26,7 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[engine.ZeroCopy]():      {engine.ZeroCopyAuto: "auto", engine.ZeroCopySendfile: "sendfile", engine.ZeroCopySplice: "splice", engine.ZeroCopyCopy: "copy"},
 	reflect.TypeFor[openfile.Symlinks]():    {openfile.SymlinksInside: "inside", openfile.SymlinksFollow: "follow", openfile.SymlinksDeny: "deny"},
 	reflect.TypeFor[openfile.Consistency](): {openfile.ConsistencyAuto: "auto", openfile.ConsistencyLease: "lease", openfile.ConsistencyCopy: "copy", openfile.ConsistencyCheck: "check"},
-	reflect.TypeFor[server.LogFormat]():     {server.LogCombined: "combined", server.LogJSON: "json"},
+	reflect.TypeFor[server.LogEscape]():     {server.EscapeDefault: "default", server.EscapeJSON: "json", server.EscapeNone: "none"},
 	reflect.TypeFor[server.ClientField]():   {server.ClientFieldAuto: "auto", server.ClientFieldForwarded: "forwarded", server.ClientFieldXFF: "x-forwarded-for"},
 	reflect.TypeFor[ETag]():                 {ETagVersion: "version", ETagContent: "content"},
 	reflect.TypeFor[UnknownName]():          {UnknownNameDefault: "default", UnknownNameRefuse: "refuse"},
@@ -148,6 +148,10 @@ func typeName(f *field) string {
 		return "rate"
 	case Size:
 		return "size"
+	case LogFormat:
+		return "format"
+	case Percent:
+		return "percent"
 	case BeingWritten:
 		return "wait|serve|refuse"
 	}

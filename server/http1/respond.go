@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"net"
 	"net/http"
 
 	"github.com/fserve/fserve/engine/loop"
@@ -66,8 +67,8 @@ func (s *Session) entropy() httpfile.Entropy {
 // the length of the response head, wherever it is.
 func (s *Session) respond(c *loop.Conn, status, headLen int, head []byte) {
 	s.rec.Count(s.answer.Place.Row, status)
-	if s.rec.Logs() {
-		s.record(c, status, headLen)
+	if log := &s.answer.Place.Logging; s.rec.Wants(log, status) {
+		s.record(c, log.Log, status, headLen)
 	}
 	s.resp.Head, s.resp.Body = head, s.segs
 	if s.loop.Shaped() {
@@ -77,16 +78,30 @@ func (s *Session) respond(c *loop.Conn, status, headLen int, head []byte) {
 }
 
 // record keeps what the access log needs of the request at hand.
-func (s *Session) record(c *loop.Conn, status, headLen int) {
+func (s *Session) record(c *loop.Conn, log *record.AccessLog, status, headLen int) {
 	x, ok := c.Data.(*exchange)
 	if !ok {
 		x = s.exchangeOf(c)
 		x.plain = true
 	}
-	s.rec.Begin(&x.record, &record.Request{
+	s.rec.Begin(&x.record, log, &record.Request{
 		Head: &s.head, Client: s.clientOf(c), Peer: c.RemoteAddr(), Unix: c.OnUnix(),
-		Encrypted: c.Adopted() != nil, Status: status, HeadLen: headLen,
+		Encrypted: c.Adopted() != nil, Status: status, HeadLen: headLen, Port: s.port(c),
 	})
+}
+
+// port returns the port of the listener that has accepted a connection; 0: it has none.
+func (s *Session) port(c *loop.Conn) uint16 {
+	if a, ok := c.Adopted().(interface{ LocalAddr() net.Addr }); ok {
+		if tcp, ok := a.LocalAddr().(*net.TCPAddr); ok {
+			return uint16(tcp.Port)
+		}
+		return 0
+	}
+	if ports := s.cfg.Ports.Load(); ports != nil && c.Listener() >= 0 && c.Listener() < len(*ports) {
+		return (*ports)[c.Listener()]
+	}
+	return 0
 }
 
 // shape says whose the response in s.resp is: of which client and path class.

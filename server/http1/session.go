@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,8 +41,8 @@ type Config struct {
 	Listings    *listing.Cache
 	Log         *slog.Logger
 	Faults      *record.Faults
-	AccessLog   *record.AccessLog // nil: none
-	Rows        *record.Rows      // of the hosts of every Set
+	Rows        *record.Rows              // of the hosts of every Set
+	Ports       *atomic.Pointer[[]uint16] // of the listeners, once they are bound
 }
 
 // Session speaks HTTP/1.1 on one event loop. Its fields are scratch memory of the
@@ -78,7 +79,7 @@ func (c *Config) NewSession(l *loop.Loop, set *site.Set) *Session {
 	var seed [32]byte
 	_, _ = crand.Read(seed[:]) // never fails
 	s := &Session{
-		cfg: c, loop: l, set: set, rec: record.NewRecorder(c.AccessLog, c.Rows), rand: rand.NewChaCha8(seed),
+		cfg: c, loop: l, set: set, rec: record.NewRecorder(c.Rows), rand: rand.NewChaCha8(seed),
 		out: make([]byte, 0, 1024), path: make([]byte, 0, 1024), segs: make([]loop.Segment, 0, 40),
 	}
 	s.answer.Place = set.Default()

@@ -2,11 +2,11 @@ package record
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,22 +25,28 @@ const (
 )
 
 // AccessLog writes a line for each response. Loops add lines to buffers of their
-// own; one goroutine writes them out.
+// own; the goroutine of its Logs writes them out.
 type AccessLog struct {
-	format  LogFormat
-	path    string // of file
-	mu      sync.Mutex
-	w       io.Writer
-	file    *os.File // nil: w is not ours to close
-	buffers []*buffer
-	err     error
-	torn    bool // the last line that was written is not whole
-	stuck   bool // the last write has run out of patience
+	of       *Logs
+	alone    bool // Close ends of, too
+	target   Target
+	format   LogFormat
+	template *Template // nil: format
+	block    int       // bytes of a block of lines
 
+	buffersMu sync.Mutex // held for moments only
+	buffers   []*buffer
+
+	// The rest is guarded by Logs.mu.
+	w      io.Writer
+	file   io.Closer // nil: w is not ours to close
+	err    error
+	torn   bool // the last line that was written is not whole
+	stuck  bool // the last write has run out of patience
+	unused bool // since the last Logs.Keep
+
+	gone    atomic.Bool // it is closed
 	dropped atomic.Uint64
-	full    chan struct{} // a block is to be written
-	stop    chan struct{}
-	done    chan struct{}
 }
 
 // NewAccessLog starts a log in combined format that writes to w. Close ends it.
@@ -48,58 +54,66 @@ func NewAccessLog(w io.Writer) *AccessLog { return NewAccessLogIn(LogCombined, w
 
 // NewAccessLogIn is NewAccessLog for any format.
 func NewAccessLogIn(f LogFormat, w io.Writer) *AccessLog {
-	return (&AccessLog{format: f, w: w}).start()
-}
-
-func (a *AccessLog) start() *AccessLog {
-	a.full, a.stop, a.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	go a.run()
+	s := NewLogs()
+	a := &AccessLog{of: s, alone: true, format: f, w: w, block: blockBytes}
+	s.logs = append(s.logs, a)
 	return a
 }
 
-// OpenAccessLog starts a log that appends to a file, which it makes if it is not
-// there. Close ends it.
-func OpenAccessLog(f LogFormat, path string) (*AccessLog, error) {
-	file, err := openLogFile(path)
+// OpenAccessLog starts a log by itself. Close ends it.
+func OpenAccessLog(t Target) (*AccessLog, error) {
+	s := NewLogs()
+	a, err := s.Open(t)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.Close())
 	}
-	return (&AccessLog{format: f, path: path, file: file, w: file}).start(), nil
+	a.alone = true
+	return a, nil
+}
+
+// open opens what the target names.
+func (a *AccessLog) open() error {
+	if a.target.File == Stdout {
+		a.w = os.Stdout
+		return nil
+	}
+	if rest, ok := strings.CutPrefix(a.target.File, SyslogPrefix); ok {
+		s, err := openSyslog(rest, &a.dropped)
+		if err != nil {
+			return fmt.Errorf("access log: %w", err)
+		}
+		a.w, a.file = s, s
+		return nil
+	}
+	file, err := openLogFile(a.target.File)
+	if err != nil {
+		return fmt.Errorf("access log: %w", err)
+	}
+	a.w, a.file = file, file
+	return nil
 }
 
 // openLogFile opens a file, or a FIFO that somebody reads: without O_NONBLOCK it would wait for
 // a reader.
 func openLogFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o640)
-	if err != nil {
-		return nil, fmt.Errorf("access log: %w", err)
-	}
-	return f, nil
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o640)
 }
 
-// Reopen opens the file of OpenAccessLog anew, after it was moved away. Every
-// line goes to the old one or the new one. If the new one cannot be opened the
-// log goes on with the old one. For a log without a file it does nothing.
-func (a *AccessLog) Reopen() error { return a.reopen("") }
+// Reopen opens the file of the log, and of the Logs that it is one of, anew; see Logs.Reopen.
+func (a *AccessLog) Reopen() error { return a.of.Reopen() }
 
-// Move is Reopen with another path, which is also that of later calls of Reopen.
-func (a *AccessLog) Move(path string) error { return a.reopen(path) }
-
-// reopen opens path, or if it is empty the one of before.
-func (a *AccessLog) reopen(path string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// reopen opens the target anew, under Logs.mu.
+func (a *AccessLog) reopen() error {
 	if a.file == nil {
 		return nil
 	}
-	path = cmp.Or(path, a.path)
-	file, err := openLogFile(path)
-	if err != nil {
+	a.write(true) // what has ended before is in the old one
+	w, old := a.w, a.file
+	if err := a.open(); err != nil {
+		a.w, a.file = w, old
 		return err
 	}
-	a.write(true) // what has ended before is in the old one
-	old := a.file
-	a.file, a.w, a.path, a.torn = file, file, path, false
+	a.torn = false
 	if err := old.Close(); err != nil {
 		return fmt.Errorf("access log: %w", err)
 	}
@@ -109,13 +123,18 @@ func (a *AccessLog) reopen(path string) error {
 // Dropped returns how many lines were lost because w was too slow or failed.
 func (a *AccessLog) Dropped() uint64 { return a.dropped.Load() }
 
-// Close writes what is left and ends the log. It returns the first error of
-// writing. The server must have ended.
+// Close ends a log that was started by itself. It returns the first error of writing. The
+// server must have ended.
 func (a *AccessLog) Close() error {
-	close(a.stop)
-	<-a.done
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	if !a.alone {
+		return nil
+	}
+	return a.of.Close()
+}
+
+// close closes the log, under Logs.mu. What is added later is lost.
+func (a *AccessLog) close() error {
+	a.gone.Store(true)
 	if a.file != nil {
 		a.err = errors.Join(a.err, a.file.Close())
 		a.file = nil
@@ -124,40 +143,19 @@ func (a *AccessLog) Close() error {
 }
 
 func (a *AccessLog) newBuffer() *buffer {
-	b := &buffer{log: a, time: newLineTime(a.format)}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	b := &buffer{log: a, time: newLineTime(a.format), local: lineTime{format: localTime}, iso: lineTime{format: isoTime}}
+	a.buffersMu.Lock()
+	defer a.buffersMu.Unlock()
 	a.buffers = append(a.buffers, b)
 	return b
 }
 
-func (a *AccessLog) run() {
-	defer close(a.done)
-	t := time.NewTicker(flushEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			a.flush(true)
-		case <-a.full:
-			a.flush(false)
-		case <-a.stop:
-			a.flush(true)
-			return
-		}
-	}
-}
-
-// flush writes what is there; all: see buffer.pending.
-func (a *AccessLog) flush(all bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.write(all)
-}
-
-// write writes what the loops have added, under mu; all: see pending.
+// write writes what the loops have added, under Logs.mu; all: see buffer.pending.
 func (a *AccessLog) write(all bool) {
-	for _, b := range a.buffers {
+	a.buffersMu.Lock()
+	buffers := a.buffers // only ever appended to
+	a.buffersMu.Unlock()
+	for _, b := range buffers {
 		for range maxPieces {
 			p := b.pending(all)
 			if len(p) == 0 {
@@ -172,12 +170,12 @@ func (a *AccessLog) write(all bool) {
 // full disk may take a part of one: that is ended before the next.
 func (a *AccessLog) writeLines(p []byte) {
 	n, err := 0, error(nil)
-	if a.file != nil {
+	if f, ok := a.file.(*os.File); ok {
 		patience := writePatience
 		if a.stuck {
 			patience = stuckPatience
 		}
-		_ = a.file.SetWriteDeadline(time.Now().Add(patience)) // only FIFOs know deadlines
+		_ = f.SetWriteDeadline(time.Now().Add(patience)) // only FIFOs know deadlines
 	}
 	if a.torn {
 		_, err = a.w.Write([]byte{'\n'})
@@ -197,13 +195,5 @@ func (a *AccessLog) writeLines(p []byte) {
 	}
 }
 
-// wake has full blocks written.
-func (a *AccessLog) wake() {
-	select {
-	case a.full <- struct{}{}:
-	default: // it will be
-	}
-}
-
 // maxPieces bounds what is written for one loop before it is the next one's turn.
-const maxPieces = 2 * bufferBytes / blockBytes
+const maxPieces = 2 * maxBlocks

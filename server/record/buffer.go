@@ -11,9 +11,11 @@ const (
 	// still in the core's cache costs a fourth of what 4 MiB at once do, and the
 	// writer, whose goroutine shares the core, is woken once for 2,000 lines.
 	blockBytes = 512 << 10
-	// bufferBytes bounds the blocks of one loop, in bytes. If all of them wait to be
-	// written lines are dropped and counted, since the loop must not wait for a disk.
-	bufferBytes = 4 << 20
+	// placeBlock is that of the logs of hosts and locations, of which there may be many.
+	placeBlock = 256 << 10
+	// maxBlocks bounds the blocks of one loop. If all of them wait to be written lines are
+	// dropped and counted, since the loop must not wait for a disk.
+	maxBlocks = 8
 )
 
 // buffer is one loop's part of an AccessLog: blocks of whole lines. The loop
@@ -24,10 +26,12 @@ type buffer struct {
 	cur  *block // the last one, which the loop fills; nil: there is no room
 	time lineTime
 
+	local, iso lineTime // of templates
+
 	mu    sync.Mutex
 	queue []*block // to be written, in order; cur is the last
 	spare []*block // the one that was used last, and is still in the cache, is the last
-	held  int      // bytes of all blocks
+	held  int      // all blocks
 }
 
 // block is memory for lines.
@@ -40,12 +44,12 @@ type block struct {
 }
 
 // room returns memory at the end of the last block, with a capacity of n bytes or
-// more, nil if the line must be dropped. n is at most blockBytes. What is appended to it
+// more, nil if the line must be dropped. What is appended to it
 // counts from add on.
 func (b *buffer) room(n int) []byte {
 	k := b.cur
 	if k == nil || len(k.mem)-k.used < n {
-		if k = b.advance(); k == nil {
+		if k = b.advance(); k == nil || len(k.mem) < n {
 			b.log.dropped.Add(1)
 			return nil
 		}
@@ -66,17 +70,17 @@ func (b *buffer) advance() *block {
 	defer b.mu.Unlock()
 	if b.cur != nil {
 		b.cur.sealed, b.cur = true, nil
-		b.log.wake()
+		b.log.of.wake()
 	}
 	switch last := len(b.spare) - 1; {
 	case last >= 0:
 		b.cur = b.spare[last]
 		b.spare = b.spare[:last]
-	case b.held+blockBytes > bufferBytes: // all that may be held waits to be written
+	case b.held == maxBlocks: // all that may be held waits to be written
 		return nil
 	default:
-		b.held += blockBytes
-		b.cur = &block{mem: make([]byte, blockBytes)}
+		b.held++
+		b.cur = &block{mem: make([]byte, b.log.block)}
 	}
 	b.queue = append(b.queue, b.cur)
 	return b.cur

@@ -41,7 +41,7 @@ func TestLogBufferKeepsOrder(t *testing.T) {
 				}
 				line := fmt.Sprintf("%d %d %s\n", loop, i, strings.Repeat("x", n))
 				for !b.put(line) {
-					a.flush(i%2 == 0)
+					a.of.flush(i%2 == 0)
 				}
 			}
 		})
@@ -73,18 +73,18 @@ func TestLogBufferIsBounded(t *testing.T) {
 	b := a.newBuffer()
 	line := strings.Repeat("y", 999) + "\n"
 	kept, dropped := 0, uint64(0)
-	for range 3 * bufferBytes / len(line) {
+	for range 3 * maxBlocks * blockBytes / len(line) {
 		if b.put(line) {
 			kept++
 		} else {
 			dropped++
 		}
 	}
-	if b.held > bufferBytes || kept*len(line) < bufferBytes-blockBytes || dropped == 0 || a.Dropped() != dropped {
-		t.Errorf("%d bytes held, %d lines kept, %d dropped, %d counted", b.held, kept, dropped, a.Dropped())
+	if b.held > maxBlocks || kept*len(line) < (maxBlocks-1)*blockBytes || dropped == 0 || a.Dropped() != dropped {
+		t.Errorf("%d blocks held, %d lines kept, %d dropped, %d counted", b.held, kept, dropped, a.Dropped())
 	}
 	close(w.open)
-	a.flush(true)
+	a.of.flush(true)
 	if !b.put(line) {
 		t.Error("no room after all was written")
 	}
@@ -116,10 +116,10 @@ func TestLogBufferReusesBlocks(t *testing.T) {
 		if !b.put(strings.Repeat("z", 999) + "\n") {
 			t.Fatal("no room")
 		}
-		a.flush(false)
+		a.of.flush(false)
 	}
-	if b.held > 3*blockBytes {
-		t.Errorf("%d bytes held", b.held)
+	if b.held > 3 {
+		t.Errorf("%d blocks held", b.held)
 	}
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestLogBufferTornLine(t *testing.T) {
 	b := a.newBuffer()
 	b.put("one\n")
 	b.put("two\n")
-	a.flush(true)
+	a.of.flush(true)
 	w.room = 100
 	b.put("three\n")
 	if err := a.Close(); !errors.Is(err, errFull) {

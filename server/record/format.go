@@ -12,8 +12,9 @@ const (
 	//	client       address; "unix:" for an unnamed one on a Unix socket
 	//	peer         address and port of the connection, or of its PROXY header
 	//	method, target, protocol, status
+	//	port         of the listener, if it is one of TCP
 	//	bytes        of the body, as many as were sent
-	//	range, referer, user_agent    of the request, if it has them
+	//	host, range, referer, user_agent    of the request, if it has them
 	//	ttfb_ms      from the request's head to the first byte of the response
 	//	duration_ms  from the request's head to the last byte
 	//	sent_by      memory, or how file bytes went: sendfile, splice, copy

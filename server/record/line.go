@@ -28,9 +28,16 @@ func requestLine(raw []byte) []byte {
 
 // writeLine writes the line of a response that has ended at now (Unix ns).
 func (b *buffer) writeLine(r *Record, o *engine.Outcome, now int64) {
-	p := b.room(maxEscape*len(r.raw) + fixedParts)
+	t := b.log.template
+	most := maxEscape*len(r.raw) + fixedParts
+	if t != nil {
+		most = t.most(r)
+	}
+	p := b.room(most)
 	switch {
 	case p == nil:
+	case t != nil:
+		b.add(t.append(p, r, o, b, now))
 	case b.log.format == LogJSON:
 		b.add(r.appendJSON(append(p, b.time.at(now)...), o))
 	default:
@@ -73,14 +80,18 @@ func (r *Record) appendRequest(p []byte) []byte {
 	if len(r.field(fieldMethod)) > 0 {
 		p = strconv.AppendUint(append(p, "HTTP/1."...), uint64(r.minor), 10)
 	}
-	return strconv.AppendInt(append(p, `","status":`...), int64(r.status), 10)
+	p = strconv.AppendInt(append(p, `","status":`...), int64(r.status), 10)
+	if r.port != 0 {
+		p = strconv.AppendUint(append(p, `,"port":`...), uint64(r.port), 10)
+	}
+	return p
 }
 
 // jsonFields are the fields of a request in a JSON line, if the request has them.
 var jsonFields = [...]struct {
 	field field
 	name  string
-}{{fieldRange, `,"range":`}, {fieldReferer, `,"referer":`}, {fieldUserAgent, `,"user_agent":`}}
+}{{fieldHost, `,"host":`}, {fieldRange, `,"range":`}, {fieldReferer, `,"referer":`}, {fieldUserAgent, `,"user_agent":`}}
 
 // jsonAtOnce is the end of the line of a response from memory that was sent in the
 // turn in which it was asked for.

@@ -22,9 +22,9 @@ func TestLongFieldsAreCut(t *testing.T) {
 	for _, format := range []LogFormat{LogCombined, LogJSON} {
 		var out bytes.Buffer
 		log := NewAccessLogIn(format, &out)
-		r := Recorder{log: log.newBuffer()}
+		r := NewRecorder(new(Rows).filled())
 		var rec Record
-		r.Begin(&rec, &Request{Head: &head, Status: 200})
+		r.Begin(&rec, log, &Request{Head: &head, Status: 200})
 		if held := cap(rec.raw); held > len(line)+2*maxField+2<<10 {
 			t.Errorf("%d bytes are held", held)
 		}

@@ -3,6 +3,8 @@
 package record
 
 import (
+	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -29,21 +31,55 @@ type Stats struct {
 type Recorder struct {
 	Stats     Stats // all but Status, which Snapshot adds
 	responses Responses
-	log       *buffer // nil: no access log
+	buffers   map[*AccessLog]*buffer
+	last      *buffer // that was used last; nil: none
+	rand      *rand.PCG
 }
 
-// NewRecorder returns a Recorder. log may be nil.
-func NewRecorder(log *AccessLog, rows *Rows) *Recorder {
-	r := &Recorder{}
+// NewRecorder returns a Recorder.
+func NewRecorder(rows *Rows) *Recorder {
+	r := &Recorder{buffers: make(map[*AccessLog]*buffer), rand: rand.NewPCG(rand.Uint64(), 0)}
 	r.responses.Resize(rows)
-	if log != nil {
-		r.log = log.newBuffer()
-	}
 	return r
 }
 
-// Resize makes room for rows that are new.
-func (r *Recorder) Resize(rows *Rows) { r.responses.Resize(rows) }
+// Resize makes room for rows that are new, and lets logs go that are closed.
+func (r *Recorder) Resize(rows *Rows) {
+	r.responses.Resize(rows)
+	maps.DeleteFunc(r.buffers, func(a *AccessLog, b *buffer) bool {
+		if a.gone.Load() && r.last == b {
+			r.last = nil
+		}
+		return a.gone.Load()
+	})
+}
+
+// buffer returns the loop's part of a log.
+func (r *Recorder) buffer(log *AccessLog) *buffer {
+	if r.last != nil && r.last.log == log {
+		return r.last
+	}
+	b := r.buffers[log]
+	if b == nil {
+		b = log.newBuffer()
+		r.buffers[log] = b
+	}
+	r.last = b
+	return b
+}
+
+// Logging says whether and where the responses of a place have a line.
+type Logging struct {
+	Log *AccessLog // nil: nowhere
+	// Sample is the part of the responses of status 2xx that has one, from 0 to 1; all
+	// others have.
+	Sample float64
+}
+
+// Wants reports whether a response is to have a line, for which Begin is called.
+func (r *Recorder) Wants(l *Logging, status int) bool {
+	return l.Log != nil && (l.Sample == 1 || status/100 != 2 || float64(r.rand.Uint64()>>11)/(1<<53) < l.Sample)
+}
 
 // Snapshot returns the counters, and adds the responses to those of other loops.
 func (r *Recorder) Snapshot(all *Responses) Stats {
@@ -52,9 +88,6 @@ func (r *Recorder) Snapshot(all *Responses) Stats {
 	all.Add(r.responses)
 	return out
 }
-
-// Logs reports whether there is an access log, for which Begin is called.
-func (r *Recorder) Logs() bool { return r.log != nil }
 
 // Count counts a response in the row of its host.
 func (r *Recorder) Count(row, status int) { r.responses[row][status/100]++ }
@@ -70,8 +103,11 @@ type Record struct {
 	status, headLen int
 	client          netip.Addr
 	peer            netip.AddrPort
+	port            uint16 // of the listener; 0: it has none
 	raw             []byte // of the request, as it came: the fields of the line, cut
 	fields          [numFields]span
+	headers         [maxHeaders]span // of a Template
+	to              *buffer          // where the line goes
 }
 
 // field is a part of a request that is in a line.
@@ -84,6 +120,7 @@ const (
 	fieldRange
 	fieldReferer
 	fieldUserAgent
+	fieldHost
 	numFields
 )
 
@@ -99,21 +136,30 @@ const (
 	maxRequestLine = 9 << 10
 	// maxField bounds what is logged of each field of a request, in bytes.
 	maxField = 1 << 10
+	// maxRaw bounds all that is kept of a request for its line, in bytes.
+	maxRaw = 24 << 10
 	// maxKept is the most memory that a Record keeps for the next request, in bytes.
 	maxKept = 2 << 10
 )
 
 // keep keeps a field for the line, at most so many bytes of it. What a line needs more for
 // escapes is in the log's own memory, and for the time of writing only.
-func (r *Record) keep(f field, value []byte, most int) {
+func (r *Record) keep(f field, value []byte, most int) { r.fields[f] = r.put(value, most) }
+
+// put is keep for what is no field. All together is at most maxRaw.
+func (r *Record) put(value []byte, most int) span {
 	from := len(r.raw)
-	r.raw = append(r.raw, value[:min(len(value), most)]...)
-	r.fields[f] = span{uint16(from), uint16(len(r.raw)), value != nil}
+	r.raw = append(r.raw, value[:min(len(value), most, maxRaw-from)]...)
+	return span{uint16(from), uint16(len(r.raw)), value != nil}
 }
 
 // field returns what was kept of a field; nil: the request has none.
 func (r *Record) field(f field) []byte {
-	if s := r.fields[f]; s.there {
+	return r.at(r.fields[f])
+}
+
+func (r *Record) at(s span) []byte {
+	if s.there {
 		return r.raw[s.from:s.to]
 	}
 	return nil
@@ -144,15 +190,22 @@ type Request struct {
 	Encrypted bool
 	Status    int
 	HeadLen   int // bytes of the response head
+	Port      uint16
 }
 
-// Begin keeps what the line of the access log needs of a request, whose bytes go away.
-func (r *Recorder) Begin(rec *Record, q *Request) {
+// Begin keeps what the line of an access log needs of a request, whose bytes go away.
+func (r *Recorder) Begin(rec *Record, log *AccessLog, q *Request) {
 	h := q.Head
+	rec.to = r.buffer(log)
 	rec.logged, rec.status, rec.headLen, rec.minor = true, q.Status, q.HeadLen, h.Minor
-	rec.client, rec.peer, rec.unix, rec.encrypted = q.Client, q.Peer, q.Unix, q.Encrypted
+	rec.client, rec.peer, rec.unix, rec.encrypted, rec.port = q.Client, q.Peer, q.Unix, q.Encrypted, q.Port
 	rec.raw = rec.raw[:0]
-	if r.log.log.format == LogJSON {
+	if log.template != nil {
+		log.template.begin(rec, q)
+		return
+	}
+	if log.format == LogJSON {
+		rec.keep(fieldHost, hostOf(h.Host()), maxField)
 		rec.keep(fieldMethod, h.Method(), maxField)
 		rec.keep(fieldTarget, h.Target(), maxRequestLine)
 		rec.keep(fieldRange, h.Get(wire.Range), maxField)
@@ -173,7 +226,7 @@ func (r *Recorder) End(rec *Record, o *engine.Outcome, now int64) {
 	}
 	r.Stats.measure(o, o.Start-rec.Began)
 	if rec.logged {
-		r.log.writeLine(rec, o, now)
+		rec.to.writeLine(rec, o, now)
 		rec.drop()
 		rec.logged = false
 	}

@@ -26,6 +26,12 @@ const (
 	combinedTime = ` - - [02/Jan/2006:15:04:05 -0700] "`
 )
 
+// Times of templates.
+const (
+	localTime = "02/Jan/2006:15:04:05 -0700"
+	isoTime   = "2006-01-02T15:04:05-07:00"
+)
+
 func newLineTime(f LogFormat) lineTime {
 	if f == LogJSON {
 		return lineTime{format: jsonTime, msAt: len(`{"time":"2006-01-02T15:04:05.`)}
@@ -133,14 +139,16 @@ func appendQuoted(p, v []byte) []byte {
 }
 
 // appendString appends v as a JSON string; what is not UTF-8 becomes U+FFFD.
-func appendString(p, v []byte) []byte {
+func appendString(p, v []byte) []byte { return append(appendJSONText(append(p, '"'), v), '"') }
+
+// appendJSONText appends what is between the quotes of a JSON string.
+func appendJSONText(p, v []byte) []byte {
 	const hex = "0123456789abcdef"
-	p = append(p, '"')
 	for {
 		n := plain(v)
 		p, v = append(p, v[:n]...), v[n:]
 		if len(v) == 0 {
-			return append(p, '"')
+			return p
 		}
 		switch b := v[0]; {
 		case b >= utf8.RuneSelf:

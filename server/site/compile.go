@@ -14,12 +14,15 @@ import (
 
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/record"
 )
 
 // Compiler makes Sets for one server after another, and remembers what they share:
 // open roots, and keys of caches. One goroutine at a time may Compile.
 type Compiler struct {
-	Log       *slog.Logger // of what happens to roots while they are open; nil: slog.Default
+	Log       *slog.Logger      // of what happens to roots while they are open; nil: slog.Default
+	AccessLog *record.AccessLog // of places that name none; nil: none
+	Logs      *record.Logs      // opens those that places name
 	roots     rootSet
 	nextSpace uint64 // see space
 }
@@ -189,6 +192,7 @@ func (b *compilation) place(host *vhost, l *Location, m match, outer map[int]*Er
 		}
 	}
 	b.answers(p, l, m)
+	b.logging(p, l)
 	b.pages(p, l)
 	b.out.places = append(b.out.places, p)
 	return p
@@ -206,6 +210,25 @@ func (p *Place) alias(l *Location, m match) error {
 		return errors.New("an alias is for a prefix, or for the path of one file (=): write root")
 	}
 	return nil
+}
+
+// logging finds out where the lines of a place go.
+func (b *compilation) logging(p *Place, l *Location) {
+	s := &l.Site
+	if s.NoAccessLog {
+		return
+	}
+	p.Logging = record.Logging{Log: b.AccessLog, Sample: cmp.Or(s.LogSample, 1)}
+	if s.AccessLog.File == "" {
+		return
+	}
+	err := s.AccessLog.Check()
+	if err == nil && b.Logs != nil {
+		p.Logging.Log, err = b.Logs.Open(s.AccessLog)
+	}
+	if err != nil {
+		b.faults = append(b.faults, &Fault{p.host.name, l.Match, "access_log.file", err})
+	}
 }
 
 // compileGrowing compiles patterns; nil: there are none.

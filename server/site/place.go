@@ -4,6 +4,7 @@ import (
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/record"
 )
 
 // Place is a compiled Location, or what of a Host has none. It is immutable once its
@@ -21,6 +22,7 @@ type Place struct {
 	Answers       bool          // by Redirect or Respond, before anything else
 	Try           []Attempt     // in place of the path itself; nil: that
 	Row           int           // of the responses of its host; see Set.Number
+	Logging       record.Logging
 
 	set  *Set
 	host *vhost

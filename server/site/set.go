@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server/record"
 )
 
 // Set is a compiled configuration of all hosts. It is immutable: a new one takes its
@@ -159,4 +160,15 @@ type space struct {
 	was         uint64 // of root, when the space was made
 	host, match string
 	alias       bool
+}
+
+// Logs returns the access logs that places of the Set have.
+func (s *Set) Logs() map[*record.AccessLog]bool {
+	m := make(map[*record.AccessLog]bool)
+	for _, p := range s.places {
+		if p.Logging.Log != nil {
+			m[p.Logging.Log] = true
+		}
+	}
+	return m
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/record"
 )
 
 // Site is how files are answered: those of the requests that no Host is for (in a
@@ -67,6 +68,14 @@ type Site struct {
 	// Class is the path by which responses find their class of limits. Empty: the
 	// path of the request.
 	Class string
+	// AccessLog is where the lines of responses go, in place of the Config's AccessLog. Its
+	// File empty: to that one. Config.AccessLogs opens it.
+	AccessLog record.Target
+	// NoAccessLog keeps the responses out of all access logs.
+	NoAccessLog bool
+	// LogSample is the part of the responses of status 2xx that has a line, more than 0 and
+	// at most 1; below 0: none. All others have one. Default: all.
+	LogSample float64
 }
 
 // Page is the body of failures.
