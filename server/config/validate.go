@@ -219,11 +219,6 @@ func (v *validator) limits() {
 	}
 }
 
-// isNormal reports whether a normalised path can begin with prefix.
-func isNormal(prefix string) bool {
-	return !strings.Contains(prefix, "//") && !strings.Contains(prefix, "/./") && !strings.Contains(prefix, "/../")
-}
-
 // limit reports what package shape says about a limit; it names the part first.
 func (v *validator) limit(path string, l *Limit) {
 	if err := l.Shape().Validate(); err != nil {

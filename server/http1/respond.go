@@ -86,20 +86,20 @@ func (s *Session) record(c *loop.Conn, log *record.AccessLog, status, headLen in
 	}
 	s.rec.Begin(&x.record, log, &record.Request{
 		Head: &s.head, Client: s.clientOf(c), Peer: c.RemoteAddr(), Unix: c.OnUnix(),
-		Encrypted: c.Adopted() != nil, Status: status, HeadLen: headLen, Port: s.port(c),
+		Encrypted: c.Adopted() != nil, Status: status, HeadLen: headLen, Port: s.cfg.portOf(c),
 	})
 }
 
-// port returns the port of the listener that has accepted a connection; 0: it has none.
-func (s *Session) port(c *loop.Conn) uint16 {
-	if a, ok := c.Adopted().(interface{ LocalAddr() net.Addr }); ok {
+// portOf returns the port of the listener that has accepted a connection; 0: it has none.
+func (c *Config) portOf(conn *loop.Conn) uint16 {
+	if a, ok := conn.Adopted().(interface{ LocalAddr() net.Addr }); ok {
 		if tcp, ok := a.LocalAddr().(*net.TCPAddr); ok {
 			return uint16(tcp.Port)
 		}
 		return 0
 	}
-	if ports := s.cfg.Ports.Load(); ports != nil && c.Listener() >= 0 && c.Listener() < len(*ports) {
-		return (*ports)[c.Listener()]
+	if ports := c.Ports.Load(); ports != nil && conn.Listener() >= 0 && conn.Listener() < len(*ports) {
+		return (*ports)[conn.Listener()]
 	}
 	return 0
 }

@@ -163,9 +163,9 @@ type space struct {
 }
 
 // Logs returns the access logs that places of the Set have.
-func (s *Set) Logs() map[*record.AccessLog]bool {
+func (t *Set) Logs() map[*record.AccessLog]bool {
 	m := make(map[*record.AccessLog]bool)
-	for _, p := range s.places {
+	for _, p := range t.places {
 		if p.Logging.Log != nil {
 			m[p.Logging.Log] = true
 		}
