@@ -198,3 +198,35 @@ func TestStyledFailures(t *testing.T) {
 		c.get("/none").want(t, 404, "404 Not Found\n")
 	})
 }
+
+// What is tried first, found by its extension or pattern, or needs no file costs no memory;
+// redirects and pages cost little.
+func TestAnswersCostNoMemory(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		g := answersOf(t, d)
+		for head, most := range map[string]float64{
+			"GET /f.txt": 0.1, "GET /d/": 0.1, "GET /assets/a.js": 0.1, "GET /dl/a": 0.1, "GET /health": 0.1, "GET /gone": 0.1, "GET /spa/x": 4.1,
+			"GET /gone\r\nAccept: text/html": 1.1, "GET /gone\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8": 1.1, "GET /old/x": 3.1,
+		} {
+			if n := g.mallocs(head); n > most {
+				t.Errorf("%q: %.2f allocations a request, at most %.1f are expected", head, n, most)
+			}
+		}
+	})
+}
+
+// One line takes a host from HTTP to HTTPS: what is there already is answered.
+func TestRedirectToHTTPS(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		to := server.Redirect{To: "https://{host}{uri}", Status: 301}
+		g := start(t, d, withTLS(t, server.Config{Hosts: []server.Host{
+			{Names: []string{"files.example"}, Site: server.Site{Root: dirWith(t, "f", "secret"), Redirect: to}},
+		}}))
+		for range 2 {
+			r := g.once(http.MethodGet, "/f?q")
+			r.want(t, 301)
+			r.wantField(t, "Location", "https://files.example/f?q")
+			g.mustTLS().do(http.MethodGet, "/f?q").want(t, 200, "secret")
+		}
+	})
+}

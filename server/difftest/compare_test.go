@@ -25,7 +25,7 @@ func (d difference) String() string {
 // length, Connection by whether the close was announced.
 var compared = []string{
 	"Accept-Ranges", "Allow", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language",
-	"Content-Range", "Content-Type", "ETag", "Last-Modified", "Location", "Retry-After", "Vary", "X-Content-Type-Options",
+	"Content-Range", "Content-Type", "ETag", certificate, "Last-Modified", "Location", "Retry-After", "Vary", "X-Content-Type-Options",
 }
 
 // compare returns how two answers differ. nginx is the first.

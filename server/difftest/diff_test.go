@@ -23,7 +23,7 @@ func TestAgainstNginx(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		addr := serve(t, d, root, 1)
 		got := askAll(t, addr, requests)
-		rows := readTable(t)
+		rows := readTable(t, differencesPage)
 		for i := range requests {
 			for _, diff := range compare(&requests[i], want[i], got[i]) {
 				if !listed(rows, diff) {

@@ -2,6 +2,7 @@ package difftest
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type request struct {
 	// ends: the client closes its side after raw. Else it asks for keptPath,
 	// to learn whether the connection goes on.
 	ends bool
+	tls  string // the name that the handshake is for; empty: there is none
 }
 
 func (q *request) method(i int) string {
@@ -49,6 +51,9 @@ type response struct {
 
 func (p *response) get(field string) string { return strings.Join(p.fields.Values(field), ", ") }
 
+// certificate is the field in which exchange keeps the name that the server has shown.
+const certificate = "Certificate"
+
 const keptRequest = "GET " + keptPath + " HTTP/1.1\r\nHost: kept\r\nConnection: close\r\n\r\n"
 
 // exchange writes a request and reads until the server closes the connection
@@ -62,12 +67,20 @@ func exchange(addr string, q *request) (*answer, error) {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
+	served := ""
+	if q.tls != "" {
+		secure := tls.Client(conn, &tls.Config{ServerName: q.tls, InsecureSkipVerify: true})
+		if err := secure.Handshake(); err != nil {
+			return nil, err
+		}
+		conn, served = secure, secure.ConnectionState().PeerCertificates[0].Subject.CommonName
+	}
 	written := make(chan struct{})
 	go func() { // the server need not read all of it before it answers
 		defer close(written)
 		if q.ends {
 			io.WriteString(conn, q.raw)
-			conn.(*net.TCPConn).CloseWrite()
+			conn.(interface{ CloseWrite() error }).CloseWrite()
 		} else {
 			io.WriteString(conn, q.raw+keptRequest)
 		}
@@ -75,6 +88,11 @@ func exchange(addr string, q *request) (*answer, error) {
 	a, readErr := readAnswer(conn, q)
 	conn.Close()
 	<-written // how far it got is the server's choice: it may stop reading
+	for _, p := range a.responses {
+		if served != "" {
+			p.fields.Set(certificate, served)
+		}
+	}
 	return a, readErr
 }
 

@@ -65,10 +65,13 @@ func patterns(cell string) (out []*pattern) {
 	return out
 }
 
-// readTable reads the rows of DIFFERENCES.md.
-func readTable(t *testing.T) []*row {
+// differencesPage lists what differs, whatever the configuration is.
+const differencesPage = "DIFFERENCES.md"
+
+// readTable reads the rows of a page.
+func readTable(t *testing.T, page string) []*row {
 	t.Helper()
-	f, err := os.Open("DIFFERENCES.md")
+	f, err := os.Open(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +81,7 @@ func readTable(t *testing.T) []*row {
 	for n := 1; s.Scan(); n++ {
 		r, err := parseRow(s.Text())
 		if err != nil {
-			t.Fatalf("DIFFERENCES.md:%d: %v", n, err)
+			t.Fatalf("%s:%d: %v", page, n, err)
 		}
 		if r != nil {
 			r.line = n

@@ -13,8 +13,9 @@ func PrefersJSON(accept []byte) bool {
 	if len(accept) == 0 {
 		return false
 	}
-	jsonQ, jsonBy := weightOf(string(accept), "application", "json")
-	htmlQ, htmlBy := weightOf(string(accept), "text", "html")
+	value := string(accept)
+	jsonQ, jsonBy := weightOf(value, "application", "json")
+	htmlQ, htmlBy := weightOf(value, "text", "html")
 	if jsonQ != htmlQ {
 		return jsonQ > htmlQ
 	}
@@ -29,9 +30,10 @@ func PrefersHTML(accept []byte) bool {
 	if !bytes.Contains(accept, html) {
 		return false
 	}
-	q, by := weightOf(string(accept), "text", "html")
-	textQ, _ := weightOf(string(accept), "text", "plain")
-	jsonQ, _ := weightOf(string(accept), "application", "json")
+	value := string(accept)
+	q, by := weightOf(value, "text", "html")
+	textQ, _ := weightOf(value, "text", "plain")
+	jsonQ, _ := weightOf(value, "application", "json")
 	return by == byName && q > 0 && q >= textQ && q >= jsonQ
 }
 

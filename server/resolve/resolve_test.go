@@ -59,6 +59,7 @@ func hosts(t *testing.T) *site.Set {
 			{Match: "/end/", Alias: true, Site: site.Site{Root: root, Try: []string{"$uri.txt", "=410"}, ErrorPages: map[int]site.Page{410: {Path: "/.404.html", Status: 200}}}},
 			{Match: "/to/", Site: site.Site{Redirect: site.Redirect{To: "/d{uri}"}}},
 			{Match: "= /one", Alias: true, Site: site.Site{Root: filepath.Join(root, ".404.html"), Precompressed: true}},
+			{Match: "= /d/main.html", Site: site.Site{Root: root, Headers: []site.HeaderRule{{Match: "/", Name: "X-Own", Value: "exact"}}}},
 			{Match: "/closed/", Site: site.Site{Root: root, Access: admit.Access{Deny: nobody}}},
 		},
 	}
@@ -212,7 +213,7 @@ func TestAnswers(t *testing.T) {
 
 		{"GET /d", "d", "301, Location: /d/"},
 		{"GET /d?x=y", "d", "301, Location: /d/?x=y"},
-		{"GET /d/", "d/index.html d/main.html", "200 source, Vary: Accept-Encoding, X-Path: d"},
+		{"GET /d/", "d/index.html d/main.html d/main.html", "200 source, X-Own: exact"},
 		{"GET /bare/", "bare/index.html bare/main.html bare/", "403"},
 		{"GET /f.txt/", "f.txt/index.html f.txt/main.html f.txt/ .404.html", "404 page"},
 		{"GET /locked/", "locked/index.html", "403"},
@@ -250,7 +251,7 @@ func TestAnswers(t *testing.T) {
 		{"GET /a.css identity", "a.css", "200 source, Vary: Accept-Encoding, X-Kind: css"},
 		{"GET /a.css identity;q=0", "a.css a.css.br a.css.zst a.css.gz", "406, Vary: Accept-Encoding, X-Kind: css"},
 		{"GET /b.css *", "b.css b.css.br b.css.zst", "200 sidecar, Vary: Accept-Encoding, Content-Encoding: zstd, X-Kind: css"},
-		{"GET /d/main.html gzip", "d/main.html d/main.html.gz", "200 source, Vary: Accept-Encoding, X-Path: d"},
+		{"GET /d/main.html gzip", "d/main.html", "200 source, X-Own: exact"},
 		{"GET /f.txt gzip", "f.txt f.txt.gz", "200 source, Vary: Accept-Encoding"},
 		{"GET /f.txt *;q=0", "f.txt f.txt.br f.txt.zst f.txt.gz", "200 source, Vary: Accept-Encoding"},
 		{"GET /photo.jpg gzip", "photo.jpg", "200 source"},

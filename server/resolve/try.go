@@ -38,14 +38,7 @@ func (a *Answer) attempt(i int) Step {
 	case site.AttemptStatus:
 		return a.Fail(t.Status)
 	case site.AttemptPath:
-		a.turn, a.other = notTrying, true
-		a.path = t.Path(a.path[:0], a.Request.Path)
-		a.Request.Path = a.path
-		a.enter(a.Place.Set().Find(&a.hostName, a.host, a.Request.Path))
-		if a.Place.Access != nil {
-			return Identify
-		}
-		return a.File()
+		return a.goTo(t.Path(a.path[:0], a.Request.Path))
 	case site.AttemptDir:
 		a.tried = a.Request.Path
 	default:
@@ -56,6 +49,16 @@ func (a *Answer) attempt(i int) Step {
 		a.memory = a.tried[:0]
 	}
 	return a.try(0)
+}
+
+// goTo answers another path, in memory of a.path, as if it had been asked for.
+func (a *Answer) goTo(path []byte) Step {
+	a.turn, a.other, a.path, a.Request.Path = notTrying, true, path, path
+	a.enter(a.Place.Set().Find(&a.hostName, a.host, path))
+	if a.Place.Access != nil {
+		return Identify
+	}
+	return a.File()
 }
 
 // takes reports whether the path that is tried may be what an attempt of a kind is for.

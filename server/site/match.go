@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 )
 
@@ -94,7 +95,21 @@ func parsePattern(sign, text string) (match, error) {
 // pattern is a location that is found by a regular expression.
 type pattern struct {
 	*regexp.Regexp
+	begin []byte // of every path in which it matches
 	place *Place
+}
+
+// begin returns what every text begins with in which a regular expression matches, as far as
+// that is easily seen: to compare it costs a tenth of asking the expression.
+func begin(re string) []byte {
+	tree, err := syntax.Parse(re, syntax.Perl)
+	if err != nil || tree.Op != syntax.OpConcat || len(tree.Sub) < 2 {
+		return nil
+	}
+	if first, text := tree.Sub[0], tree.Sub[1]; first.Op == syntax.OpBeginText && text.Op == syntax.OpLiteral && text.Flags&syntax.FoldCase == 0 {
+		return []byte(string(text.Rune))
+	}
+	return nil
 }
 
 // find returns the place of a normalised path. Of what matches counts, as in nginx,
@@ -119,8 +134,8 @@ func (h *vhost) find(path []byte) *Place {
 		return q
 	}
 	for i := range h.patterns {
-		if h.patterns[i].Match(path) {
-			return h.patterns[i].place
+		if p := &h.patterns[i]; bytes.HasPrefix(path, p.begin) && p.Match(path) {
+			return p.place
 		}
 	}
 	return p
@@ -175,7 +190,7 @@ func (h *vhost) add(m match, p *Place) bool {
 	table := &h.byPrefix
 	switch m.kind {
 	case matchPattern:
-		h.patterns = append(h.patterns, pattern{m.pattern, p})
+		h.patterns = append(h.patterns, pattern{m.pattern, begin(m.pattern.String()), p})
 		return true
 	case matchExact:
 		table = &h.exact

@@ -54,6 +54,16 @@ func TestFindCostsNoMemory(t *testing.T) {
 	}
 }
 
+func TestBegin(t *testing.T) {
+	for re, want := range map[string]string{
+		"^/v[0-9]+/": "/v", "^/x": "/x", "^/x/(a|b)$": "/x/", "^/(a|b)": "/", `\.png$`: "", "(?i)^/x[a]": "", "^/a|^/b[c]": "", "/x/": "", "^(/x)?/y[0-9]": "", "(?m)^/x[0-9]": "", "^/ü[0-9]": "/ü", "^/x*y": "/",
+	} {
+		if got := begin(re); string(got) != want {
+			t.Errorf("%s: %q, want %q", re, got, want)
+		}
+	}
+}
+
 func TestCheckMatch(t *testing.T) {
 	for _, m := range []string{"/x/", "= /", "=  /x", "= /x/", "^~ /x/", "*.x", "*.tar.gz", "~ x", `~* ^/(a|b) c$`} {
 		if err := CheckMatch(m); err != nil {

@@ -71,6 +71,13 @@ func (p *Place) HostName() string { return p.host.name }
 // location of the host.
 func (p *Place) LeadsToLocation(path []byte) bool { return p.host.below(path) }
 
+// Elsewhere reports whether an index file of the place, by its path, is of another place: a
+// single path, an extension or a pattern of the host takes it.
+func (p *Place) Elsewhere(path []byte) bool {
+	h := p.host
+	return (h.exact != nil || h.suffixes != nil || h.patterns != nil) && h.find(path) != p
+}
+
 // Shows reports whether a path of the host is one that anybody gets: it is not hidden, and
 // its place does not refuse everybody.
 func (p *Place) Shows(path []byte) bool {
