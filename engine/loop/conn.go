@@ -136,6 +136,16 @@ func (c *Conn) Suspend(patience time.Duration) {
 	}
 }
 
+// GoOn ends what Suspend has begun, without a response: from the next turn on the session gets
+// what has arrived meanwhile.
+func (c *Conn) GoOn() {
+	if c.state != connSuspended {
+		return
+	}
+	c.state, c.deadline, c.in.queued = connReading, 0, true
+	c.loop.backlog = append(c.loop.backlog, c)
+}
+
 // Close ends the connection in order: the peer gets what was sent, then FIN.
 func (c *Conn) Close() { c.close(false) }
 

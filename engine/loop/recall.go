@@ -122,11 +122,11 @@ func (c *lender) uses(f *openfile.File) bool {
 	if s == nil {
 		return false
 	}
-	if s.at.File == f && !s.at.inMemory() {
+	if s.at.File == f {
 		return true
 	}
 	for i := range s.parts.list {
-		if p := &s.parts.list[i]; p.File == f && !p.inMemory() {
+		if s.parts.list[i].File == f {
 			return true
 		}
 	}
