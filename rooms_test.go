@@ -18,7 +18,7 @@ var rooms = map[string][][]string{
 		{"engine"},
 	},
 	"server": {
-		{"server/admit", "server/httpfile", "server/proxyproto", "server/wire"},
+		{"server/admit", "server/auth", "server/httpfile", "server/proxyproto", "server/wire"},
 		{"server/listing", "server/record", "server/tls"},
 		{"server/site"},
 		{"server/resolve"},

@@ -1,0 +1,127 @@
+package auth
+
+import (
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+)
+
+const (
+	// maxWaiting bounds the requests that wait for a check, and maxOfClient the different
+	// credentials of one client among them.
+	maxWaiting  = 512
+	maxOfClient = 8
+)
+
+// Result is how a check has ended.
+type Result uint8
+
+const (
+	Wrong Result = iota
+	Right
+	// Crowded: too many wait already.
+	Crowded
+	// Insistent: too many different credentials of this client wait already.
+	Insistent
+)
+
+// Checker checks passwords on goroutines, a few at a time, so that neither event loops nor the
+// machine are busy with nothing else. Requests with the same credentials wait for one check. It
+// is safe for concurrent use; the zero value is ready.
+type Checker struct {
+	mu       sync.Mutex
+	running  int
+	queue    []*check // those that nobody works at yet
+	pending  map[Proof]*check
+	ofClient map[netip.Addr]int // checks that wait or run
+	waiting  int                // requests
+}
+
+// check is the check of one password.
+type check struct {
+	users    *Users
+	proof    Proof
+	client   netip.Addr
+	user     string
+	password []byte
+	done     []func(Result)
+}
+
+// workers is how many checks run at a time: they take all of a processor for their time.
+func workers() int { return max(1, runtime.NumCPU()/4) }
+
+// Check checks credentials of a client. done is called once, on another goroutine or before
+// Check returns.
+func (c *Checker) Check(u *Users, cred *Credentials, client netip.Addr, done func(Result)) {
+	if r, refused := c.add(u, cred, client, done); refused {
+		done(r)
+	}
+}
+
+func (c *Checker) add(u *Users, cred *Credentials, client netip.Addr, done func(Result)) (Result, bool) {
+	p := cred.Proof(u)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	same := c.pending[p]
+	switch {
+	case c.waiting >= maxWaiting:
+		return Crowded, true
+	case same != nil:
+		same.done = append(same.done, done)
+		c.waiting++
+		return 0, false
+	case c.ofClient[client] >= maxOfClient:
+		return Insistent, true
+	}
+	if c.pending == nil {
+		c.pending, c.ofClient = make(map[Proof]*check), make(map[netip.Addr]int)
+	}
+	k := &check{users: u, proof: p, client: client, user: string(cred.User), password: slices.Clone(cred.Password), done: []func(Result){done}}
+	c.pending[p] = k
+	c.ofClient[client]++
+	c.waiting++
+	c.queue = append(c.queue, k)
+	if c.running < workers() {
+		c.running++
+		go c.work()
+	}
+	return 0, false
+}
+
+// work checks until nothing is left.
+func (c *Checker) work() {
+	for {
+		c.mu.Lock()
+		if len(c.queue) == 0 {
+			c.running--
+			c.queue = nil
+			c.mu.Unlock()
+			return
+		}
+		k := c.queue[0]
+		c.queue[0] = nil
+		c.queue = c.queue[1:]
+		c.mu.Unlock()
+		r := Wrong
+		if k.users.check(k.user, k.password) {
+			r = Right
+		}
+		clear(k.password)
+		for _, done := range c.finish(k) {
+			done(r)
+		}
+	}
+}
+
+// finish returns those who wait for k.
+func (c *Checker) finish(k *check) []func(Result) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pending, k.proof)
+	if c.ofClient[k.client]--; c.ofClient[k.client] == 0 {
+		delete(c.ofClient, k.client)
+	}
+	c.waiting -= len(k.done)
+	return k.done
+}
