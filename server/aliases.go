@@ -50,6 +50,8 @@ type (
 	AdmissionReason = admit.Reason
 	// RequestRate is how many requests of a client are answered.
 	RequestRate = admit.Rate
+	// Judgement is what a request was refused by, as SessionStats.Denied counts it.
+	Judgement = admit.Judgement
 
 	// Route is a handler for the paths that begin with a prefix.
 	Route = http1.Route
@@ -85,6 +87,7 @@ const (
 	ClientFieldAuto      = admit.ClientFieldAuto
 	ClientFieldForwarded = admit.ClientFieldForwarded
 	ClientFieldXFF       = admit.ClientFieldXFF
+	ClientFieldXRealIP   = admit.ClientFieldXRealIP
 
 	LogCombined = record.LogCombined
 	LogJSON     = record.LogJSON
@@ -121,6 +124,17 @@ func ParseRequestRate(s string) (RequestRate, error) { return admit.ParseRate(s)
 
 // ParseTrust is admit.ParseTrust.
 func ParseTrust(list []string) (Trust, error) { return admit.ParseTrust(list) }
+
+// CheckAccessRule reports what is wrong with one of Site.Referers, or with one of AllowAgents
+// and DenyAgents.
+func CheckAccessRule(referer bool, rule string) (err error) {
+	if referer {
+		_, err = admit.NewReferers([]string{rule}, nil)
+	} else {
+		_, err = admit.NewAgents(nil, []string{rule})
+	}
+	return err
+}
 
 // CheckHostName is site.CheckHostName.
 func CheckHostName(name string) (same string, err error) { return site.CheckHostName(name) }

@@ -22,6 +22,7 @@ import (
 	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/http1"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -157,7 +158,7 @@ func (s *Server) prepare() error {
 	s.http = http1.Config{
 		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
 		Proxied: c.proxied(), Listings: listing.NewCache(c.Log), Log: c.Log, Faults: record.NewFaults(c.Log),
-		Rows: &s.rows, Ports: &s.ports, Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
+		Rows: &s.rows, Ports: &s.ports, Passwords: new(auth.Checker), Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })
 	s.http.Admission.Set(c.Admission)

@@ -92,11 +92,14 @@ func (f *faults) locations(host, root string, locations map[string]config.Locati
 		f.add(host+"locations["+prefix+"].access_log.file", checkLog(l.AccessLog.File))
 		name := filepath.Join(root, prefix) // of what is no prefix it is not there
 		info, err := os.Stat(name)
-		if (l.Allow == nil && l.Deny == nil) || root == "" || err != nil || info.IsDir() {
+		if root == "" || err != nil || info.IsDir() {
 			continue
 		}
-		for key, list := range map[string][]string{"allow": l.Allow, "deny": l.Deny} {
-			if list != nil {
+		for key, there := range map[string]bool{
+			"allow": l.Allow != nil, "deny": l.Deny != nil, "password_file": l.PasswordFile != nil, "referers": l.Referers != nil,
+			"allow_agents": l.AllowAgents != nil, "deny_agents": l.DenyAgents != nil,
+		} {
+			if there {
 				f.add(host+"locations["+prefix+"]."+key, fmt.Errorf("%s is a file: the rule is for the paths below %s, and not for the file", name, prefix))
 			}
 		}

@@ -32,14 +32,21 @@ type proof struct {
 
 // proofs are those of all fields that change at a reload.
 var proofs = map[string]proof{
-	"root":      {to: "root: TWO", seen: func(l *live) bool { return l.get("/").Body == "two" }},
-	"allow":     {to: "allow: [10.0.0.0/8]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
-	"deny":      {to: "deny: [127.0.0.1]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
-	"redirect":  {to: "redirect: /other.html", seen: func(l *live) bool { return l.get("/").Header.Get("Location") == "/other.html" }},
-	"respond":   {to: "respond: 200 said", seen: func(l *live) bool { return l.get("/").Body == "said" }},
-	"try":       {to: "try: [$uri, /other.html]", seen: func(l *live) bool { return l.get("/none").Body == "other" }},
-	"locations": {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").Body == "two" }},
-	"hosts":     {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
+	"root":  {to: "root: TWO", seen: func(l *live) bool { return l.get("/").Body == "two" }},
+	"allow": {to: "allow: [10.0.0.0/8]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"deny":  {to: "deny: [127.0.0.1]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"satisfy": {from: "allow: [10.0.0.0/8]\npassword_file: DIR/users", to: "allow: [10.0.0.0/8]\npassword_file: DIR/users\nsatisfy: any",
+		seen: func(l *live) bool { return l.get("/").StatusCode == 401 }},
+	"password_file": {to: "password_file: DIR/users", seen: func(l *live) bool { return l.get("/").StatusCode == 401 }},
+	"realm":         {from: "password_file: DIR/users", to: "password_file: DIR/users\nrealm: R", seen: field("WWW-Authenticate", `Basic realm="R", charset="UTF-8"`)},
+	"referers":      {to: "referers: [a.example]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"allow_agents":  {to: "allow_agents: [x]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"deny_agents":   {to: "deny_agents: [Go-http]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"redirect":      {to: "redirect: /other.html", seen: func(l *live) bool { return l.get("/").Header.Get("Location") == "/other.html" }},
+	"respond":       {to: "respond: 200 said", seen: func(l *live) bool { return l.get("/").Body == "said" }},
+	"try":           {to: "try: [$uri, /other.html]", seen: func(l *live) bool { return l.get("/none").Body == "other" }},
+	"locations":     {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").Body == "two" }},
+	"hosts":         {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
 
 	"tls.cert":         {from: withTLS("c1", ""), to: withTLS("c2", ""), seen: shows("c2", &tls.Config{})},
 	"tls.key":          {from: withTLS("c1", ""), to: withTLS("c2", ""), seen: shows("c2", &tls.Config{})},
@@ -201,7 +208,7 @@ func startLive(t *testing.T, content string) *live {
 	l := &live{dir: t.TempDir()}
 	for name, text := range map[string]string{
 		"root/index.html": "one", "two/index.html": "two", "root/other.html": "other", "root/a.js": "js", "root/a.js.gz": "packed",
-		"root/dir/f": "f", "root/dir/g": "g", "root/.dot": "dot", "1.token": "1", "2.token": "2",
+		"root/dir/f": "f", "root/dir/g": "g", "root/.dot": "dot", "1.token": "1", "users": "joe:$2a$04$" + strings.Repeat(".", 53), "2.token": "2",
 	} {
 		writeFile(t, filepath.Join(l.dir, name), text)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/measure"
 	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/wire"
 )
 
@@ -80,6 +81,12 @@ func statusClass(digit int) string { return string(rune('0'+digit)) + "xx" }
 func refusals(s *scrape, e emitter) {
 	for r := wire.OK + 1; r < wire.NumReason; r++ {
 		e.put(float64(s.sum.session.Refused[r]), named[wire.Reason](int(r)))
+	}
+}
+
+func denials(s *scrape, e emitter) {
+	for v := admit.ByAddress; v < admit.NumJudgement; v++ {
+		e.put(float64(s.sum.session.Denied[v]), v.String())
 	}
 }
 

@@ -17,6 +17,7 @@ const (
 	ClientFieldAuto      ClientField = iota
 	ClientFieldForwarded             // Forwarded (RFC 7239)
 	ClientFieldXFF                   // X-Forwarded-For
+	ClientFieldXRealIP               // X-Real-IP: one address, which the proxy has set
 )
 
 // Trust says whose word on a client's address is taken. The zero value trusts
@@ -74,15 +75,20 @@ func (t *Trust) TrustsPeer(a netip.Addr, unix bool) bool {
 // somebody whom nobody vouches for. A hop that does not give an address (RFC
 // 7239 section 6: unknown, or obfuscated) or that cannot be read ends the
 // search at the proxy that reported it. unix says that the connection came
-// through a Unix socket. The result is the zero Addr if nothing is known.
-func (t *Trust) Client(peer netip.Addr, unix bool, forwarded, xff []byte) netip.Addr {
+// through a Unix socket. The result is the zero Addr if nothing is known. Of the fields, nil if
+// they are not there, only those count that Field selects.
+func (t *Trust) Client(peer netip.Addr, unix bool, forwarded, xff, realIP []byte) netip.Addr {
 	peer = peer.Unmap().WithZone("")
 	if !t.TrustsPeer(peer, unix) {
 		return peer
 	}
-	useForwarded := forwarded != nil && t.Field != ClientFieldXFF
-	useXFF := xff != nil && t.Field != ClientFieldForwarded
+	useForwarded := forwarded != nil && (t.Field == ClientFieldAuto || t.Field == ClientFieldForwarded)
+	useXFF := xff != nil && (t.Field == ClientFieldAuto || t.Field == ClientFieldXFF)
 	switch {
+	case t.Field == ClientFieldXRealIP:
+		if a := parseHop(bytes.TrimSpace(realIP)); a.IsValid() {
+			return a
+		}
 	case useForwarded && useXFF:
 		a, b := t.byForwarded(peer, forwarded), t.byXFF(peer, xff)
 		if a != b {

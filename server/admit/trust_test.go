@@ -82,7 +82,7 @@ func TestClient(t *testing.T) {
 			if test.peer != "" {
 				peer = netip.MustParseAddr(test.peer)
 			}
-			got := proxies.Client(peer, test.peer == "", field(test.forwarded), field(test.xff))
+			got := proxies.Client(peer, test.peer == "", field(test.forwarded), field(test.xff), nil)
 			if want := test.want; got.IsValid() && got.String() != want || !got.IsValid() && want != "" {
 				t.Errorf("%v, want %q", got, want)
 			}
@@ -113,7 +113,7 @@ func TestClientFieldIsChosen(t *testing.T) {
 		{admit.ClientFieldForwarded, nil, xff, "10.0.0.1"},
 	} {
 		tr.Field = test.field
-		if got := tr.Client(proxy, false, test.forwarded, test.xff); got.String() != test.want {
+		if got := tr.Client(proxy, false, test.forwarded, test.xff, nil); got.String() != test.want {
 			t.Errorf("field %d, %q, %q: %v, want %s", test.field, test.forwarded, test.xff, got, test.want)
 		}
 	}
@@ -123,13 +123,13 @@ func TestNobodyIsTrustedByDefault(t *testing.T) {
 	var nobody admit.Trust
 	for peer, unix := range map[string]bool{"127.0.0.1": false, "::1": false, "": true} {
 		a, _ := netip.ParseAddr(peer)
-		if got := nobody.Client(a, unix, []byte("for=1.2.3.4"), []byte("1.2.3.4")); got != a {
+		if got := nobody.Client(a, unix, []byte("for=1.2.3.4"), []byte("1.2.3.4"), []byte("1.2.3.4")); got != a {
 			t.Errorf("peer %q: %v", peer, got)
 		}
 	}
 	// A TCP peer that is gone has no address either, and is not on a Unix socket.
 	tr := trust(t, "unix")
-	if got := tr.Client(netip.Addr{}, false, nil, []byte("1.2.3.4")); got.IsValid() {
+	if got := tr.Client(netip.Addr{}, false, nil, []byte("1.2.3.4"), nil); got.IsValid() {
 		t.Errorf("a peer without an address is believed: %v", got)
 	}
 }
@@ -163,13 +163,13 @@ func FuzzClient(f *testing.F) {
 	f.Fuzz(func(t *testing.T, forwarded, xff string) {
 		for _, choice := range []admit.ClientField{admit.ClientFieldAuto, admit.ClientFieldForwarded, admit.ClientFieldXFF} {
 			tr := admit.Trust{Networks: []netip.Prefix{nets}, Field: choice}
-			base := tr.Client(peer, false, []byte(forwarded), []byte(xff))
+			base := tr.Client(peer, false, []byte(forwarded), []byte(xff), nil)
 			if !base.IsValid() || base.Zone() != "" || base.Is4In6() {
 				t.Fatalf("%q, %q: %v", forwarded, xff, base)
 			}
 			// What a client puts in front of a field changes nothing, unless all
 			// that came behind it was trusted.
-			forged := tr.Client(peer, false, []byte("for=6.6.6.6,"+forwarded), []byte("6.6.6.6,"+xff))
+			forged := tr.Client(peer, false, []byte("for=6.6.6.6,"+forwarded), []byte("6.6.6.6,"+xff), nil)
 			if !nets.Contains(base) && forged != base && strings.Count(forwarded, `"`) == 0 {
 				t.Fatalf("%q, %q: %v becomes %v", forwarded, xff, base, forged)
 			}
@@ -190,8 +190,28 @@ func BenchmarkClient(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				tr.Client(netip.MustParseAddr("10.0.0.9"), false, []byte(field), nil)
+				tr.Client(netip.MustParseAddr("10.0.0.9"), false, []byte(field), nil, nil)
 			}
 		})
+	}
+}
+
+func TestRealIP(t *testing.T) {
+	proxy := netip.MustParseAddr("10.0.0.1")
+	tr := admit.Trust{Networks: []netip.Prefix{netip.PrefixFrom(proxy, 32)}, Field: admit.ClientFieldXRealIP}
+	for value, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", " 2001:db8::1 ": "2001:db8::1", "[2001:db8::1]:80": "2001:db8::1", "192.0.2.1:80": "192.0.2.1",
+		"": "10.0.0.1", "unknown": "10.0.0.1", "192.0.2.1, 192.0.2.2": "10.0.0.1",
+	} {
+		if got := tr.Client(proxy, false, []byte("for=1.2.3.4"), []byte("1.2.3.4"), []byte(value)); got.String() != want {
+			t.Errorf("%q: %v, want %s", value, got, want)
+		}
+	}
+	if got := tr.Client(netip.MustParseAddr("10.0.0.2"), false, nil, nil, []byte("192.0.2.1")); got.String() != "10.0.0.2" {
+		t.Errorf("the word of somebody else is taken: %v", got)
+	}
+	tr.Field = admit.ClientFieldAuto
+	if got := tr.Client(proxy, false, nil, nil, []byte("192.0.2.1")); got != proxy {
+		t.Errorf("it is taken unasked: %v", got)
 	}
 }

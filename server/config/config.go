@@ -80,10 +80,10 @@ type Config struct {
 	// TrustedProxies are the networks (CIDR) and addresses whose word on the
 	// client's address is taken, and unix for peers on Unix sockets. Default: none.
 	TrustedProxies []string `key:"trusted_proxies" flag:"trusted-proxies" sep:"," help:"networks whose word on the client's address is taken, and unix for Unix sockets; repeatable"`
-	// ClientHeader is the field in which trusted proxies name the client: auto,
-	// forwarded or x-forwarded-for. With auto neither is believed if both are
-	// there and disagree. Default: auto.
-	ClientHeader server.ClientField `key:"client_header" flag:"client-header" help:"field in which trusted proxies name the client: auto, forwarded or x-forwarded-for"`
+	// ClientHeader is the field in which trusted proxies name the client: auto (forwarded or
+	// x-forwarded-for; neither is believed if both are there and disagree), forwarded,
+	// x-forwarded-for or x-real-ip. Default: auto.
+	ClientHeader server.ClientField `key:"client_header" flag:"client-header" help:"field in which trusted proxies name the client: auto, forwarded, x-forwarded-for or x-real-ip"`
 
 	// Workers is the number of event loops, from 1 to 1024, each with its own
 	// listeners. Default: 0, one for each core.
@@ -285,18 +285,6 @@ type Files struct {
 	ServerName *string `key:"server_name" flag:"server-name" live:"yes" help:"value of the Server field (default: it is not sent)"`
 }
 
-// Access is which clients are answered.
-type Access struct {
-	// Allow are the networks (CIDR) and addresses of the clients that are answered, and
-	// unix for those on Unix sockets, all for everybody; the others get 403. Of the
-	// networks of allow and deny with the client in them the smallest decides, and deny
-	// if it is in both. Default: none, which stands for everybody.
-	Allow []string `key:"allow" flag:"allow" sep:"," live:"yes" help:"networks and addresses of the clients that are answered, the others get 403; unix for Unix sockets, all; repeatable" own:"As allow above; a host or location that has allow or deny has nothing of those around it. Default: that around it."`
-	// Deny are the networks and addresses of the clients that get 403; see allow.
-	// Default: none.
-	Deny []string `key:"deny" flag:"deny" sep:"," live:"yes" help:"networks and addresses of the clients that get 403; unix for Unix sockets, all; repeatable" own:"As deny above. Default: that around it."`
-}
-
 // Limits shape the traffic.
 type Limits struct {
 	// Global is the rate of everything together. Default: unlimited.
@@ -370,7 +358,8 @@ func Default() *Config {
 		Admission:  Admission{Queue: Queue{Length: 16, Wait: 15 * time.Second}},
 		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Body: 30 * time.Second, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog:  AccessLog{File: LogOff, Format: "combined", Sample: 1},
-		Files:      Files{ListingPage: new(1000), MaxRanges: new(64), BeingWritten: new(BeingWritten(defaultWriteWait))}.complete(),
+		Files:      complete(Files{ListingPage: new(1000), MaxRanges: new(64), BeingWritten: new(BeingWritten(defaultWriteWait))}),
+		Access:     complete(Access{}),
 	}
 }
 

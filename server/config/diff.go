@@ -25,14 +25,17 @@ func (c Change) String() string {
 	return fmt.Sprintf("%s: %s -> %s", c.Path, cmp.Or(c.Old, "(none)"), cmp.Or(c.New, "(none)"))
 }
 
-// opens reports whether the change may let clients in that were not: networks are denied no
-// more, or no networks are left that alone were allowed.
+// opens reports whether the change may let clients in that were not: something is denied no
+// more, or nothing is left that alone was allowed.
 func (c Change) opens() bool {
 	old, now := strings.Split(c.Old, ", "), strings.Split(c.New, ", ")
 	switch none := []string{"", emptyList}; c.Path[strings.LastIndexByte(c.Path, '.')+1:] {
-	case "allow":
+	case "allow", "referers", "allow_agents":
 		return !slices.Contains(none, c.Old) && slices.Contains(none, c.New)
-	case "deny":
+	case "password_file":
+		none = append(none, LogOff)
+		return !slices.Contains(none, c.Old) && slices.Contains(none, c.New)
+	case "deny", "deny_agents":
 		return !slices.Contains(none, c.Old) && slices.ContainsFunc(old, func(n string) bool { return !slices.Contains(now, n) })
 	}
 	return false

@@ -99,6 +99,8 @@ func (f *file) twice(n *yaml.Node, path string) bool {
 // anchor makes the relative paths of a value begin at the directory of the configuration file.
 func (f *file) anchor(v reflect.Value) {
 	switch v.Kind() {
+	case reflect.Pointer:
+		f.anchor(v.Elem())
 	case reflect.Slice:
 		for i := range v.Len() {
 			f.anchor(v.Index(i))

@@ -256,7 +256,7 @@ func TestFileTags(t *testing.T) {
 	seen := 0
 	for _, typ := range []reflect.Type{reflect.TypeFor[Host](), reflect.TypeFor[Location]()} {
 		for sf := range structFields(typ) {
-			if key := sf.Tag.Get("key"); (key == "root" || key == "alias") == (sf.Tag.Get("file") == "") {
+			if key := sf.Tag.Get("key"); (key == "root" || key == "alias" || key == "password_file") == (sf.Tag.Get("file") == "") {
 				t.Errorf("%v: %s", typ, key)
 			}
 		}

@@ -102,35 +102,33 @@ func (c *Config) setting() setting {
 // own.
 func (s setting) with(root string, o *Own) setting {
 	s.root, s.Class = cmp.Or(root, s.root), cmp.Or(o.Class, s.Class)
-	s.Files = o.Files.within(s.Files)
+	s.Files = leftOut(o.Files, s.Files)
 	s.ErrorPages, s.Answers = o.ErrorPages, o.Answers
 	s.AccessLog = o.AccessLog.within(s.AccessLog)
-	if o.Allow != nil || o.Deny != nil {
-		s.Access = o.Access
-	}
+	s.Access = o.Access.within(s.Access)
 	return s
 }
 
-// within returns f with everything that it leaves out as it is around it.
-func (f Files) within(around Files) Files {
-	v, outer := reflect.ValueOf(&f).Elem(), reflect.ValueOf(around)
+// leftOut returns own with everything that it leaves out as it is around it.
+func leftOut[T Files | Access](own, around T) T {
+	v, outer := reflect.ValueOf(&own).Elem(), reflect.ValueOf(around)
 	for i := range v.NumField() {
 		if v.Field(i).IsNil() {
 			v.Field(i).Set(outer.Field(i))
 		}
 	}
-	return f
+	return own
 }
 
-// complete returns f with zero values for the single values that it leaves out.
-func (f Files) complete() Files {
-	v := reflect.ValueOf(&f).Elem()
+// complete returns own with zero values for the single values that it leaves out.
+func complete[T Files | Access](own T) T {
+	v := reflect.ValueOf(&own).Elem()
 	for i := range v.NumField() {
 		if e := v.Field(i); e.Kind() == reflect.Pointer && e.IsNil() {
 			e.Set(reflect.New(e.Type().Elem()))
 		}
 	}
-	return f
+	return own
 }
 
 // site returns the setting as a server has it.
@@ -139,7 +137,7 @@ func (s *setting) site() server.Site {
 		Root: s.root, Symlinks: *s.Symlinks, Index: s.Index, Files: s.Files.policy(),
 		Precompressed: *s.Precompressed, Listing: *s.Listing, ListingPage: *s.ListingPage,
 		Consistency: *s.Consistency, WriteWait: time.Duration(*s.BeingWritten), ContentTags: *s.ETag == ETagContent, Growing: s.Growing,
-		Access: s.Access.networks(), Class: s.Class,
+		Class: s.Class,
 	}
 	out.Redirect, out.Respond, out.Try = server.Redirect(s.Redirect), server.Respond(s.Respond), s.Try
 	if s.ErrorPages != nil {
@@ -149,16 +147,10 @@ func (s *setting) site() server.Site {
 		out.ErrorPages[status] = server.Page{Path: page.Page, Status: page.Status}
 	}
 	s.AccessLog.log(&out)
+	s.Access.into(&out)
 	for _, h := range s.Headers {
 		out.Headers = append(out.Headers, server.HeaderRule(h))
 	}
-	return out
-}
-
-// networks are those that Validate has read.
-func (a *Access) networks() (out server.Access) {
-	out.Allow, _ = server.ParseNetworks(a.Allow)
-	out.Deny, _ = server.ParseNetworks(a.Deny)
 	return out
 }
 
@@ -273,15 +265,4 @@ func (v *validator) hasClass(path string) bool {
 		}
 	}
 	return false
-}
-
-// access checks networks.
-func (v *validator) access(prefix string, a *Access) {
-	for key, list := range map[string][]string{"allow": a.Allow, "deny": a.Deny} {
-		for i, n := range list {
-			if _, err := server.ParseNetworks([]string{n}); err != nil {
-				v.form(element(prefix+key, i), "%v", err)
-			}
-		}
-	}
 }

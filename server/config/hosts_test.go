@@ -2,12 +2,14 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server"
 )
 
 const hostsFile = `
@@ -61,12 +63,12 @@ func TestHosts(t *testing.T) {
 	}
 	a, b := c.Hosts[0], c.Hosts[1]
 	if !reflect.DeepEqual(a.Names, []string{"a.example", "*.a.example"}) || a.Root != "/srv/a" || !a.Files.Dotfiles || a.Files.Server != "" || !a.Listing ||
-		len(a.Index) != 0 || len(a.Access.Allow.Prefixes) != 1 || len(a.Access.Deny.Prefixes) != 0 || a.Class != "/a/" || a.ErrorPages == nil ||
+		len(a.Index) != 0 || len(a.Access.Allow.Prefixes) != 1 || len(a.Access.Deny.Prefixes) != 1 || a.Class != "/a/" || a.ErrorPages == nil ||
 		len(a.Files.CacheControl) != 1 || len(a.Headers) != 1 || len(a.Files.Disposition) != 1 || a.Files.ContentTypes["x"] != "a/x" {
 		t.Errorf("%+v", a)
 	}
 	in, own := a.Locations[0], a.Locations[1]
-	if in.Root != "/srv/in" || in.Precompressed || !in.Access.Deny.Unix || len(in.Access.Allow.Prefixes) != 0 || in.ErrorPages[500].Path != "/500.html" ||
+	if in.Root != "/srv/in" || in.Precompressed || !in.Access.Deny.Unix || len(in.Access.Allow.Prefixes) != 1 || len(in.Access.Deny.Prefixes) != 1 || in.ErrorPages[500].Path != "/500.html" ||
 		in.Class != "/a/" || !in.Files.Dotfiles {
 		t.Errorf("%+v", in)
 	}
@@ -214,3 +216,77 @@ f.yaml:23:42: hosts[c.example].locations[/e/].types[a]: content type of "a": "b"
 f.yaml:24:13: hosts[c.example].locations[/f/].alais: unknown key "alais"; did you mean alias?
 f.yaml:26:3: locations[/g/]: neither a root nor an alias, and there is no root around it
 `
+
+// What is denied around a place is denied there, too, unless it allows the very network or a
+// smaller one; the other rules take the place of those around them.
+func TestAccessIsInherited(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "f.yaml", `
+root: /r
+deny: [198.51.100.0/24, all]
+allow: [10.0.0.0/8]
+password_file: users
+realm: outer
+satisfy: any
+referers: [a.example]
+allow_agents: [a]
+deny_agents: [b]
+locations:
+  /in/: {}
+  /all/: {allow: [all], referers: [all], allow_agents: [".*"], password_file: "off"}
+  /deny/: {deny: [192.0.2.1], deny_agents: [c], password_file: other, satisfy: all, realm: inner, referers: [none]}
+hosts:
+  h.example:
+    allow: [198.51.100.7]
+    locations:
+      /in/: {allow: [198.51.100.0/24]}
+`)
+	c := load(t, sources(t, nil, "--config", dir+"/f.yaml")).Server()
+	type rules struct {
+		password, realm          string
+		either                   bool
+		referers, agents, denied string
+		in, out, lan             bool // 198.51.100.7, 203.0.113.1, 10.0.0.1
+	}
+	of := func(s server.Site) rules {
+		allows := func(a string) bool { return s.Access.Allows(netip.MustParseAddr(a), false) }
+		return rules{strings.TrimPrefix(s.PasswordFile, dir+"/"), s.Realm, s.Either, strings.Join(s.Referers, " "), strings.Join(s.AllowAgents, " "),
+			strings.Join(s.DenyAgents, " "), allows("198.51.100.7"), allows("203.0.113.1"), allows("10.0.0.1")}
+	}
+	outer := rules{"users", "outer", true, "a.example", "a", "b", false, false, true}
+	host := outer
+	host.in, host.lan = true, false
+	for name, got := range map[string]struct{ got, want rules }{
+		"above":   {of(c.Site), outer},
+		"/in/":    {of(c.Locations[2].Site), outer},
+		"/all/":   {of(c.Locations[0].Site), rules{"", "outer", true, "all", ".*", "b", false, true, true}},
+		"/deny/":  {of(c.Locations[1].Site), rules{"other", "inner", false, "none", "a", "b c", false, false, true}},
+		"host":    {of(c.Hosts[0].Site), host},
+		"host in": {of(c.Hosts[0].Locations[0].Site), host},
+	} {
+		if got.got != got.want {
+			t.Errorf("%s: %+v, want %+v", name, got.got, got.want)
+		}
+	}
+}
+
+func TestAccessFaults(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "f.yaml", `
+root: /r
+allow: []
+satisfy: some
+locations:
+  /a/: {allow: [], deny: [], referers: ["http://a"], allow_agents: ["("], deny_agents: [""]}
+`)
+	_, err := sources(t, nil, "--config", dir+"/f.yaml").Load()
+	want := "f.yaml:3:8: allow: an empty list might mean everybody or nobody: leave the key out for what is around it, or write all; nobody is deny: [all]\n" +
+		"f.yaml:4:10: satisfy: \"some\" is not one of all, any\n" +
+		"f.yaml:6:16: locations[/a/].allow: an empty list might mean everybody or nobody: leave the key out for what is around it, or write all; nobody is deny: [all]\n" +
+		"f.yaml:6:41: locations[/a/].referers[0]: referer \"http://a\": without the scheme\n" +
+		"f.yaml:6:69: locations[/a/].allow_agents[0]: user agent \"(\": error parsing regexp: missing closing ): `(`\n" +
+		"f.yaml:6:89: locations[/a/].deny_agents[0]: user agent \"\": it is empty, and matches everything: ^$ matches a request without the field"
+	if got := strings.ReplaceAll(fmt.Sprint(err), dir+"/", ""); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

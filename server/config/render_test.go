@@ -105,6 +105,12 @@ files:
   server_name: '' # default
 allow: [] # default
 deny: [] # default
+satisfy: all # default
+password_file: '' # default
+realm: '' # default
+referers: [] # default
+allow_agents: [] # default
+deny_agents: [] # default
 locations: {} # default
 hosts: {} # default
 admission:
@@ -242,7 +248,7 @@ func TestRenderRoundTrip(t *testing.T) {
 				r.fill(fields[i].in(c))
 			}
 		}
-		c.Files = c.Files.complete()
+		c.Files, c.Access = complete(c.Files), complete(c.Access)
 		sameWhenRead(t, c)
 	}
 }

@@ -27,10 +27,11 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[openfile.Symlinks]():    {openfile.SymlinksInside: "inside", openfile.SymlinksFollow: "follow", openfile.SymlinksDeny: "deny"},
 	reflect.TypeFor[openfile.Consistency](): {openfile.ConsistencyAuto: "auto", openfile.ConsistencyLease: "lease", openfile.ConsistencyCopy: "copy", openfile.ConsistencyCheck: "check"},
 	reflect.TypeFor[server.LogEscape]():     {server.EscapeDefault: "default", server.EscapeJSON: "json", server.EscapeNone: "none"},
-	reflect.TypeFor[server.ClientField]():   {server.ClientFieldAuto: "auto", server.ClientFieldForwarded: "forwarded", server.ClientFieldXFF: "x-forwarded-for"},
+	reflect.TypeFor[server.ClientField]():   {server.ClientFieldAuto: "auto", server.ClientFieldForwarded: "forwarded", server.ClientFieldXFF: "x-forwarded-for", server.ClientFieldXRealIP: "x-real-ip"},
 	reflect.TypeFor[ETag]():                 {ETagVersion: "version", ETagContent: "content"},
 	reflect.TypeFor[UnknownName]():          {UnknownNameDefault: "default", UnknownNameRefuse: "refuse"},
 	reflect.TypeFor[TLSVersion]():           {TLSVersion12: "1.2", TLSVersion13: "1.3"},
+	reflect.TypeFor[Satisfy]():              {SatisfyAll: "all", SatisfyAny: "any"},
 	reflect.TypeFor[EncodedSlash]():         {EncodedSlashDecode: "decode", EncodedSlashRefuse: "refuse"},
 }
 

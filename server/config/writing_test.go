@@ -71,6 +71,8 @@ func TestLostRulesAreWarnedOf(t *testing.T) {
 		{"root: /r\ndeny: [10.0.0.0/8, 192.0.2.0/24]\n", "path=locations[/a/].allow"},
 		{"root: /r\ndeny: [192.0.2.0/24, 10.0.0.0/8, 172.16.0.0/12]\nlocations: {/a/: {allow: [127.0.0.1, 127.0.0.2]}}\n", ""},
 		{"root: /r\ndeny: [10.0.0.0/8, 192.0.2.0/24]\nlocations: {/a/: {deny: [all], allow: [127.0.0.1]}}\nlimits: {client: 1MB/s}\n", ""},
+		{rules + "referers: [a]\n", ""},
+		{strings.Replace(rules, "allow: [127.0.0.1]", "allow: [127.0.0.1], password_file: p", 1), ""},
 	} {
 		g := newRig(t, rules)
 		g.up()

@@ -18,6 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -36,6 +38,10 @@ type Handler struct {
 	listings *listing.Cache
 	faults   *record.Faults
 	closing  sync.Once
+
+	passwords auth.Checker
+	proving   sync.Mutex
+	verdicts  auth.Verdicts // under proving
 }
 
 // New returns a Handler for the places of set, which is the Handler's from now on.
@@ -57,6 +63,8 @@ type Query struct {
 	Client           netip.Addr // zero: not known
 	Unix             bool       // it came through a Unix socket
 	Encrypted        bool       // it came by TLS
+
+	Referer, UserAgent, Authorization string // fields; empty: the request has none
 }
 
 // Answer is the response to one request. It belongs to one goroutine.
@@ -89,12 +97,10 @@ func (h *Handler) Answer(q *Query) *Answer {
 		path = []byte(q.Target)
 	}
 	for step := r.Start(path); step != resolve.Done; {
-		if r.Cause != 0 {
-			h.noteFault(r, q.Client)
-		}
+		h.noteFault(r, q.Client)
 		switch step {
 		case resolve.Identify:
-			step = r.Admit(q.Client, q.Unix)
+			step = h.admit(r, q)
 		case resolve.Route:
 			step = r.File()
 		case resolve.Open:
@@ -105,19 +111,22 @@ func (h *Handler) Answer(q *Query) *Answer {
 			step = r.Decide(now.UnixNano(), httpfile.Entropy{rand.Uint64(), rand.Uint64()})
 		}
 	}
-	if r.Cause != 0 {
-		h.noteFault(r, q.Client)
-	}
+	h.noteFault(r, q.Client)
 	a.closeBut(r.Chosen)
 	a.head = string(r.Plan.AppendHead(nil, httpfile.AppendDate(nil, now.Unix()), httpfile.ConnImplied))
 	a.rest = r.Plan.Segments()
 	return a
 }
 
-// noteFault tells the operator why there is no file.
+// noteFault tells the operator why there is no file, if that is worth it.
 func (h *Handler) noteFault(r *resolve.Answer, client netip.Addr) {
-	h.faults.Note(time.Now(), r.Request.Path, client, r.Plan.Status, r.Cause)
-	r.Cause = 0
+	if r.Cause != 0 {
+		h.faults.Note(time.Now(), r.Request.Path, client, r.Plan.Status, r.Cause)
+	}
+	if r.Refused != admit.Passed {
+		h.faults.Refused(time.Now(), r.Request.Path, client, r.Plan.Status, r.Refused)
+	}
+	r.Cause, r.Refused = 0, admit.Passed
 }
 
 // open opens the file that the answer wants, in place of an earlier one of the kind.

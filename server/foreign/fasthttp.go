@@ -24,6 +24,8 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	if query := uri.QueryString(); len(query) > 0 {
 		q.Query = query
 	}
+	q.Referer, q.UserAgent = string(ctx.Referer()), string(ctx.UserAgent())
+	q.Authorization = string(ctx.Request.Header.Peek("Authorization"))
 	q.Client = peer.Of(ctx.RemoteAddr())
 	_, q.Unix = ctx.RemoteAddr().(*net.UnixAddr)
 	for name, value := range ctx.Request.Header.All() {

@@ -18,9 +18,19 @@ type entry Session
 func (s *entry) place(c *loop.Conn) resolve.Step {
 	step := s.answer.Start(s.head.Path())
 	if step == resolve.Identify {
-		step = s.answer.Admit((*Session)(s).clientOf(c), c.OnUnix())
+		step = (*Session)(s).judge(c)
 	}
 	return step
+}
+
+// enter goes on with the request at hand when its place is found.
+func (s *entry) enter(c *loop.Conn, step resolve.Step, rest []byte) {
+	switch {
+	case step == resolve.Prove:
+		(*Session)(s).proveLater(c)
+	case step != resolve.Route || !s.cfg.Admission.Limits() || s.admit(c, rest):
+		s.route(c, step, rest)
+	}
 }
 
 // route has a route answer the request at hand, or answers it. rest is what has arrived behind

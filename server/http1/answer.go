@@ -7,6 +7,7 @@ import (
 
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/resolve"
 	"github.com/fserve/fserve/server/wire"
@@ -18,6 +19,11 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 		if a := &s.answer; a.Cause != 0 {
 			s.cfg.Faults.Note(time.Now(), a.Request.Path, s.clientOf(c), a.Plan.Status, a.Cause)
 			a.Cause = 0
+		}
+		if a := &s.answer; a.Refused != admit.Passed {
+			s.rec.Stats.Denied[a.Refused]++
+			s.cfg.Faults.Refused(time.Now(), a.Request.Path, s.clientOf(c), a.Plan.Status, a.Refused)
+			a.Refused = admit.Passed
 		}
 		switch step {
 		case resolve.Open:
@@ -38,7 +44,10 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 			s.listLater(c)
 			return
 		case resolve.Identify: // for another path than that of the request, which no route takes
-			step = s.answer.Admit(s.clientOf(c), c.OnUnix())
+			step = s.judge(c)
+		case resolve.Prove:
+			s.proveLater(c)
+			return
 		case resolve.Route:
 			step = s.answer.File()
 		case resolve.Send:

@@ -5,7 +5,6 @@ import (
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/loop"
-	"github.com/fserve/fserve/server/resolve"
 	"github.com/fserve/fserve/server/wire"
 )
 
@@ -39,11 +38,7 @@ func (s *Session) request(c *loop.Conn, rest []byte) {
 	}
 	s.begin(c)
 	e := (*entry)(s)
-	step := e.place(c)
-	if step == resolve.Route && s.cfg.Admission.Limits() && !e.admit(c, rest) {
-		return
-	}
-	e.route(c, step, rest)
+	e.enter(c, e.place(c), rest)
 }
 
 // skipBody arranges for the body of a request that nobody wants: it is read and

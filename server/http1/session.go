@@ -17,6 +17,7 @@ import (
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/internal/free"
 	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -43,6 +44,7 @@ type Config struct {
 	Faults      *record.Faults
 	Rows        *record.Rows              // of the hosts of every Set
 	Ports       *atomic.Pointer[[]uint16] // of the listeners, once they are bound
+	Passwords   *auth.Checker
 }
 
 // Session speaks HTTP/1.1 on one event loop. Its fields are scratch memory of the
@@ -57,6 +59,10 @@ type Session struct {
 	clock clock
 	rand  *rand.ChaCha8
 	pool  free.List[exchange] // those that are not in use
+
+	credentials auth.Credentials // of the request at hand, until its verdict is found
+	users       *auth.Users      // that it is one of, or not
+	verdicts    auth.Verdicts
 
 	head   wire.Head
 	client client // of the request in head
@@ -148,7 +154,7 @@ func (s *Session) clientOf(c *loop.Conn) netip.Addr {
 		return peer
 	}
 	if !s.client.found {
-		s.client = client{t.Client(peer, c.OnUnix(), s.head.Get(wire.Forwarded), s.head.Get(wire.XForwardedFor)), true}
+		s.client = client{t.Client(peer, c.OnUnix(), s.head.Get(wire.Forwarded), s.head.Get(wire.XForwardedFor), single(&s.head, wire.XRealIP)), true}
 	}
 	return s.client.addr
 }

@@ -38,7 +38,7 @@ func (p *Plan) appendFileFields(dst []byte) []byte {
 	dst = append(dst, f.head[f.meta:f.typed]...)
 	dst = p.appendType(dst)
 	if p.attach {
-		dst = f.appendDisposition(dst, "attachment")
+		dst = append(dst, f.attachment...)
 	} else {
 		dst = append(dst, f.head[f.disp:f.length]...)
 	}
@@ -82,6 +82,9 @@ func (p *Plan) appendNoteFields(dst []byte) []byte {
 		dst = append(dst, "Retry-After: "...)
 		dst = strconv.AppendInt(dst, int64(p.RetryAfter), 10)
 		dst = append(dst, "\r\n"...)
+	}
+	if p.Challenge != "" {
+		dst = append(append(append(dst, "WWW-Authenticate: "...), p.Challenge...), "\r\n"...)
 	}
 	dst = append(dst, p.mem...) // Location
 	if p.Status >= 400 {

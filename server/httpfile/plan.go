@@ -36,6 +36,8 @@ type Plan struct {
 	// RetryAfter is sent if it is not 0, in seconds. Fail sets it to the
 	// policy's value for 429 and 503; the caller may change it.
 	RetryAfter int
+	// Challenge is the value of WWW-Authenticate; empty: there is none.
+	Challenge string
 	// Extra holds complete field lines that are appended to the head as they
 	// are, each with its CRLF. Calls that fill the plan clear it.
 	Extra []byte
@@ -187,7 +189,7 @@ func (p *Plan) Respond(status int, req *Request, pol *Policy, contentType string
 // reset empties p and keeps its memory.
 func (p *Plan) reset(pol *Policy) {
 	p.Status, p.ContentLength, p.Parts = 0, 0, 0
-	p.RetryAfter, p.Extra = 0, nil
+	p.RetryAfter, p.Challenge, p.Extra = 0, "", nil
 	p.policy, p.facts, p.kind = pol, nil, headNote
 	p.attach, p.vary, p.typ, p.whole = false, false, "", sizeUnknown
 	p.n = 0

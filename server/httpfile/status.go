@@ -17,6 +17,7 @@ const (
 	StatusTemporaryRedirect   = 307
 	StatusPermanentRedirect   = 308
 	StatusBadRequest          = 400
+	StatusUnauthorized        = 401
 	StatusForbidden           = 403
 	StatusNotFound            = 404
 	StatusMethodNotAllowed    = 405

@@ -79,6 +79,7 @@ func query(r *http.Request) server.Query {
 			Method: httpfile.ParseMethod([]byte(r.Method)), HTTP10: !r.ProtoAtLeast(1, 1),
 		},
 		Target: r.URL.EscapedPath(), Host: r.Host, Encrypted: r.TLS != nil,
+		Referer: r.Referer(), UserAgent: r.UserAgent(), Authorization: r.Header.Get("Authorization"),
 	}
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		q.Query = []byte(r.URL.RawQuery)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/fserve/fserve/server/admit"
 )
 
 const (
@@ -18,8 +20,8 @@ const (
 	maxFaultPath = 1 << 10
 )
 
-// Faults tells the operator of requests that fail because of the files: each path once a
-// minute. Its methods are safe for concurrent use, and do not wait for the log.
+// Faults tells the operator of requests that fail because of the files, or are refused: each
+// path once a minute. Its methods are safe for concurrent use, and do not wait for the log.
 type Faults struct {
 	log *slog.Logger
 
@@ -34,30 +36,45 @@ func NewFaults(log *slog.Logger) *Faults { return &Faults{log: log, paths: make(
 
 // Note tells that a request for a path has failed at now, with a status, because of e.
 func (f *Faults) Note(now time.Time, path []byte, client netip.Addr, status int, e syscall.Errno) {
+	f.note(now, "", path, "request failed", "reason", reason(e), "status", status, "client", client)
+}
+
+// Refused tells that a request for a path was refused at now, with a status, by a rule. One
+// without a password is as browsers begin, and is no news.
+func (f *Faults) Refused(now time.Time, path []byte, client netip.Addr, status int, v admit.Judgement) {
+	if v == admit.NoPassword {
+		return
+	}
+	f.note(now, v.String(), path, "request refused", "by", v, "status", status, "client", client)
+}
+
+// note logs a line about a path, unless there was one of the kind.
+func (f *Faults) note(now time.Time, kind string, path []byte, text string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if now.After(f.ends) {
 		if f.beyond > 0 {
-			go f.log.Warn("more requests have failed, whose paths were not logged", "requests", f.beyond)
+			go f.log.Warn("more requests have failed or were refused, whose paths were not logged", "requests", f.beyond)
 		}
 		f.ends, f.beyond = now.Add(faultWindow), 0
 		clear(f.paths)
 	}
 	path = path[:min(len(path), maxFaultPath)]
-	if _, known := f.paths[string(path)]; known {
+	key := kind + string(path)
+	if _, known := f.paths[key]; known {
 		return
 	}
 	if len(f.paths) >= maxFaults {
 		f.beyond++
 		return
 	}
-	text := strings.ToValidUTF8(string(path), "\uFFFD")
-	f.paths[string(path)] = struct{}{}
-	args := []any{"path", text, "reason", reason(e), "status", status}
-	if client.IsValid() {
-		args = append(args, "client", client)
+	name := strings.ToValidUTF8(string(path), "\uFFFD")
+	f.paths[key] = struct{}{}
+	args = append([]any{"path", name}, args...)
+	if client, _ := args[len(args)-1].(netip.Addr); !client.IsValid() {
+		args = args[:len(args)-2]
 	}
-	go f.log.Warn("request failed", args...) // the event loop cannot wait for it
+	go f.log.Warn(text, args...) // the event loop cannot wait for it
 }
 
 // reason says what e is about a file that was asked for.

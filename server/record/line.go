@@ -41,7 +41,7 @@ func (b *buffer) writeLine(r *Record, o *engine.Outcome, now int64) {
 	case b.log.format == LogJSON:
 		b.add(r.appendJSON(append(p, b.time.at(now)...), o))
 	default:
-		p = append(appendAddr(p, r.client, r.unix), b.time.at(now)...)
+		p = append(r.appendUser(append(appendAddr(p, r.client, r.unix), " - "...)), b.time.at(now)...)
 		b.add(r.appendCombined(p, o))
 	}
 }
@@ -54,6 +54,14 @@ func (r *Record) appendCombined(p []byte, o *engine.Outcome) []byte {
 	p = appendQuoted(append(p, ' '), r.field(fieldReferer))
 	p = appendQuoted(append(p, ' '), r.field(fieldUserAgent))
 	return append(p, '\n')
+}
+
+// appendUser appends the name of the user, a dash if there is none.
+func (r *Record) appendUser(p []byte) []byte {
+	if user := r.field(fieldUser); len(user) > 0 {
+		return appendEscaped(p, user)
+	}
+	return append(p, '-')
 }
 
 // sent returns how many bytes of the body were sent.
@@ -91,7 +99,7 @@ func (r *Record) appendRequest(p []byte) []byte {
 var jsonFields = [...]struct {
 	field field
 	name  string
-}{{fieldHost, `,"host":`}, {fieldRange, `,"range":`}, {fieldReferer, `,"referer":`}, {fieldUserAgent, `,"user_agent":`}}
+}{{fieldUser, `,"user":`}, {fieldHost, `,"host":`}, {fieldRange, `,"range":`}, {fieldReferer, `,"referer":`}, {fieldUserAgent, `,"user_agent":`}}
 
 // jsonAtOnce is the end of the line of a response from memory that was sent in the
 // turn in which it was asked for.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/wire"
 )
 
@@ -18,6 +19,8 @@ type Stats struct {
 	Refused     [wire.NumReason]uint64 // by reason
 	Status      [6]uint64              // responses, by first digit
 	ProxyErrors uint64                 // connections without a good PROXY header
+	// Denied are requests that rules of access have refused.
+	Denied [admit.NumJudgement]uint64
 
 	// FirstByte and Duration are the times from a request's head to the first and
 	// to the last byte of its response with the kernel; of responses that were
@@ -121,6 +124,7 @@ const (
 	fieldReferer
 	fieldUserAgent
 	fieldHost
+	fieldUser
 	numFields
 )
 
@@ -185,6 +189,7 @@ func (r *Record) Logged() bool { return r.logged }
 type Request struct {
 	Head      *wire.Head
 	Client    netip.Addr // see admit.Trust
+	User      []byte     // whose password was asked for, right or wrong; nil: none was
 	Peer      netip.AddrPort
 	Unix      bool // the connection is one of a Unix socket
 	Encrypted bool
@@ -212,6 +217,7 @@ func (r *Recorder) Begin(rec *Record, log *AccessLog, q *Request) {
 	} else {
 		rec.keep(fieldLine, requestLine(h.Raw()), maxRequestLine)
 	}
+	rec.keep(fieldUser, q.User, maxField)
 	rec.keep(fieldReferer, h.Get(wire.Referer), maxField)
 	rec.keep(fieldUserAgent, h.Get(wire.UserAgent), maxField)
 }

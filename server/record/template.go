@@ -191,6 +191,9 @@ next:
 func (t *Template) begin(rec *Record, q *Request) {
 	h := q.Head
 	rec.keep(fieldHost, hostOf(h.Host()), maxField)
+	if t.any(varRemoteUser) {
+		rec.keep(fieldUser, q.User, maxField)
+	}
 	if t.any(varRequest) {
 		rec.keep(fieldLine, requestLine(h.Raw()), maxRequestLine)
 	}
@@ -244,6 +247,8 @@ func (t *Template) bytesOf(p *part, r *Record) []byte {
 		return args
 	case varHost:
 		return r.field(fieldHost)
+	case varRemoteUser:
+		return r.field(fieldUser)
 	case varHeader:
 		return r.at(r.headers[p.header])
 	}
@@ -265,7 +270,7 @@ func (t *Template) append(p []byte, r *Record, o *engine.Outcome, b *buffer, now
 // value appends the value of a variable.
 func (t *Template) value(p []byte, part *part, r *Record, o *engine.Outcome, b *buffer, now int64) []byte {
 	switch part.variable {
-	case varRequest, varMethod, varRequestURI, varArgs, varHost, varHeader:
+	case varRequest, varMethod, varRequestURI, varArgs, varHost, varRemoteUser, varHeader:
 		return t.appendBytes(p, t.bytesOf(part, r))
 	case varTimeLocal:
 		return append(p, b.local.at(now)...)

@@ -23,7 +23,7 @@ const (
 	// jsonTime is RFC 3339 with ms, and what stands around it in a line.
 	jsonTime = `{"time":"2006-01-02T15:04:05.000Z07:00","client":"`
 	// combinedTime is that of the common log format.
-	combinedTime = ` - - [02/Jan/2006:15:04:05 -0700] "`
+	combinedTime = ` [02/Jan/2006:15:04:05 -0700] "`
 )
 
 // Times of templates.

@@ -4,7 +4,7 @@
 // answers in the same order of decisions:
 //
 //	the place of the path            by host and location
-//	who the client is                403
+//	who the client is                403, 401
 //	a handler's route                the driver's
 //	a redirect or an answer          as the place says
 //	method                           204, 405, 501
@@ -22,9 +22,9 @@
 package resolve
 
 import (
-	"net/netip"
 	"syscall"
 
+	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/site"
@@ -37,6 +37,8 @@ const (
 	// Identify: who the client is. Call Admit. It may come again, with Route, for another path
 	// than that of the request.
 	Identify Step = iota
+	// Prove: whether the password of the request is that of one of Place.Users. Call Proved.
+	Prove
 	// Route: the client is admitted, the path is in Request. A handler may take the
 	// request; if none does, call File.
 	Route
@@ -79,6 +81,8 @@ type Answer struct {
 	Cause syscall.Errno
 	// Encrypted is set, before Start or Resume, for a request that came by TLS.
 	Encrypted bool
+	// Refused is what the request was refused by. Whoever tells the operator sets it to Admitted.
+	Refused admit.Judgement
 
 	set      *site.Set
 	host     []byte
@@ -104,7 +108,7 @@ type Answer struct {
 // host, must stay until the answer is Done. now is in monotonic ns.
 func (a *Answer) Begin(set *site.Set, host []byte, now int64) {
 	a.set, a.host, a.now = set, host, now
-	a.accepts, a.Fields, a.Chosen, a.Cause = a.Request.AcceptEncoding, nil, None, 0
+	a.accepts, a.Fields, a.Chosen, a.Cause, a.Refused = a.Request.AcceptEncoding, nil, None, 0, admit.Passed
 	a.turn, a.other, a.paged = notTrying, false, false
 }
 
@@ -127,7 +131,7 @@ func (a *Answer) Start(path []byte) Step {
 	if a.Place.Policy.Refuses(path) {
 		return a.Fail(httpfile.StatusBadRequest)
 	}
-	if a.Place.Access != nil {
+	if a.Place.Guard != nil {
 		return Identify
 	}
 	return Route
@@ -148,13 +152,34 @@ func (a *Answer) enter(p *site.Place) {
 	}
 }
 
-// Admit goes on after Identify: client is its address, the zero Addr if it is not
-// known; unix says that the connection came through a Unix socket.
-func (a *Answer) Admit(client netip.Addr, unix bool) Step {
-	if !a.Place.Access.Allows(client, unix) {
-		return a.Fail(httpfile.StatusForbidden)
+// Admit goes on after Identify.
+func (a *Answer) Admit(v *admit.Visitor) Step { return a.judge(a.Place.Guard.Admit(v)) }
+
+// Proved goes on after Prove: Admitted, or what the request is refused by.
+func (a *Answer) Proved(v admit.Judgement) Step { return a.judge(v) }
+
+func (a *Answer) judge(v admit.Judgement) Step {
+	switch v {
+	case admit.Passed:
+		return Route
+	case admit.Unproven:
+		return Prove
 	}
-	return Route
+	a.Refused = v
+	status := httpfile.StatusForbidden
+	switch v {
+	case admit.NoPassword, admit.WrongPassword:
+		status = httpfile.StatusUnauthorized
+	case admit.Crowded:
+		status = httpfile.StatusServiceUnavailable
+	case admit.Insistent:
+		status = httpfile.StatusTooManyRequests
+	}
+	a.Plan.Fail(status, &a.Request, a.Place.Policy)
+	if status == httpfile.StatusUnauthorized {
+		a.Plan.Challenge = a.Place.Challenge
+	}
+	return a.finish()
 }
 
 // File decides about the file of the path, in the place where Locate has found it.

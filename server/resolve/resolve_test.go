@@ -107,7 +107,7 @@ func (d *driver) answer(path string) {
 		switch step {
 		case Identify:
 			d.note("who")
-			step = d.a.Admit(netip.MustParseAddr("192.0.2.1"), false)
+			step = d.a.Admit(&admit.Visitor{Addr: netip.MustParseAddr("192.0.2.1")})
 		case Route:
 			step = d.a.File()
 		case Open:

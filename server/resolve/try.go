@@ -55,7 +55,7 @@ func (a *Answer) attempt(i int) Step {
 func (a *Answer) goTo(path []byte) Step {
 	a.turn, a.other, a.path, a.Request.Path = notTrying, true, path, path
 	a.enter(a.Place.Set().Find(&a.hostName, a.host, path))
-	if a.Place.Access != nil {
+	if a.Place.Guard != nil {
 		return Identify
 	}
 	return a.File()

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/record"
 )
@@ -24,7 +25,8 @@ type Compiler struct {
 	AccessLog *record.AccessLog // of places that name none; nil: none
 	Logs      *record.Logs      // opens those that places name
 	roots     rootSet
-	nextSpace uint64 // see space
+	passwords map[string]*auth.File // of the last Set; by path
+	nextSpace uint64                // see space
 }
 
 // listingPage is the default of Site.ListingPage.
@@ -35,6 +37,7 @@ type compilation struct {
 	*Compiler
 	out    *Set
 	before *Set // whose spaces are taken over; nil: there are none
+	users  map[string]*auth.File
 	faults []error
 
 	redirects []redirecting
@@ -45,7 +48,7 @@ type compilation struct {
 // is for. The files of before, which may be nil, stay good in caches where the new
 // Set has them too. The error names every fault.
 func (c *Compiler) Compile(base Host, hosts []Host, before *Set) (*Set, error) {
-	b := &compilation{Compiler: c, before: before, out: &Set{
+	b := &compilation{Compiler: c, before: before, users: make(map[string]*auth.File), out: &Set{
 		exact: make(map[string]*vhost), wild: make(map[string]*vhost),
 		keys: make(map[string]bool), spaces: make(map[space]string), open: &c.roots,
 	}}
@@ -63,6 +66,7 @@ func (c *Compiler) Compile(base Host, hosts []Host, before *Set) (*Set, error) {
 		b.out.Release()
 		return nil, err
 	}
+	c.passwords = b.users
 	return b.out, nil
 }
 
@@ -129,7 +133,7 @@ func (b *compilation) named(h *Host) {
 
 // host compiles a host with its locations. outer are the error pages around it.
 func (b *compilation) host(name string, h *Host, outer map[int]*ErrorPage) *vhost {
-	v := &vhost{name: name}
+	v := &vhost{name: name, names: h.Names}
 	v.whole = b.place(v, &Location{Site: h.Site}, match{text: "/"}, outer)
 	for i := range h.Locations {
 		l := &h.Locations[i]
@@ -182,9 +186,7 @@ func (b *compilation) place(host *vhost, l *Location, m match, outer map[int]*Er
 	p.writes = openfile.Policy{Consistency: s.Consistency, Wait: s.WriteWait, Hashed: s.ContentTags}
 	p.growing, err = compileGrowing(s.Growing)
 	b.fault(where, err)
-	if !s.Access.Everybody() {
-		p.Access = &s.Access
-	}
+	b.guard(p, l, where)
 	if s.Class != "" {
 		p.Class = []byte(s.Class)
 		if s.Class[0] != '/' {

@@ -3,6 +3,7 @@ package site
 import (
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/record"
 )
@@ -15,13 +16,15 @@ type Place struct {
 	Index         []string       // not empty
 	Precompressed bool
 	Listing       bool
-	ListingPage   int           // entries
-	Access        *admit.Access // nil: everybody
-	Class         []byte        // nil: by the path of the request
-	Astray        bool          // no host was configured for the request
-	Answers       bool          // by Redirect or Respond, before anything else
-	Try           []Attempt     // in place of the path itself; nil: that
-	Row           int           // of the responses of its host; see Set.Number
+	ListingPage   int          // entries
+	Guard         *admit.Guard // nil: everybody
+	Users         *auth.File   // who may answer for Guard.Password
+	Challenge     string       // value of WWW-Authenticate, if there are Users
+	Class         []byte       // nil: by the path of the request
+	Astray        bool         // no host was configured for the request
+	Answers       bool         // by Redirect or Respond, before anything else
+	Try           []Attempt    // in place of the path itself; nil: that
+	Row           int          // of the responses of its host; see Set.Number
 	Logging       record.Logging
 
 	set  *Set
@@ -82,7 +85,7 @@ func (p *Place) Elsewhere(path []byte) bool {
 // its place does not refuse everybody.
 func (p *Place) Shows(path []byte) bool {
 	at := p.host.find(path)
-	return !at.Policy.Hidden(path) && (at.Access == nil || !at.Access.Nobody())
+	return !at.Policy.Hidden(path) && (at.Guard == nil || !at.Guard.Nobody())
 }
 
 // Lines returns the lines of the header rules for a path, each with its CRLF: nil if

@@ -34,6 +34,7 @@ type Set struct {
 // vhost is a compiled Host.
 type vhost struct {
 	name  string // as in CheckHostName; empty: the default host
+	names []string
 	whole *Place // what no location is for
 	row   int    // see Set.Number
 

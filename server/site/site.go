@@ -65,6 +65,18 @@ type Site struct {
 	// Access says which clients are answered; the others get 403, before anything
 	// is opened or a handler is called.
 	Access admit.Access
+	// Referers says which pages may refer here, see admit.NewReferers; nil: all.
+	Referers []string
+	// AllowAgents and DenyAgents say which programs are answered, see admit.NewAgents.
+	AllowAgents, DenyAgents []string
+	// PasswordFile has the users who are answered, see package auth; the others get 401. It is
+	// read anew when it changes. Empty: no password is asked for.
+	PasswordFile string
+	// Realm is what clients tell their users that the password is for. Default: the name of the
+	// host.
+	Realm string
+	// Either answers also whom Access lets in and who has no password.
+	Either bool
 	// Class is the path by which responses find their class of limits. Empty: the
 	// path of the request.
 	Class string

@@ -30,6 +30,7 @@ const (
 	Referer
 	UserAgent
 	XForwardedFor
+	XRealIP
 
 	numField
 )
@@ -58,6 +59,7 @@ var fieldNames = [numField]string{
 	Referer:           "referer",
 	UserAgent:         "user-agent",
 	XForwardedFor:     "x-forwarded-for",
+	XRealIP:           "x-real-ip",
 }
 
 // String returns the field's name in lower case.

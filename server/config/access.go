@@ -1,0 +1,101 @@
+package config
+
+import (
+	"slices"
+
+	"github.com/fserve/fserve/server"
+)
+
+// Access is which requests are answered.
+type Access struct {
+	// Allow are the networks (CIDR) and addresses of the clients that are answered, and
+	// unix for those on Unix sockets, all for everybody; the others get 403. Of the
+	// networks of allow and deny with the client in them the smallest decides, and deny
+	// if it is in both. Default: none, which stands for everybody.
+	Allow []string `key:"allow" flag:"allow" sep:"," live:"yes" help:"networks and addresses of the clients that are answered, the others get 403; unix for Unix sockets, all; repeatable" own:"As allow above. It takes the place of that around it. Default: that around it."`
+	// Deny are the networks and addresses of the clients that get 403; see allow.
+	// Default: none.
+	Deny []string `key:"deny" flag:"deny" sep:"," live:"yes" help:"networks and addresses of the clients that get 403; unix for Unix sockets, all; repeatable" own:"As deny above, beside those around it; of these a network counts no more that allow names here. Default: none of its own."`
+	// Satisfy says whether a client needs both, an address that is allowed and a password (all),
+	// or one of them (any). Default: all.
+	Satisfy *Satisfy `key:"satisfy" flag:"satisfy" live:"yes" help:"what a client needs where there are allow or deny and a password: all, or any of them" own:"As satisfy above. Default: that around it."`
+	// PasswordFile is a file of users and bcrypt hashes, as htpasswd -B makes it: only they are
+	// answered, the others get 401. It is read anew when it changes. off asks for no password.
+	// Default: none.
+	PasswordFile *string `key:"password_file" flag:"password-file" file:"file" live:"yes" help:"file of users and bcrypt hashes (htpasswd -B) who alone are answered" own:"As password_file above. Default: that around it."`
+	// Realm is what browsers say that the password is for. Default: none, which stands for the
+	// name of the host.
+	Realm *string `key:"realm" flag:"realm" live:"yes" help:"what browsers say that the password is for (default: the name of the host)" own:"As realm above. Default: that around it."`
+	// Referers are the pages that may refer to what is served, by the field Referer; other
+	// requests get 403. Each is a name, *.NAME, .NAME (both), NAME.*, one of these with the
+	// beginning of a path, or ~ and a regular expression (RE2); server_names, the names of the
+	// host; none, requests without the field; blocked, those with a value that is no http or
+	// https; all. Default: none, which stands for all.
+	Referers []string `key:"referers" flag:"referer" live:"yes" help:"pages that may refer here: NAME, *.NAME, NAME.*, NAME/PATH, '~ REGEXP', server_names, none (no Referer), blocked, all; repeatable" own:"As referers above. It takes the place of that around it. Default: that around it."`
+	// AllowAgents are regular expressions (RE2) for User-Agent: if there are any, one must
+	// match, or the answer is 403. Default: none.
+	AllowAgents []string `key:"allow_agents" flag:"allow-agent" live:"yes" help:"REGEXP: User-Agents of which one must match; repeatable" own:"As allow_agents above. It takes the place of that around it. Default: that around it."`
+	// DenyAgents are regular expressions (RE2) for User-Agent: what one matches gets 403.
+	// Default: none.
+	DenyAgents []string `key:"deny_agents" flag:"deny-agent" live:"yes" help:"REGEXP: User-Agents that get 403; repeatable" own:"As deny_agents above, beside those around it. Default: none of its own."`
+}
+
+// Satisfy says which of address and password a client needs.
+type Satisfy uint8
+
+const (
+	SatisfyAll Satisfy = iota
+	SatisfyAny
+)
+
+// within returns a with everything that it leaves out as it is around it. What is denied there
+// is denied here, too.
+func (a Access) within(around Access) Access {
+	deny := slices.DeleteFunc(slices.Clone(around.Deny), func(n string) bool {
+		return slices.ContainsFunc(a.Allow, func(m string) bool { return sameNetwork(n, m) })
+	})
+	deny, agents := append(deny, a.Deny...), append(slices.Clone(around.DenyAgents), a.DenyAgents...)
+	a = leftOut(a, around)
+	a.Deny, a.DenyAgents = deny, agents
+	return a
+}
+
+func sameNetwork(a, b string) bool {
+	x, errX := server.ParseNetworks([]string{a})
+	y, errY := server.ParseNetworks([]string{b})
+	return errX == nil && errY == nil && x.Unix == y.Unix && slices.Equal(x.Prefixes, y.Prefixes)
+}
+
+// into puts the rules into a site.
+func (a *Access) into(s *server.Site) {
+	s.Access.Allow, _ = server.ParseNetworks(a.Allow) // Validate has read them
+	s.Access.Deny, _ = server.ParseNetworks(a.Deny)
+	s.Referers, s.AllowAgents, s.DenyAgents = a.Referers, a.AllowAgents, a.DenyAgents
+	s.Either, s.Realm = *a.Satisfy == SatisfyAny, *a.Realm
+	if *a.PasswordFile != LogOff {
+		s.PasswordFile = *a.PasswordFile
+	}
+}
+
+// access checks rules; prefix stands before their keys.
+func (v *validator) access(prefix string, a *Access) {
+	for key, list := range map[string][]string{"allow": a.Allow, "deny": a.Deny} {
+		for i, n := range list {
+			if _, err := server.ParseNetworks([]string{n}); err != nil {
+				v.form(element(prefix+key, i), "%v", err)
+			}
+		}
+	}
+	for key, list := range map[string][]string{"referers": a.Referers, "allow_agents": a.AllowAgents, "deny_agents": a.DenyAgents} {
+		for i, s := range list {
+			v.sense(element(prefix+key, i), server.CheckAccessRule(key == "referers", s))
+		}
+	}
+	for key, list := range map[string][]string{"allow": a.Allow, "referers": a.Referers, "allow_agents": a.AllowAgents} {
+		if len(list) == 0 && (list != nil || prefix == "" && v.origins.Of(key).Kind != FromDefault) {
+			v.form(prefix+key, "an empty list might mean everybody or nobody: leave the key out for what is around it, %s", map[string]string{
+				"allow": "or write all; nobody is deny: [all]", "referers": "or write all", "allow_agents": "or write .*",
+			}[key])
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package http1
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/auth"
+	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/resolve"
+	"github.com/fserve/fserve/server/wire"
+)
+
+// judge tells the answer at hand who the client is, and whether its password is right. Prove:
+// that is not known; see proveLater.
+func (s *Session) judge(c *loop.Conn) resolve.Step {
+	h, a := &s.head, &s.answer
+	step := a.Admit(&admit.Visitor{
+		Addr: s.clientOf(c), Unix: c.OnUnix(), Referer: h.Get(wire.Referer), Agent: h.Get(wire.UserAgent),
+	})
+	if step != resolve.Prove {
+		return step
+	}
+	if h.Repeated(wire.Authorization) { // programs on the way may take another than this one
+		return a.Fail(httpfile.StatusBadRequest)
+	}
+	if !s.credentials.Read(h.Get(wire.Authorization)) {
+		return a.Proved(admit.NoPassword)
+	}
+	s.users = a.Place.Users.Users(s.loop.Now())
+	right, known := s.verdicts.Find(s.credentials.Proof(s.users), s.loop.Now())
+	switch {
+	case !known:
+		return resolve.Prove
+	case right:
+		step = a.Proved(admit.Passed)
+	default:
+		step = a.Proved(admit.WrongPassword)
+	}
+	s.credentials.Forget()
+	return step
+}
+
+// proving is the errand of a request whose password is to be checked.
+type proving struct {
+	s      *Session
+	users  *auth.Users
+	client netip.Addr
+	proof  auth.Proof
+	result auth.Result
+}
+
+// proveLater leaves the request until the password that judge has read is checked.
+func (s *Session) proveLater(c *loop.Conn) {
+	s.sendAway(c, nil, &proving{s: s, users: s.users, client: s.clientOf(c), proof: s.credentials.Proof(s.users)})
+}
+
+func (p *proving) begin(done func()) {
+	p.s.cfg.Passwords.Check(p.users, &p.s.credentials, p.client, func(r auth.Result) {
+		p.result = r
+		done()
+	})
+	p.s.credentials.Forget()
+}
+
+func (p *proving) patience(s *Session) time.Duration { return s.cfg.Patience }
+
+func (p *proving) land(s *Session, _ *exchange) {
+	if p.result == auth.Right || p.result == auth.Wrong {
+		s.verdicts.Put(p.proof, p.result == auth.Right, s.loop.Now())
+	}
+}
+
+// goOn begins anew: the verdict is known now.
+func (p *proving) goOn(s *Session, x *exchange) {
+	step := s.answer.Start(s.head.Path())
+	switch {
+	case step != resolve.Identify:
+	case p.result == auth.Crowded:
+		step = s.answer.Proved(admit.Crowded)
+	case p.result == auth.Insistent:
+		step = s.answer.Proved(admit.Insistent)
+	default:
+		step = s.judge(x.conn)
+	}
+	e := (*entry)(s)
+	if x.grant.Counts() { // it is another path that asks for a password
+		e.route(x.conn, step, nil)
+		return
+	}
+	e.enter(x.conn, step, nil)
+}
