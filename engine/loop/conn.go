@@ -136,9 +136,9 @@ func (c *Conn) Suspend(patience time.Duration) {
 	}
 }
 
-// GoOn ends what Suspend has begun, without a response: from the next turn on the session gets
-// what has arrived meanwhile.
-func (c *Conn) GoOn() {
+// GoOn ends what Suspend of a connection has begun, without a response: from the next turn on the
+// session gets what has arrived meanwhile.
+func GoOn(c *Conn) {
 	if c.state != connSuspended {
 		return
 	}

@@ -18,7 +18,7 @@ type entry Session
 func (s *entry) place(c *loop.Conn) resolve.Step {
 	step := s.answer.Start(s.head.Path())
 	if step == resolve.Identify {
-		step = (*Session)(s).judge(c)
+		step = s.judge(c)
 	}
 	return step
 }
@@ -27,7 +27,7 @@ func (s *entry) place(c *loop.Conn) resolve.Step {
 func (s *entry) enter(c *loop.Conn, step resolve.Step, rest []byte) {
 	switch {
 	case step == resolve.Prove:
-		(*Session)(s).proveLater(c)
+		s.proveLater(c)
 	case step != resolve.Route || !s.cfg.Admission.Limits() || s.admit(c, rest):
 		s.route(c, step, rest)
 	}

@@ -44,9 +44,9 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 			s.listLater(c)
 			return
 		case resolve.Identify: // for another path than that of the request, which no route takes
-			step = s.judge(c)
+			step = (*entry)(s).judge(c)
 		case resolve.Prove:
-			s.proveLater(c)
+			(*entry)(s).proveLater(c)
 			return
 		case resolve.Route:
 			step = s.answer.File()

@@ -25,7 +25,7 @@ func (s *Session) handle(c *loop.Conn, r *Route) {
 		s.fail(c, http.StatusRequestEntityTooLarge)
 		return
 	}
-	c.GoOn() // the body is yet to be received
+	loop.GoOn(c) // the body is yet to be received
 	if h.Expect100 {
 		c.Interim(continueLine)
 	}

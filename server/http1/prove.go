@@ -14,10 +14,10 @@ import (
 
 // judge tells the answer at hand who the client is, and whether its password is right. Prove:
 // that is not known; see proveLater.
-func (s *Session) judge(c *loop.Conn) resolve.Step {
+func (s *entry) judge(c *loop.Conn) resolve.Step {
 	h, a := &s.head, &s.answer
 	step := a.Admit(&admit.Visitor{
-		Addr: s.clientOf(c), Unix: c.OnUnix(), Referer: h.Get(wire.Referer), Agent: h.Get(wire.UserAgent),
+		Addr: (*Session)(s).clientOf(c), Unix: c.OnUnix(), Referer: h.Get(wire.Referer), Agent: h.Get(wire.UserAgent),
 	})
 	if step != resolve.Prove {
 		return step
@@ -52,8 +52,8 @@ type proving struct {
 }
 
 // proveLater leaves the request until the password that judge has read is checked.
-func (s *Session) proveLater(c *loop.Conn) {
-	s.sendAway(c, nil, &proving{s: s, users: s.users, client: s.clientOf(c), proof: s.credentials.Proof(s.users)})
+func (s *entry) proveLater(c *loop.Conn) {
+	(*Session)(s).sendAway(c, nil, &proving{s: (*Session)(s), users: s.users, client: (*Session)(s).clientOf(c), proof: s.credentials.Proof(s.users)})
 }
 
 func (p *proving) begin(done func()) {
@@ -74,6 +74,7 @@ func (p *proving) land(s *Session, _ *exchange) {
 
 // goOn begins anew: the verdict is known now.
 func (p *proving) goOn(s *Session, x *exchange) {
+	e := (*entry)(s)
 	step := s.answer.Start(s.head.Path())
 	switch {
 	case step != resolve.Identify:
@@ -82,9 +83,8 @@ func (p *proving) goOn(s *Session, x *exchange) {
 	case p.result == auth.Insistent:
 		step = s.answer.Proved(admit.Insistent)
 	default:
-		step = s.judge(x.conn)
+		step = e.judge(x.conn)
 	}
-	e := (*entry)(s)
 	if x.grant.Counts() { // it is another path that asks for a password
 		e.route(x.conn, step, nil)
 		return
