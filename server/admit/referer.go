@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 )
@@ -79,7 +78,7 @@ func (r *Referers) add(s string) error {
 	case strings.HasSuffix(h.name, ".*"):
 		h.name, h.tails = strings.TrimSuffix(h.name, "*"), true
 	}
-	if u, err := url.Parse("//" + strings.Trim(h.name, ".")); err != nil || u.Host == "" || u.Port() != "" || strings.ContainsAny(h.name, "*@?#") {
+	if bare := strings.Trim(h.name, "."); bare == "" || strings.ContainsFunc(bare, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("*@?#:[]%", r) }) {
 		return errors.New("not the name of a host, *.NAME, NAME.*, or ~ and a regular expression")
 	}
 	r.hosts = append(r.hosts, h)
