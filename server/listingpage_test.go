@@ -54,6 +54,9 @@ func TestListingBeside(t *testing.T) {
 		g.write("README.txt", "not this one")
 		g.write("plain/README", "<b>plain</b>")
 		g.write("large/README.md", strings.Repeat("large ", 30_000))
+		wide := strings.Repeat("a|", 4000) + "\n" + strings.Repeat("-|", 4000) + "\n" + strings.Repeat("a\n", 8_000)
+		g.write("wide/README.md", wide)
+		g.write("long/README.md", strings.Repeat("# long\n", 10_000))
 		g.write("many/f", "")
 		c := g.dial()
 		r := c.get("/")
@@ -79,6 +82,12 @@ func TestListingBeside(t *testing.T) {
 		if page := string(c.get("/plain/").body); !strings.Contains(page, "<pre>&lt;b&gt;plain&lt;/b&gt;</pre>") {
 			t.Errorf("a plain readme: %s", page)
 		}
+		if page := string(c.get("/wide/").body); !strings.Contains(page, "<pre>"+wide+"</pre>") {
+			t.Errorf("a table of 32 million cells: %d bytes", len(page))
+		}
+		if page := string(c.get("/long/").body); strings.Contains(page, "<h1>long") {
+			t.Error("a long readme is read as Markdown")
+		}
 		for _, path := range []string{"/large/", "/many/"} {
 			if page := string(c.get(path).body); strings.Contains(page, `class="text`) {
 				t.Errorf("%s has something beside its entries", path)
@@ -86,7 +95,7 @@ func TestListingBeside(t *testing.T) {
 		}
 		c.get("/.header.html").want(t, 404)
 		list := c.asJSON("/")
-		if len(list) != 5 {
+		if len(list) != 7 {
 			t.Errorf("as JSON: %v", list)
 		}
 	})

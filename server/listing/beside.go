@@ -23,6 +23,14 @@ var readmes = []string{"README.md", "readme.md", "README.txt", "README"}
 // maxBeside bounds what stands beside the entries, in bytes of each file. A larger one is left out.
 const maxBeside = 128 << 10
 
+// maxMarkdown bounds what is read as Markdown, in bytes; larger ones are shown as they are. What is
+// nested in itself costs time by the square of its length.
+const maxMarkdown = 32 << 10
+
+// maxCells bounds the cells of tables in a readme. Each row gets as many as the widest has, so
+// that short lines below a long one would take gigabytes.
+const maxCells = 100_000
+
 // markdown leaves out HTML and references that are scripts.
 var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM))
 
@@ -34,7 +42,7 @@ func (d *Directory) beside(l *listing, all []entry) {
 			continue
 		}
 		text := d.content(name)
-		if path.Ext(name) != ".md" {
+		if path.Ext(name) != ".md" || len(text) > maxMarkdown || cells(text) > maxCells {
 			l.plain = string(text)
 			return
 		}
@@ -44,6 +52,15 @@ func (d *Directory) beside(l *listing, all []entry) {
 		}
 		return
 	}
+}
+
+// cells returns how many cells the tables in a text have at most.
+func cells(text []byte) int {
+	rows, widest := 0, 0
+	for line := range bytes.Lines(text) {
+		rows, widest = rows+1, max(widest, bytes.Count(line, []byte("|")))
+	}
+	return rows * widest
 }
 
 // content returns what is in a small file of the directory, nil if it cannot be had.
