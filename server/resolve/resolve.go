@@ -266,7 +266,7 @@ func (a *Answer) Opened(v *Version, e syscall.Errno) Step {
 		}
 	case dir && (missing || e == syscall.EISDIR):
 		return a.try(a.index + 1)
-	case e == 0 && dir && !a.other && a.Place.Elsewhere(a.Place.PathOf(a.Want.Key)):
+	case e == 0 && dir && a.Place.Elsewhere(a.Place.PathOf(a.Want.Key)):
 		return a.goTo(append(a.path[:0], a.Place.PathOf(a.Want.Key)...))
 	case e == 0 && (dir || a.takes(site.AttemptFile)):
 		return a.found(v)

@@ -289,7 +289,7 @@ func (b *compilation) openRoot(p *Place, l *Location, where string) {
 		b.out.roots = append(b.out.roots, root)
 	}
 	p.Root = root.Root
-	p.key = b.space(space{root: root, was: root.was.Load(), host: p.host.name, match: l.Match, alias: l.Alias})
+	p.key = b.space(space{root: root, was: root.was.Load(), host: p.host.name, match: l.Match, alias: l.Alias, file: p.file})
 	b.out.keys[p.key] = true
 	b.out.keys[p.pageKey()] = true
 }

@@ -63,7 +63,7 @@ func (d *redirect) append(dst []byte, r *Requested) []byte {
 				dst = httpfile.AppendPath(dst, r.Path[at[i]:at[i+1]])
 			}
 		}
-		if piece > start && len(dst) > piece && dst[piece-1] == '/' && dst[piece] == '/' {
+		for piece > start && len(dst) > piece && dst[piece-1] == '/' && dst[piece] == '/' {
 			dst = append(dst[:piece], dst[piece+1:]...) // two slashes at the beginning would name a host
 		}
 	}

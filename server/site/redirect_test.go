@@ -36,6 +36,7 @@ func TestRedirect(t *testing.T) {
 		{"/{path}", "a.example", "/f/g", "", ""},
 		// What a client writes stays in its place.
 		{"https://x.example{uri}", "a.example", "/a b\r\nX: y", "", "https://x.example/a%20b%0D%0AX:%20y"},
+		{"/{query}", "a.example", "/f", "///evil.example", "/evil.example"},
 		{"https://x.example/?{query}", "a.example", "/", "a=\"<>", "https://x.example/?a=%22%3C%3E"},
 		// It is there already.
 		{"http://{host}{uri}", "a.example", "/f", "q", ""},

@@ -161,6 +161,7 @@ type space struct {
 	was         uint64 // of root, when the space was made
 	host, match string
 	alias       bool
+	file        string // see Place.file
 }
 
 // Logs returns the access logs that places of the Set have.

@@ -86,3 +86,29 @@ func openDescriptors(t *testing.T) int {
 	}
 	return len(entries)
 }
+
+// Two files of one directory are two in the caches, also when one takes the place of the other.
+func TestAnotherFileHasAnotherKey(t *testing.T) {
+	dir := t.TempDir()
+	var c Compiler
+	var before *Set
+	keys := make(map[string]bool)
+	for _, name := range []string{"a", "b", "b"} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		one := Location{Match: "= /x", Alias: true, Site: Site{Root: file}}
+		set, err := c.Compile(Host{Site: Site{Root: dir}, Locations: []Location{one}}, nil, before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(set.Release)
+		var buf []byte
+		keys[string(set.Find(&buf, nil, []byte("/x")).AppendKey(nil, []byte("/x")))] = true
+		before = set
+	}
+	if len(keys) != 2 {
+		t.Errorf("keys %v, want one for each file", keys)
+	}
+}
