@@ -296,12 +296,13 @@ func (f *Front) Stats() Stats {
 	if f == nil {
 		return Stats{}
 	}
+	expiries := f.policy.Load().expiries(time.Now()) // not under the lock: it may read files
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return Stats{
 		Accepted: f.accepted.Load(), Refused: f.refused.Load(), Failed: f.failed.Load(), Ousted: f.ousted.Load(),
 		Open: int(f.open.Load()), Handshakes: f.handshakes.Len(), OnLoops: int(f.onLoops.Load()),
-		Expiries: f.policy.Load().expiries(time.Now()),
+		Expiries: expiries,
 	}
 }
 
