@@ -141,6 +141,35 @@ func TestCertificateByName(t *testing.T) {
 	}
 }
 
+// oneSession offers a session to whatever server.
+type oneSession struct{ of *tls.ClientSessionState }
+
+func (o *oneSession) Get(string) (*tls.ClientSessionState, bool) { return o.of, o.of != nil }
+
+func (o *oneSession) Put(_ string, s *tls.ClientSessionState) {
+	if s != nil {
+		o.of = s
+	}
+}
+
+// A session lets nobody in who would be refused without it, nor does a name that is none.
+func TestRefusedWithASession(t *testing.T) {
+	cfg := named(t)
+	cfg.TLS.RefuseUnknown = true
+	g := start(t, engine.DriverFallback, cfg)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		client := &tls.Config{MaxVersion: version, ClientSessionCache: &oneSession{}}
+		for _, want := range []struct {
+			name   string
+			serial int64
+		}{{"a.example", 2}, {"other.org", 0}, {"", 0}, {strings.Repeat("x.", 130) + "example", 0}, {"a2.example", 2}} {
+			if got := g.serialFor(want.name, client); got != want.serial {
+				t.Errorf("%s, %q: %d, want %d", tls.VersionName(version), want.name, got, want.serial)
+			}
+		}
+	}
+}
+
 // Without default certificates clients that name no host with some are refused.
 func TestNoDefaultCertificate(t *testing.T) {
 	cfg := named(t)

@@ -110,7 +110,7 @@ func newPolicy(c Certificates, before *policy, log *slog.Logger) (*policy, error
 	}
 	p.config = &crypto.Config{
 		MinVersion: max(c.MinVersion, crypto.VersionTLS12), CipherSuites: c.CipherSuites, NextProtos: []string{"http/1.1"},
-		GetCertificate: p.choose,
+		GetCertificate: p.choose, UnwrapSession: p.unwrap,
 	}
 	return p, errors.Join(faults...)
 }
@@ -154,13 +154,26 @@ func (p *policy) choose(hello *crypto.ClientHelloInfo) (*crypto.Certificate, err
 	return id.pairs[0].current(now), nil
 }
 
+// unwrap returns the session of a ticket; nil: there is none for the client. TLS 1.3 asks for no
+// certificate where a session is resumed, whoever the client names.
+func (p *policy) unwrap(ticket []byte, cs crypto.ConnectionState) (*crypto.SessionState, error) {
+	if p.find(strings.ToLower(cs.ServerName)) == nil {
+		return nil, nil //nolint:nilnil // choose refuses it
+	}
+	return p.config.DecryptTicket(ticket, cs)
+}
+
+// longestName bounds a name of DNS, in bytes. A hello has room for 60,000 dots, and to look up as
+// many suffixes takes a core 85 ms.
+const longestName = 253
+
 // find returns the identity for a name in lower case; nil: it is refused. An exact name wins
 // over a pattern, a longer pattern over a shorter one.
 func (p *policy) find(name string) *identity {
 	if id, known := p.exact[name]; known {
 		return id
 	}
-	for i := strings.IndexByte(name, '.'); i >= 0 && len(p.wild) > 0; {
+	for i := strings.IndexByte(name, '.'); i >= 0 && len(p.wild) > 0 && len(name) <= longestName; {
 		if id, known := p.wild[name[i:]]; known && i > 0 {
 			return id
 		}
