@@ -10,8 +10,8 @@ type inputPool struct {
 }
 
 const (
-	inputClasses  = 12
-	smallestInput = 32        // bytes; the largest pooled is 64 KiB
+	inputClasses  = 13
+	smallestInput = 32        // bytes; the largest pooled is 128 KiB
 	maxPooled     = 128 << 10 // bytes of buffers of a class
 )
 

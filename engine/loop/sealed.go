@@ -36,10 +36,16 @@ type sealed struct {
 const (
 	// sealMost bounds what is sealed at once, in bytes of content: twice as much leaves the
 	// second level of caches, half of it has twice the system calls.
-	sealMost = 128 << 10
+	sealMost = 8 * sealLeast
 
-	// sealLeast is what is sealed at once for a peer that takes little: one record.
-	sealLeast = tlsrec.MaxPlain
+	// sealLeast is what is sealed at once for a peer that takes little: one record. With what a
+	// record has besides it is no more than a buffer of the pool, and so is twice as much.
+	sealLeast = 16<<10 - 64
+
+	// sealedMemory is how many bytes of records sockets may leave to all loops before each
+	// connection seals no more than sealLeast at once. Slow readers hold more than that only by
+	// being so many.
+	sealedMemory = 64 << 20
 
 	// sealedTurn is the turn of a connection of which all is sealed, in bytes: some 100 us of a core.
 	sealedTurn = 256 << 10
@@ -86,6 +92,14 @@ func (z *sealed) begin(w *sealer) ([]byte, error) {
 	return w.records, nil
 }
 
+// atOnce returns how many of n bytes of content are sealed at once.
+func (z *sealed) atOnce(n int64) int {
+	if n > sealLeast && z.conn.loop.sealer.pool.held.Load() > sealedMemory {
+		n = sealLeast
+	}
+	return int(min(n, int64(z.batch)))
+}
+
 // send seals head and body, and attempts to send them.
 func (z *sealed) send(head, body []byte, more bool) (sent aio.Sent) {
 	for len(head)+len(body) > 0 {
@@ -93,9 +107,10 @@ func (z *sealed) send(head, body []byte, more bool) (sent aio.Sent) {
 		if err != nil {
 			return aio.Sent{N: sent.N, Status: aio.Failed, Err: errSealing}
 		}
-		n := 0
-		for n < z.batch && len(head)+len(body) > 0 {
-			k := min(len(head)+len(body), z.batch-n, tlsrec.MaxPlain)
+		n := z.atOnce(int64(len(head) + len(body)))
+		for left := n; left > 0; {
+			k := min(left, tlsrec.MaxPlain)
+			left -= k
 			at := len(records)
 			records = records[:at+z.rec.Prefix()+k+z.rec.Suffix()]
 			content := records[at+z.rec.Prefix():][:k]
@@ -103,7 +118,6 @@ func (z *sealed) send(head, body []byte, more bool) (sent aio.Sent) {
 			inBody := copy(content[inHead:], body)
 			head, body = head[inHead:], body[inBody:]
 			z.rec.Seal(records[at:])
-			n += k
 		}
 		s := z.push(records, more || len(head)+len(body) > 0)
 		if s.Status == aio.Failed {
@@ -170,7 +184,7 @@ func (z *sealed) flush() aio.Sent {
 func (s *Stream) sealRange(most int64, more bool) aio.Sent {
 	c, at := s.conn, &s.at
 	l, z := c.loop, c.sealed
-	plain := l.sealer.plain[:min(at.N, most, int64(z.batch))]
+	plain := l.sealer.plain[:z.atOnce(min(at.N, most))]
 	read := l.driver.ReadFile(c.token, at.File.Lent(), plain, at.Off)
 	if read.N == 0 {
 		z.blocked = read.Blocked()

@@ -183,6 +183,8 @@ func stuckRecords(c *Conn) string {
 		return "nothing goes on with what is sealed"
 	case len(z.pending) > 0 && c.state != connSending && c.state != connLingering:
 		return "sealed bytes are left behind a response"
+	case cap(z.pending) > 128<<10:
+		return "a buffer is larger than the pool has"
 	case z.pending != nil && len(z.pending) == z.went, z.partial != nil && len(z.partial) == 0:
 		return "a buffer is held for nothing"
 	}
