@@ -137,17 +137,20 @@ type Config struct {
 	// seconds. It is called on the loops and must not block.
 	OnShortage func(loop.Shortage)
 
-	// MaxFiles bounds the open files that one loop's cache holds. Default:
-	// 4096, or an eighth of the descriptor limit shared between the loops if
-	// that is less.
+	// MaxFiles bounds the open files that one loop's cache holds. Default: half of the
+	// descriptor limit (RLIMIT_NOFILE) shared between the loops, 65,536 at most. Where
+	// connections need the descriptors, files are closed for them.
 	MaxFiles int
-	// MaxBody is the size up to which files are sent by copying from memory,
-	// in bytes. Default 8 KiB.
+	// MaxBody is the size up to which the content of files that are asked for often is kept
+	// in memory, in bytes. Default 128 KiB.
 	MaxBody int64
 	// BodyHeadroom is memory before each body, for a session's own use (see
 	// openfile.File.Headed), in bytes. Default 0.
 	BodyHeadroom int
-	// MaxBodyBytes bounds the memory of such bodies, for each loop. Default 64 MiB.
+	// MaxBodyBytes bounds the memory of such bodies, for each loop, in bytes. Default 48 MiB. Of
+	// bodies over 16 KiB it is a quarter of the processor's last cache, shared between the loops
+	// that share it, if that is less: it costs less to send them without copying than to copy
+	// them from main memory.
 	MaxBodyBytes int64
 }
 
@@ -163,10 +166,20 @@ func (c Config) withDefaults() Config {
 	c.TurnBudget = cmp.Or(c.TurnBudget, 1<<20)
 	c.MaxBuffered = cmp.Or(c.MaxBuffered, 64<<20)
 	c.MaxConns = cmp.Or(c.MaxConns, max(16, sys.DescriptorLimit()*3/4))
-	c.MaxFiles = cmp.Or(c.MaxFiles, min(4096, max(16, sys.DescriptorLimit()/8/max(c.Loops, 1))))
-	c.MaxBody = cmp.Or(c.MaxBody, 8<<10)
-	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, 64<<20)
+	c.MaxFiles = cmp.Or(c.MaxFiles, min(1<<16, max(16, sys.DescriptorLimit()/2/max(c.Loops, 1))))
+	c.MaxBody = cmp.Or(c.MaxBody, 128<<10)
+	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, 48<<20)
 	return c
+}
+
+// largeShare is what Config.MaxBodyBytes is for bodies that are worth their copy only in the
+// cache of the processor.
+func largeShare(c *Config) int64 {
+	cache, shared := sys.LastLevelCache()
+	if cache == 0 {
+		cache, shared = 16<<20, c.Loops // as processors of servers have
+	}
+	return min(cache/4/int64(max(min(c.Loops, shared), 1)), c.MaxBodyBytes)
 }
 
 func (c *Config) validate() error {

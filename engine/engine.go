@@ -59,7 +59,9 @@ func New(cfg Config) (_ *Engine, err error) {
 		return nil, err
 	}
 	e.cfg.Inherit = nil
+	limit := sys.DescriptorLimit()
 	e.bounds = &loop.Bounds{
+		Descriptors: limit - limit/8, Loops: e.cfg.Loops,
 		Conns: e.cfg.MaxConns, ClientConns: e.cfg.MaxClientConns, Buffered: e.cfg.MaxBuffered,
 		Counted: e.cfg.CountClient, Refusal: e.cfg.Refusal, OnShortage: e.cfg.OnShortage,
 	}
@@ -194,7 +196,7 @@ func (e *Engine) loopConfig(i int) loop.Config {
 	return loop.Config{
 		Index: i, NewSession: c.NewSession, Addrs: e.Addrs(),
 		Shaper: e.shaper, Adaptation: e.adaptation, Expire: i == 0, Leases: &e.leases,
-		Files:         openfile.Config{Max: c.MaxFiles, MaxBody: c.MaxBody, MaxBytes: c.MaxBodyBytes, Headroom: c.BodyHeadroom},
+		Files:         openfile.Config{Max: c.MaxFiles, MaxBody: c.MaxBody, MaxBytes: c.MaxBodyBytes, MaxLarge: largeShare(c), Headroom: c.BodyHeadroom},
 		HeaderTimeout: c.HeaderTimeout, IdleTimeout: c.IdleTimeout, SendTimeout: c.SendTimeout, LingerTimeout: c.LingerTimeout,
 		TurnBudget: c.TurnBudget, Bounds: e.bounds, Sample: c.Sample,
 	}

@@ -1,6 +1,9 @@
 package server
 
 import (
+	"cmp"
+	"runtime"
+
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/internal/sys"
@@ -11,8 +14,10 @@ const refusal = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnectio
 
 // bound fills in what the engine does where one of its bounds is met.
 func (s *Server) bound(e *engine.Config) {
-	if e.MaxConns == 0 && len(s.cfg.TLS.Listen) > 0 {
-		e.MaxConns = max(16, sys.DescriptorLimit()/4) // one of TLS takes three, and a quarter is for files
+	if len(s.cfg.TLS.Listen) > 0 {
+		limit := sys.DescriptorLimit()
+		e.MaxConns = cmp.Or(e.MaxConns, max(16, limit/4)) // one of TLS takes three, and a quarter is for files
+		e.MaxFiles = cmp.Or(e.MaxFiles, max(16, limit/8/cmp.Or(e.Loops, runtime.GOMAXPROCS(0))))
 	}
 	e.Refusal = []byte(refusal)
 	e.CountClient = s.counts

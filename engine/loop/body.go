@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"bytes"
 	"math"
 
 	"github.com/fserve/fserve/engine/openfile"
@@ -9,7 +10,7 @@ import (
 
 // Segment is a part of a body: memory, or a range of a file.
 type Segment struct {
-	// Mem is sent if it is not nil. It must not change until Sent.
+	// Mem is sent if it is not nil. It must not change until Sent, unless it is of File.Brief.
 	Mem []byte
 	// File lends its bytes [Off, Off+N) if Mem is nil. With Mem it is only
 	// held, so that its InUse tells whether the memory may be changed. The
@@ -128,6 +129,9 @@ func (p *parts) add(s Segment) {
 		return
 	}
 	if s.File != nil {
+		if s.Mem != nil && s.File.Brief() != nil {
+			s.Mem = bytes.Clone(s.Mem)
+		}
 		s.File.Retain()
 	}
 	p.list = append(p.list, s)
@@ -172,7 +176,11 @@ func (p *parts) keep(head []byte, body []Segment) (ranges int, corked bool) {
 func (p *parts) keepRest(head []byte, body *Segment, n int64) {
 	inHead := min(n, int64(len(head)))
 	p.copyOf(head[inHead:])
-	if rest := body.Mem[n-inHead:]; len(rest) > 0 {
+	switch rest := body.Mem[n-inHead:]; {
+	case len(rest) == 0:
+	case body.File != nil && body.File.Brief() != nil && len(p.list) == 0:
+		p.copyOf(rest)
+	default:
 		p.add(Segment{Mem: rest, File: body.File})
 	}
 }

@@ -12,6 +12,8 @@ type Bounds struct {
 	Conns       int   // connections
 	ClientConns int   // connections of one client: an address, of IPv6 the network of 64 bits
 	Buffered    int64 // bytes of input that waits, and half of that of bodies (see Loop.Buffer)
+	Descriptors int   // of connections and cached files; the latter make room
+	Loops       int   // that share these bounds, if Descriptors is set
 
 	// Counted reports whether a connection, which has an address, counts for ClientConns. It is called on loops. nil: all do.
 	Counted func(*Conn) bool
@@ -60,6 +62,9 @@ func (b *Bounds) short(s Shortage, now int64) {
 		b.OnShortage(s)
 	}
 }
+
+// files returns how many files each loop may keep open.
+func (b *Bounds) files() int { return (b.Descriptors - int(b.conns.Load())) / b.Loops }
 
 // clientConns is how many connections a client has.
 type clientConns struct {

@@ -10,6 +10,9 @@ const (
 	// reclaimMost is how many connections end at once, if they are that few among many, so that each that
 	// comes to a full house does not look for a place anew.
 	reclaimMost = 16
+
+	// spareMost is how many files are closed at once for want of descriptors.
+	spareMost = 64
 )
 
 // crowd makes room where the Bounds are met: connections that wait for their client end, those
@@ -50,11 +53,17 @@ func (w *crowd) makeRoom(c *Conn) {
 	}
 }
 
-// outOfDescriptors frees some, if not at once: connections that are idle, or else a file.
+// outOfDescriptors frees some, if not at once: those of files that nobody uses, of which the
+// cache has as many as there were descriptors, or else those of connections that are idle.
 func (w *crowd) outOfDescriptors() {
-	w.loop.cfg.Bounds.short(NoDescriptors, w.loop.now)
-	if w.reclaim(isIdle) == 0 {
-		w.loop.Files.Spare()
+	files := w.loop.Files
+	freed := 0
+	for freed < spareMost && files.Spare() {
+		freed++
+	}
+	if freed == 0 {
+		w.loop.cfg.Bounds.short(NoDescriptors, w.loop.now)
+		w.reclaim(isIdle)
 	}
 }
 

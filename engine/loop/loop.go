@@ -245,6 +245,9 @@ func (l *Loop) tick() {
 	if l.now >= l.careAt {
 		l.careAt = l.now + l.sweeper.every
 		l.Files.Sweep()
+		if b := l.cfg.Bounds; b.Descriptors > 0 {
+			l.Files.Bound(b.files())
+		}
 		l.measureSpeeds()
 		l.forgetOverrides()
 	}

@@ -122,11 +122,11 @@ func (c *lender) uses(f *openfile.File) bool {
 	if s == nil {
 		return false
 	}
-	if s.at.File == f {
+	if s.at.File == f && !s.at.inMemory() {
 		return true
 	}
 	for i := range s.parts.list {
-		if s.parts.list[i].File == f {
+		if p := &s.parts.list[i]; p.File == f && !p.inMemory() {
 			return true
 		}
 	}

@@ -51,7 +51,7 @@ func (s *simSession) checkFile(f *openfile.File) {
 	if at, gone := s.m.gone(f); gone && s.loop.now-at > believed+lateness+longestTask {
 		s.m.bad("file %q changed %v ago", f.Key(), time.Duration(s.loop.now-at))
 	}
-	s.checkContent(f, "body", f.Body, 0)
+	s.checkContent(f, "body", f.Content(), 0)
 }
 
 // checkContent checks that p is what this version of the file has at off.

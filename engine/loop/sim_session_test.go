@@ -207,13 +207,14 @@ func (s *simSession) respond(c *Conn, sc *simConn, parts []part, fs []*openfile.
 	s.head = append(s.head[:0], parts[0].text...)
 	s.segs = s.segs[:0]
 	want := int64(len(s.head))
+	pulled := sc.req != nil && sc.req.source && len(parts) > 1
 	for _, p := range parts[1:] {
 		want += p.n + int64(len(p.text))
-		s.segs = append(s.segs, segmentOf(p, fs))
+		s.segs = append(s.segs, segmentOf(p, fs, pulled))
 	}
 	resp := Response{Head: s.head, Body: s.segs}
 	var source *simSource
-	if sc.req != nil && sc.req.source && len(parts) > 1 {
+	if pulled {
 		source = s.newSource(c)
 		resp.Body, resp.Source = nil, source
 	}
@@ -237,13 +238,14 @@ func (s *simSession) respond(c *Conn, sc *simConn, parts []part, fs []*openfile.
 	clear(s.segs)
 }
 
-func segmentOf(p part, fs []*openfile.File) Segment {
+// segmentOf returns a part, which may be pulled later than in the request at hand.
+func segmentOf(p part, fs []*openfile.File, pulled bool) Segment {
 	if p.n == 0 {
 		return Segment{Mem: p.text}
 	}
 	f := fs[p.file]
-	if f.Body != nil {
-		return Segment{Mem: f.Body[p.off : p.off+p.n], File: f}
+	if c := f.Content(); c != nil && (f.Body != nil || !pulled) {
+		return Segment{Mem: c[p.off : p.off+p.n], File: f}
 	}
 	return Segment{File: f, Off: p.off, N: p.n}
 }
@@ -252,7 +254,7 @@ func segmentOf(p part, fs []*openfile.File) Segment {
 // nobody else sends from there.
 func (s *simSession) useHeadroom(resp *Response, f *openfile.File, p part) {
 	room := f.Headed(len(resp.Head))
-	if room == nil || p.n != f.Size || f.InUse() {
+	if room == nil || p.n != f.Size || f.Brief() == nil && f.InUse() {
 		return
 	}
 	s.headed++

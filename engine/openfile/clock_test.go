@@ -123,7 +123,7 @@ func TestFilesSeeTimesSetBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.turn(time.Duration(fresh) + 1)
-		if got := c.open("f").Body; string(got) != content {
+		if got := c.open("f").Content(); string(got) != content {
 			t.Errorf("body %q, want %q", got, content)
 		}
 	}
@@ -142,8 +142,8 @@ func TestFilesMoveAtime(t *testing.T) {
 	if err := os.Chtimes(path, then, then); err != nil {
 		t.Fatal(err)
 	}
-	if f := c.open("f"); string(f.Body) != "content" {
-		t.Fatalf("body %q", f.Body)
+	if f := c.open("f"); string(f.Content()) != "content" {
+		t.Fatalf("body %q", f.Content())
 	}
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -170,7 +170,7 @@ func TestFilesTouchBodies(t *testing.T) {
 	d := &countingDriver{Driver: c.fs.driver}
 	c.fs.driver = d
 	c.write("f", "content")
-	f := c.open("f")
+	f := c.hot("f")
 	for _, age := range []time.Duration{time.Hour, 25 * time.Hour} {
 		o := c.root.Open("f", false)
 		o.Stat.Atim = unix.NsecToTimespec(o.At - int64(age))

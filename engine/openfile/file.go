@@ -37,15 +37,18 @@ type File struct {
 	// somebody has said it; else empty.
 	Hash string
 
-	// Body is the content of a small file that is in memory, else nil. It must
-	// not be changed.
+	// Body is the content of a file that is in memory, else nil. It must not be changed.
 	Body []byte
+	// Loads counts how often content came into memory: what was made of it is of that.
+	Loads uint32
 	// Data is the session's: what it has derived from this version.
 	Data any
 
 	lent   aio.File // the descriptor, for the driver
 	dev    uint64
-	room   []byte // Config.Headroom bytes, then Body
+	room   []byte // Config.Headroom bytes, then the content; nil: that is not in memory
+	block  *block // that has room, unless brief
+	brief  bool   // room is for the request at hand
 	policy Policy
 
 	files   *Files
@@ -55,6 +58,8 @@ type File struct {
 	cached  bool
 	young   bool   // changed less than settling ago when it was opened
 	used    bool   // since the clock's hand passed
+	hits    uint32 // requests up to era; see Files.hitsOf
+	era     uint32
 	at      int    // in the clock
 	request uint64 // for which it was looked up last: it is not evicted for that one
 	checked int64  // monotonic ns: when the file system was asked last
@@ -74,16 +79,37 @@ func (f *File) Key() string { return f.key }
 // Retain keeps the file open until Release is called for it.
 func (f *File) Retain() { f.refs++ }
 
-// Headed returns n bytes of scratch memory followed by the Body, in one piece,
-// so that a session can keep a rendered head before the body and send both at
-// once. nil: there is no body in memory, or n exceeds Config.Headroom. The
-// scratch bytes may be changed only while InUse reports false.
+// Headed returns n bytes of scratch memory followed by the content, in one piece,
+// so that a session can keep a rendered head before it and send both at
+// once. nil: the content is not in memory, or n exceeds Config.Headroom. The
+// scratch bytes may be changed only while InUse reports false, or if Brief has content.
 func (f *File) Headed(n int) []byte {
-	head := len(f.room) - len(f.Body)
-	if f.Body == nil || n > head {
+	if f.room == nil {
+		return nil
+	}
+	head := len(f.room) - int(f.Size)
+	if n > head {
 		return nil
 	}
 	return f.room[head-n:]
+}
+
+// Brief returns the content of a small file that was read for the request at hand, else nil.
+// It is valid as the file is without a response (see Files.Get): a Segment of it that is
+// given to Respond is copied if it is not sent at once.
+func (f *File) Brief() []byte {
+	if !f.brief {
+		return nil
+	}
+	return f.room[len(f.room)-int(f.Size):]
+}
+
+// Content returns what is in memory of the file: Body, or Brief; else nil.
+func (f *File) Content() []byte {
+	if f.Body != nil {
+		return f.Body
+	}
+	return f.Brief()
 }
 
 // InUse reports whether a response holds the file.

@@ -5,16 +5,15 @@ package openfile
 
 import (
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
 )
 
-// Files is a loop's cache of open files, bounded in entries and in bytes of
-// bodies. A file that is not looked up for a while makes room (clock
-// algorithm). An entry is asked about at the file system once a second at
+// Files is a loop's cache of open files, bounded in entries, and of the bodies of those
+// that are asked for often, bounded in bytes. A file that is not looked up for a while makes
+// room (clock algorithm). An entry is asked about at the file system once a second at
 // most, so a changed or replaced file is seen within one second.
 type Files struct {
 	driver  Driver
@@ -26,10 +25,15 @@ type Files struct {
 	entries  map[string]*File
 	clock    []*File
 	hand     int
-	bytes    int64 // of bodies
-	max      int
-	maxBytes int64
+	max      int // at the moment; see Bound
+	most     int // ever
 	maxBody  int64
+	small    arena   // of bodies up to smallBody
+	large    arena   // of larger ones
+	briefs   []*File // that were read for the request
+	rooms    [][]byte
+	counted  int // requests in this era, by which they are counted
+	era      uint32
 	wall     func() int64 // Unix ns
 	headroom int
 	pinned   []*File // disposed, but a driver still reads
@@ -45,7 +49,7 @@ type Stats struct {
 	LeasesRefused, LeasesBroken            uint64
 	Open                                   int   // descriptors held
 	Leases                                 int   // held
-	Bytes                                  int64 // bodies held
+	Bytes                                  int64 // of bodies in memory
 }
 
 // Driver is what the cache needs of a loop's driver.
@@ -57,8 +61,9 @@ type Driver interface {
 // Config bounds a cache, whose loop lends it the rest.
 type Config struct {
 	Max      int   // entries
-	MaxBody  int64 // bytes: up to which size bodies are kept in memory
-	MaxBytes int64 // of all such bodies
+	MaxBody  int64 // bytes: up to which size bodies may be kept in memory
+	MaxBytes int64 // of all such bodies up to 16 KiB, with what is before each
+	MaxLarge int64 // of larger ones
 	Headroom int   // bytes before each body, for File.Headed
 
 	Driver  Driver
@@ -71,15 +76,15 @@ type Config struct {
 
 // NewFiles returns an empty cache.
 func NewFiles(c Config) *Files {
-	return &Files{
+	fs := &Files{
 		driver: c.Driver, closeFD: c.CloseFD, spent: c.Spent, wall: c.Wall, stats: c.Stats, entries: make(map[string]*File),
-		max: c.Max, maxBytes: c.MaxBytes, maxBody: c.MaxBody, headroom: c.Headroom,
+		max: c.Max, most: c.Max, maxBody: c.MaxBody, headroom: c.Headroom,
 		leases: c.Leases, leased: make(map[int32]*File), busy: make(map[string]*busy),
 	}
+	fs.small = arena{size: int(c.MaxBytes), worth: fs.worthOf, evicted: fs.dropBody}
+	fs.large = arena{size: int(c.MaxLarge), worth: fs.worthOf, evicted: fs.dropBody}
+	return fs
 }
-
-// MaxBody returns Config.MaxBody.
-func (fs *Files) MaxBody() int64 { return fs.maxBody }
 
 // Turn tells the instant of a turn of the loop that begins, in monotonic ns. It does what
 // BeginRequest does.
@@ -89,7 +94,12 @@ func (fs *Files) Turn(now int64) {
 }
 
 // BeginRequest ends the time for which the files are valid that were looked up so far.
-func (fs *Files) BeginRequest() { fs.request++ }
+func (fs *Files) BeginRequest() {
+	fs.request++
+	if len(fs.briefs) > 0 {
+		fs.endBriefs()
+	}
+}
 
 // Get returns the cached file of a name if it is fresh, else nil. It does not
 // allocate. The file is valid until BeginRequest, and as long as a response that was
@@ -99,9 +109,11 @@ func (fs *Files) Get(name []byte) *File {
 	if f == nil || fs.now-f.checked > fresh {
 		return nil
 	}
-	if !f.sure() && f.request != fs.request && !f.Unchanged(fs.driver) {
-		f.Distrust()
-		return nil
+	if f.request != fs.request {
+		if fs.hit(f); !fs.ready(f) {
+			f.Distrust()
+			return nil
+		}
 	}
 	f.used, f.request = true, fs.request
 	fs.stats.Hits++
@@ -167,6 +179,9 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 		fs.stats.Checks++
 		if old.same(&o.Stat) && old.Hash == o.Hash && old.policy == p && !old.aged(&o, fs.wall()) {
 			fs.close(o.FD, o.from)
+			if old.request != fs.request {
+				fs.hit(old)
+			}
 			old.checked, old.used, old.request = fs.now, true, fs.request
 			fs.touch(old, &o)
 			fs.load(old, o.body)
@@ -183,81 +198,47 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 		files: fs, from: o.from, key: key, checked: fs.now, request: fs.request,
 	}
 	f.young = fs.wall()-f.Mtime < settling
-	if f.young || !fs.keeps(f) { // else only if it cannot be loaded
+	if f.young || !f.isBrief() { // else only if it cannot be read
 		if e := fs.hold(f, f.Size == 0 && old != nil && old.Size > 0); e != 0 {
 			fs.close(o.FD, o.from)
 			return nil, e
 		}
 	}
 	fs.insert(f)
+	fs.hit(f)
 	fs.load(f, o.body)
 	return f, 0
 }
 
-func (fs *Files) insert(f *File) {
-	for len(fs.clock) >= fs.max && fs.evict(false) {
+// Bound makes the cache hold n files at most, if that is less than Config.Max: its descriptors
+// are needed. It lets go of some at a time.
+func (fs *Files) Bound(n int) {
+	fs.max = max(min(n, fs.most), min(fewFiles, fs.most))
+	fs.shrink(fs.max, boundMost)
+}
+
+// shrink lets go of what is over size, but for no more files than most.
+func (fs *Files) shrink(size, most int) {
+	for ; most > 0 && len(fs.clock) > size && fs.evict(false); most-- {
 	}
+}
+
+func (fs *Files) insert(f *File) {
+	fs.shrink(fs.max-1, insertMost)
 	f.cached, f.refs, f.at = true, 1, len(fs.clock)
 	fs.entries[f.key] = f
 	fs.clock = append(fs.clock, f)
 	fs.stats.Open++
 }
 
-// makeRoom lets go of bodies until there is room for n bytes, and reports
-// whether there is.
-func (fs *Files) makeRoom(n int64) bool {
-	for fs.bytes+n > fs.maxBytes {
-		if n > fs.maxBytes || !fs.evict(false) {
-			return false
-		}
-	}
-	return true
-}
-
-// keeps reports whether the body of a file is to be kept in memory.
-func (fs *Files) keeps(f *File) bool { return f.Size > 0 && f.Size <= fs.maxBody }
-
-// load keeps the body of a small file if it is in memory, or content was read with the
-// file. What is sent otherwise gets a lease, which a body in memory does not need.
-func (fs *Files) load(f *File, content []byte) {
-	if f.Body == nil && fs.keeps(f) && (content != nil || !f.Remote()) && fs.makeRoom(f.Size) {
-		fs.read(f, content)
-	}
-	if f.Body == nil {
-		_ = fs.hold(f, false) // the answer is decided already
-		return
-	}
-	if f.leased {
-		f.young = false // nobody was writing while it was read
-		fs.giveUp(f)
-	}
-}
-
-// read reads the body of a file, unless its content was read already.
-func (fs *Files) read(f *File, content []byte) {
-	room := make([]byte, int64(fs.headroom)+f.Size)
-	body := room[fs.headroom:]
-	if copy(body, content) == 0 {
-		n, e := fs.driver.ReadAt(&f.lent, body, 0)
-		if e != 0 || int64(n) != f.Size || !f.Unchanged(fs.driver) {
-			return // not in memory, or it is being changed: the next check tries again
-		}
-	}
-	f.Body, f.room = body, room
-	fs.bytes += f.Size
-	fs.stats.Bytes = fs.bytes
-}
-
-// touch reads of a file whose body is in memory once a day, as who sends it from there
-// does not: so its time of access moves, as the mount has it.
-func (fs *Files) touch(f *File, o *Opened) {
-	if f.Body != nil && !f.Remote() && o.At-o.Stat.Atim.Nano() > int64(24*time.Hour) {
-		var p [1]byte
-		_, _ = fs.driver.ReadAt(&f.lent, p[:], 0) // it is not needed
-	}
-}
-
 const (
+	// fewFiles is how many a cache may always hold.
+	fewFiles = 16
+	// boundMost and insertMost are how many files are let go of at once: to close one takes
+	// about 1 us.
+	boundMost  = 256
+	insertMost = 8
+
 	// evictLooks bounds the files that are looked at for one to evict, so that it takes no
 	// longer among many. It is more than are looked up for one request.
 	evictLooks = 64
@@ -302,16 +283,16 @@ func (fs *Files) drop(f *File) {
 func (fs *Files) forget(f *File) {
 	f.cached = false
 	delete(fs.entries, f.key)
-	if f.Body != nil {
-		fs.bytes -= f.Size
-		fs.stats.Bytes = fs.bytes
-	}
 }
 
 // dispose closes a file that nobody holds, once the driver does not read it. The lease goes at
 // once: a break would find the file, and have it disposed of twice.
 func (fs *Files) dispose(f *File) {
 	fs.giveUp(f)
+	if b := f.block; b != nil {
+		fs.dropBody(f)
+		fs.arenaOf(f).release(b)
+	}
 	if f.lent.Pins > 0 {
 		fs.pinned = append(fs.pinned, f)
 		return
@@ -346,6 +327,8 @@ func (fs *Files) Close() {
 		f.lent.Pins = 0
 	}
 	fs.Sweep()
+	fs.small.close()
+	fs.large.close()
 }
 
 // Prune calls keep for each file of the cache, by its key, and lets go of those for
@@ -374,5 +357,6 @@ func (fs *Files) SetHeadroom(n int) {
 	if n > fs.headroom {
 		fs.Prune(func(_ string, f *File) bool { return f.Body == nil })
 	}
-	fs.headroom = n
+	fs.endBriefs()
+	fs.rooms, fs.headroom = nil, n
 }

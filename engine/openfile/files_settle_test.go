@@ -23,7 +23,7 @@ func TestFilesReadAgainWhenSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	wall = st.ModTime().UnixNano()
-	if got := string(c.open("f").Body); got != "old" {
+	if got := string(c.hot("f").Body); got != "old" {
 		t.Fatalf("body %q", got)
 	}
 	copy(mapped, "new") // other bytes, the same times
@@ -34,7 +34,7 @@ func TestFilesReadAgainWhenSettled(t *testing.T) {
 	wall += settling
 	c.turn(time.Duration(fresh) + 1)
 	settled := c.open("f")
-	if got := string(settled.Body); got != "new" {
+	if got := string(settled.Content()); got != "new" {
 		t.Errorf("body %q after settling", got)
 	}
 	c.turn(time.Duration(fresh) + 1)

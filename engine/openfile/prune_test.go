@@ -11,9 +11,9 @@ func TestFilesPrune(t *testing.T) {
 	for _, name := range []string{"a1", "a2", "b1", "b2"} {
 		c.write(name, name)
 	}
-	held, kept := c.open("a1"), c.open("b1")
-	c.open("a2")
-	c.open("b2")
+	held, kept := c.hot("a1"), c.hot("b1")
+	c.hot("a2")
+	c.hot("b2")
 	held.Retain()
 	kept.Data = "old"
 	seen := 0
@@ -25,20 +25,20 @@ func TestFilesPrune(t *testing.T) {
 	if seen != 4 || kept.Data != nil {
 		t.Errorf("%d files seen, data %v", seen, kept.Data)
 	}
-	if s := c.fs.stats; s.Open != 3 || s.Bytes != 4 || len(c.fs.clock) != 2 || len(c.fs.entries) != 2 {
+	if s := c.fs.stats; s.Open != 3 || s.Bytes != 6 || len(c.fs.clock) != 2 || len(c.fs.entries) != 2 {
 		t.Errorf("%+v, %d in the clock, %d entries", *s, len(c.fs.clock), len(c.fs.entries))
 	}
 	if string(held.Body) != "a1" || held.lent.FD < 0 {
 		t.Error("a file that is being sent was closed")
 	}
 	held.Release()
-	if c.fs.stats.Open != 2 || held.lent.FD >= 0 {
+	if c.fs.stats.Open != 2 || c.fs.stats.Bytes != 4 || held.lent.FD >= 0 {
 		t.Errorf("%d open, descriptor %d", c.fs.stats.Open, held.lent.FD)
 	}
 	if f := c.open("b1"); f != kept {
 		t.Error("a file that was kept is another one")
 	}
-	if f := c.open("a1"); f == held || string(f.Body) != "a1" {
+	if f := c.open("a1"); f == held || string(f.Content()) != "a1" {
 		t.Error("a file that was pruned is not opened anew")
 	}
 }
@@ -46,7 +46,7 @@ func TestFilesPrune(t *testing.T) {
 func TestFilesHeadroom(t *testing.T) {
 	c := newCacheTest(t, onFallback, Config{Headroom: 4})
 	c.write("f", "content")
-	f := c.open("f")
+	f := c.hot("f")
 	if f.Headed(4) == nil || f.Headed(5) != nil {
 		t.Fatal("not the room that was asked for")
 	}
@@ -55,7 +55,7 @@ func TestFilesHeadroom(t *testing.T) {
 		t.Error("less room is no reason to read a file again")
 	}
 	c.fs.SetHeadroom(10)
-	if f = c.open("f"); f.Headed(10) == nil || string(f.Headed(10)[10:]) != "content" {
+	if f = c.hot("f"); f.Headed(10) == nil || string(f.Headed(10)[10:]) != "content" {
 		t.Error("no room")
 	}
 }

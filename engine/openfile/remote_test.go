@@ -113,7 +113,7 @@ func TestRemoteFiles(t *testing.T) {
 	open := func() *File {
 		t.Helper()
 		done := make(chan struct{})
-		o := Opening{Names: []string{"slow/f"}, MaxBody: c.fs.MaxBody(), Done: func() { close(done) }}
+		o := Opening{Names: []string{"slow/f"}, MaxBody: c.fs.MaxContent(), Done: func() { close(done) }}
 		r.Begin(&o)
 		<-done
 		f, e := c.fs.Add("f", o.Got[0], Policy{})

@@ -23,7 +23,7 @@ type opening struct {
 // openLater leaves the request until the files are open that it may need.
 func (s *Session) openLater(c *loop.Conn) {
 	o := &opening{state: s.answer.Save()}
-	o.MaxBody = s.loop.Files.MaxBody()
+	o.MaxBody = s.loop.Files.MaxContent()
 	for _, w := range s.answer.Ahead() { // all below one root
 		key := string(w.Key)
 		o.root, o.keys, o.Names = w.Place.Root, append(o.keys, key), append(o.Names, w.Name(key))

@@ -17,7 +17,7 @@ import (
 func (s *Session) sendHot(c *loop.Conn) bool {
 	a := &s.answer
 	f := s.files[a.Chosen]
-	if f.Body == nil || !a.Request.Plain() || a.Request.HTTP10 || c.Closing() || len(a.Fields) > 0 {
+	if f.Content() == nil || !a.Request.Plain() || a.Request.HTTP10 || c.Closing() || len(a.Fields) > 0 {
 		return false
 	}
 	hot := f.Data.(*version).rendered(f, s)
@@ -25,7 +25,7 @@ func (s *Session) sendHot(c *loop.Conn) bool {
 		return false
 	}
 	s.segs = append(s.segs[:0], loop.Segment{Mem: hot, File: f})
-	s.respond(c, http.StatusOK, len(hot)-len(f.Body), nil)
+	s.respond(c, http.StatusOK, len(hot)-int(f.Size), nil)
 	return true
 }
 
@@ -33,14 +33,18 @@ func (s *Session) sendHot(c *loop.Conn) bool {
 func (s *Session) sendPlan(c *loop.Conn) {
 	a := &s.answer
 	p, f := &a.Plan, s.files[a.Chosen]
+	var content []byte
+	if f != nil {
+		content = f.Content()
+	}
 	s.out = p.AppendHead(s.out[:0], s.clock.date[:], a.Request.Conn(!c.Closing()))
 	s.segs = s.segs[:0]
 	for _, g := range p.Segments() {
 		switch {
 		case g.Kind == httpfile.SegmentMemory:
 			s.segs = append(s.segs, loop.Segment{Mem: g.Mem})
-		case f.Body != nil: // a few small sends cost less by memory than by file
-			s.segs = append(s.segs, loop.Segment{Mem: f.Body[g.Off : g.Off+g.N], File: f})
+		case content != nil: // a few small sends cost less by memory than by file
+			s.segs = append(s.segs, loop.Segment{Mem: content[g.Off : g.Off+g.N], File: f})
 		default:
 			s.segs = append(s.segs, loop.Segment{File: f, Off: g.Off, N: g.N})
 		}

@@ -10,15 +10,16 @@ import (
 type version struct {
 	resolve.Version
 	// hot is the head of the plain 200 answer followed by the body, in one
-	// piece; nil if the body is not in memory or was in use.
-	hot []byte
+	// piece; nil if the body is not in memory or was in use. It is of what was loaded then.
+	hot    []byte
+	loaded uint32 // File.Loads
 }
 
 // rendered returns the head of the plain 200 answer and the body of a small file, with
 // the Date of now, or nil if that cannot be had: the head must not change while a response
 // of it is under way, be it one that began before the version was made.
 func (v *version) rendered(f *openfile.File, s *Session) []byte {
-	if v.hot == nil {
+	if v.hot == nil || v.loaded != f.Loads {
 		v.render(f, s)
 		return v.hot
 	}
@@ -33,7 +34,8 @@ func (v *version) rendered(f *openfile.File, s *Session) []byte {
 }
 
 func (v *version) render(f *openfile.File, s *Session) {
-	if f.InUse() {
+	v.hot, v.loaded = nil, f.Loads
+	if f.InUse() && f.Brief() == nil {
 		return
 	}
 	s.out = v.Facts.AppendOK(s.out[:0], s.clock.date[:], httpfile.ConnImplied)
