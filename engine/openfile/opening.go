@@ -147,7 +147,9 @@ func (r *Root) find(name string, resolve uint64) Opened {
 		return Opened{FD: -1, Err: sys.ErrnoOf(err)}
 	}
 	o := Opened{FD: int32(fd), At: time.Now().UnixNano()}
-	if err := unix.Fstat(fd, &o.Stat); err != nil {
+	if resolve&resolveCached != 0 {
+		o.Err = sys.FstatAll(fd, &o.Stat)
+	} else if err := unix.Fstat(fd, &o.Stat); err != nil {
 		o.Err = sys.ErrnoOf(err)
 	}
 	if o.Err != 0 || o.Stat.Mode&unix.S_IFMT != unix.S_IFREG {

@@ -9,6 +9,7 @@ package sys
 import (
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -326,4 +327,29 @@ func ErrnoOf(err error) syscall.Errno {
 		return e
 	}
 	return syscall.EIO
+}
+
+// shortPath is the length of the paths that Openat2 copies to its stack, in bytes.
+const shortPath = 512
+
+// Openat2 opens a path (openat2(2)) as long as that cannot block: how must say
+// RESOLVE_CACHED. It does not allocate.
+func Openat2(dir int, path string, how *unix.OpenHow) (int, error) {
+	var p [shortPath]byte
+	if len(path) >= len(p) || strings.IndexByte(path, 0) >= 0 {
+		return unix.Openat2(dir, path, how)
+	}
+	copy(p[:], path)
+	fd, _, e := syscall.RawSyscall6(unix.SYS_OPENAT2, uintptr(dir), uintptr(unsafe.Pointer(&p)),
+		uintptr(unsafe.Pointer(how)), unix.SizeofOpenHow, 0, 0)
+	if e != 0 {
+		return -1, e
+	}
+	return int(fd), nil
+}
+
+// FstatAll asks about an open file (fstat(2)) whose inode is in memory.
+func FstatAll(fd int, st *unix.Stat_t) syscall.Errno {
+	_, _, e := syscall.RawSyscall(unix.SYS_FSTAT, uintptr(fd), uintptr(unsafe.Pointer(st)), 0)
+	return e
 }

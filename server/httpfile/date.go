@@ -14,8 +14,22 @@ const dateLayout = "Mon, 02 Jan 2006 15:04:05 GMT"
 // AppendDate appends the HTTP-date of an instant (Unix time in seconds), always
 // DateLen bytes.
 func AppendDate(dst []byte, unixSec int64) []byte {
-	return time.Unix(unixSec, 0).UTC().AppendFormat(dst, dateLayout)
+	t := time.Unix(unixSec, 0).UTC()
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return t.AppendFormat(dst, dateLayout)
+	}
+	hour, minute, second := t.Clock()
+	dst = append(append(dst, t.Weekday().String()[:3]...), ", "...)
+	dst = append(appendTwo(dst, day), ' ')
+	dst = append(append(dst, month.String()[:3]...), ' ')
+	dst = append(appendTwo(appendTwo(dst, year/100), year%100), ' ')
+	dst = append(appendTwo(dst, hour), ':')
+	dst = append(appendTwo(dst, minute), ':')
+	return append(appendTwo(dst, second), " GMT"...)
 }
+
+func appendTwo(dst []byte, n int) []byte { return append(dst, '0'+byte(n/10), '0'+byte(n%10)) }
 
 // floorSec returns whole seconds of an instant in ns, rounded down also before 1970.
 func floorSec(ns int64) int64 {

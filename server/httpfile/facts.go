@@ -1,9 +1,6 @@
 package httpfile
 
-import (
-	"strconv"
-	"strings"
-)
+import "strconv"
 
 // File is what is known of one representation of a resource when its Facts
 // are made.
@@ -46,10 +43,9 @@ type Facts struct {
 	CacheControl string // empty: the field is not sent
 
 	policy     *Policy
-	modified   int64 // Unix s: LastModified
+	names      string // parameters of Content-Disposition, if it may be sent
+	modified   int64  // Unix s: LastModified
 	indistinct bool
-	// attachment is "Content-Disposition: attachment; …\r\n".
-	attachment string
 
 	// head is the head of the 200 answer without its last line end, with
 	// some date at OKDateOffset. Offsets cut it into the pieces that the other
@@ -77,75 +73,96 @@ const okPrefix = "HTTP/1.1 200 OK\r\nDate: "
 func (p *Policy) MakeFacts(file File) *Facts {
 	f := &Facts{
 		Size: file.Size, MtimeNs: file.MtimeNs, Coding: file.Coding, Negotiable: file.Negotiable,
-		ETag:         makeETag(&file),
 		ContentType:  p.ContentType(file.Path),
 		CacheControl: firstMatch(p.cacheControl, file.Path),
 		policy:       p,
 		indistinct:   file.Indistinct,
 	}
-	if sec, ok := file.modified(); ok {
-		f.modified, f.LastModified = sec, string(AppendDate(nil, sec))
-	}
-	names := dispositionNames(file.Path)
-	f.attachment = "Content-Disposition: attachment" + names + "\r\n"
-	shown := ""
-	if kind := firstMatch(p.disposition, file.Path); kind != "" {
-		shown = "Content-Disposition: " + kind + names + "\r\n"
-	}
-	f.render(shown)
+	f.render(&file)
 	return f
 }
 
-// render fills head and its offsets.
-func (f *Facts) render(disposition string) {
-	var b strings.Builder
-	b.WriteString(okPrefix + dateLayout + "\r\n")
-	f.meta = b.Len()
-	b.WriteString(f.policy.server)
-	if f.LastModified != "" {
-		b.WriteString("Last-Modified: " + f.LastModified + "\r\n")
+// render fills head and its offsets, and what is a part of head. It is done for each request for
+// a file that is not open, so all of it is one string.
+func (f *Facts) render(file *File) {
+	modifiedAt, tagAt, tagEnd := 0, 0, 0
+	b := append(make([]byte, 0, usualHead), okPrefix+dateLayout+"\r\n"...)
+	f.meta = len(b)
+	b = append(b, f.policy.server...)
+	if sec, ok := file.modified(); ok {
+		f.modified = sec
+		b = append(b, "Last-Modified: "...)
+		modifiedAt = len(b)
+		b = append(AppendDate(b, sec), "\r\n"...)
 	}
-	if f.ETag != "" {
-		b.WriteString("ETag: " + f.ETag + "\r\n")
+	if hasETag(file) {
+		b = append(b, "ETag: "...)
+		tagAt = len(b)
+		b = appendETag(b, file)
+		tagEnd = len(b)
+		b = append(b, "\r\n"...)
 	}
-	if f.CacheControl != "" {
-		b.WriteString("Cache-Control: " + f.CacheControl + "\r\n")
-	}
+	b = appendField(b, "Cache-Control: ", f.CacheControl)
 	if f.Negotiable {
-		b.WriteString(varyField)
+		b = append(b, varyField...)
 	}
-	f.body = b.Len()
-	b.WriteString("Accept-Ranges: bytes\r\n")
+	f.body = len(b)
+	b = append(b, "Accept-Ranges: bytes\r\n"...)
 	if f.Coding != Identity {
-		b.WriteString("Content-Encoding: " + f.Coding.String() + "\r\n")
+		b = appendField(b, "Content-Encoding: ", f.Coding.String())
 	}
-	b.WriteString(f.policy.sniff)
-	f.typed = b.Len()
-	b.WriteString("Content-Type: " + f.ContentType + "\r\n")
-	f.disp = b.Len()
-	b.WriteString(disposition)
-	f.length = b.Len()
-	b.WriteString("Content-Length: " + strconv.FormatInt(f.Size, 10) + "\r\n")
-	f.head = b.String()
+	b = append(b, f.policy.sniff...)
+	f.typed = len(b)
+	b = appendField(b, "Content-Type: ", f.ContentType)
+	f.disp = len(b)
+	kind := firstMatch(f.policy.disposition, file.Path)
+	if kind != "" || f.policy.download != "" {
+		f.names = dispositionNames(file.Path)
+	}
+	if kind != "" {
+		b = f.appendDisposition(b, kind)
+	}
+	f.length = len(b)
+	b = append(b, "Content-Length: "...)
+	b = append(strconv.AppendInt(b, f.Size, 10), "\r\n"...)
+	f.head = string(b)
+	f.ETag = f.head[tagAt:tagEnd]
+	if modifiedAt > 0 {
+		f.LastModified = f.head[modifiedAt : modifiedAt+DateLen]
+	}
 }
 
-// makeETag returns the strong entity tag of a version of a file in a coding. No other
+// usualHead is the length that most heads do not exceed, in bytes.
+const usualHead = 512
+
+// appendField appends a field line, nothing if the value is empty.
+func appendField(dst []byte, name, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	return append(append(append(dst, name...), value...), "\r\n"...)
+}
+
+// appendDisposition appends Content-Disposition with the names of the file.
+func (f *Facts) appendDisposition(dst []byte, kind string) []byte {
+	dst = append(append(dst, "Content-Disposition: "...), kind...)
+	return append(append(dst, f.names...), "\r\n"...)
+}
+
+// hasETag reports whether something tells the version for certain.
+func hasETag(f *File) bool { return !f.Indistinct && (usableHash(f.Hash) || !f.ByContent) }
+
+// appendETag appends the strong entity tag of a version of a file in a coding. No other
 // version or coding has the same (RFC 9110 8.8.3.3), and the version has it for life.
-func makeETag(f *File) string {
+func appendETag(b []byte, f *File) []byte {
 	suffix := ""
 	if f.Coding < numCoding {
 		suffix = codingNames[f.Coding].tag
 	}
-	switch {
-	case f.Indistinct:
-		return ""
-	case usableHash(f.Hash):
-		return `"` + f.Hash + suffix + `"`
-	case f.ByContent:
-		return ""
-	}
-	b := make([]byte, 0, 80)
 	b = append(b, '"')
+	if usableHash(f.Hash) {
+		return append(append(append(b, f.Hash...), suffix...), '"')
+	}
 	b = strconv.AppendInt(b, f.MtimeNs, 16)
 	b = append(b, '-')
 	b = strconv.AppendInt(b, f.Size, 16)
@@ -156,7 +173,7 @@ func makeETag(f *File) string {
 		b = strconv.AppendInt(b, f.CtimeNs, 16)
 	}
 	b = append(b, suffix...)
-	return string(append(b, '"'))
+	return append(b, '"')
 }
 
 // modified returns the Unix time in seconds of Last-Modified, not ok if there is none. A

@@ -38,7 +38,7 @@ func (p *Plan) appendFileFields(dst []byte) []byte {
 	dst = append(dst, f.head[f.meta:f.typed]...)
 	dst = p.appendType(dst)
 	if p.attach {
-		dst = append(dst, f.attachment...)
+		dst = f.appendDisposition(dst, "attachment")
 	} else {
 		dst = append(dst, f.head[f.disp:f.length]...)
 	}
