@@ -28,18 +28,24 @@ const (
 // opened, in bytes.
 func (fs *Files) MaxContent() int64 { return min(fs.maxBody, briefMax) }
 
-// hit counts a request for a file. What is counted of all is halved from time to time, so that
-// what was asked for long ago makes room.
-func (fs *Files) hit(f *File) {
-	if fs.counted++; fs.counted > 8*len(fs.clock)+1024 {
-		fs.counted = 0
-		fs.era++
-	}
-	f.hits, f.era = min(fs.hitsOf(f)+1, maxHits), fs.era
+// demand counts requests. What is counted of all files is halved from time to time, so that what
+// was asked for long ago makes room.
+type demand struct {
+	counted int // in this era
+	era     uint32
 }
 
-// hitsOf returns how often a file was asked for lately.
-func (fs *Files) hitsOf(f *File) uint32 { return f.hits >> min(fs.era-f.era, 31) }
+// hit counts a request for one of n files.
+func (d *demand) hit(f *File, n int) {
+	if d.counted++; d.counted > 8*n+1024 {
+		d.counted = 0
+		d.era++
+	}
+	f.hits, f.era = min(d.of(f)+1, maxHits), d.era
+}
+
+// of returns how often a file was asked for lately.
+func (d *demand) of(f *File) uint32 { return f.hits >> min(d.era-f.era, 31) }
 
 // worthOf says what the body of a file is worth in the arena: more than one that was asked for as
 // often, or else they would drive each other out. Negative: it stays.
@@ -47,7 +53,7 @@ func (fs *Files) worthOf(f *File) int {
 	if f.InUse() || f.request == fs.request {
 		return -1
 	}
-	return int(fs.hitsOf(f)) + 1
+	return int(fs.demand.of(f)) + 1
 }
 
 // ready gets the content of a cached file for a request, if that is to be in memory. It reports
@@ -55,7 +61,7 @@ func (fs *Files) worthOf(f *File) int {
 func (fs *Files) ready(f *File) bool {
 	if f.Body == nil && !f.Remote() {
 		// Where there is no room it tries again when it was asked for twice as often.
-		if f.hits&(f.hits-1) == 0 && f.hits >= fs.ripeness(f) && fs.keep(f, nil, int(f.hits)) || fs.skim(f) {
+		if f.hits&(f.hits-1) == 0 && f.hits >= ripeness(f.Size) && fs.keep(f, nil, int(f.hits)) || fs.skim(f) {
 			return true
 		}
 		if f.isBrief() && fs.hold(f, false) != 0 {
@@ -85,8 +91,8 @@ func (fs *Files) arenaOf(f *File) *arena {
 	return &fs.small
 }
 
-func (fs *Files) ripeness(f *File) uint32 {
-	if f.Size > smallBody {
+func ripeness(size int64) uint32 {
+	if size > smallBody {
 		return ripeLarge
 	}
 	return ripe

@@ -58,7 +58,7 @@ type File struct {
 	cached  bool
 	young   bool   // changed less than settling ago when it was opened
 	used    bool   // since the clock's hand passed
-	hits    uint32 // requests up to era; see Files.hitsOf
+	hits    uint32 // requests up to era; see demand
 	era     uint32
 	at      int    // in the clock
 	request uint64 // for which it was looked up last: it is not evicted for that one

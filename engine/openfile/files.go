@@ -32,8 +32,7 @@ type Files struct {
 	large    arena   // of larger ones
 	briefs   []*File // that were read for the request
 	rooms    [][]byte
-	counted  int // requests in this era, by which they are counted
-	era      uint32
+	demand   demand
 	wall     func() int64 // Unix ns
 	headroom int
 	pinned   []*File // disposed, but a driver still reads
@@ -110,7 +109,7 @@ func (fs *Files) Get(name []byte) *File {
 		return nil
 	}
 	if f.request != fs.request {
-		if fs.hit(f); !fs.ready(f) {
+		if fs.demand.hit(f, len(fs.clock)); !fs.ready(f) {
 			f.Distrust()
 			return nil
 		}
@@ -180,7 +179,7 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 		if old.same(&o.Stat) && old.Hash == o.Hash && old.policy == p && !old.aged(&o, fs.wall()) {
 			fs.close(o.FD, o.from)
 			if old.request != fs.request {
-				fs.hit(old)
+				fs.demand.hit(old, len(fs.clock))
 			}
 			old.checked, old.used, old.request = fs.now, true, fs.request
 			fs.touch(old, &o)
@@ -205,7 +204,7 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 		}
 	}
 	fs.insert(f)
-	fs.hit(f)
+	fs.demand.hit(f, len(fs.clock))
 	fs.load(f, o.body)
 	return f, 0
 }
