@@ -332,15 +332,16 @@ func ErrnoOf(err error) syscall.Errno {
 // shortPath is the length of the paths that Openat2 copies to its stack, in bytes.
 const shortPath = 512
 
-// Openat2 opens a path (openat2(2)) as long as that cannot block: how must say
-// RESOLVE_CACHED. It does not allocate.
+// Openat2 opens a path (openat2(2)). It does not allocate. It does not keep the processor
+// either: a path that is in memory (RESOLVE_CACHED) may still have to wait for whoever permits
+// that it is opened (fanotify).
 func Openat2(dir int, path string, how *unix.OpenHow) (int, error) {
 	var p [shortPath]byte
 	if len(path) >= len(p) || strings.IndexByte(path, 0) >= 0 {
 		return unix.Openat2(dir, path, how)
 	}
 	copy(p[:], path)
-	fd, _, e := syscall.RawSyscall6(unix.SYS_OPENAT2, uintptr(dir), uintptr(unsafe.Pointer(&p)),
+	fd, _, e := syscall.Syscall6(unix.SYS_OPENAT2, uintptr(dir), uintptr(unsafe.Pointer(&p)),
 		uintptr(unsafe.Pointer(how)), unix.SizeofOpenHow, 0, 0)
 	if e != 0 {
 		return -1, e
