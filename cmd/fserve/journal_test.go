@@ -33,7 +33,7 @@ func TestJournal(t *testing.T) {
 		writeFile(t, config, "root: "+root+"\nlimits: {client: 10}\n")
 		cmd := exec.Command(binary, "--config", config)
 		cmd.Stderr = w
-		cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, inode))
+		cmd.Env = append(cleanEnv(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, inode))
 		if err := cmd.Run(); err == nil {
 			t.Error("it runs with a bad file")
 		}
@@ -60,7 +60,7 @@ func TestJournalLevels(t *testing.T) {
 	}
 	cmd := exec.Command(binary, "--root", root, "--listen", "127.0.0.1:0")
 	cmd.Stderr = w
-	cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, st.Ino))
+	cmd.Env = append(cleanEnv(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, st.Ino))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
