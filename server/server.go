@@ -209,6 +209,9 @@ func (c *Config) proxied() (expected []bool) {
 
 // compile returns the Set of what a Config says about files, retained once.
 func (s *Server) compile(c *Config) (*site.Set, error) {
+	if err := c.TLS.checkHostPairs(c.Hosts); err != nil {
+		return nil, err
+	}
 	set, err := s.compiler.Compile(Host{Site: c.Site, Locations: c.Locations}, c.Hosts, s.set)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server/tls"
@@ -19,7 +20,8 @@ type TLS struct {
 	CertFile, KeyFile string
 	// Pairs are more of them. Of several a client gets the first that it can use.
 	Pairs []KeyPair
-	// HostPairs are those of hosts, by the first of Host.Names, in place of the ones above.
+	// HostPairs are those of hosts, by the first of Host.Names, in place of the ones above. Those
+	// of another name are refused.
 	HostPairs map[string][]KeyPair
 	// RefuseUnknown refuses clients that name none of Config.Hosts in the handshake. Without
 	// it they get the pairs above; if there are none they are refused, too.
@@ -70,6 +72,16 @@ func (c *Config) certificates() tls.Certificates {
 		}
 	}
 	return out
+}
+
+// checkHostPairs reports pairs that no handshake would find.
+func (t *TLS) checkHostPairs(hosts []Host) error {
+	for name := range t.HostPairs {
+		if !slices.ContainsFunc(hosts, func(h Host) bool { return len(h.Names) > 0 && h.Names[0] == name }) {
+			return fmt.Errorf("%w: TLS.HostPairs: %q is the first name of no host", ErrConfig, name)
+		}
+	}
+	return nil
 }
 
 // checkTLS reports what New would refuse about TLS, without binding anything.

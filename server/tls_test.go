@@ -494,6 +494,9 @@ func TestTLSConfigErrors(t *testing.T) {
 		"no key in file": func(c *server.Config) { c.TLS.KeyFile = c.TLS.CertFile },
 		"Unix socket":    func(c *server.Config) { c.TLS.Listen = []string{"unix:" + filepath.Join(t.TempDir(), "s")} },
 		"negative bound": func(c *server.Config) { c.TLS.MaxConns = -1 },
+		"pairs of no host": func(c *server.Config) {
+			c.TLS.HostPairs = map[string][]server.KeyPair{"a.example": {{CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile}}}
+		},
 	} {
 		cfg := good
 		change(&cfg)
