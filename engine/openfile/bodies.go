@@ -122,8 +122,8 @@ func (fs *Files) keep(f *File, content []byte, worth int) bool {
 	fs.stats.Bytes += f.Size
 	if f.leased {
 		f.young = false // nobody was writing while it was read
-		if f.isBrief() {
-			fs.giveUp(f) // it will not be sent otherwise
+		if f.isBrief() && !f.InUse() {
+			fs.giveUp(f) // it will not be sent otherwise, and was not: its pages are in no socket
 		}
 	}
 	return true

@@ -36,3 +36,28 @@ func TestBreakOfPinned(t *testing.T) {
 		t.Errorf("%d files are open", n)
 	}
 }
+
+// TestBodyOfLent: the pages of a small file are on their way to a client when its content comes
+// into memory. The lease stays: somebody who writes would change what the client gets.
+func TestBodyOfLent(t *testing.T) {
+	for _, lent := range []bool{true, false} {
+		l := &fakeLeases{map[int32]bool{}, map[int32]bool{}}
+		c := newCacheTest(t, onFallback, Config{Leases: l})
+		c.write("f", "content")
+		f := c.open("f")
+		if lent {
+			f.Retain()
+		}
+		for f.Body == nil {
+			if got := c.open("f"); got != f {
+				t.Fatal("the file is opened anew")
+			}
+		}
+		if f.Leased() != lent {
+			t.Errorf("lent %v, and leased %v", lent, f.Leased())
+		}
+		if lent {
+			f.Release()
+		}
+	}
+}
