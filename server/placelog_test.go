@@ -77,6 +77,32 @@ func TestLogsOfPlaces(t *testing.T) {
 	})
 }
 
+// A log gets another format at a change.
+func TestLogFormatChanges(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		logs := server.NewAccessLogs()
+		cfg := server.Config{Site: server.Site{Root: t.TempDir()}, AccessLogs: logs}
+		cfg.Site.AccessLog = server.LogTarget{File: filepath.Join(t.TempDir(), "log"), Template: "one $status"}
+		g := start(t, d, cfg)
+		c := g.dial()
+		for _, format := range []string{"two $status", "one $status"} {
+			c.send(request("GET", "/none"))
+			c.read("GET")
+			next := cfg
+			next.Site.AccessLog.Template = format
+			if err := g.srv.Swap(next); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(g.srv.Close(), logs.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(cfg.Site.AccessLog.File); err != nil || string(got) != "one 404\ntwo 404\n" {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
+
 // One file has one format, and a format that is wrong is a fault of its place.
 func TestLogsOfPlacesFaults(t *testing.T) {
 	dir := t.TempDir()

@@ -54,17 +54,15 @@ func (t *Target) Check() error {
 	return nil
 }
 
-// Open returns the log of a target, which it opens if it is not yet.
+// Open returns the log of a target, which it opens if it is not yet. A log of the same file with
+// another format may still be open: lines of responses under way go there (see Keep).
 func (s *Logs) Open(t Target) (*AccessLog, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.logs {
-		switch {
-		case a.target == t:
+		if a.target == t {
 			a.unused = false
 			return a, nil
-		case a.target.File == t.File && !a.unused:
-			return nil, fmt.Errorf("access log: %s has another format elsewhere", t.File)
 		}
 	}
 	a := &AccessLog{target: t, format: t.Format, of: s, block: placeBlock}

@@ -40,6 +40,7 @@ type compilation struct {
 	users  map[string]*auth.File
 	faults []error
 
+	targets   map[string]record.Target // of access logs, by file
 	redirects []redirecting
 }
 
@@ -48,7 +49,7 @@ type compilation struct {
 // is for. The files of before, which may be nil, stay good in caches where the new
 // Set has them too. The error names every fault.
 func (c *Compiler) Compile(base Host, hosts []Host, before *Set) (*Set, error) {
-	b := &compilation{Compiler: c, before: before, users: make(map[string]*auth.File), out: &Set{
+	b := &compilation{Compiler: c, before: before, users: make(map[string]*auth.File), targets: make(map[string]record.Target), out: &Set{
 		exact: make(map[string]*vhost), wild: make(map[string]*vhost),
 		keys: make(map[string]bool), spaces: make(map[space]string), open: &c.roots,
 	}}
@@ -225,6 +226,10 @@ func (b *compilation) logging(p *Place, l *Location) {
 		return
 	}
 	err := s.AccessLog.Check()
+	if t, ok := b.targets[s.AccessLog.File]; ok && t != s.AccessLog {
+		err = cmp.Or(err, fmt.Errorf("access log: %s has another format elsewhere", t.File))
+	}
+	b.targets[s.AccessLog.File] = s.AccessLog
 	if err == nil && b.Logs != nil {
 		p.Logging.Log, err = b.Logs.Open(s.AccessLog)
 	}
