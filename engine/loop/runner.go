@@ -119,6 +119,9 @@ func (l *Loop) destroy() error {
 	l.Files.EndLeases() // what follows may take its time, which no writer is to wait for
 	l.stats.Driver = *l.driver.Stats()
 	l.keepStats()
+	if s, ok := l.session.(Ender); ok {
+		s.Ending()
+	}
 	l.finishTasks()
 	l.stats.Driver = *l.driver.Stats()
 	l.acceptor.close()

@@ -33,6 +33,10 @@ type Session interface {
 	Closed(c *Conn)
 }
 
+// Ender is a Session that is told when its loop ends. All connections are being closed then,
+// and tasks are waited for: what some wait for, and the session can end, ends now.
+type Ender interface{ Ending() }
+
 // Response is what a session answers with.
 type Response struct {
 	// Head is sent first. It may be reused as soon as Respond returns: what

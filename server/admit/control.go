@@ -166,10 +166,8 @@ func (c *Control) Admit(client []byte, now int64) (Grant, Refusal) {
 	if p == nil {
 		return Grant{}, Refusal{}
 	}
-	var key Key
 	if p.requests != nil {
-		key = c.table.Key(p.requests, client)
-		if wait, ok := c.table.Take(p.requests, key, now); !ok {
+		if wait, ok := c.table.Take(p.requests, c.table.Key(p.requests, client), now); !ok {
 			return Grant{}, c.refuse(Refusal{Reason: Requests, Wait: wait})
 		}
 	}
@@ -185,10 +183,21 @@ func (c *Control) Admit(client []byte, now int64) (Grant, Refusal) {
 	if r.Queue {
 		return Grant{}, r // it keeps its turn
 	}
-	if p.requests != nil {
-		c.table.GiveBack(p.requests, key)
-	}
+	c.giveBack(p, client)
 	return Grant{}, c.refuse(r)
+}
+
+// Refuse is for a request that Admit has refused with Queue, and that cannot wait.
+func (c *Control) Refuse(client []byte, why Reason) {
+	c.giveBack(c.policy.Load(), client)
+	c.results[why].Add(1)
+}
+
+// giveBack takes back what the rate of requests has counted of a request; p may be nil.
+func (c *Control) giveBack(p *policy, client []byte) {
+	if p != nil && p.requests != nil {
+		c.table.GiveBack(p.requests, c.table.Key(p.requests, client))
+	}
 }
 
 func (c *Control) refuse(r Refusal) Refusal {

@@ -66,7 +66,7 @@ func (q *queue) add(w *Waiter) bool {
 		of = new(clientQueue)
 	}
 	if p := w.control.policy.Load(); p != nil && (q.waiting.Load() >= maxWaiting || of.waiting >= p.QueueLength) {
-		w.control.results[w.why].Add(1)
+		w.control.Refuse(w.client, w.why)
 		return false
 	}
 	if q.of == nil {

@@ -60,9 +60,15 @@ func (s *entry) admit(c *loop.Conn, rest []byte) bool {
 		}
 		return true
 	case refusal.Queue && !s.head.HasBody(): // a body would have to wait, too
-		(*Session)(s).sendAway(c, s.answer.Place.Set(), &queueing{control: s.cfg.Admission, client: s.whose, why: refusal.Reason})
-	case (*Session)(s).skipBody(c, rest):
-		(*Session)(s).drive(c, s.tooMany(refusal))
+		c.Suspend(0) // what was waited for before, a password, had a time of its own
+		(*Session)(s).sendAway(c, s.answer.Place.Set(), &queueing{s: (*Session)(s), client: s.whose, why: refusal.Reason})
+	default:
+		if refusal.Queue {
+			s.cfg.Admission.Refuse(s.whose, refusal.Reason)
+		}
+		if (*Session)(s).skipBody(c, rest) {
+			(*Session)(s).drive(c, s.tooMany(refusal))
+		}
 	}
 	return false
 }
@@ -85,21 +91,23 @@ func retryAfter(wait int64) int {
 
 // queueing is the errand of a request that waits for its turn.
 type queueing struct {
-	control *admit.Control
-	client  []byte
-	why     admit.Reason
-	waiter  *admit.Waiter
+	s      *Session
+	client []byte
+	why    admit.Reason
+	waiter *admit.Waiter
 }
 
 func (q *queueing) begin(done func()) {
-	q.waiter = q.control.Wait(q.client, q.why, done)
+	q.s.queued[q] = struct{}{}
+	q.waiter = q.s.cfg.Admission.Wait(q.client, q.why, done)
 	q.client = nil
 }
 
-func (q *queueing) patience(*Session) time.Duration { return q.control.QueueWait() }
+func (q *queueing) patience(s *Session) time.Duration { return s.cfg.Admission.QueueWait() }
 
 // land gives what counts the response to the exchange.
-func (q *queueing) land(_ *Session, x *exchange) {
+func (q *queueing) land(s *Session, x *exchange) {
+	delete(s.queued, q)
 	grant, why := q.waiter.Admitted()
 	if q.why = why; x != nil && x.conn != nil {
 		x.grant = grant
@@ -109,6 +117,7 @@ func (q *queueing) land(_ *Session, x *exchange) {
 }
 
 func (q *queueing) goOn(s *Session, x *exchange) {
+	x.conn.Suspend(0) // what is waited for from here on has a time of its own
 	e := (*entry)(s)
 	step := e.place(x.conn)
 	if q.why != admit.Admitted && step == resolve.Route {

@@ -68,7 +68,7 @@ func (d *detour) back(*loop.Loop) {
 	clear(s.known)
 	s.known = s.known[:0]
 	if d.set != nil {
-		s.letGo(d.set)
+		d.letGo()
 	}
 }
 
@@ -96,9 +96,9 @@ func (s *Session) resume(x *exchange) {
 
 // letGo releases what a detour has retained. If the session has another Set by now, the files that
 // the errand has put into the cache may be of nobody.
-func (s *Session) letGo(set *site.Set) {
-	if set != s.set {
+func (d *detour) letGo() {
+	if s := d.s; d.set != s.set {
 		s.loop.Files.Prune(func(key string, _ *openfile.File) bool { return s.set.HasKey(key) })
 	}
-	set.Release()
+	d.set.Release()
 }

@@ -162,6 +162,13 @@ func (s *Session) Sent(c *loop.Conn, o *engine.Outcome) {
 	}
 }
 
+// Ending implements loop.Ender: who waits for a turn does not get it any more.
+func (s *Session) Ending() {
+	for q := range s.queued {
+		q.waiter.Leave()
+	}
+}
+
 // Closed implements loop.Session.
 func (s *Session) Closed(c *loop.Conn) {
 	x, ok := c.Data.(*exchange)
@@ -170,8 +177,12 @@ func (s *Session) Closed(c *loop.Conn) {
 	case x.isAway():
 		x.conn = nil // the detour pools it
 		c.Data = nil
-		if q, ok := x.detour.errand.(*queueing); ok {
-			q.waiter.Leave()
+		switch e := x.detour.errand.(type) {
+		case *queueing:
+			e.waiter.Leave()
+		case *call: // the handler goes on, and its work counts
+		default: // a disk may be waited for without end, a response is not under way any more
+			x.grant.Release()
 		}
 	default:
 		s.put(c, x)

@@ -69,6 +69,7 @@ type Session struct {
 	answer resolve.Answer
 	files  [resolve.NumKind]*openfile.File // that were opened for it
 	known  []opened                        // by a detour, for this step
+	queued map[*queueing]struct{}          // requests that wait for their turn
 	// refusing is set while a request that could not be read is answered.
 	refusing bool
 
@@ -86,7 +87,7 @@ func (c *Config) NewSession(l *loop.Loop, set *site.Set) *Session {
 	_, _ = crand.Read(seed[:]) // never fails
 	s := &Session{
 		cfg: c, loop: l, set: set, rec: record.NewRecorder(c.Rows), rand: rand.NewChaCha8(seed),
-		out: make([]byte, 0, 1024), path: make([]byte, 0, 1024), segs: make([]loop.Segment, 0, 40),
+		queued: make(map[*queueing]struct{}), out: make([]byte, 0, 1024), path: make([]byte, 0, 1024), segs: make([]loop.Segment, 0, 40),
 	}
 	s.answer.Place = set.Default()
 	return s
