@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/fserve/fserve/server"
@@ -49,12 +50,20 @@ const (
 )
 
 // within returns a with everything that it leaves out as it is around it. What is denied there
-// is denied here, too.
+// is denied here, too, and what is allowed there is not if a network that is denied here has it in it.
 func (a Access) within(around Access) Access {
 	deny := slices.DeleteFunc(slices.Clone(around.Deny), func(n string) bool {
 		return slices.ContainsFunc(a.Allow, func(m string) bool { return sameNetwork(n, m) })
 	})
 	deny, agents := append(deny, a.Deny...), append(slices.Clone(around.DenyAgents), a.DenyAgents...)
+	if a.Allow == nil && around.Allow != nil {
+		around.Allow = slices.DeleteFunc(slices.Clone(around.Allow), func(n string) bool {
+			return slices.ContainsFunc(a.Deny, func(m string) bool { return covers(m, n) })
+		})
+		if len(around.Allow) == 0 { // which would stand for everybody
+			around.Allow, deny = nil, append(deny, "all")
+		}
+	}
 	a = leftOut(a, around)
 	a.Deny, a.DenyAgents = deny, agents
 	return a
@@ -64,6 +73,15 @@ func sameNetwork(a, b string) bool {
 	x, errX := server.ParseNetworks([]string{a})
 	y, errY := server.ParseNetworks([]string{b})
 	return errX == nil && errY == nil && x.Unix == y.Unix && slices.Equal(x.Prefixes, y.Prefixes)
+}
+
+// covers reports whether all of the network n is in m.
+func covers(m, n string) bool {
+	x, errX := server.ParseNetworks([]string{m})
+	y, errY := server.ParseNetworks([]string{n})
+	return errX == nil && errY == nil && (x.Unix || !y.Unix) && !slices.ContainsFunc(y.Prefixes, func(q netip.Prefix) bool {
+		return !slices.ContainsFunc(x.Prefixes, func(p netip.Prefix) bool { return p.Bits() <= q.Bits() && p.Contains(q.Addr()) })
+	})
 }
 
 // into puts the rules into a site.

@@ -270,6 +270,37 @@ hosts:
 	}
 }
 
+// What a location denies is denied there, although it is allowed around it; nobody else is let in for that.
+func TestDeniedWithinAllowed(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "f.yaml", `
+root: /r
+allow: [10.0.0.0/8, 192.0.2.1, unix]
+locations:
+  /all/: {deny: [all]}
+  /net/: {deny: [10.0.0.0/7]}
+  /own/: {deny: [all], allow: [10.0.0.0/8]}
+  /part/: {deny: [10.1.0.0/16]}
+  /same/: {deny: [192.0.2.0/24, 10.0.0.0/8, unix]}
+`)
+	c := load(t, sources(t, nil, "--config", dir+"/f.yaml")).Server()
+	for i, want := range []string{"", "192.0.2.1 unix", "10.0.0.1 10.1.0.1", "10.0.0.1 192.0.2.1 unix", ""} {
+		var got []string
+		a := c.Locations[i].Access
+		for _, s := range []string{"10.0.0.1", "10.1.0.1", "192.0.2.1", "203.0.113.1"} {
+			if a.Allows(netip.MustParseAddr(s), false) {
+				got = append(got, s)
+			}
+		}
+		if a.Allows(netip.Addr{}, true) {
+			got = append(got, "unix")
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s answers %v, want %s", c.Locations[i].Match, got, want)
+		}
+	}
+}
+
 func TestAccessFaults(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "f.yaml", `
