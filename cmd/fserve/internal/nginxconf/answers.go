@@ -12,6 +12,9 @@ import (
 // doPass keeps what another program would answer from being answered with files, its source perhaps.
 func doPass(t *translator, s *scope, d *directive) {
 	t.leave(s, d, whyNot(d.name)+"; these paths get 404")
+	if d.name == "internal" { // what is in it takes it over
+		s.began["internal"], s.settings["internal"] = true, true
+	}
 	s.answers["respond"] = "404"
 }
 
@@ -146,13 +149,18 @@ func doRewrite(t *translator, s *scope, d *directive) {
 		return
 	}
 	l := newScope(&s.server.scope)
-	l.match = "~ " + pattern
+	l.match, l.rank = "~ "+pattern, rankNested
 	t.redirect(l, d, status, url)
 	if len(l.answers) > 0 {
 		s.server.places = append(s.server.places, l)
 	}
 	s.notes = append(s.notes, l.notes...)
 }
+
+// harmless are conditions that keep nobody from a file who wants it: of fields that clients write as
+// they like, of files, and of the host and the path, by which places are found.
+var harmless = regexp.MustCompile(`^(!?-[fdex]|"?\$(http_(user_agent|referer|host|accept\w*|origin|x_forwarded_proto|upgrade)|invalid_referer|host|server_\w+|request\w*|uri|document_uri|` +
+	`args|is_args|query_string|scheme|https|content_\w+|ssl_(protocol|server_name|cipher)|\w*(bot|agent|crawler|spider|referer)\w*)"?)$`)
 
 // doIf reads the conditions that redirects are made of.
 func doIf(t *translator, s *scope, d *directive) {
@@ -186,42 +194,79 @@ func doIf(t *translator, s *scope, d *directive) {
 		}
 	case len(words) > 0 && words[0] == "$request_method": // others than GET and HEAD are refused
 		return
+	case len(words) > 0 && slices.Contains([]string{"401", "403", "404", "410", "444"}, answer.arg(0)) && !harmless.MatchString(words[0]):
+		s.fresh("closed")
+		s.settings["closed"] = true
+		t.leave(s, d, "there are no conditions; nobody is let in")
+		return
 	}
 	t.leave(s, d, "there are no conditions")
 }
 
-// matchOf returns the key of a location.
-func (t *translator) matchOf(s *scope, d *directive) (match string, ok bool) {
+// matchOf finds out the key of a location l in s.
+func (t *translator) matchOf(s, l *scope, d *directive) (ok bool) {
 	sign, text := d.arg(0), d.arg(1)
 	if len(d.args) == 1 {
 		text = strings.TrimLeft(sign, "=~^*")
 		sign = strings.TrimSuffix(sign, text)
 	}
+	l.rank = rankServer
 	switch {
 	case strings.HasPrefix(text, "@"):
 		t.leave(&s.server.scope, d, "locations have no names")
-		return "", false
+		return false
 	case sign == "=":
-		return "= " + text, true
+		l.match = "= " + text
+		return true
 	case sign == "~" || sign == "~*":
-		return t.pattern(s, d, sign, text)
+		return t.patternOf(s, l, d, sign, text)
 	case sign == "^~":
 		sign = "^~ "
 	}
+	l.prefix = text
 	if strings.HasSuffix(text, "/") {
-		return sign + text, true
+		if nested := slices.ContainsFunc(d.block, func(in directive) bool { return in.name == "location" && strings.HasPrefix(in.arg(0), "~") }); nested {
+			sign = "" // patterns in it are asked
+		}
+		l.match = sign + text
+		return true
 	}
 	answered := slices.ContainsFunc(d.block, func(in directive) bool {
 		return in.name == "return" || strings.HasSuffix(in.name, "_pass") || in.name == "rewrite"
 	})
 	switch {
 	case path.Ext(text) != "" && !answered:
-		return "= " + text, true
+		l.match = "= " + text
+		return true
 	case answered:
-		return "~ ^" + regexp.QuoteMeta(text), true
+		l.match, l.rank = "~ ^"+regexp.QuoteMeta(text), rankPrefix
+		if sign != "" {
+			l.rank = rankGuard
+		}
+		return true
 	}
-	t.remark(d, "it is for what is below "+text+"/ here, not for all that begins with "+text)
-	return sign + text + "/", true
+	if !guarded(d.block) {
+		t.remark(d, "it is for what is below "+text+"/ here, not for all that begins with "+text)
+	}
+	l.match = sign + text + "/"
+	return true
+}
+
+// beside returns the place of what begins with a prefix that is no directory, and is not below it: nil
+// if it is served as if there were no such place.
+func (s *scope) beside(d *directive) *scope {
+	if s.prefix == "" || strings.HasSuffix(s.prefix, "/") || s.match[0] == '~' || !guarded(d.block) {
+		return nil
+	}
+	rest := *s
+	rest.match, rest.rank, rest.notes = "~ ^"+regexp.QuoteMeta(s.prefix), rankPrefix, nil
+	if s.match[0] != '=' {
+		rest.match += "([^/]|$)"
+	}
+	if s.match[0] == '^' {
+		rest.rank = rankGuard
+	}
+	return &rest
 }
 
 var (
@@ -229,19 +274,31 @@ var (
 	hidden   = regexp.MustCompile(`^(\^/|/|\(\^\|/\)|\(\?:\^\|/\))\\\.(ht|\(\?!well-known|$|git|[a-z(|]+)`)
 )
 
-// pattern returns the key of a location with a regular expression.
-func (t *translator) pattern(s *scope, d *directive, sign, text string) (match string, ok bool) {
-	if hidden.MatchString(text) && refuses(d.block) {
-		return "", false // names that begin with a dot are not served
-	}
-	if m := suffixes.FindStringSubmatch(text); m != nil {
-		return "*" + m[1], true
+// patternOf finds out the key of a location with a regular expression.
+func (t *translator) patternOf(s, l *scope, d *directive, sign, text string) (ok bool) {
+	if hidden.MatchString(text) && !alternatives(text) && refuses(d.block) {
+		return false // names that begin with a dot are not served
 	}
 	if _, err := regexp.Compile(text); err != nil {
-		t.leave(&s.server.scope, d, "patterns are of RE2: "+err.Error())
-		return "", false
+		if !guarded(d.block) {
+			t.leave(&s.server.scope, d, "patterns are of RE2: "+err.Error())
+			return false
+		}
+		text = loosen(text)
+		l.fresh("closed")
+		l.settings["closed"] = true
+		t.leave(l, d, "patterns are of RE2: it closes all in which "+text+" matches")
 	}
-	return sign + " " + text, true
+	if s.match != "" || s.prefix != "" {
+		l.rank, l.within = rankNested, s.prefix
+		l.match, ok = t.nest(s, d, sign, text)
+		return ok
+	}
+	l.match, l.pattern = sign+" "+text, sign+" "+text
+	if m := suffixes.FindStringSubmatch(text); m != nil {
+		l.match = "*" + m[1]
+	}
+	return true
 }
 
 // refuses reports whether a block refuses everybody, and does nothing else.

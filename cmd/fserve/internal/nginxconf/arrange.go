@@ -2,6 +2,7 @@ package nginxconf
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -44,6 +45,7 @@ func (t *translator) absorb() (rest []*host, secured map[string]bool) {
 // arrange sorts the servers into hosts by name and the one for all other names; nil: there is none.
 func (t *translator) arrange() (hosts []*host, base *host) {
 	t.addresses()
+	t.local()
 	rest, secured := t.absorb()
 	for _, s := range rest {
 		s.split(t)
@@ -52,7 +54,7 @@ func (t *translator) arrange() (hosts []*host, base *host) {
 		}
 		// The name of a host is not the client's to choose, that of the default is.
 		to, _ := s.answers["redirect"].(string)
-		if base == nil && s.answers["closed"] == nil && !strings.Contains(to, "{host}") && (len(s.names) == 0 || s.isFirst()) {
+		if base == nil && !s.restricted && s.answers["closed"] == nil && !strings.Contains(to, "{host}") && (len(s.names) == 0 || s.isFirst()) {
 			base = s
 		}
 	}
@@ -166,4 +168,42 @@ func first(s *host) int {
 		return 1
 	}
 	return 0
+}
+
+// local keeps servers that listen on this machine only, beside others that do not, for its own clients.
+func (t *translator) local() {
+	isLocal := func(l listen) bool {
+		host := strings.Trim(l.address[:max(0, strings.LastIndexByte(l.address, ':'))], "[]")
+		a, err := netip.ParseAddr(host)
+		return strings.HasPrefix(l.address, "unix:") || host == "localhost" || err == nil && a.IsLoopback()
+	}
+	remote := func(l listen) bool { return !isLocal(l) }
+	if !slices.ContainsFunc(t.servers, func(s *host) bool { return slices.ContainsFunc(s.listens, remote) }) {
+		return
+	}
+	for _, s := range t.servers {
+		if slices.ContainsFunc(s.listens, remote) {
+			continue
+		}
+		s.restricted = true
+		t.remarks = append(t.remarks, Note{s.place.String(), "listen " + s.listens[0].address, "all hosts answer at all addresses: this one is for clients on this machine"})
+		all := []settings{s.settings, s.whole}
+		for _, l := range s.places {
+			all = append(all, l.settings)
+		}
+		for _, set := range all {
+			set.restrict()
+		}
+	}
+}
+
+// restrict lets in clients on this machine only, and nobody if there are rules already.
+func (set settings) restrict() {
+	switch {
+	case set == nil:
+	case set["access"] != nil:
+		set["closed"] = true
+	default:
+		set["access"] = []rule{{allow: true, text: "127.0.0.0/8"}, {allow: true, text: "::1"}, {allow: true, text: "unix"}, {text: "all"}}
+	}
 }

@@ -32,6 +32,7 @@ var handlers = map[string]func(t *translator, s *scope, d *directive){
 	"pid":        func(t *translator, s *scope, d *directive) { t.set(s, d, "pid_file", d.arg(0)) },
 	"proxy_pass": doPass, "fastcgi_pass": doPass, "uwsgi_pass": doPass, "scgi_pass": doPass, "grpc_pass": doPass, "memcached_pass": doPass, "internal": doPass,
 	"auth_basic": doGuard, "auth_request": doGuard, "auth_jwt": doGuard, "secure_link": doGuard, "ssl_verify_client": doGuard,
+	"limit_except": doLimitExcept,
 }
 
 // flag is a directive that is on or off.
@@ -163,13 +164,15 @@ var uris = regexp.MustCompile(`^(\$uri[^$]*|/[^$]*|=[1-5]\d\d)$`)
 
 func doTryFiles(t *translator, s *scope, d *directive) {
 	var list []string
-	for _, a := range d.args {
-		a, _, _ = strings.Cut(strings.Replace(a, "$document_root", "", 1), "?")
-		if !uris.MatchString(a) {
+	for i, a := range d.args {
+		path, _, _ := strings.Cut(strings.Replace(a, "$document_root", "", 1), "?")
+		if !uris.MatchString(path) {
 			t.leave(s, d, a+": what is tried is $uri with something after it, a path, or =STATUS last")
-			return
+			if path = "=404"; i < len(d.args)-1 {
+				continue
+			}
 		}
-		list = append(list, a)
+		list = append(list, path)
 	}
 	switch strings.Join(list, " ") {
 	case "$uri =404", "$uri $uri/ =404", "$uri/ $uri =404": // that is what is done in any case
@@ -399,6 +402,7 @@ func doCiphers(t *translator, _ *scope, d *directive) {
 
 func doRealIP(t *translator, s *scope, d *directive) {
 	field := strings.ToLower(d.arg(0))
+	t.clientHeader = t.clientHeader || d.name == "real_ip_header"
 	switch {
 	case d.name == "set_real_ip_from":
 		t.add("trusted_proxies", strings.TrimSuffix(d.arg(0), ":"))

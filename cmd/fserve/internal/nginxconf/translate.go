@@ -15,6 +15,10 @@ type scope struct {
 	settings
 	began   map[string]bool // keys that it says something of itself
 	match   string          // of a location; empty: none
+	pattern string          // the match as a pattern, if it is a suffix
+	prefix  string          // of a location by prefix, as nginx has it
+	within  string          // the prefix around a nested pattern
+	rank    rank
 	notes   []Note
 	answers settings // what is not taken over: redirect, respond, try, alias
 	places  []*scope // its locations
@@ -33,6 +37,8 @@ type host struct {
 	secured []string // names that are sent to https; "" stands for all
 	moved   []moved
 	splits  []*host // of moved
+
+	restricted bool // to clients on this machine
 }
 
 // listen is an address of a server.
@@ -53,6 +59,8 @@ type translator struct {
 	classes map[string]class
 	left    []Note
 	remarks []Note
+
+	clientHeader bool // real_ip_header is given
 }
 
 // class is a limit for what is in it.
@@ -161,7 +169,11 @@ func (t *translator) readServer(d *directive) {
 		}
 		t.apply(&srv.scope, &d.block[i])
 	}
-	t.locations(&srv.scope, d.block)
+	a := srv.answers
+	if a["redirect"] == nil && a["respond"] == nil && a["closed"] == nil { // these come before locations
+		t.locations(&srv.scope, d.block)
+	}
+	srv.arrangePlaces()
 	if len(srv.listens) == 0 {
 		srv.listens = []listen{{address: "0.0.0.0:80"}}
 	}
@@ -175,20 +187,21 @@ func (t *translator) locations(s *scope, list []directive) {
 		if d.name != "location" {
 			continue
 		}
-		match, ok := t.matchOf(s, d)
-		if !ok {
+		l := newScope(s)
+		if !t.matchOf(s, l, d) {
 			continue
 		}
-		if match == "/" && s == &s.server.scope {
+		if l.match == "/" && s == &s.server.scope {
 			t.whole(s, d)
 			continue
 		}
-		l := newScope(s)
-		l.match = match
 		for j := range d.block {
 			if d.block[j].name != "location" {
 				t.apply(l, &d.block[j])
 			}
+		}
+		if l.settings["internal"] == true {
+			l.answers["respond"] = "404"
 		}
 		t.locations(l, d.block)
 		host := &s.server.scope
@@ -197,6 +210,9 @@ func (t *translator) locations(s *scope, list []directive) {
 			continue
 		}
 		host.places = append(host.places, l)
+		if rest := l.beside(d); rest != nil {
+			host.places = append(host.places, rest)
+		}
 	}
 }
 
@@ -204,6 +220,7 @@ func (t *translator) locations(s *scope, list []directive) {
 // nginx; what they say instead is found when they are written.
 func (t *translator) whole(s *scope, d *directive) {
 	root := newScope(s)
+	root.prefix = "/"
 	for j := range d.block {
 		if d.block[j].name != "location" {
 			t.apply(root, &d.block[j])

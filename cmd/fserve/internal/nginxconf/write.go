@@ -309,6 +309,9 @@ func (s *host) own() settings {
 // general writes what is of the whole server.
 func (t *translator) general(b block) {
 	sections := make(map[string]block)
+	if t.top["trusted_proxies"] != nil && !t.clientHeader {
+		t.top["client_header"] = "x-real-ip" // as in nginx
+	}
 	for _, path := range []string{"listen", "tls.listen", "tls.cert", "tls.key", "tls.unknown_name", "tls.min_version", "tls.ciphers", "proxy_protocol", "trusted_proxies",
 		"client_header", "workers", "pin", "pid_file", "timeouts.header", "timeouts.idle", "timeouts.body", "timeouts.send", "timeouts.drain",
 		"access_log.file", "access_log.format"} {
