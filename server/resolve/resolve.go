@@ -268,6 +268,8 @@ func (a *Answer) Opened(v *Version, e syscall.Errno) Step {
 		return a.try(a.index + 1)
 	case e == 0 && dir && a.Place.Elsewhere(a.Place.PathOf(a.Want.Key)):
 		return a.goTo(append(a.path[:0], a.Place.PathOf(a.Want.Key)...))
+	case e == 0 && a.turn != notTrying && a.Place.GuardedElsewhere(a.tried):
+		return a.goTo(append(a.path[:0], a.tried...))
 	case e == 0 && (dir || a.takes(site.AttemptFile)):
 		return a.found(v)
 	case (e == syscall.EISDIR || missing && a.Place.LeadsToLocation(a.tried)) && a.takes(site.AttemptDir):

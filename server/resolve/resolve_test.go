@@ -31,7 +31,7 @@ var files = disk{
 	"d": {err: syscall.EISDIR}, "d/main.html": {}, "d/index.html": {err: syscall.EISDIR},
 	"bare": {err: syscall.EISDIR}, "bare/": {err: syscall.EISDIR}, "f.txt/": {err: syscall.ENOTDIR}, "locked": {err: syscall.EACCES},
 	"locked/index.html": {err: syscall.EACCES}, "many": {err: syscall.EMFILE}, ".": {err: syscall.EISDIR},
-	"dl/f": {}, "f": {},
+	"dl/f": {}, "f": {}, "closed/f": {},
 }
 
 // hosts compiles the places of the tests. Nothing but the directories themselves and
@@ -56,6 +56,7 @@ func hosts(t *testing.T) *site.Set {
 			{Match: "/list/", Alias: true, Site: site.Site{Root: root, Listing: true}},
 			{Match: "/try/", Alias: true, Site: site.Site{Root: root, Try: []string{"$uri", "$uri/", "$uri.html", "/closed/x"}}},
 			{Match: "/back/", Site: site.Site{Root: root, Try: []string{"/a.css"}}},
+			{Match: "/beside/", Site: site.Site{Root: root, Try: []string{"$uri.css", "/closed/f", "=404"}}},
 			{Match: "/app/", Site: site.Site{Root: root, Try: []string{"$uri", "/d/"}}},
 			{Match: "/end/", Alias: true, Site: site.Site{Root: root, Try: []string{"$uri.txt", "=410"}, ErrorPages: map[int]site.Page{410: {Path: "/.404.html", Status: 200}}}},
 			{Match: "/to/", Site: site.Site{Redirect: site.Redirect{To: "/d{uri}"}}},
@@ -237,6 +238,7 @@ func TestAnswers(t *testing.T) {
 		{"GET /try/f.txt/", "f.txt/index.html f.txt/ who", "403"},
 		{"POST /try/none", "", "405, Allow: GET, HEAD, OPTIONS"},
 		{"GET /back/x br, gzip", "a.css a.css.br a.css.gz", "200 sidecar, Vary: Accept-Encoding, Content-Encoding: gzip, X-Kind: css"},
+		{"GET /beside/f", "beside/f.css closed/f who", "403"},
 		{"GET /app/none", "app/none d/index.html d/main.html d/main.html", "200 source, X-Own: exact"},
 		{"GET /end/f", "f.txt", "200 source"},
 		{"GET /end/none", "none.txt .404.html", "200 page"},

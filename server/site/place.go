@@ -81,6 +81,13 @@ func (p *Place) Elsewhere(path []byte) bool {
 	return (h.exact != nil || h.suffixes != nil || h.patterns != nil) && h.find(path) != p
 }
 
+// GuardedElsewhere reports whether a path of the host is of another place, which does not answer all
+// requests.
+func (p *Place) GuardedElsewhere(path []byte) bool {
+	at := p.host.find(path)
+	return at != p && at.Guard != nil
+}
+
 // Shows reports whether a path of the host is one that anybody gets: it is not hidden, and
 // its place does not refuse everybody.
 func (p *Place) Shows(path []byte) bool {
