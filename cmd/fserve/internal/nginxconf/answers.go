@@ -149,7 +149,7 @@ func doRewrite(t *translator, s *scope, d *directive) {
 		return
 	}
 	l := newScope(&s.server.scope)
-	l.match, l.rank = "~ "+pattern, rankNested
+	l.match, l.rank = "~ "+pattern, rankFirst
 	t.redirect(l, d, status, url)
 	if len(l.answers) > 0 {
 		s.server.places = append(s.server.places, l)
@@ -210,7 +210,7 @@ func (t *translator) matchOf(s, l *scope, d *directive) (ok bool) {
 		text = strings.TrimLeft(sign, "=~^*")
 		sign = strings.TrimSuffix(sign, text)
 	}
-	l.rank = rankServer
+	l.rank, l.within = rankServer, s.prefix
 	switch {
 	case strings.HasPrefix(text, "@"):
 		t.leave(&s.server.scope, d, "locations have no names")
@@ -220,7 +220,7 @@ func (t *translator) matchOf(s, l *scope, d *directive) (ok bool) {
 		return true
 	case sign == "~" || sign == "~*":
 		return t.patternOf(s, l, d, sign, text)
-	case sign == "^~":
+	case sign == "^~", strings.HasPrefix(s.match, "^~ "): // it holds for what is in it
 		sign = "^~ "
 	}
 	l.prefix = text
@@ -241,7 +241,7 @@ func (t *translator) matchOf(s, l *scope, d *directive) (ok bool) {
 	case answered:
 		l.match, l.rank = "~ ^"+regexp.QuoteMeta(text), rankPrefix
 		if sign != "" {
-			l.rank = rankGuard
+			l.rank = rankNested
 		}
 		return true
 	}
@@ -264,7 +264,7 @@ func (s *scope) beside(d *directive) *scope {
 		rest.match += "([^/]|$)"
 	}
 	if s.match[0] == '^' {
-		rest.rank = rankGuard
+		rest.rank = rankNested
 	}
 	return &rest
 }
@@ -290,7 +290,7 @@ func (t *translator) patternOf(s, l *scope, d *directive, sign, text string) (ok
 		t.leave(l, d, "patterns are of RE2: it closes all in which "+text+" matches")
 	}
 	if s.match != "" || s.prefix != "" {
-		l.rank, l.within = rankNested, s.prefix
+		l.rank = rankNested
 		l.match, ok = t.nest(s, d, sign, text)
 		return ok
 	}

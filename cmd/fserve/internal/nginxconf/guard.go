@@ -12,48 +12,75 @@ import (
 type rank int
 
 const (
-	rankGuard  rank = iota // prefixes that refuse, beside nested patterns; those that are first (^~)
-	rankNested             // patterns within a location, rewrites
+	rankFirst  rank = iota // rewrites
+	rankNested             // patterns within a location, and prefixes that these must not open
 	rankServer             // those of the server, and what is no pattern
 	rankPrefix             // prefixes that are no directory
 )
 
-// guards reports whether a place refuses anybody.
+// guards reports whether a place refuses anybody, or serves no files by their paths.
 func (s *scope) guards() bool {
 	rules, _ := s.settings["access"].([]rule)
-	return s.settings["closed"] == true || s.settings["internal"] == true || s.answers["respond"] != nil ||
+	try, _ := s.answers["try"].([]string)
+	return s.settings["closed"] == true || s.settings["internal"] == true || s.answers["respond"] != nil || blind(try) ||
 		slices.ContainsFunc(rules, func(r rule) bool { return !r.allow })
+}
+
+// blind reports whether try_files looks for nothing of the path.
+func blind(try []string) bool {
+	return len(try) > 0 && !slices.ContainsFunc(try, func(a string) bool { return strings.Contains(a, "$uri") })
 }
 
 // guarded reports whether a block has something that refuses requests, or that another program would
 // answer. What it is for must not be served when it cannot be said exactly.
 func guarded(block []directive) bool {
 	return slices.ContainsFunc(block, func(d directive) bool {
-		_, refusing := map[string]bool{"deny": true, "internal": true, "auth_basic": true, "auth_request": true, "auth_jwt": true,
-			"secure_link": true, "ssl_verify_client": true, "return": true, "limit_except": true}[d.name]
-		return refusing || strings.HasSuffix(d.name, "_pass") || guarded(d.block)
+		switch d.name {
+		case "deny", "internal", "auth_basic", "auth_request", "auth_jwt", "secure_link", "ssl_verify_client", "return", "limit_except":
+			return true
+		case "try_files":
+			return blind(d.args)
+		}
+		return strings.HasSuffix(d.name, "_pass") || guarded(d.block)
 	})
 }
+
+// outer is the length of the prefix that has to match for a place to be asked.
+func (s *scope) outer() int {
+	if s.nested() {
+		return 2*len(s.within) + 1
+	}
+	return 2 * len(s.prefix)
+}
+
+// nested reports whether a place is of a pattern within a location.
+func (s *scope) nested() bool { return s.rank == rankNested && s.prefix == "" }
 
 // arrangePlaces puts the places of a server into the order in which nginx finds them.
 func (s *host) arrangePlaces() {
 	var extra []*scope
 	for _, l := range s.places {
 		opens := slices.ContainsFunc(s.places, func(n *scope) bool {
-			return n.rank == rankNested && n.answers["redirect"] == nil && strings.HasPrefix(l.prefix, n.within) && len(l.prefix) > len(n.within)
+			return n.nested() && strings.HasPrefix(l.prefix, n.within) && len(l.prefix) > len(n.within)
 		})
 		switch {
 		case !opens || !l.guards():
 		case l.rank == rankPrefix:
-			l.rank = rankGuard
+			l.rank = rankNested
 		case strings.HasPrefix(l.match, "/"), strings.HasPrefix(l.match, "^~"):
 			guard := *l
-			guard.match, guard.rank, guard.notes = "~ ^"+regexp.QuoteMeta(l.prefix), rankGuard, nil
+			guard.match, guard.rank, guard.notes = "~ ^"+regexp.QuoteMeta(l.prefix), rankNested, nil
 			extra = append(extra, &guard)
 		}
 	}
-	s.places = append(s.places, extra...)
-	slices.SortStableFunc(s.places, func(a, b *scope) int { return cmp.Compare(a.rank, b.rank) })
+	places := slices.Clone(s.places)
+	s.places = append(slices.DeleteFunc(places, s.doubled), extra...)
+	slices.SortStableFunc(s.places, func(a, b *scope) int {
+		if a.rank == b.rank && a.rank == rankNested {
+			return cmp.Compare(b.outer(), a.outer())
+		}
+		return cmp.Compare(a.rank, b.rank)
+	})
 	// Suffixes come before patterns in fserve, whatever their order is.
 	if slices.ContainsFunc(s.places, func(l *scope) bool { return strings.HasPrefix(l.match, "~") }) {
 		for _, l := range s.places {
@@ -62,6 +89,30 @@ func (s *host) arrangePlaces() {
 			}
 		}
 	}
+}
+
+// doubled reports whether another location counts for the prefix of l: /x/ before /x, and of two alike
+// the one that refuses.
+func (s *host) doubled(l *scope) bool {
+	directory := func(l *scope) string { return strings.TrimPrefix(l.match, "^~ ") }
+	weight := func(l *scope) (n int) {
+		if strings.HasSuffix(l.prefix, "/") {
+			n = 2
+		}
+		if l.guards() {
+			n++
+		}
+		return n
+	}
+	inside := func(o *scope) bool { // another prefix has the requests of the one that l is within
+		return o.within == "" && o.prefix != "" && l.within != "" && len(o.prefix) > len(l.within) && strings.HasPrefix(l.prefix, o.prefix)
+	}
+	if l.prefix != "" && slices.ContainsFunc(s.places, inside) {
+		return true
+	}
+	return strings.HasPrefix(directory(l), "/") && slices.ContainsFunc(s.places, func(o *scope) bool {
+		return directory(o) == directory(l) && weight(o) > weight(l)
+	})
 }
 
 // nest narrows a pattern to what is below the prefix of the location that it is in.
@@ -77,7 +128,7 @@ func (t *translator) nest(s *scope, d *directive, sign, text string) (match stri
 	case below != "" && strings.HasPrefix(text, "^"+below) && !strings.Contains(text, "|"):
 		return "~ " + text, true
 	case !strings.HasPrefix(s.prefix, "/") || anchored:
-		if guarded(d.block) {
+		if guarded(d.block) || s.guards() {
 			t.remark(d, "it is for the whole server here")
 			return "~ " + text, true
 		}

@@ -213,6 +213,9 @@ func (b block) put(say, answers settings) {
 	if all["alias"] != nil {
 		delete(all, "root")
 	}
+	if all["respond"] != nil || all["redirect"] != nil {
+		delete(all, "try")
+	}
 	for _, k := range keys {
 		if v, ok := all[k.name]; ok {
 			b.add(k.name, v)
@@ -228,13 +231,14 @@ func (t *translator) places(b block, s *scope, host settings) {
 	list := newBlock()
 	seen := make(map[string]bool)
 	for _, l := range s.places {
-		if seen[l.match] {
+		path := strings.TrimPrefix(l.match, "^~ ")
+		if seen[path] {
 			n := Note{"", "location " + l.match, "there is one of this path already"}
 			t.left = append(t.left, n)
 			list.Content[len(list.Content)-2].HeadComment += "\n" + n.String()
 			continue
 		}
-		seen[l.match] = true
+		seen[path] = true
 		in := newBlock()
 		say := difference(t.final(l.settings, l.match), host)
 		if strings.HasPrefix(l.match, "= ") { // one file has no more
