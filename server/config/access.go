@@ -110,7 +110,7 @@ func (v *validator) access(prefix string, a *Access) {
 		}
 	}
 	for key, list := range map[string][]string{"allow": a.Allow, "referers": a.Referers, "allow_agents": a.AllowAgents} {
-		if len(list) == 0 && (list != nil || prefix == "" && v.origins.Of(key).Kind != FromDefault) {
+		if list != nil && len(list) == 0 && prefix != "" { // on top it is the default
 			v.form(prefix+key, "an empty list might mean everybody or nobody: leave the key out for what is around it, %s", map[string]string{
 				"allow": "or write all; nobody is deny: [all]", "referers": "or write all", "allow_agents": "or write .*",
 			}[key])

@@ -311,8 +311,7 @@ locations:
   /a/: {allow: [], deny: [], referers: ["http://a"], allow_agents: ["("], deny_agents: [""]}
 `)
 	_, err := sources(t, nil, "--config", dir+"/f.yaml").Load()
-	want := "f.yaml:3:8: allow: an empty list might mean everybody or nobody: leave the key out for what is around it, or write all; nobody is deny: [all]\n" +
-		"f.yaml:4:10: satisfy: \"some\" is not one of all, any\n" +
+	want := "f.yaml:4:10: satisfy: \"some\" is not one of all, any\n" +
 		"f.yaml:6:16: locations[/a/].allow: an empty list might mean everybody or nobody: leave the key out for what is around it, or write all; nobody is deny: [all]\n" +
 		"f.yaml:6:41: locations[/a/].referers[0]: referer \"http://a\": without the scheme\n" +
 		"f.yaml:6:69: locations[/a/].allow_agents[0]: user agent \"(\": error parsing regexp: missing closing ): `(`\n" +
