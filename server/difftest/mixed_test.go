@@ -158,7 +158,11 @@ func (c *downloader) get(f *versioned) error {
 	}
 	sent := time.Now()
 	if _, err := fmt.Fprintf(c.conn, "GET %s HTTP/1.1\r\nHost: h\r\n%s\r\n", f.name, condition); err != nil {
-		return err
+		if !ended(err) {
+			return err
+		}
+		c.close() // the file of the response before has been recalled
+		return nil
 	}
 	p, err := readResponse(c.r, http.MethodGet)
 	switch {
