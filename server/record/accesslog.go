@@ -56,6 +56,8 @@ func NewAccessLog(w io.Writer) *AccessLog { return NewAccessLogIn(LogCombined, w
 func NewAccessLogIn(f LogFormat, w io.Writer) *AccessLog {
 	s := NewLogs()
 	a := &AccessLog{of: s, alone: true, format: f, w: w, block: blockBytes}
+	s.mu.Lock() // its goroutine runs already
+	defer s.mu.Unlock()
 	s.logs = append(s.logs, a)
 	return a
 }
