@@ -76,7 +76,7 @@ func (s *host) arrangePlaces() {
 	places := slices.Clone(s.places)
 	s.places = append(slices.DeleteFunc(places, s.doubled), extra...)
 	slices.SortStableFunc(s.places, func(a, b *scope) int {
-		if a.rank == b.rank && a.rank == rankNested {
+		if a.rank == rankNested && b.rank == rankNested {
 			return cmp.Compare(b.outer(), a.outer())
 		}
 		return cmp.Compare(a.rank, b.rank)
