@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/sys"
+	"github.com/fserve/fserve/internal/testenv"
 )
 
 // TestTuning: a connection that says nothing is not accepted, one that speaks is; and the kernel
@@ -43,9 +44,7 @@ func TestTuning(t *testing.T) {
 	if _, err := conn.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); !sys.Readable(int32(fd)); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("a connection that has spoken is not there")
-		}
+	if !testenv.Eventually(30*time.Second, func() bool { return sys.Readable(int32(fd)) }) {
+		t.Fatal("a connection that has spoken is not there")
 	}
 }

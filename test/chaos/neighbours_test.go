@@ -230,15 +230,14 @@ func TestColdDownloads(t *testing.T) {
 		}
 		before := descriptors(t, v)
 		v.run(v.attacker("cold"))
-		after := descriptors(t, v)
-		for end := time.Now().Add(30 * time.Second); after["pipe"] > before["pipe"]+64 && time.Now().Before(end); {
-			time.Sleep(time.Second)
+		var after map[string]int
+		if !testenv.Eventually(30*time.Second, func() bool {
 			after = descriptors(t, v)
-		}
-		t.Logf("pipes: %d before, %d after", before["pipe"], after["pipe"])
-		if after["pipe"] > before["pipe"]+64 {
+			return after["pipe"] <= before["pipe"]+64
+		}) {
 			t.Error("the pipes were not given back")
 		}
+		t.Logf("pipes: %d before, %d after", before["pipe"], after["pipe"])
 	})
 }
 

@@ -64,14 +64,10 @@ func start(t *testing.T, root string, command ...string) *victim {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = v.cmd.Process.Kill(); _ = v.cmd.Wait() })
-	for range 100 {
-		if v.ask() == nil {
-			return v
-		}
-		time.Sleep(50 * time.Millisecond)
+	if !testenv.Eventually(10*time.Second, func() bool { return v.ask() == nil }) {
+		t.Fatalf("the server does not answer: %s", v.log.String())
 	}
-	t.Fatalf("the server does not answer: %s", v.log.String())
-	return nil
+	return v
 }
 
 // ask asks for something small, as somebody else does.
