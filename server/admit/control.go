@@ -121,6 +121,14 @@ func (c *Control) QueueWait() time.Duration {
 // Results returns how many requests have ended with a Reason; Admitted: were admitted.
 func (c *Control) Results(r Reason) uint64 { return c.results[r].Load() }
 
+// Overflows returns how many requests found no place of their own among the debts of clients.
+func (c *Control) Overflows() uint64 {
+	if c.policy.Load() == nil {
+		return 0
+	}
+	return c.table.Overflows()
+}
+
 // Waiting returns how many requests wait for their turn.
 func (c *Control) Waiting() int { return int(c.queue.waiting.Load()) }
 
