@@ -110,10 +110,10 @@ func TestSuiteCases(t *testing.T) {
 	checkSuite(t, o)
 }
 
-// These need servers that know several ranges and have time-outs.
+// These need servers that know several ranges, have time-outs and speak TLS.
 func TestSuiteOfOrigins(t *testing.T) {
 	o := testOptions(t)
-	o.Cases = []string{"multipart", "slowloris"}
+	o.Cases = []string{"multipart", "slowloris", "tls-1k", "tls-new", "tls-resumed", "tls-idle"}
 	o.Contestants = nil
 	addNginx(t, &o)
 	addFserve(t, &o)

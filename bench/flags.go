@@ -73,7 +73,7 @@ func defaultCongestion() string {
 
 func (f *flags) bind(fs *flag.FlagSet) {
 	fs.StringVar(&f.cases, "cases", strings.Join(suite.Usual(), ","), "what to measure, separated by `commas`; "+suite.ShapeGroup+" is all cases of limited downloads,\n"+
-		suite.EmbedGroup+" of servers that the engine is embedded in, "+suite.BuildsGroup+" what to look at when two builds are compared")
+		suite.EmbedGroup+" of servers that the engine is embedded in, "+suite.TLSGroup+" over TLS, "+suite.BuildsGroup+" what to look at when two builds are compared")
 	fs.StringVar(&f.servers, "servers", "", "what to compare: nginx, uring, fallback (fserve with that driver)\n"+
 		"and any of -peers (default "+defaultServers+"; with -compare "+compareServers+")")
 	fs.StringVar(&f.peers, "peers", "", "further servers: fasthttp, nethttp, floor; h2o, lighttpd, caddy, apache2 if they\n"+

@@ -47,6 +47,8 @@ type Config struct {
 	Addr   string // IPv4 address and port of the server
 	Groups []Group
 
+	TLS TLS // empty: none
+
 	// Spread is the time over which the first requests are made and the trickling
 	// connections opened: clients do not all come at the same instant.
 	Spread time.Duration
@@ -152,6 +154,9 @@ func (c *Config) validate() error {
 	case c.Slots && c.slots() < 2:
 		return fmt.Errorf("a measurement of %v is shorter than two slots of %v", c.Measure, Slot)
 	}
+	if err := c.validateTLS(); err != nil {
+		return err
+	}
 	slow := 0
 	for i := range c.Groups {
 		if err := c.Groups[i].validate(c); err != nil {
@@ -163,6 +168,21 @@ func (c *Config) validate() error {
 	}
 	if slow > 1 {
 		return errors.New("more than one group trickles")
+	}
+	return nil
+}
+
+// validateTLS refuses what a load over TLS cannot be.
+func (c *Config) validateTLS() error {
+	switch g := &c.Groups[0]; {
+	case c.TLS == "":
+		return nil
+	case c.TLS != NewSessions && c.TLS != Resumed:
+		return fmt.Errorf("unknown way of TLS %q", c.TLS)
+	case len(c.Groups) > 1 || g.Mode != Closed && g.Mode != Reconnect && g.Mode != Hold:
+		return errors.New("a load over TLS is of one group, which asks again and again, connects anew or is held")
+	case c.Slots || c.Memory || c.Netns != "" || g.Ranges.Of > 0 || g.Files > 0 || g.Turn > 0:
+		return errors.New("over TLS whole files are asked for from this network, and counted as a whole")
 	}
 	return nil
 }

@@ -37,6 +37,9 @@ func Run(ctx context.Context, c Config, began func(int64) error) (*Result, error
 	if err := RaiseFiles(c.conns()); err != nil {
 		return nil, err
 	}
+	if c.TLS != "" {
+		return runSecure(ctx, c, began)
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	// Sleeps end when they should, not up to 50 µs later.

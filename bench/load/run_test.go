@@ -31,6 +31,14 @@ func newOrigin(t *testing.T, files map[string]int) *origin { return newOriginWit
 // arrive; 0: none.
 func newOriginWith(t *testing.T, files map[string]int, header time.Duration) *origin {
 	t.Helper()
+	o := unstarted(t, files)
+	o.Config.ReadHeaderTimeout = header
+	o.Start()
+	return o
+}
+
+// unstarted is newOrigin before it is started.
+func unstarted(t *testing.T, files map[string]int) *origin {
 	o := &origin{}
 	o.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		size, ok := files[r.URL.Path]
@@ -53,8 +61,6 @@ func newOriginWith(t *testing.T, files map[string]int, header time.Duration) *or
 			o.closed.Add(1)
 		}
 	}
-	o.Config.ReadHeaderTimeout = header
-	o.Start()
 	t.Cleanup(o.Close)
 	return o
 }
@@ -240,6 +246,9 @@ func TestValidate(t *testing.T) {
 		{"no connections", func(c *Config, _ *Group) { c.Groups = nil }},
 		{"negative", func(c *Config, _ *Group) { c.Warm = -1 }},
 		{"two slots", func(c *Config, _ *Group) { c.Slots, c.Measure = true, Slot }},
+		{"unknown way of TLS", func(c *Config, g *Group) { c.TLS = "x" }},
+		{"over TLS whole files", func(c *Config, g *Group) { c.TLS, g.Files = NewSessions, 3 }},
+		{"a load over TLS is of one group", func(c *Config, g *Group) { c.TLS, g.Mode = NewSessions, Once }},
 		{"by slots", func(c *Config, g *Group) { c.Slots, g.Mode = true, Hold }},
 		{"no time", func(c *Config, _ *Group) { c.Measure = 0 }},
 		{"connections are out of range", func(_ *Config, g *Group) { g.Conns = 0 }},

@@ -80,7 +80,7 @@ http {
 		listen %[4]s;
 		root %[6]s;
 		limit_rate %[7]d;
-	}
+%[9]s	}
 %[5]s}
 `
 
@@ -89,6 +89,12 @@ const nginxThreads = `	server {
 		root %s;
 		aio threads;
 	}
+`
+
+// nginxTLS is what that has to say of TLS.
+const nginxTLS = `		ssl_protocols TLSv1.3;
+		ssl_certificate %s;
+		ssl_certificate_key %s;
 `
 
 // NginxOpenFiles is how many files NginxOpen keeps open.
@@ -116,8 +122,17 @@ func nginxCommand(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
 	if files > 0 {
 		cache = fmt.Sprintf("max=%d inactive=60s", files)
 	}
+	secure := ""
+	if site.TLS {
+		p, err := newPair(dir)
+		if err != nil {
+			return nil, err
+		}
+		plain += " ssl"
+		secure = fmt.Sprintf(nginxTLS, p.cert, p.key)
+	}
 	const spare = 64 // descriptors beside those of connections and files
-	text := fmt.Sprintf(nginxConfig, user, site.Conns+files+spare, dir, plain, threads, site.Root, site.NginxRate, cache)
+	text := fmt.Sprintf(nginxConfig, user, site.Conns+files+spare, dir, plain, threads, site.Root, site.NginxRate, cache, secure)
 	conf := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return nil, err

@@ -66,6 +66,8 @@ type Site struct {
 	NginxFiles int      // that nginx keeps open (open_file_cache); 0: none
 	Admin      bool     // fserve has an admin listener
 
+	TLS bool // Addr speaks TLS 1.3; see Kind.HasTLS
+
 	// What the floor needs to know, since it does not look at requests.
 	Path  string // the one path that is asked for
 	Close bool   // connections end after each response
@@ -77,10 +79,22 @@ type Server struct {
 	Addr  string // address and port
 	Admin string // likewise, of the admin listener; empty: there is none
 
-	pid  int
-	log  string
-	done chan struct{} // closed when the process has ended
+	secure bool
+	pid    int
+	log    string
+	done   chan struct{} // closed when the process has ended
 }
+
+// URL returns the address with its scheme, without a slash at the end.
+func (s *Server) URL() string {
+	if s.secure {
+		return "https://" + s.Addr
+	}
+	return "http://" + s.Addr
+}
+
+// HasTLS tells whether servers of this kind can be started with TLS here.
+func (k Kind) HasTLS() bool { return k == Fserve || k == Nginx }
 
 // Start starts a server on its core and waits until it accepts connections.
 // ctx ends the wait, not the server: Stop does.
@@ -112,7 +126,7 @@ func start(ctx context.Context, spec Spec, site Site) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Spec: spec, Addr: addr, Admin: admin, log: filepath.Join(dir, "log"), done: make(chan struct{})}
+	s := &Server{Spec: spec, Addr: addr, Admin: admin, secure: site.TLS, log: filepath.Join(dir, "log"), done: make(chan struct{})}
 	log, err := os.Create(s.log)
 	if err != nil {
 		return nil, err
@@ -136,10 +150,12 @@ func start(ctx context.Context, spec Spec, site Site) (*Server, error) {
 
 // command returns how to start a server at addr.
 func command(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
+	if site.TLS && !spec.Kind.HasTLS() {
+		return nil, fmt.Errorf("%s is not set up for TLS here", spec.Kind)
+	}
 	switch spec.Kind {
 	case Fserve:
-		args := []string{"--root", site.Root, "--listen", addr, "--workers", "1", "--access-log", "off"}
-		return exec.Command(spec.Binary, slices.Concat(args, site.FserveArgs, spec.Args)...), nil
+		return startFserve(spec, site, dir, addr)
 	case Nginx, NginxAIO, NginxOpen:
 		return nginxCommand(spec, site, dir, addr)
 	case FastHTTP, NetHTTP:
@@ -155,6 +171,25 @@ func command(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
 		return otherCommand(spec, site, dir, addr)
 	}
 	return nil, fmt.Errorf("unknown kind %q", spec.Kind)
+}
+
+// startFserve returns how to start fserve.
+func startFserve(spec Spec, site Site, dir, addr string) (*exec.Cmd, error) {
+	args := []string{"--root", site.Root, "--workers", "1", "--access-log", "off"}
+	if site.TLS {
+		plain, err := freeAddr(site.Host)
+		if err != nil {
+			return nil, err
+		}
+		p, err := newPair(dir)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--tls-listen", addr, "--tls-cert", p.cert, "--tls-key", p.key)
+		addr = plain
+	}
+	args = append(args, "--listen", addr)
+	return exec.Command(spec.Binary, slices.Concat(args, site.FserveArgs, spec.Args)...), nil
 }
 
 // freeAddr returns an address of a host, empty: loopback, with a port that is free now. Another

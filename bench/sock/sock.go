@@ -4,6 +4,7 @@ package sock
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"syscall"
 	"time"
@@ -20,6 +21,21 @@ const MaxSources = 250 * 250
 func source(i int) unix.SockaddrInet4 {
 	return unix.SockaddrInet4{Addr: [4]byte{127, 0, byte(1 + i/250), byte(1 + i%250)}}
 }
+
+// Dialer connects from a source address: from 0 to MaxSources-1, or -1 for the kernel's choice.
+func Dialer(from int) *net.Dialer {
+	if from < 0 {
+		return &net.Dialer{}
+	}
+	src := source(from)
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: src.Addr[:]}, Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { lateBind(int(fd)) })
+	}}
+}
+
+// lateBind makes the port be chosen at connect, so that one port can serve many
+// destinations (IP_BIND_ADDRESS_NO_PORT, Linux 4.2).
+func lateBind(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) }
 
 // Endpoint is a server's address.
 type Endpoint struct{ addr unix.SockaddrInet4 }
@@ -54,9 +70,7 @@ func (e *Endpoint) connect(src *unix.SockaddrInet4) (int32, error) {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
 	if src != nil {
-		// The port is chosen at connect, so that one port can serve many
-		// destinations (IP_BIND_ADDRESS_NO_PORT, Linux 4.2).
-		_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+		lateBind(fd)
 		if err := unix.Bind(fd, src); err != nil {
 			unix.Close(fd)
 			return -1, fmt.Errorf("bind: %w", err)

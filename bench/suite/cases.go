@@ -90,6 +90,13 @@ var cases = []*testCase{
 	tail(),
 	hotBesideTail(),
 	slowloris(),
+	secure("tls-1k", "1 KiB, {conns} keep-alive connections", file1k),
+	secure("tls-100k", "100 KiB, {conns} keep-alive connections", file100k),
+	secure("tls-1m", "1 MiB, {conns} keep-alive connections", file1m),
+	secure("tls-10m", "10 MiB, {conns} keep-alive connections", file10m),
+	handshakes("tls-new", "a new connection per request", load.NewSessions),
+	handshakes("tls-resumed", "a new connection per request, which resumes a session", load.Resumed),
+	secureIdle(),
 	each("shape-one", "one connection with a limit of 1 MiB/s", "1MiB/s", mib, 1),
 	each("shape-fast", "one connection with a limit of 100 MiB/s", "100MiB/s", 100*mib, 1),
 	each("shape-100", "100 connections with a limit of 1 MiB/s each", "1MiB/s", mib, 100),
@@ -114,6 +121,8 @@ var cases = []*testCase{
 const (
 	// ShapeGroup stands for all cases of limited downloads.
 	ShapeGroup = "shape"
+	// TLSGroup stands for all cases over TLS.
+	TLSGroup = "tls"
 	// EmbedGroup stands for all cases of servers that the engine is embedded in.
 	EmbedGroup = "embed"
 	// BuildsGroup stands for what to look at when two builds of fserve are compared.
@@ -123,6 +132,7 @@ const (
 // groups are names that stand for several cases.
 var groups = map[string]func(name string) bool{
 	ShapeGroup: func(name string) bool { return strings.HasPrefix(name, ShapeGroup+"-") },
+	TLSGroup:   func(name string) bool { return strings.HasPrefix(name, TLSGroup+"-") },
 	EmbedGroup: func(name string) bool { return strings.HasPrefix(name, EmbedGroup+"-") },
 	BuildsGroup: func(name string) bool {
 		return slices.Contains([]string{"1k", "16k", "100k", "range", "idle", "shape-10k", "cold"}, name)

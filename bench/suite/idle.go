@@ -23,7 +23,7 @@ func idle() *testCase {
 	c.metrics = []report.Metric{{Name: "MB", Better: report.Lower}, {Name: "bytes/connection"}, {Name: "MB before"}}
 	c.site = func(r *runner) peer.Site { return r.site(file1k, r.IdleConns) }
 	c.possible = func(r *runner) string { return fits(r.IdleConns) }
-	c.run = runIdle
+	c.run = func(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) { return runIdle(ctx, r, s, "") }
 	return c
 }
 
@@ -35,8 +35,8 @@ func fits(conns int) string {
 	return ""
 }
 
-func runIdle(ctx context.Context, r *runner, s *peer.Server) ([]float64, error) {
-	c := load.Config{Groups: []load.Group{{
+func runIdle(ctx context.Context, r *runner, s *peer.Server, way load.TLS) ([]float64, error) {
+	c := load.Config{TLS: way, Groups: []load.Group{{
 		Mode: load.Hold, Conns: r.IdleConns, Path: file1k.path(), BodyLen: file1k.size, Clients: idleSources,
 	}}}
 	before, err := settled(ctx, s)

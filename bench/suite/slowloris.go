@@ -90,7 +90,7 @@ func (r *runner) idleMemory(ctx context.Context, s *peer.Server) (float64, error
 		return 0, err
 	}
 	defer twin.Stop()
-	values, err := runIdle(ctx, r, twin)
+	values, err := runIdle(ctx, r, twin, "")
 	if err != nil {
 		return 0, err
 	}

@@ -3,6 +3,7 @@ package suite
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ type verifier struct {
 func newVerifier(root string) *verifier {
 	return &verifier{root: root, client: &http.Client{
 		Timeout:   verifyTimeout,
-		Transport: &http.Transport{DisableCompression: true},
+		Transport: &http.Transport{DisableCompression: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 	}}
 }
 
@@ -65,7 +66,7 @@ func (v *verifier) ranges(ctx context.Context, s *peer.Server, f file, size int6
 
 // get makes one request and compares the response.
 func (v *verifier) get(ctx context.Context, s *peer.Server, f file, p span, closing bool) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Addr+f.path(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+f.path(), nil)
 	if err != nil {
 		return err
 	}
