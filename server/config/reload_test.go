@@ -272,7 +272,7 @@ func TestReloadWithoutFiles(t *testing.T) {
 
 // Ten thousand reloads leave nothing behind.
 func TestManyReloads(t *testing.T) {
-	n := 10_000
+	n := 2000
 	if testing.Short() {
 		n = 500
 	}
