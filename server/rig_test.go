@@ -55,7 +55,9 @@ func serve(t testing.TB, d engine.DriverKind, cfg server.Config) *rig {
 		cfg.Engine.Loops = 1
 	}
 	g := &rig{t: t, root: cfg.Root, logs: &logs{}}
-	cfg.Listen = []string{"127.0.0.1:0"}
+	if len(cfg.Listen) < 2 {
+		cfg.Listen = []string{"127.0.0.1:0"}
+	}
 	cfg.Log = slog.New(g.logs)
 	cfg.Engine.Driver = d
 	srv, err := server.New(cfg)

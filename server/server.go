@@ -157,12 +157,12 @@ func (s *Server) prepare() error {
 	}
 	s.http = http1.Config{
 		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
-		Proxied: c.proxied(), Listings: listing.NewCache(c.Log), Log: c.Log, Faults: record.NewFaults(c.Log),
+		Proxied: c.proxied(), Plain: len(c.Listen), Listings: listing.NewCache(c.Log), Log: c.Log, Faults: record.NewFaults(c.Log),
 		Rows: &s.rows, Ports: &s.ports, Passwords: new(auth.Checker), Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })
 	s.http.Admission.Set(c.Admission)
-	s.compiler.Log, s.compiler.AccessLog, s.compiler.Logs = c.Log, c.AccessLog, c.AccessLogs
+	s.compiler.Log, s.compiler.AccessLog, s.compiler.Logs, s.compiler.Listeners = c.Log, c.AccessLog, c.AccessLogs, c.listeners()
 	var err error
 	s.set, err = s.compile(c)
 	return err
@@ -205,6 +205,17 @@ func (c *Config) proxied() (expected []bool) {
 		return nil
 	}
 	return expected
+}
+
+// listeners returns the listeners in the order of http1.Config.Plain.
+func (c *Config) listeners() (list []site.Listener) {
+	for _, addr := range c.Listen {
+		list = append(list, site.Listener{Addr: addr})
+	}
+	for _, addr := range c.TLS.Listen {
+		list = append(list, site.Listener{Addr: addr, TLS: true})
+	}
+	return list
 }
 
 // compile returns the Set of what a Config says about files, retained once.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,7 @@ type TLS struct {
 	CertFile, KeyFile string
 	// Pairs are more of them. Of several a client gets the first that it can use.
 	Pairs []KeyPair
-	// HostPairs are those of hosts, by the first of Host.Names, in place of the ones above. Those
+	// HostPairs are those of hosts, by Host.ID or the first of Host.Names, in place of the ones above. Those
 	// of another name are refused.
 	HostPairs map[string][]KeyPair
 	// RefuseUnknown refuses clients that name none of Config.Hosts in the handshake. Without
@@ -60,25 +61,34 @@ func (c *Config) certificates() tls.Certificates {
 		out.Default = append([]KeyPair{{CertFile: t.CertFile, KeyFile: t.KeyFile}}, t.Pairs...)
 	}
 	for i := range c.Hosts {
-		h := tls.HostPairs{}
-		for _, name := range c.Hosts[i].Names {
+		from := &c.Hosts[i]
+		h := tls.HostPairs{Default: from.Default}
+		for _, addr := range from.Listen {
+			if slices.Contains(t.Listen, addr) {
+				h.Listen = append(h.Listen, addr)
+			}
+		}
+		for _, name := range from.Names {
 			if same, err := CheckHostName(name); err == nil {
 				h.Names = append(h.Names, same)
 			}
 		}
-		if len(h.Names) > 0 {
-			h.Pairs = t.HostPairs[c.Hosts[i].Names[0]]
+		if len(h.Names) > 0 && (from.Listen == nil || h.Listen != nil) {
+			h.Host, h.Pairs = cmp.Or(from.ID, h.Names[0]), t.HostPairs[keyOf(from)]
 			out.Hosts = append(out.Hosts, h)
 		}
 	}
 	return out
 }
 
+// keyOf returns what a host with names is called in TLS.HostPairs, and in errors.
+func keyOf(h *Host) string { return cmp.Or(h.ID, h.Names[0]) }
+
 // checkHostPairs reports pairs that no handshake would find.
 func (t *TLS) checkHostPairs(hosts []Host) error {
 	for name := range t.HostPairs {
-		if !slices.ContainsFunc(hosts, func(h Host) bool { return len(h.Names) > 0 && h.Names[0] == name }) {
-			return fmt.Errorf("%w: TLS.HostPairs: %q is the first name of no host", ErrConfig, name)
+		if !slices.ContainsFunc(hosts, func(h Host) bool { return len(h.Names) > 0 && keyOf(&h) == name }) {
+			return fmt.Errorf("%w: TLS.HostPairs: %q is neither ID nor first name of a host", ErrConfig, name)
 		}
 	}
 	return nil
@@ -115,8 +125,9 @@ func (c *Config) certFault(err error) error {
 	f.Err = fmt.Errorf("%w: %w", ErrConfig, pair.Err)
 	list := c.TLS.Pairs
 	for i := range c.Hosts {
-		if same, _ := CheckHostName(c.Hosts[i].Names[0]); same == pair.Host {
-			f.Host, list = c.Hosts[i].Names[0], c.TLS.HostPairs[c.Hosts[i].Names[0]]
+		h := &c.Hosts[i]
+		if same, _ := CheckHostName(h.Names[0]); cmp.Or(h.ID, same) == pair.Host {
+			f.Host, list = keyOf(h), c.TLS.HostPairs[keyOf(h)]
 		}
 	}
 	for i, p := range list {

@@ -18,6 +18,13 @@ type Host struct {
 	// end with .example.com. An exact name wins over a pattern, a longer pattern over
 	// a shorter one. Default: none.
 	Names []string `key:"names"`
+	// Listen are those of listen and tls.listen, written as there, at which the host answers.
+	// Elsewhere it is as if it were not there. Default: all, or of a key with a port (NAME:PORT,
+	// which stands beside other hosts of the name) those of the port.
+	Listen []string `key:"listen"`
+	// Default makes the host answer, where it listens, the requests that no other host is for,
+	// and gives its certificate to clients that name none. Default: false.
+	Default bool `key:"default"`
 	// Root is the directory that is served. Default: the root above.
 	Root string `key:"root" file:"dir"`
 	// TLS is the certificate for clients that name the host in the handshake, with its key:
@@ -183,9 +190,34 @@ func (c *Config) hosts() (list []server.Host) {
 	for _, name := range slices.Sorted(maps.Keys(c.Hosts)) {
 		h := c.Hosts[name]
 		own := above.with(h.Root, &h.Own)
+		name, id := nameOf(name)
 		list = append(list, server.Host{
-			Names: append([]string{name}, h.Names...), Site: own.site(), Locations: own.locations(h.Locations),
+			Names: append([]string{name}, h.Names...), ID: id, Listen: c.listensOf(id, &h), Default: h.Default,
+			Site: own.site(), Locations: own.locations(h.Locations),
 		})
+	}
+	return list
+}
+
+// nameOf returns the name in the key of a host, and the key if it has a port, too.
+func nameOf(key string) (name, id string) {
+	i := strings.LastIndexByte(key, ':')
+	if i < 0 || i < strings.LastIndexByte(key, ']') || strings.IndexByte(key, ':') < i && key[0] != '[' {
+		return key, ""
+	}
+	return key[:i], key
+}
+
+// listensOf returns where a host listens; id is its key, if that has a port.
+func (c *Config) listensOf(id string, h *Host) []string {
+	if len(h.Listen) > 0 || id == "" {
+		return h.Listen
+	}
+	list, port := []string{}, id[strings.LastIndexByte(id, ':'):]
+	for _, addr := range slices.Concat(c.Listen, c.TLS.Listen) {
+		if strings.HasSuffix(addr, port) {
+			list = append(list, addr)
+		}
 	}
 	return list
 }
@@ -194,13 +226,15 @@ func (c *Config) hosts() (list []server.Host) {
 func (v *validator) hosts() {
 	v.access("", &v.Access)
 	v.locations("", v.Root, v.Locations)
-	seen := make(map[string]string)
-	for _, name := range slices.Sorted(maps.Keys(v.Hosts)) {
-		h := v.Hosts[name]
-		path := "hosts[" + name + "]"
-		v.hostName(seen, name, path)
+	seen := make(map[seenName]string)
+	for _, key := range slices.Sorted(maps.Keys(v.Hosts)) {
+		h := v.Hosts[key]
+		path := "hosts[" + key + "]"
+		at := v.hostListen(path, key, &h)
+		name, _ := nameOf(key)
+		v.hostName(seen, at, name, path)
 		for i, n := range h.Names {
-			v.hostName(seen, n, element(path+".names", i))
+			v.hostName(seen, at, n, element(path+".names", i))
 		}
 		root := cmp.Or(h.Root, v.Root)
 		if root == "" && !h.answer() {
@@ -211,18 +245,43 @@ func (v *validator) hosts() {
 	}
 }
 
-// hostName checks a name, which no host may have already.
-func (v *validator) hostName(seen map[string]string, name, path string) {
+// hostListen checks where a host listens, and returns that.
+func (v *validator) hostListen(path, key string, h *Host) []string {
+	all := slices.Concat(v.Listen, v.TLS.Listen)
+	for i, addr := range h.Listen {
+		if !slices.Contains(all, addr) {
+			v.form(element(path+".listen", i), "%q is none of the addresses of listen and tls.listen: %s", addr, strings.Join(all, ", "))
+		}
+	}
+	_, id := nameOf(key)
+	at := v.listensOf(id, h)
+	switch {
+	case len(at) > 0:
+		return at
+	case id != "":
+		v.form(path, "%q: no listener has this port", key)
+	}
+	return all
+}
+
+// seenName is a name at a listener.
+type seenName struct{ name, listen string }
+
+// hostName checks a name, which no host may have already at the listeners.
+func (v *validator) hostName(seen map[seenName]string, at []string, name, path string) {
 	same, err := server.CheckHostName(name)
 	if err != nil {
 		v.form(path, "%v", err)
 		return
 	}
-	if first, twice := seen[same]; twice {
-		v.form(path, "%q: the host at %s has this name already", name, first)
-		return
+	for _, addr := range at {
+		n := seenName{same, addr}
+		if first, twice := seen[n]; twice {
+			v.form(path, "%q: the host at %s has this name already", name, first)
+			return
+		}
+		seen[n] = path
 	}
-	seen[same] = path
 }
 
 // locations checks those of a host with a root.

@@ -217,6 +217,39 @@ f.yaml:24:13: hosts[c.example].locations[/f/].alais: unknown key "alais"; did yo
 f.yaml:26:3: locations[/g/]: neither a root nor an alias, and there is no root around it
 `
 
+// A key with a port is a host of its own, at the listeners of the port.
+func TestHostListeners(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "f.yaml", `
+listen: [":80", "127.0.0.1:8080"]
+tls: {listen: [":443"], cert: c, key: k}
+hosts:
+  a.example: {root: /a, listen: [":80", ":443"], default: true}
+  a.example:8080: {root: /b}
+  "[::1]": {root: /c}
+  "[::1]:80": {root: /c}
+  b.example: {root: /d, listen: [":81"]}
+  c.example:81: {root: /d}
+  d.example: {root: /d, listen: ":80", tls: {cert: c, key: k}}
+`)
+	_, err := sources(t, nil, "--config", dir+"/f.yaml").Load()
+	want := `f.yaml:8:3: hosts[[::1]:80]: "[::1]": the host at hosts[[::1]] has this name already
+f.yaml:9:34: hosts[b.example].listen[0]: ":81" is none of the addresses of listen and tls.listen: :80, 127.0.0.1:8080, :443
+f.yaml:10:3: hosts[c.example:81]: "c.example:81": no listener has this port
+f.yaml:11:45: hosts[d.example].tls: the host listens at no address of tls.listen`
+	if got := strings.ReplaceAll(fmt.Sprint(err), dir+"/", ""); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	write(t, dir, "f.yaml", "listen: [\":80\", \"127.0.0.1:8080\"]\nroot: /r\nhosts: {a.example: {listen: \":80\", default: true}, a.example:8080: {names: b.example}}")
+	c := load(t, sources(t, nil, "--config", dir+"/f.yaml")).Server()
+	if h := c.Hosts[0]; h.ID != "" || !reflect.DeepEqual(h.Names, []string{"a.example"}) || !reflect.DeepEqual(h.Listen, []string{":80"}) || !h.Default {
+		t.Errorf("%+v", h)
+	}
+	if h := c.Hosts[1]; h.ID != "a.example:8080" || !reflect.DeepEqual(h.Names, []string{"a.example", "b.example"}) || !reflect.DeepEqual(h.Listen, []string{"127.0.0.1:8080"}) || h.Default {
+		t.Errorf("%+v", h)
+	}
+}
+
 // What is denied around a place is denied there, too, unless it allows the very network or a
 // smaller one; the other rules take the place of those around them.
 func TestAccessIsInherited(t *testing.T) {

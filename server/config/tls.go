@@ -147,8 +147,13 @@ func (v *validator) tls() {
 			continue
 		}
 		own = true
-		if len(t.Listen) == 0 {
+		_, id := nameOf(name)
+		h := v.Hosts[name]
+		switch at := v.listensOf(id, &h); {
+		case len(t.Listen) == 0:
 			v.form("hosts["+name+"].tls", "there is no --tls-listen (listen of tls in the file) at which it could be used")
+		case len(at) > 0 && !slices.ContainsFunc(at, func(addr string) bool { return slices.Contains(t.Listen, addr) }):
+			v.form("hosts["+name+"].tls", "the host listens at no address of tls.listen")
 		}
 	}
 	switch {

@@ -90,7 +90,7 @@ func (h *Handler) Answer(q *Query) *Answer {
 	a, now := &Answer{}, time.Now()
 	r := &a.resolved
 	r.Request = q.Request
-	r.Encrypted = q.Encrypted
+	r.Encrypted, r.At = q.Encrypted, -1
 	r.Begin(h.set, []byte(q.Host), 0)
 	var path []byte
 	if q.Target != "*" {

@@ -99,7 +99,7 @@ func (s *Session) opened(f *openfile.File, e syscall.Errno) resolve.Step {
 // next one would begin is not known.
 func (s *Session) refuse(c *loop.Conn, r wire.Reason) {
 	s.rec.Stats.Refused[r]++
-	s.answer.Place = s.set.Default() // whose it is may not have been read
+	s.answer.Place = s.set.Default(s.cfg.listener(s.set, c)) // whose it is may not have been read
 	s.fail(c, r.Status())
 }
 

@@ -130,7 +130,7 @@ func (s *Session) Timeout(c *loop.Conn) {
 	}
 	s.clock.at(s.loop.Now())
 	s.head, s.client = wire.Head{}, client{}
-	s.answer.Place = s.set.Default()
+	s.answer.Place = s.set.Default(s.cfg.listener(s.set, c))
 	if x, ok := c.Data.(*exchange); ok && x.body.wants != wantsNothing { // it is the body that is late
 		if x.body.wants == wantsDiscard {
 			return // of a request that was answered

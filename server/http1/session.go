@@ -39,6 +39,7 @@ type Config struct {
 	MaxDrain    int64         // how much of an unwanted body is read, in bytes
 	Patience    time.Duration // for files to be opened and listings to be made; then 503
 	Proxied     []bool        // by listener: a connection begins with a PROXY header; nil: none does
+	Plain       int           // listeners that do not speak TLS: to a Set they come first
 	Listings    *listing.Cache
 	Log         *slog.Logger
 	Faults      *record.Faults
@@ -89,7 +90,7 @@ func (c *Config) NewSession(l *loop.Loop, set *site.Set) *Session {
 		cfg: c, loop: l, set: set, rec: record.NewRecorder(c.Rows), rand: rand.NewChaCha8(seed),
 		queued: make(map[*queueing]struct{}), out: make([]byte, 0, 1024), path: make([]byte, 0, 1024), segs: make([]loop.Segment, 0, 40),
 	}
-	s.answer.Place = set.Default()
+	s.answer.Place = set.Default(nowhere)
 	return s
 }
 
@@ -122,7 +123,7 @@ func (s *Session) begin(c *loop.Conn) {
 		Method: httpfile.ParseMethod(h.Method()), HTTP10: h.Minor == 0,
 		Query: h.Query(), AcceptEncoding: h.Get(wire.AcceptEncoding), Accept: h.Get(wire.Accept),
 	}
-	s.answer.Encrypted = c.Adopted() != nil
+	s.answer.Encrypted, s.answer.At = c.Adopted() != nil, s.cfg.listener(s.set, c)
 	if !h.Unconditional() {
 		q.IfMatch, q.IfNoneMatch = h.Get(wire.IfMatch), h.Get(wire.IfNoneMatch)
 		q.IfModifiedSince = single(h, wire.IfModifiedSince)
@@ -131,6 +132,20 @@ func (s *Session) begin(c *loop.Conn) {
 		q.Range = single(h, wire.Range)
 	}
 	s.answer.Begin(s.set, h.Host(), s.loop.Now())
+}
+
+// nowhere is the listener of which nothing is known.
+const nowhere = -1
+
+// listener returns that of a connection for a Set.
+func (c *Config) listener(set *site.Set, conn *loop.Conn) int {
+	if !set.Bound() {
+		return nowhere
+	}
+	if l, ok := conn.Adopted().(interface{ Listener() int }); ok {
+		return c.Plain + l.Listener()
+	}
+	return conn.Listener()
 }
 
 func single(h *wire.Head, f wire.Field) []byte { return httpfile.Single(h.Get(f), h.Repeated(f)) }

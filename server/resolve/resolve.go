@@ -81,6 +81,8 @@ type Answer struct {
 	Cause syscall.Errno
 	// Encrypted is set, before Start or Resume, for a request that came by TLS.
 	Encrypted bool
+	// At is the listener of the request, as site.Set.Find has it. It is set before Start or Resume.
+	At int
 	// Refused is what the request was refused by. Whoever tells the operator sets it to Admitted.
 	Refused admit.Judgement
 
@@ -141,7 +143,7 @@ func (a *Answer) Start(path []byte) Step {
 // nil: that of its host.
 func (a *Answer) Locate(path []byte) {
 	a.Request.Path = path
-	a.enter(a.set.Find(&a.hostName, a.host, path))
+	a.enter(a.set.Find(&a.hostName, a.At, a.host, path))
 }
 
 // enter makes p the place of the request.

@@ -369,7 +369,7 @@ func TestFieldsOfHandlers(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	d := answered(&driver{}, hosts(t), "GET /d/")
 	d.a.Fields = []byte("X-Own: 1\r\n")
-	d.a.Place = d.set.Default()
+	d.a.Place = d.set.Default(-1)
 	if step := d.a.Refuse(431, httpfile.MethodHead); step != Done || d.result() != "431" {
 		t.Errorf("step %d, %q", step, d.result())
 	}

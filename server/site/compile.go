@@ -24,6 +24,7 @@ type Compiler struct {
 	Log       *slog.Logger      // of what happens to roots while they are open; nil: slog.Default
 	AccessLog *record.AccessLog // of places that name none; nil: none
 	Logs      *record.Logs      // opens those that places name
+	Listeners []Listener        // that Find is asked about, by index
 	roots     rootSet
 	passwords map[string]*auth.File // of the last Set; by path
 	nextSpace uint64                // see space
@@ -50,18 +51,18 @@ type compilation struct {
 // Set has them too. The error names every fault.
 func (c *Compiler) Compile(base Host, hosts []Host, before *Set) (*Set, error) {
 	b := &compilation{Compiler: c, before: before, users: make(map[string]*auth.File), targets: make(map[string]record.Target), out: &Set{
-		exact: make(map[string]*vhost), wild: make(map[string]*vhost),
 		keys: make(map[string]bool), spaces: make(map[space]string), open: &c.roots,
 	}}
 	b.out.Retain()
-	b.out.base = b.host("", &base, nil)
-	b.out.base.whole.Astray = base.Root == "" && len(hosts) > 0 && !b.out.base.whole.Answers
+	whole := b.host("", &base, nil)
+	whole.whole.Astray = base.Root == "" && len(hosts) > 0 && !whole.whole.Answers
+	b.tables(whole, hosts)
 	for i := range hosts {
-		b.named(&hosts[i])
+		b.named(&hosts[i], whole.whole.pages)
 	}
 	b.checkLoops()
 	if len(b.out.places) == 1 {
-		b.out.only = b.out.base.whole
+		b.out.only = whole.whole
 	}
 	if err := errors.Join(b.faults...); err != nil {
 		b.out.Release()
@@ -104,14 +105,15 @@ func (f *Fault) Error() string {
 
 func (f *Fault) Unwrap() error { return f.Err }
 
-// named compiles a host with names.
-func (b *compilation) named(h *Host) {
+// named compiles a host with names. outer are the error pages around it.
+func (b *compilation) named(h *Host, outer map[int]*ErrorPage) {
 	if len(h.Names) == 0 {
 		b.fault("", errors.New("a host needs a name"))
 		return
 	}
-	v := b.host(h.Names[0], h, b.out.base.whole.pages)
+	v := b.host(h.key(), h, outer)
 	b.out.hosts = append(b.out.hosts, v)
+	tables := b.tablesOf(h)
 	for i, name := range h.Names {
 		same, err := CheckHostName(name)
 		if err != nil {
@@ -119,22 +121,26 @@ func (b *compilation) named(h *Host) {
 			continue
 		}
 		if i == 0 {
-			v.name = same
+			v.name = cmp.Or(h.ID, same)
 		}
-		table, key := b.out.exact, same
-		if suffix, wild := strings.CutPrefix(same, "*"); wild {
-			table, key = b.out.wild, suffix
+		for _, t := range tables {
+			if !t.add(same, v) {
+				b.fault("host "+name, errors.New("there is a host of this name already"))
+				break
+			}
 		}
-		if table[key] != nil {
-			b.fault("host "+name, errors.New("there is a host of this name already"))
+	}
+	for _, t := range tables {
+		if h.Default && !t.setBase(v) {
+			b.faults = append(b.faults, &Fault{h.key(), "", "default", fmt.Errorf("host %s is the default already", t.base.name)})
+			break
 		}
-		table[key] = v
 	}
 }
 
 // host compiles a host with its locations. outer are the error pages around it.
 func (b *compilation) host(name string, h *Host, outer map[int]*ErrorPage) *vhost {
-	v := &vhost{name: name, names: h.Names}
+	v := &vhost{name: name, names: h.Names, isDefault: h.Default || name == ""}
 	v.whole = b.place(v, &Location{Site: h.Site}, match{text: "/"}, outer)
 	for i := range h.Locations {
 		l := &h.Locations[i]
@@ -325,7 +331,7 @@ func (b *compilation) answers(p *Place, l *Location, m match) {
 		}
 	}
 	var err error
-	p.redirect, err = compileRedirect(l.Redirect, m.pattern, p.host.name != "")
+	p.redirect, err = compileRedirect(l.Redirect, m.pattern, !p.host.isDefault)
 	fault("redirect", err)
 	p.respond, err = compileRespond(l.Respond, p.Policy)
 	fault("respond", err)
@@ -351,15 +357,13 @@ type redirecting struct {
 // checkLoops finds redirects that lead back to where they began, or on for ever.
 func (b *compilation) checkLoops() {
 	for _, r := range b.redirects {
-		host, path := r.host.name, r.sample()
-		if wild, ok := strings.CutPrefix(host, "*"); ok {
-			host = "x" + wild
-		}
+		path := r.sample()
 		if r.host.find([]byte(path)) != r.Place {
 			continue // an example of a pattern is not always found
 		}
-		for _, encrypted := range []bool{false, true} {
-			if way := b.out.loop(Requested{Host: []byte(host), Encrypted: encrypted, Path: []byte(path)}); way != nil {
+		for _, from := range b.out.samples(r.host) {
+			from.Path = []byte(path)
+			if way := b.out.loop(from); way != nil {
 				b.faults = append(b.faults, &Fault{r.hostName, r.name, "redirect",
 					fmt.Errorf("a loop: %s leads to %s, %s, …", path, way[0], way[1])})
 				break

@@ -20,7 +20,7 @@ func TestPrecedence(t *testing.T) {
 		"/" + strings.Repeat("ö", 100) + ".sql": "*.sql",
 	} {
 		var buf []byte
-		if got := set.Find(&buf, nil, []byte(path)); string(got.Class) != "/"+want {
+		if got := set.Find(&buf, -1, nil, []byte(path)); string(got.Class) != "/"+want {
 			t.Errorf("%s is of %q, want %q", path, got.Class, "/"+want)
 		}
 	}
@@ -48,7 +48,7 @@ func TestFindCostsNoMemory(t *testing.T) {
 	var buf []byte
 	for _, path := range []string{"/f", "/x/f", "/exact", "/f.SQL", "/v1/f"} {
 		path := []byte(path)
-		if n := testing.AllocsPerRun(1000, func() { set.Find(&buf, nil, path) }); n > 0 {
+		if n := testing.AllocsPerRun(1000, func() { set.Find(&buf, -1, nil, path) }); n > 0 {
 			t.Errorf("%s: %v allocations", path, n)
 		}
 	}

@@ -14,6 +14,7 @@ type Requested struct {
 	Query     []byte // nil: none
 
 	name []byte // of the host, by which it is found
+	at   int    // the listener, while loops are looked for; see Find
 }
 
 func (r *Requested) scheme() string {
@@ -95,13 +96,16 @@ const maxHops = 20
 // end here or elsewhere.
 func (t *Set) loop(r Requested) (way []string) {
 	for range maxHops {
-		url, status := t.host(&r.name, r.Host).find(r.Path).Redirect(nil, &r)
+		url, status := t.table(r.at).host(&r.name, r.Host).find(r.Path).Redirect(nil, &r)
 		if status == 0 {
 			return nil
 		}
 		way = append(way, string(url))
 		next, ok := r.follow(url)
-		if !ok || !bytes.Equal(next.Host, r.Host) && t.host(&r.name, next.Host) == t.base {
+		if next.at = r.at; ok && (next.Encrypted != r.Encrypted || !bytes.Equal(next.Host, r.Host)) {
+			next.at, ok = t.listenerOf(&next)
+		}
+		if !ok || !bytes.Equal(next.Host, r.Host) && t.table(next.at).host(&r.name, next.Host).isDefault {
 			return nil
 		}
 		r = next

@@ -71,11 +71,11 @@ func TestNamesThatWouldLeadElsewhere(t *testing.T) {
 	}
 	var buf []byte
 	for _, host := range []string{"evil.example/.b.example", "evil.example@.b.example", `evil.example\.b.example`, "evil.example?.b.example", "evil.example#.b.example", "evil .b.example"} {
-		if p := set.Find(&buf, []byte(host), []byte("/")); p != set.Default() {
+		if p := set.Find(&buf, -1, []byte(host), []byte("/")); p != set.Default(-1) {
 			t.Errorf("%q has found a host", host)
 		}
 	}
-	if p := set.Find(&buf, []byte("evil.b.example"), []byte("/")); p == set.Default() {
+	if p := set.Find(&buf, -1, []byte("evil.b.example"), []byte("/")); p == set.Default(-1) {
 		t.Error("a name of ours has found none")
 	}
 }

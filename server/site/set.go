@@ -1,7 +1,6 @@
 package site
 
 import (
-	"bytes"
 	"cmp"
 	"iter"
 	"slices"
@@ -16,15 +15,15 @@ import (
 // place. It may be used by any goroutine that has retained it, or for which somebody has.
 // When it is released as often, its roots are closed unless another Set has them too.
 type Set struct {
-	only   *Place            // the default host, if there is nothing else; nil: there is
-	base   *vhost            // the default host
-	exact  map[string]*vhost // by name
-	wild   map[string]*vhost // by what follows the star: ".example.com"
-	places []*Place
-	hosts  []*vhost        // those with names
-	room   int             // bytes that the lines of header rules can add to a head
-	keys   map[string]bool // beginnings of the keys in the cache of files
-	spaces map[space]string
+	only      *Place  // the default host, if there is nothing else; nil: there is
+	all       table   // of hosts that answer everywhere
+	at        []table // by listener; nil: all of them do
+	places    []*Place
+	hosts     []*vhost // those with names
+	listeners []Listener
+	room      int             // bytes that the lines of header rules can add to a head
+	keys      map[string]bool // beginnings of the keys in the cache of files
+	spaces    map[space]string
 
 	refs  atomic.Int32
 	roots []*sharedRoot // each is retained
@@ -33,10 +32,11 @@ type Set struct {
 
 // vhost is a compiled Host.
 type vhost struct {
-	name  string // as in CheckHostName; empty: the default host
-	names []string
-	whole *Place // what no location is for
-	row   int    // see Set.Number
+	name      string // as in CheckHostName; empty: the default host
+	names     []string
+	whole     *Place // what no location is for
+	row       int    // see Set.Number
+	isDefault bool   // for names that no host has
 
 	// Locations by what they match; nil: there are none.
 	exact, byPrefix, suffixes map[string]*Place
@@ -44,17 +44,21 @@ type vhost struct {
 	lengths                   []int     // of the prefixes, falling
 }
 
-// Default returns the place of the requests of which no host is known.
-func (t *Set) Default() *Place { return t.base.whole }
+// Bound reports whether hosts answer at some listeners only, so that Find must know which.
+func (t *Set) Bound() bool { return t.at != nil }
+
+// Default returns the place of the requests of which no host is known, at a listener; see Find.
+func (t *Set) Default(at int) *Place { return t.table(at).base.whole }
 
 // Find returns the place of a request: for a normalised path, or if it is nil that of
-// the host as a whole. host is as it was sent, buf is scratch memory. Find does not
+// the host as a whole. at is its listener, by its index in Compiler.Listeners; another number
+// stands for one that no host is bound to. host is as it was sent, buf is scratch memory. Find does not
 // allocate, but for IPv6 literals.
-func (t *Set) Find(buf *[]byte, host, path []byte) *Place {
+func (t *Set) Find(buf *[]byte, at int, host, path []byte) *Place {
 	if t.only != nil {
 		return t.only
 	}
-	return t.host(buf, host).find(path)
+	return t.table(at).host(buf, host).find(path)
 }
 
 // Room returns how much the lines of header rules can add to a head, in bytes.
@@ -95,32 +99,6 @@ func (t *Set) Roots() iter.Seq2[string, *openfile.Root] {
 			}
 		}
 	}
-}
-
-// host returns the host of a name as it was sent.
-func (t *Set) host(buf *[]byte, host []byte) *vhost {
-	if len(t.exact)+len(t.wild) == 0 {
-		return t.base
-	}
-	name := appendHostName((*buf)[:0], host)
-	*buf = name
-	if h := t.exact[string(name)]; h != nil {
-		return h
-	}
-	if len(t.wild) == 0 {
-		return t.base
-	}
-	for i := bytes.IndexByte(name, '.'); i >= 0; {
-		if h := t.wild[string(name[i:])]; h != nil && i > 0 {
-			return h
-		}
-		next := bytes.IndexByte(name[i+1:], '.')
-		if next < 0 {
-			break
-		}
-		i += 1 + next
-	}
-	return t.base
 }
 
 // below reports whether a path with a slash added is the prefix of a location.

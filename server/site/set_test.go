@@ -30,7 +30,7 @@ func TestNumber(t *testing.T) {
 		"a.example/": 7, "a.example/l/x": 7, "B.example:80/l/": 7, "c.example/": 8, "a.c.example/": 8, "other/": 0, "/": 0,
 	} {
 		host, path, _ := strings.Cut(target, "/")
-		if p := set.Find(&buf, []byte(host), []byte("/"+path)); p.Row != want {
+		if p := set.Find(&buf, -1, []byte(host), []byte("/"+path)); p.Row != want {
 			t.Errorf("%s: row %d, want %d", target, p.Row, want)
 		}
 	}
@@ -65,7 +65,7 @@ func TestRootsAreClosed(t *testing.T) {
 	if open() != 1 {
 		t.Errorf("%d roots are open, want the one that is left", open())
 	}
-	key := string(second.Default().AppendKey(nil, []byte("/f")))
+	key := string(second.Default(-1).AppendKey(nil, []byte("/f")))
 	if !second.HasKey(key) || second.HasKey("77/f") || first.HasKey("77/f") {
 		t.Errorf("key %q", key)
 	}
@@ -105,7 +105,7 @@ func TestAnotherFileHasAnotherKey(t *testing.T) {
 		}
 		t.Cleanup(set.Release)
 		var buf []byte
-		keys[string(set.Find(&buf, nil, []byte("/x")).AppendKey(nil, []byte("/x")))] = true
+		keys[string(set.Find(&buf, -1, nil, []byte("/x")).AppendKey(nil, []byte("/x")))] = true
 		before = set
 	}
 	if len(keys) != 2 {

@@ -3,6 +3,7 @@
 package site
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/fserve/fserve/engine/openfile"
@@ -126,7 +127,24 @@ type Host struct {
 	// .example.com. An exact name wins over a pattern, a longer pattern over a
 	// shorter one.
 	Names []string
+	// ID tells the host from others of its names, at other listeners: in errors, counters and
+	// TLS.HostPairs. Default: the first of Names.
+	ID string
+	// Listen are those of the listeners, written as there, at which the host answers. Default:
+	// all.
+	Listen []string
+	// Default makes the host answer, at its listeners, the requests that no other host is for.
+	Default bool
 	Site
 	// Locations are the parts of the host that are answered otherwise.
 	Locations []Location
+}
+
+// key is what the host is called.
+func (h *Host) key() string { return cmp.Or(h.ID, h.Names[0]) }
+
+// Listener is where requests come in.
+type Listener struct {
+	Addr string // as Host.Listen has it
+	TLS  bool
 }

@@ -34,6 +34,7 @@ import (
 type bridge struct {
 	front   *Front
 	tcp     *net.TCPConn
+	at      int // the listener
 	tls     *crypto.Conn
 	local   *net.UnixConn
 	proxied bool
@@ -56,6 +57,9 @@ const (
 // downBuffers are lent to bridges that have something to send, so that an idle
 // connection holds none.
 var downBuffers = sync.Pool{New: func() any { return new([downBuffer]byte) }}
+
+// Listener returns the index of the listener in Config.Listen.
+func (b *bridge) Listener() int { return b.at }
 
 // Peer implements loop.Adopted.
 func (b *bridge) Peer() netip.AddrPort { return b.peer }
@@ -134,7 +138,7 @@ func (b *bridge) open() error {
 		}
 		tap.Conn = &prefixConn{tap.Conn, rest}
 	}
-	b.tls = crypto.Server(tap, tap.watch(f.config(time.Now())))
+	b.tls = crypto.Server(tap, tap.watch(f.config(time.Now(), b.at)))
 	if err := b.tls.Handshake(); err != nil {
 		return err
 	}

@@ -1,11 +1,13 @@
 package tls
 
 import (
+	"cmp"
 	crypto "crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -35,7 +37,16 @@ type HostPairs struct {
 	Names []string
 	// Pairs may be empty: the host is known, and has the default ones.
 	Pairs []Pair
+	// Host is what the host is called in errors and counters.
+	Host string
+	// Listen are those of Config.Listen at which the host is. nil: all.
+	Listen []string
+	// Default makes the pairs, if there are any, also those for clients that name no known server.
+	Default bool
 }
+
+// on reports whether the host is at a listener.
+func (h *HostPairs) on(addr string) bool { return h.Listen == nil || slices.Contains(h.Listen, addr) }
 
 // Has reports whether there is any pair.
 func (c *Certificates) Has() bool {
@@ -55,20 +66,26 @@ type identity struct {
 
 // policy is what handshakes go by. It is not changed: another takes its place.
 type policy struct {
-	of      Certificates
+	of    Certificates
+	pairs map[Pair]*keyPair
+	all   []*identity // those with pairs
+	faces []*face     // by listener
+}
+
+// face is what a listener shows.
+type face struct {
 	config  *crypto.Config
 	tickets ticketsOf
-	pairs   map[Pair]*keyPair
 	exact   map[string]*identity
 	wild    map[string]*identity // by what follows the star: ".example.com"
 	rest    *identity            // nil: who is not known is refused
-	all     []*identity          // those with pairs
 	refuses bool
 }
 
-// newPolicy loads the pairs, but for those that before has; nil: there is none.
-func newPolicy(c Certificates, before *policy, log *slog.Logger) (*policy, error) {
-	p := &policy{of: c, pairs: make(map[Pair]*keyPair), exact: make(map[string]*identity), wild: make(map[string]*identity), refuses: c.RefuseUnknown}
+// newPolicy loads the pairs, but for those that before has; nil: there is none. listen are the
+// addresses of the listeners.
+func newPolicy(c Certificates, listen []string, before *policy, log *slog.Logger) (*policy, error) {
+	p := &policy{of: c, pairs: make(map[Pair]*keyPair)}
 	var faults []error
 	load := func(host string, pairs []Pair) *identity {
 		id := &identity{host: host}
@@ -92,27 +109,48 @@ func newPolicy(c Certificates, before *policy, log *slog.Logger) (*policy, error
 		}
 		return id
 	}
+	var rest *identity
 	if len(c.Default) > 0 {
-		p.rest = load(defaultHost, c.Default)
+		rest = load(defaultHost, c.Default)
+	}
+	own := make([]*identity, len(c.Hosts)) // nil: none
+	for i := range c.Hosts {
+		if h := &c.Hosts[i]; len(h.Pairs) > 0 {
+			own[i] = load(h.Host, h.Pairs)
+		}
+	}
+	for _, addr := range listen {
+		p.faces = append(p.faces, newFace(&c, addr, rest, own))
+	}
+	return p, errors.Join(faults...)
+}
+
+// newFace returns that of a listener. own are the identities of the hosts, rest is that of all others.
+func newFace(c *Certificates, addr string, rest *identity, own []*identity) *face {
+	f := &face{exact: make(map[string]*identity), wild: make(map[string]*identity), rest: rest, refuses: c.RefuseUnknown}
+	for i := range c.Hosts {
+		if h := &c.Hosts[i]; h.Default && own[i] != nil && h.on(addr) {
+			f.rest = own[i]
+		}
 	}
 	for i := range c.Hosts {
-		h, id := &c.Hosts[i], p.rest
-		if len(h.Pairs) > 0 {
-			id = load(h.Names[0], h.Pairs)
+		h, id := &c.Hosts[i], cmp.Or(own[i], f.rest)
+		if !h.on(addr) {
+			continue
 		}
 		for _, name := range h.Names {
 			if suffix, wild := strings.CutPrefix(name, "*"); wild {
-				p.wild[suffix] = id
+				f.wild[suffix] = id
 			} else {
-				p.exact[name] = id
+				f.exact[name] = id
 			}
 		}
 	}
-	p.config = &crypto.Config{
+	f.config = &crypto.Config{
 		MinVersion: max(c.MinVersion, crypto.VersionTLS12), CipherSuites: c.CipherSuites, NextProtos: []string{"http/1.1"},
-		GetCertificate: p.choose, UnwrapSession: p.unwrap,
+		GetCertificate: f.choose, UnwrapSession: f.unwrap,
 	}
-	return p, errors.Join(faults...)
+	return f
 }
 
 // defaultHost names the default pairs.
@@ -136,8 +174,8 @@ func (f *PairFault) Unwrap() error { return f.Err }
 
 // choose returns the certificate for a client. None lets package crypto/tls send the alert
 // unrecognized_name.
-func (p *policy) choose(hello *crypto.ClientHelloInfo) (*crypto.Certificate, error) {
-	id := p.find(strings.ToLower(hello.ServerName))
+func (f *face) choose(hello *crypto.ClientHelloInfo) (*crypto.Certificate, error) {
+	id := f.find(strings.ToLower(hello.ServerName))
 	if id == nil {
 		return nil, nil //nolint:nilnil // see above
 	}
@@ -156,11 +194,11 @@ func (p *policy) choose(hello *crypto.ClientHelloInfo) (*crypto.Certificate, err
 
 // unwrap returns the session of a ticket; nil: there is none for the client. TLS 1.3 asks for no
 // certificate where a session is resumed, whoever the client names.
-func (p *policy) unwrap(ticket []byte, cs crypto.ConnectionState) (*crypto.SessionState, error) {
-	if p.find(strings.ToLower(cs.ServerName)) == nil {
+func (f *face) unwrap(ticket []byte, cs crypto.ConnectionState) (*crypto.SessionState, error) {
+	if f.find(strings.ToLower(cs.ServerName)) == nil {
 		return nil, nil //nolint:nilnil // choose refuses it
 	}
-	return p.config.DecryptTicket(ticket, cs)
+	return f.config.DecryptTicket(ticket, cs)
 }
 
 // longestName bounds a name of DNS, in bytes. A hello has room for 60,000 dots, and to look up as
@@ -169,12 +207,12 @@ const longestName = 253
 
 // find returns the identity for a name in lower case; nil: it is refused. An exact name wins
 // over a pattern, a longer pattern over a shorter one.
-func (p *policy) find(name string) *identity {
-	if id, known := p.exact[name]; known {
+func (f *face) find(name string) *identity {
+	if id, known := f.exact[name]; known {
 		return id
 	}
-	for i := strings.IndexByte(name, '.'); i >= 0 && len(p.wild) > 0 && len(name) <= longestName; {
-		if id, known := p.wild[name[i:]]; known && i > 0 {
+	for i := strings.IndexByte(name, '.'); i >= 0 && len(f.wild) > 0 && len(name) <= longestName; {
+		if id, known := f.wild[name[i:]]; known && i > 0 {
 			return id
 		}
 		next := strings.IndexByte(name[i+1:], '.')
@@ -183,10 +221,10 @@ func (p *policy) find(name string) *identity {
 		}
 		i += 1 + next
 	}
-	if p.refuses {
+	if f.refuses {
 		return nil
 	}
-	return p.rest
+	return f.rest
 }
 
 // look looks at the files of all pairs, and warns of those that are not valid for long.
@@ -230,7 +268,7 @@ func (f *Front) Replace(c Certificates) error {
 	if reflect.DeepEqual(before.of, c) {
 		return nil // and sessions may be resumed
 	}
-	p, err := newPolicy(c, before, f.cfg.Log)
+	p, err := newPolicy(c, f.cfg.Listen, before, f.cfg.Log)
 	if err != nil {
 		return err
 	}

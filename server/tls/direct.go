@@ -20,6 +20,7 @@ type direct struct {
 	rec   *tlsrec.Conn // nil: the loop has it
 	peer  netip.AddrPort
 	local net.Addr
+	at    int // the listener
 	state crypto.ConnectionState
 }
 
@@ -38,6 +39,9 @@ func (d *direct) Records() *tlsrec.Conn {
 	d.rec = nil
 	return rec
 }
+
+// Listener returns the index of the listener in Config.Listen.
+func (d *direct) Listener() int { return d.at }
 
 // LocalAddr returns the address at which the connection was accepted.
 func (d *direct) LocalAddr() net.Addr { return d.local }
@@ -93,7 +97,7 @@ func (b *bridge) handOver(c *tapped) error {
 		return err
 	}
 	f := b.front
-	d := &direct{front: f, rec: rec, peer: b.peer, local: b.tcp.LocalAddr(), state: state}
+	d := &direct{front: f, rec: rec, peer: b.peer, local: b.tcp.LocalAddr(), at: b.at, state: state}
 	f.onLoops.Add(1)
 	if err := f.cfg.Engine.Adopt(fd, d); err != nil {
 		f.onLoops.Add(-1)

@@ -138,18 +138,19 @@ func (c *Config) check() (*policy, error) {
 			return nil, fmt.Errorf("%w needs TCP addresses, not %s", ErrConfig, addr)
 		}
 	}
-	return newPolicy(c.Certificates, nil, c.Log)
+	return newPolicy(c.Certificates, c.Listen, nil, c.Log)
 }
 
-func (f *Front) accept(ln net.Listener, proxied bool) {
+func (f *Front) accept(ln net.Listener, at int) {
 	defer f.running.Done()
 	defer f.accepting.Done()
+	proxied := slices.Contains(f.cfg.Proxied, f.cfg.Listen[at])
 	var warned time.Time
 	for {
 		conn, err := ln.Accept()
 		switch {
 		case err == nil:
-			f.add(conn.(*net.TCPConn), proxied)
+			f.add(conn.(*net.TCPConn), at, proxied)
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -170,8 +171,8 @@ func (f *Front) accept(ln net.Listener, proxied bool) {
 }
 
 // add serves a connection, unless there are too many.
-func (f *Front) add(conn *net.TCPConn, proxied bool) {
-	b := &bridge{front: f, tcp: conn, proxied: proxied, gone: make(chan struct{})}
+func (f *Front) add(conn *net.TCPConn, at int, proxied bool) {
+	b := &bridge{front: f, tcp: conn, at: at, proxied: proxied, gone: make(chan struct{})}
 	f.mu.Lock()
 	full, stopped := f.open.Load() >= int64(f.cfg.MaxConns), f.stopped
 	if !full && !stopped {
@@ -315,7 +316,7 @@ func (f *Front) Begin() {
 	for i, ln := range f.listeners {
 		f.running.Add(1)
 		f.accepting.Add(1)
-		go f.accept(ln, slices.Contains(f.cfg.Proxied, f.cfg.Listen[i]))
+		go f.accept(ln, i)
 	}
 }
 

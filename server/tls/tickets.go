@@ -63,9 +63,9 @@ type ticketsOf struct {
 	newly uint64
 }
 
-// config returns that of handshakes that begin at now, which has the current keys.
-func (f *Front) config(now time.Time) *crypto.Config {
-	p := f.policy.Load()
+// config returns that of handshakes that begin at now at a listener, which has the current keys.
+func (f *Front) config(now time.Time, at int) *crypto.Config {
+	p := f.policy.Load().faces[at]
 	keys, newly := f.tickets.current(now)
 	p.tickets.mu.Lock()
 	defer p.tickets.mu.Unlock()
