@@ -23,7 +23,7 @@ CONFORMANCE := ./uring ./fallback ./internal/aio/...
 # Real sockets, processes and files.
 E2E  := ./server ./server/difftest ./cmd/... ./bench/...
 # What has goroutines of its own. Processes that tests start are not watched.
-RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./server/listing ./server/record ./server/site ./server/alerts ./server/config ./server/admin ./server/nethttp ./bench/load
+RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./server/http2 ./server/listing ./server/record ./server/site ./server/alerts ./server/config ./server/admin ./server/nethttp ./bench/load
 UNIT = $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
 
 .PHONY: run build docs api test fmt vet lint unit conformance e2e race bench sim fuzz adapt clients chaos systemd clean

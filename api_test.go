@@ -18,7 +18,7 @@ import (
 var published = []string{
 	"engine", "engine/guest", "engine/listen", "engine/loop", "engine/measure", "engine/openfile", "engine/outcome",
 	"engine/peer", "engine/rate", "engine/shape",
-	"server", "server/admit", "server/foreign", "server/http1", "server/nethttp", "server/record", "server/site",
+	"server", "server/admit", "server/foreign", "server/http1", "server/http2", "server/nethttp", "server/record", "server/site",
 }
 
 func TestAPI(t *testing.T) {

@@ -22,7 +22,7 @@ var rooms = map[string][][]string{
 		{"server/listing", "server/record", "server/tls"},
 		{"server/site"},
 		{"server/resolve"},
-		{"server/foreign", "server/http1"},
+		{"server/foreign", "server/http1", "server/http2"},
 		{"server"},
 		{"server/alerts", "server/doctor", "server/nethttp"},
 		{"server/config"},

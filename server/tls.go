@@ -36,6 +36,9 @@ type TLS struct {
 	// MaxHandshakes bounds those of them whose handshake is under way; one more ends the
 	// oldest. Default 1,000, or an eighth of the descriptor limit if that is less.
 	MaxHandshakes int
+	// HTTP2 is offered to clients beside HTTP/1.1: http2.Protocol of package server/http2. nil: it
+	// is not.
+	HTTP2 tls.HTTP2
 }
 
 // KeyPair names the PEM files of a certificate with its chain, and of its key.
@@ -56,7 +59,7 @@ func (c *Config) front() tls.Config {
 // certificates returns who the hosts prove to be. Their names must have been checked.
 func (c *Config) certificates() tls.Certificates {
 	t := &c.TLS
-	out := tls.Certificates{RefuseUnknown: t.RefuseUnknown, MinVersion: t.MinVersion, CipherSuites: t.CipherSuites, Default: t.Pairs}
+	out := tls.Certificates{HTTP2: t.HTTP2, RefuseUnknown: t.RefuseUnknown, MinVersion: t.MinVersion, CipherSuites: t.CipherSuites, Default: t.Pairs}
 	if t.CertFile != "" || t.KeyFile != "" {
 		out.Default = append([]KeyPair{{CertFile: t.CertFile, KeyFile: t.KeyFile}}, t.Pairs...)
 	}
@@ -149,7 +152,8 @@ func (s *Server) startTLS(inherited engine.Sockets) (err error) {
 		return nil
 	}
 	e, front := s.engine.Config(), s.cfg.front()
-	front.Engine, front.Inherit, front.Handshake, front.Send = s.engine, inherited, e.HeaderTimeout, e.SendTimeout
+	front.Engine, front.Inherit, front.Handshake, front.Send, front.Idle = s.engine, inherited, e.HeaderTimeout, e.SendTimeout, e.IdleTimeout
+	front.MaxHead = s.cfg.RequestLimits.MaxHead
 	s.tls, err = tls.New(front)
 	if errors.Is(err, tls.ErrConfig) {
 		err = fmt.Errorf("%w: %w", ErrConfig, err)

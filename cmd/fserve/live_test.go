@@ -53,6 +53,7 @@ var proofs = map[string]proof{
 	"tls.pairs":        {from: withTLS("c3", ""), to: withTLS("c3", ", pairs: {cert: DIR/c2/cert.pem, key: DIR/c2/key.pem}"), seen: shakes(true, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}})},
 	"tls.unknown_name": {from: withTLS("c1", ""), to: withTLS("c1", ", unknown_name: refuse"), seen: shakes(false, &tls.Config{ServerName: "other.example"})},
 	"tls.min_version":  {from: withTLS("c1", ""), to: withTLS("c1", ", min_version: 1.3"), seen: shakes(false, &tls.Config{MaxVersion: tls.VersionTLS12})},
+	"tls.http2":        {from: withTLS("c1", ""), to: withTLS("c1", ", http2: true"), seen: shakes(true, &tls.Config{NextProtos: []string{"h2"}})},
 	"tls.ciphers": {from: withTLS("c1", ", ciphers: ECDHE-ECDSA-AES256-GCM-SHA384"), to: withTLS("c1", ", ciphers: [ECDHE-ECDSA-AES128-GCM-SHA256]"),
 		seen: shakes(true, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}})},
 

@@ -81,6 +81,12 @@ func (t *Tap) Went(p []byte) {
 	}
 }
 
+// Forget wipes the secrets, which nobody will ask for.
+func (t *Tap) Forget() {
+	t.secrets.Wipe()
+	*t = Tap{}
+}
+
 // errTap: crypto/tls has done something that this package did not know of when it was written.
 var errTap = errors.New("TLS records: the handshake is not understood")
 

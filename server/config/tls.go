@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/http2"
 )
 
 // TLS are the listeners that speak TLS.
@@ -38,6 +39,9 @@ type TLS struct {
 	// that clients which say nothing keep nobody out. Default: 0, which stands for 1,000, or
 	// an eighth of the descriptors that the process may have if that is less.
 	MaxHandshakes int `key:"max_handshakes" flag:"tls-max-handshakes" help:"TLS handshakes that may be under way; one more ends the oldest (default 1000)"`
+	// HTTP2 offers HTTP/2 to clients beside HTTP/1.1. For one large file it has no advantage and
+	// takes more of the processor; many small files come by one connection. Default: false.
+	HTTP2 bool `key:"http2" flag:"tls-http2" live:"yes" help:"offer HTTP/2 beside HTTP/1.1"`
 }
 
 // KeyPair is a certificate with its key.
@@ -119,6 +123,9 @@ func (c *Config) tlsOf() server.TLS {
 	out := server.TLS{
 		Listen: t.Listen, CertFile: t.Cert, KeyFile: t.Key, Pairs: serverPairs(t.Pairs), HostPairs: make(map[string][]server.KeyPair),
 		RefuseUnknown: t.UnknownName == UnknownNameRefuse, MaxHandshakes: t.MaxHandshakes, MinVersion: crypto.VersionTLS12 + uint16(t.MinVersion),
+	}
+	if t.HTTP2 {
+		out.HTTP2 = http2.Protocol{}
 	}
 	for _, suite := range t.Ciphers {
 		out.CipherSuites = append(out.CipherSuites, uint16(suite))

@@ -86,7 +86,7 @@ func (r *Record) appendRequest(p []byte) []byte {
 	p = appendString(append(p, `,"target":`...), r.field(fieldTarget))
 	p = append(p, `,"protocol":"`...)
 	if len(r.field(fieldMethod)) > 0 {
-		p = strconv.AppendUint(append(p, "HTTP/1."...), uint64(r.minor), 10)
+		p = append(p, versions[r.version]...)
 	}
 	p = strconv.AppendInt(append(p, `","status":`...), int64(r.status), 10)
 	if r.port != 0 {

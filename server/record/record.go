@@ -3,6 +3,7 @@
 package record
 
 import (
+	"bytes"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -102,7 +103,7 @@ type Record struct {
 
 	logged          bool // there is to be a line
 	unix, encrypted bool
-	minor           uint8 // version of HTTP
+	version         uint8 // of HTTP, in versions
 	status, headLen int
 	client          netip.Addr
 	peer            netip.AddrPort
@@ -150,6 +151,18 @@ const (
 // escapes is in the log's own memory, and for the time of writing only.
 func (r *Record) keep(f field, value []byte, most int) { r.fields[f] = r.put(value, most) }
 
+// versions are those of HTTP.
+var versions = [...]string{"HTTP/1.0", "HTTP/1.1", "HTTP/2.0"}
+
+// keepLine keeps the request line. One that came by HTTP/2 had none: it has another end than what
+// stands for it.
+func (r *Record) keepLine(h *wire.Head) {
+	r.keep(fieldLine, requestLine(h.Raw()), maxRequestLine)
+	if line := r.field(fieldLine); r.version == 2 && bytes.HasSuffix(line, []byte(versions[1])) {
+		copy(line[len(line)-len(versions[1]):], versions[2])
+	}
+}
+
 // put is keep for what is no field. All together is at most maxRaw.
 func (r *Record) put(value []byte, most int) span {
 	from := len(r.raw)
@@ -193,6 +206,7 @@ type Request struct {
 	Peer      netip.AddrPort
 	Unix      bool // the connection is one of a Unix socket
 	Encrypted bool
+	HTTP2     bool // by which the request came
 	Status    int
 	HeadLen   int // bytes of the response head
 	Port      uint16
@@ -202,7 +216,10 @@ type Request struct {
 func (r *Recorder) Begin(rec *Record, log *AccessLog, q *Request) {
 	h := q.Head
 	rec.to = r.buffer(log)
-	rec.logged, rec.status, rec.headLen, rec.minor = true, q.Status, q.HeadLen, h.Minor
+	rec.logged, rec.status, rec.headLen, rec.version = true, q.Status, q.HeadLen, min(h.Minor, 1)
+	if q.HTTP2 {
+		rec.version = 2
+	}
 	rec.client, rec.peer, rec.unix, rec.encrypted, rec.port = q.Client, q.Peer, q.Unix, q.Encrypted, q.Port
 	rec.raw = rec.raw[:0]
 	if log.template != nil {
@@ -215,7 +232,7 @@ func (r *Recorder) Begin(rec *Record, log *AccessLog, q *Request) {
 		rec.keep(fieldTarget, h.Target(), maxRequestLine)
 		rec.keep(fieldRange, h.Get(wire.Range), maxField)
 	} else {
-		rec.keep(fieldLine, requestLine(h.Raw()), maxRequestLine)
+		rec.keepLine(h)
 	}
 	rec.keep(fieldUser, q.User, maxField)
 	rec.keep(fieldReferer, h.Get(wire.Referer), maxField)

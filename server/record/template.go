@@ -195,7 +195,7 @@ func (t *Template) begin(rec *Record, q *Request) {
 		rec.keep(fieldUser, q.User, maxField)
 	}
 	if t.any(varRequest) {
-		rec.keep(fieldLine, requestLine(h.Raw()), maxRequestLine)
+		rec.keepLine(h)
 	}
 	if t.any(varMethod, varProtocol) {
 		rec.keep(fieldMethod, h.Method(), maxField)
@@ -303,7 +303,7 @@ func (t *Template) word(v variable, r *Record, o *engine.Outcome) string {
 	switch v {
 	case varProtocol:
 		if len(r.field(fieldMethod)) > 0 {
-			return [2]string{"HTTP/1.0", "HTTP/1.1"}[min(r.minor, 1)]
+			return versions[r.version]
 		}
 	case varScheme:
 		if r.encrypted {

@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/server/proxyproto"
 )
@@ -39,8 +41,10 @@ type bridge struct {
 	local   *net.UnixConn
 	proxied bool
 	peer    netip.AddrPort
+	policy  *policy // of its handshake
 	adopted atomic.Bool
 	over    bool          // a loop has the connection itself
+	mux     HTTP2Server   // nil: the client speaks HTTP/1.1
 	gone    chan struct{} // closed when the engine ends its connection
 
 	handshake *list.Element // in front.handshakes, under front.mu; nil: it is over
@@ -99,6 +103,10 @@ func (b *bridge) run() {
 		return
 	}
 	defer b.front.open.Add(-1)
+	if b.mux != nil {
+		b.mux.Serve(&Client{Conn: b.tls, Peer: b.peer, Control: b.Control})
+		return
+	}
 	if err != nil {
 		_ = b.tcp.Close()
 		b.front.failed.Add(1)
@@ -138,7 +146,8 @@ func (b *bridge) open() error {
 		}
 		tap.Conn = &prefixConn{tap.Conn, rest}
 	}
-	b.tls = crypto.Server(tap, tap.watch(f.config(time.Now(), b.at)))
+	b.policy = f.policy.Load()
+	b.tls = crypto.Server(tap, tap.watch(f.config(b.policy.faces[b.at], time.Now())))
 	if err := b.tls.Handshake(); err != nil {
 		return err
 	}
@@ -148,6 +157,10 @@ func (b *bridge) open() error {
 	// A client with Nagle's algorithm sends no request before its Finished is acknowledged.
 	if err := b.Control(func(fd uintptr) { sys.SetQuickAck(int32(fd)) }); err != nil {
 		return err
+	}
+	if b.tls.ConnectionState().NegotiatedProtocol == protocolHTTP2 {
+		b.multiplex(tap)
+		return nil
 	}
 	if b.handOver(tap) == nil {
 		b.over = true
@@ -163,24 +176,34 @@ func unmap(a net.Addr) netip.AddrPort {
 }
 
 // pair makes the socket pair and gives one end to the engine.
-func (b *bridge) pair() error {
+func (b *bridge) pair() (err error) {
+	if b.local, err = AdoptPair(b.front.cfg.Engine, b, 0); err == nil {
+		b.adopted.Store(true)
+	}
+	return err
+}
+
+// AdoptPair gives one end of a new socket pair to an engine and returns the other, which is the
+// caller's. buffer bounds what lies between them on its way from the engine, in bytes; 0: the system does.
+func AdoptPair(e *engine.Engine, a loop.Adopted, buffer int) (*net.UnixConn, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("socket pair: %w", err)
+		return nil, fmt.Errorf("socket pair: %w", err)
 	}
-	file := os.NewFile(uintptr(fds[0]), "bridge")
+	if buffer > 0 {
+		_ = unix.SetsockoptInt(fds[1], unix.SOL_SOCKET, unix.SO_SNDBUF, buffer)
+	}
+	file := os.NewFile(uintptr(fds[0]), "pair")
 	conn, err := net.FileConn(file) // a duplicate
 	err = errors.Join(err, file.Close())
 	if err == nil {
-		b.local = conn.(*net.UnixConn)
-		if err = b.front.cfg.Engine.Adopt(fds[1], b); err == nil {
-			b.adopted.Store(true)
-			return nil
+		if err = e.Adopt(fds[1], a); err == nil {
+			return conn.(*net.UnixConn), nil
 		}
-		_ = b.local.Close()
+		_ = conn.Close()
 	}
 	unix.Close(fds[1])
-	return err
+	return nil, err
 }
 
 // readProxyHeader reads the PROXY header before the handshake, and returns what

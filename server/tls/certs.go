@@ -25,6 +25,8 @@ type Certificates struct {
 	MinVersion uint16
 	// CipherSuites are those of TLS 1.2. Default: those of package crypto/tls.
 	CipherSuites []uint16
+	// HTTP2 is offered to clients; nil: HTTP/1.1 is spoken alone.
+	HTTP2 HTTP2
 }
 
 // Pair names the PEM files of a certificate with its chain, and of its key.
@@ -148,7 +150,10 @@ func newFace(c *Certificates, addr string, rest *identity, own []*identity) *fac
 	}
 	f.config = &crypto.Config{
 		MinVersion: max(c.MinVersion, crypto.VersionTLS12), CipherSuites: c.CipherSuites, NextProtos: []string{"http/1.1"},
-		GetCertificate: f.choose, UnwrapSession: f.unwrap,
+		GetCertificate: f.choose, UnwrapSession: f.unwrap, DynamicRecordSizingDisabled: true,
+	}
+	if c.HTTP2 != nil {
+		f.config.NextProtos = []string{protocolHTTP2, "http/1.1"}
 	}
 	return f
 }

@@ -38,6 +38,8 @@ type Config struct {
 
 	Handshake time.Duration // for it and what comes before it
 	Send      time.Duration // how long a client may take nothing
+	Idle      time.Duration // how long a connection of HTTP/2 may rest
+	MaxHead   int           // of requests by HTTP/2, in bytes
 }
 
 // ErrConfig is wrapped by errors that are faults of the Config.
@@ -91,7 +93,8 @@ type Front struct {
 	bridges    map[*bridge]struct{}
 	handshakes list.List // of those bridges whose handshake is under way, the oldest first
 	stopped    bool
-	plain      time.Time // when a request without TLS was logged
+	mux        HTTP2Server // nil: nobody has spoken HTTP/2
+	plain      time.Time   // when a request without TLS was logged
 
 	open, onLoops                     atomic.Int64 // connections
 	accepted, refused, failed, ousted atomic.Uint64
@@ -259,6 +262,9 @@ func (f *Front) StopAccepting() {
 		if !b.adopted.Load() {
 			_ = b.tcp.Close() // run may have done so
 		}
+	}
+	if f.mux != nil {
+		f.mux.Drain()
 	}
 }
 

@@ -63,9 +63,8 @@ type ticketsOf struct {
 	newly uint64
 }
 
-// config returns that of handshakes that begin at now at a listener, which has the current keys.
-func (f *Front) config(now time.Time, at int) *crypto.Config {
-	p := f.policy.Load().faces[at]
+// config returns that of a face's handshakes that begin at now, which has the current keys.
+func (f *Front) config(p *face, now time.Time) *crypto.Config {
 	keys, newly := f.tickets.current(now)
 	p.tickets.mu.Lock()
 	defer p.tickets.mu.Unlock()

@@ -1,0 +1,75 @@
+package http2
+
+import (
+	"bufio"
+	crypto "crypto/tls"
+	"net"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/server/tls"
+)
+
+// pair is a connection to a loop, which serves one stream after another.
+type pair struct {
+	of    *conn
+	local *net.UnixConn
+	r     *bufio.Reader
+	leads bool
+	// release ends what makes the end of the stream that of the pair; false: it was ended.
+	release func() bool
+	ended   bool        // by the loop; under conn.mu
+	cut     atomic.Bool // what the loop has sent is not the whole
+}
+
+const (
+	// pairBuffer bounds what a loop has sent and a stream has not read yet, in bytes.
+	pairBuffer = 128 << 10
+	// headBuffer is for heads of responses, in bytes. Longer ones are read in pieces.
+	headBuffer = 4 << 10
+)
+
+func newPair(c *conn, leads bool) (*pair, error) {
+	p := &pair{of: c, leads: leads}
+	var a loop.Adopted = p
+	if leads {
+		a = leader{p}
+	}
+	local, err := tls.AdoptPair(c.of.cfg.Engine, a, pairBuffer)
+	if err != nil {
+		return nil, err
+	}
+	p.local, p.r = local, bufio.NewReaderSize(local, headBuffer)
+	return p, nil
+}
+
+// close ends the pair. A stream that waits for it goes on. Any goroutine may call it.
+func (p *pair) close() { _ = p.local.Close() }
+
+// Peer implements loop.Adopted.
+func (p *pair) Peer() netip.AddrPort { return p.of.client.Peer }
+
+// Ending implements loop.Adopted.
+func (p *pair) Ending(reset bool) {
+	if reset {
+		p.cut.Store(true)
+	}
+	go p.of.drop(p)
+}
+
+// HTTP2 tells that the client speaks it.
+func (p *pair) HTTP2() bool { return true }
+
+// LocalAddr returns the address at which the client's connection was accepted.
+func (p *pair) LocalAddr() net.Addr { return p.of.client.Conn.LocalAddr() }
+
+// ConnectionState describes the client's connection.
+func (p *pair) ConnectionState() crypto.ConnectionState { return p.of.client.Conn.ConnectionState() }
+
+// leader is the pair of a connection by which that is measured: by each of them it would count
+// as often.
+type leader struct{ *pair }
+
+// Control implements loop.Socket.
+func (l leader) Control(f func(fd uintptr)) error { return l.of.client.Control(f) }

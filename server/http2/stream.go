@@ -1,0 +1,171 @@
+package http2
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"sync"
+)
+
+// stream is a request and its response.
+type stream struct {
+	conn *conn
+	w    http.ResponseWriter
+	r    *http.Request
+}
+
+// copyBuffer is how much of a body is passed on at once, in bytes.
+const copyBuffer = 64 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
+
+// serve answers the request. Unless the whole answer was sent it panics with
+// http.ErrAbortHandler, which resets the stream and leaves the others alone.
+func (s *stream) serve() {
+	head, ok := appendHead(nil, s.r)
+	if !ok {
+		http.Error(s.w, "400 Bad Request", http.StatusBadRequest)
+		return
+	}
+	p, resp, err := s.ask(head)
+	switch {
+	case s.r.Context().Err() != nil:
+		panic(http.ErrAbortHandler)
+	case err != nil:
+		s.w.Header().Set("Retry-After", "1")
+		http.Error(s.w, "503 Service Unavailable", http.StatusServiceUnavailable)
+		return
+	}
+	ok = s.answer(p, resp)
+	switch {
+	case !p.release() || !ok:
+		p.close()
+		panic(http.ErrAbortHandler)
+	case resp.Close || s.hasBody():
+		p.close()
+	default:
+		s.conn.put(p)
+	}
+}
+
+// hasBody reports whether the request has a body.
+func (s *stream) hasBody() bool { return s.r.ContentLength != 0 }
+
+// ask sends the request to a loop and returns its answer. A pair that was used before may end
+// just then, without an answer: then another one is asked.
+func (s *stream) ask(head []byte) (*pair, *http.Response, error) {
+	for used := !s.hasBody(); ; used = false {
+		p, err := s.conn.take(used)
+		if err != nil {
+			return nil, nil, err
+		}
+		resp, err := s.askBy(p, head)
+		if err == nil {
+			return p, resp, nil
+		}
+		p.release()
+		p.close()
+		if !used || s.r.Context().Err() != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+func (s *stream) askBy(p *pair, head []byte) (*http.Response, error) {
+	p.release = context.AfterFunc(s.r.Context(), p.close)
+	if _, err := p.local.Write(head); err != nil {
+		return nil, err
+	}
+	if s.hasBody() {
+		s.conn.running.Go(func() { s.sendBody(p) })
+	}
+	return http.ReadResponse(p.r, s.r)
+}
+
+// sendBody passes the body of the request on. The stream ends it.
+func (s *stream) sendBody(p *pair) {
+	if s.r.ContentLength > 0 {
+		_, _ = io.Copy(p.local, s.r.Body) // the answer says what is wrong
+		return
+	}
+	w := httputil.NewChunkedWriter(p.local)
+	if _, err := io.Copy(w, s.r.Body); err == nil && w.Close() == nil {
+		_, _ = io.WriteString(p.local, "\r\n")
+	}
+}
+
+// answer passes the response on, and reports whether it was the whole.
+func (s *stream) answer(p *pair, resp *http.Response) bool {
+	h := s.w.Header()
+	h["Content-Type"] = nil // it is not guessed
+	for name, values := range resp.Header {
+		if name != "Connection" && name != "Keep-Alive" {
+			h[name] = values
+		}
+	}
+	s.w.WriteHeader(resp.StatusCode)
+	if resp.Body == http.NoBody {
+		return true
+	}
+	buf := copyBuffers.Get().(*[copyBuffer]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := resp.Body.Read(buf[:])
+		if n > 0 {
+			if _, err := s.w.Write(buf[:n]); err != nil {
+				return false
+			}
+		}
+		if err != nil {
+			return err == io.EOF && !p.cut.Load()
+		}
+	}
+}
+
+// appendHead appends the head of a request as HTTP/1.1 has it; false: there is none.
+func appendHead(p []byte, r *http.Request) ([]byte, bool) {
+	if !isToken(r.Method) || !isTarget(r.RequestURI) || !isTarget(r.Host) {
+		return nil, false
+	}
+	p = append(append(append(append(p, r.Method...), ' '), r.RequestURI...), " HTTP/1.1\r\nHost: "...)
+	p = append(append(p, r.Host...), "\r\n"...)
+	for name, values := range r.Header {
+		switch name {
+		case "Host", "Te", "Content-Length":
+			continue
+		}
+		for _, v := range values {
+			p = append(append(append(append(p, name...), ": "...), v...), "\r\n"...)
+		}
+	}
+	switch {
+	case r.ContentLength > 0:
+		p = append(strconv.AppendInt(append(p, "Content-Length: "...), r.ContentLength, 10), "\r\n"...)
+	case r.ContentLength < 0:
+		p = append(p, "Transfer-Encoding: chunked\r\n"...)
+	}
+	return append(p, "\r\n"...), true
+}
+
+// isToken reports whether s is one (RFC 9110 section 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isTarget reports whether s is one word; what it means is found out later.
+func isTarget(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
