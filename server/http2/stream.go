@@ -29,7 +29,7 @@ func (s *stream) serve() {
 		http.Error(s.w, "400 Bad Request", http.StatusBadRequest)
 		return
 	}
-	p, resp, err := s.ask(head)
+	p, resp, err := s.ask(head) //nolint:bodyclose // the pair is what is closed
 	switch {
 	case s.r.Context().Err() != nil:
 		panic(http.ErrAbortHandler)
