@@ -53,6 +53,7 @@ tls:
   min_version: '1.2' # default
   ciphers: [] # default
   max_handshakes: 0 # default
+  http2: false # default
 proxy_protocol: [] # default
 trusted_proxies: [] # default
 client_header: auto # default
