@@ -35,8 +35,8 @@ type Policy struct {
 	// Growing is for what is only ever appended to: it is sent up to the length that it
 	// had, and may grow meanwhile.
 	Growing bool
-	// Wait is for files that are open for writing, and were written to so lately: how
-	// long the first request for one waits for the end of that. Then the file is served
+	// Wait is for files that are open for writing, and were written to, or opened to be, so
+	// lately: how long the first request for one waits for the end of that. Then the file is served
 	// by ConsistencyCheck, or copied. 0: at once. Negative: the request is refused.
 	Wait time.Duration
 	// Hashed wants File.Hash, which an Opening finds: a file is never opened on the loop.
@@ -58,7 +58,10 @@ const (
 )
 
 // busy is a file that was being written when it was asked for.
-type busy struct{ since, asked int64 } // monotonic ns
+type busy struct {
+	since, asked int64 // monotonic ns
+	broken       bool  // it has become so by breaking a lease
+}
 
 // hold makes sure of a file that was opened as its policy says. ETXTBSY: it is being
 // written, and is not given to anybody yet. EAGAIN: it has changed since it was opened.
@@ -105,10 +108,10 @@ func (fs *Files) mustWait(f *File) bool {
 	if wait <= 0 {
 		return wait < 0
 	}
-	if fs.wall()-f.Mtime >= wait {
+	b := fs.busy[f.key]
+	if (b == nil || !b.broken) && fs.wall()-f.Mtime >= wait {
 		return false // it is open for writing, and nobody writes
 	}
-	b := fs.busy[f.key]
 	if b == nil {
 		b = &busy{since: fs.now}
 		fs.busy[f.key] = b
@@ -152,6 +155,9 @@ func (fs *Files) broken(f *File, each func(*File)) {
 	delete(fs.leased, f.lent.FD)
 	f.broken = true
 	fs.stats.LeasesBroken++
+	if f.policy.Wait > 0 { // the writer is held, and has written nothing yet
+		fs.busy[f.key] = &busy{since: fs.now, asked: fs.now - askAgain, broken: true}
+	}
 	f.Retain()
 	fs.drop(f)
 	each(f)

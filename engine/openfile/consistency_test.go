@@ -3,19 +3,75 @@ package openfile
 import (
 	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/aio"
 )
 
-// fakeLeases grants every lease. Those in broken are not held any more.
-type fakeLeases struct{ taken, broken map[int32]bool }
+// fakeLeases grants every lease unless somebody writes. Those in broken are not held any more.
+type fakeLeases struct {
+	taken, broken map[int32]bool
+	writing       bool
+}
 
-func (l *fakeLeases) Take(fd int32) syscall.Errno { l.taken[fd] = true; return 0 }
-func (l *fakeLeases) Held(fd int32) bool          { return l.taken[fd] && !l.broken[fd] }
-func (l *fakeLeases) Give(fd int32)               { delete(l.taken, fd); delete(l.broken, fd) }
+func newLeases() *fakeLeases { return &fakeLeases{map[int32]bool{}, map[int32]bool{}, false} }
+
+func (l *fakeLeases) Take(fd int32) syscall.Errno {
+	if l.writing {
+		return syscall.EAGAIN
+	}
+	l.taken[fd] = true
+	return 0
+}
+func (l *fakeLeases) Held(fd int32) bool { return l.taken[fd] && !l.broken[fd] }
+func (l *fakeLeases) Give(fd int32)      { delete(l.taken, fd); delete(l.broken, fd) }
+
+// TestBrokenIsBusy: who has broken a lease is waited for before anything is written, and when
+// the size is another already and the time of modification is not.
+func TestBrokenIsBusy(t *testing.T) {
+	for _, size := range []int64{1, 1 << 10} { // brief or not
+		l := newLeases()
+		c := newCacheTest(t, onFallback, Config{MaxBody: 512, Leases: l})
+		c.write("f", string(make([]byte, 1<<10)))
+		policy := Policy{Wait: time.Second}
+		open := func() (*File, syscall.Errno) {
+			c.turn(10 * time.Millisecond)
+			o := c.root.Open("f", true)
+			o.Stat.Size, o.Stat.Mtim = size, unix.Timespec{Sec: 1}
+			return c.fs.Add("f", o, policy)
+		}
+		o := c.root.Open("f", true)
+		o.Stat.Mtim = unix.Timespec{Sec: 1}
+		c.fs.driver = stillDriver{c.fs.driver}
+		f, e := c.fs.Add("f", o, policy)
+		if e != 0 || !f.Leased() {
+			t.Fatalf("%v, leased %v", e, f.Leased())
+		}
+		l.writing, l.broken[f.lent.FD] = true, true
+		c.fs.Broken(f.lent.FD, func(f *File) { c.fs.GiveUp(f) })
+		if _, e := open(); e != syscall.ETXTBSY {
+			t.Errorf("size %d: opened while it is written: %v", size, e)
+		}
+		c.turn(policy.Wait)
+		if _, e := open(); e != 0 {
+			t.Errorf("size %d: after the time for it: %v", size, e)
+		}
+	}
+}
+
+// stillDriver says of each file that it is as it was opened in TestBrokenIsBusy.
+type stillDriver struct{ Driver }
+
+func (stillDriver) Stat(f *aio.File) (aio.FileStat, syscall.Errno) {
+	return aio.FileStat{Size: f.Size, MtimeNs: 1e9}, 0
+}
 
 // TestBreakOfPinned: somebody writes to a file that nobody holds any more and that a driver
 // still reads. Nobody keeps the writer, and the file is closed once.
 func TestBreakOfPinned(t *testing.T) {
-	l := &fakeLeases{map[int32]bool{}, map[int32]bool{}}
+	l := newLeases()
 	c := newCacheTest(t, onFallback, Config{MaxBody: 1, Leases: l})
 	c.write("f", "content")
 	f := c.open("f")
@@ -41,7 +97,7 @@ func TestBreakOfPinned(t *testing.T) {
 // into memory. The lease stays: somebody who writes would change what the client gets.
 func TestBodyOfLent(t *testing.T) {
 	for _, lent := range []bool{true, false} {
-		l := &fakeLeases{map[int32]bool{}, map[int32]bool{}}
+		l := newLeases()
 		c := newCacheTest(t, onFallback, Config{Leases: l})
 		c.write("f", "content")
 		f := c.open("f")

@@ -197,7 +197,7 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 		files: fs, from: o.from, key: key, checked: fs.now, request: fs.request,
 	}
 	f.young = fs.wall()-f.Mtime < settling
-	if f.young || !f.isBrief() { // else only if it cannot be read
+	if f.young || !f.isBrief() || fs.busy[key] != nil { // else only if it cannot be read
 		if e := fs.hold(f, f.Size == 0 && old != nil && old.Size > 0); e != 0 {
 			fs.close(o.FD, o.from)
 			return nil, e
