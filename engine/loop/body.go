@@ -142,6 +142,13 @@ func (p *parts) add(s Segment) {
 // has a head.
 func sum(a, b int64) int64 { return a + min(b, math.MaxInt64-a) }
 
+// keepRequest copies a request and returns the copy, which is as it was until parts are used
+// for another response.
+func (p *parts) keepRequest(request []byte) []byte {
+	p.copied = append(p.copied, request...)
+	return p.copied[len(p.copied)-len(request):]
+}
+
 // copyOf adds memory that is not to be kept by its owner.
 func (p *parts) copyOf(mem []byte) {
 	if len(mem) > 0 {
@@ -198,7 +205,6 @@ func (p *parts) small() bool {
 	return true
 }
 
-// distrust makes the cache ask about the files before it gives them to anybody else.
 func (p *parts) distrust() {
 	for i := range p.list {
 		if f := p.list[i].File; f != nil {

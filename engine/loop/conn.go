@@ -77,6 +77,8 @@ type Conn struct {
 	named  bool // peer was set by SetRemoteAddr
 
 	severed bool // by recall
+
+	replans uint8 // times that the response at hand was planned anew
 }
 
 // Loop returns the connection's loop.
@@ -192,8 +194,11 @@ func (c *Conn) Respond(r *Response) {
 	}
 	l := c.loop
 	c.state = connSending
-	if c.requests++; c.requests > 1 {
-		l.stats.Reused++
+	if c.replans == 0 {
+		c.requests++
+		if c.requests > 1 {
+			l.stats.Reused++
+		}
 	}
 	(*lender)(c).settle()
 	c.deadline = l.now + int64(l.cfg.SendTimeout)
@@ -248,7 +253,7 @@ func (c *Conn) finish(unread int) {
 		return
 	}
 	c.stream = nil
-	c.state = connReading
+	c.state, c.replans = connReading, 0
 	l.freeStream(s)
 	switch {
 	case c.ending == lingers && !c.in.ended:

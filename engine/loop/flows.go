@@ -63,6 +63,7 @@ func (l *Loop) runFlows() {
 		l.stats.Waiting--
 		s.conn.boundUnsent(s.grant)
 		s.goOn()
+		(*waiter)(s).recheck()
 	}
 }
 

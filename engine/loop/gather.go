@@ -23,7 +23,7 @@ func (s *Stream) gather() bool {
 	}
 	p, changed := s.readParts()
 	if changed {
-		s.end(outcome.FileChanged)
+		(*waiter)(s).changed()
 		return true
 	}
 	if p == nil {

@@ -14,7 +14,7 @@ import (
 // kernel meanwhile, the loop recalls the file: connections that have bytes of it on the way
 // get a moment to end in peace. Then they are severed, which drops what lies in their
 // sockets; when the network has let go of it too, the lease is given up and the writer
-// goes on.
+// goes on. Responses of which nothing was sent are planned anew; see replan.go.
 
 const (
 	// recallGrace is how long connections may go on, in ns: enough for a file of some
@@ -118,19 +118,7 @@ func (c *lender) uses(f *openfile.File) bool {
 			return true
 		}
 	}
-	s := c.stream
-	if s == nil {
-		return false
-	}
-	if s.at.File == f && !s.at.inMemory() {
-		return true
-	}
-	for i := range s.parts.list {
-		if p := &s.parts.list[i]; p.File == f && !p.inMemory() {
-			return true
-		}
-	}
-	return false
+	return c.stream != nil && (*waiter)(c.stream).uses(f)
 }
 
 // lends reports whether pages of a file that somebody may come to write may be in the socket.
@@ -202,6 +190,9 @@ func (r *recalls) await(l *Loop, f *recall) (waits bool) {
 	l.each(func(c *Conn) {
 		lender := (*lender)(c)
 		lender.sweep()
+		if s := (*waiter)(c.stream); s != nil && s.uses(f.file) && s.mayReplan() {
+			s.outdate()
+		}
 		if !lender.uses(f.file) {
 			return
 		}

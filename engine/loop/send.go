@@ -238,7 +238,7 @@ func (s *Stream) account(n aio.Sent) bool {
 		s.phase = awaitingDisk
 		c.deadline = 0 // the peer is not to blame
 	case aio.EOF:
-		s.end(outcome.FileChanged)
+		(*waiter)(s).changed()
 	default:
 		s.end(outcome.OfErrno(n.Err))
 	}

@@ -37,6 +37,15 @@ type Session interface {
 // and tasks are waited for: what some wait for, and the session can end, ends now.
 type Ender interface{ Ending() }
 
+// Replanner is a Session that answers a request anew if a file of its response is about to be
+// changed, or has changed, before any byte of the response was sent.
+type Replanner interface {
+	// Again is given the Request of that Response, which is valid until it returns. Sent was
+	// not called. It is for the session to call one of c.Respond, c.Suspend, c.Close or
+	// c.Reset.
+	Again(c *Conn, request []byte)
+}
+
 // Response is what a session answers with.
 type Response struct {
 	// Head is sent first. It may be reused as soon as Respond returns: what
@@ -47,6 +56,9 @@ type Response struct {
 	// Source follows in place of Body if it is not nil: a body that is not there yet, or
 	// not all of it.
 	Source Body
+	// Request is what a Replanner is to get if it has to answer anew. It may be reused as
+	// Head may. nil, or longer than MaxRequest: such a response is reset.
+	Request []byte
 
 	// What follows counts only where there are limits (see Loop.Shaped).
 

@@ -105,6 +105,8 @@ func (s *simSession) checkSent(c *Conn, sc *simConn, o *outcome.Outcome) {
 		m.bad("a response took %d ns from %d on, now it is %d", o.Duration, o.Start, s.loop.now)
 	case o.End == outcome.Complete && sc.client.peer.Held() > 0 && !c.Closing(): // or FIN lets go of them
 		m.bad("%d bytes of a whole response are held back", sc.client.peer.Held())
+	case o.End == outcome.FileChanged && o.Total() == 0 && c.replans < maxReplans && c.lent == nil && !sc.req.source:
+		m.bad("a response of which nothing was sent is cut")
 	case m.calm && o.End == outcome.FileFailed, m.calm && o.End == outcome.FileChanged:
 		m.bad("a response ends with %v although nothing is wrong", o.End)
 	}

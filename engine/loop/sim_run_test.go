@@ -147,7 +147,7 @@ func (y *tally) addLoop(l *Loop) {
 	for what, n := range map[string]uint64{
 		"refused": st.Refused, "accept errors": st.AcceptErrors, "resets": st.Resets,
 		"header timeouts": st.HeaderTimeouts, "send timeouts": st.SendTimeouts,
-		"recalled connections": st.Recalled, "leases refused": fs.LeasesRefused, "leases broken": fs.LeasesBroken,
+		"recalled connections": st.Recalled, "responses planned anew": st.Replanned, "leases refused": fs.LeasesRefused, "leases broken": fs.LeasesBroken,
 		"bad records": st.BadRecords, "cache hits": fs.Hits, "changed files": fs.Changed, "evicted files": fs.Evicted,
 	} {
 		y.counts[what] += n

@@ -100,6 +100,14 @@ func (m *simulation) trouble() {
 		name, what := m.names[m.rnd.IntN(len(m.names))], m.rnd.IntN(7)
 		m.w.At(m.soon(), func() { m.hurt(name, what) })
 	}
+	if m.leases != nil && m.rnd.IntN(2) == 0 { // somebody writes again and again
+		at, every := m.soon(), 1+m.soon()/4
+		for range m.rnd.IntN(20) {
+			name := m.names[m.rnd.IntN(len(m.names))]
+			m.w.At(at, func() { m.hurt(name, 1) })
+			at += every
+		}
+	}
 	switch m.rnd.IntN(8) {
 	case 0:
 		m.w.At(m.soon(), m.drain)

@@ -13,11 +13,12 @@ import (
 
 // simSession answers requests and checks how it is called.
 type simSession struct {
-	m    *simulation
-	loop *Loop
-	head []byte
-	segs []Segment
-	all  map[*openfile.File]bool // every file that the cache returned
+	m       *simulation
+	loop    *Loop
+	head    []byte
+	request []byte
+	segs    []Segment
+	all     map[*openfile.File]bool // every file that the cache returned
 
 	sent, interim [aio.NumVia]int64 // bytes
 	sealed        [aio.NumVia]int64 // of those that were sent
@@ -126,6 +127,11 @@ func (s *simSession) start(c *Conn, sc *simConn, r *simRequest) {
 		sc.body = r.n
 		return
 	}
+	s.answerInTime(c, sc, r)
+}
+
+// answerInTime answers a request, or lets a task do so.
+func (s *simSession) answerInTime(c *Conn, sc *simConn, r *simRequest) {
 	if r.late > 0 {
 		c.Suspend(0)
 		sc.tasks++
@@ -133,6 +139,18 @@ func (s *simSession) start(c *Conn, sc *simConn, r *simRequest) {
 		return
 	}
 	s.answer(c, sc, r)
+}
+
+func (s *simSession) Again(c *Conn, request []byte) {
+	sc := s.conn(c)
+	switch {
+	case s.inRespond || !sc.sending || c.state != connSuspended || !Replanned(c):
+		s.m.bad("a response is to be planned anew at the wrong time")
+	case sc.req == nil || string(request) != strconv.Itoa(sc.req.id):
+		s.m.bad("request %q is to be answered anew, it was %+v", request, sc.req)
+	}
+	sc.sending = false
+	s.answerInTime(c, sc, sc.req)
 }
 
 func (s *simSession) sendInterim(c *Conn) {
@@ -224,16 +242,22 @@ func (s *simSession) respond(c *Conn, sc *simConn, parts []part, fs []*openfile.
 	if s.m.limits != nil {
 		s.m.limits.label(sc, &resp, fs)
 	}
+	if sc.req != nil {
+		s.request = strconv.AppendInt(s.request[:0], int64(sc.req.id), 10)
+		resp.Request = s.request
+	}
 	sc.sending, sc.want = true, want
-	before := c.requests
 	s.inRespond = true
 	c.Respond(&resp)
 	s.inRespond = false
-	if c.requests == before { // it is being closed
+	if c.state != connSending { // it is being closed
 		sc.sending = false
 	}
 	for i := range s.head {
 		s.head[i] = '#'
+	}
+	for i := range s.request {
+		s.request[i] = '#'
 	}
 	clear(s.segs)
 }

@@ -20,6 +20,7 @@ type Stats struct {
 	BadRecords     uint64 // of TLS, each the end of its connection
 	HeaderTimeouts uint64
 	SendTimeouts   uint64
+	Replanned      uint64                  // responses that were planned anew; see Replanner
 	Recalled       uint64                  // connections that were reset because a file was about to be written
 	Responses      uint64                  // that have ended
 	Ends           [outcome.NumEnds]uint64 // by outcome.End

@@ -42,6 +42,9 @@ type Stream struct {
 	read   *remoteRead // of a remote file; nil: nothing
 	corks  bool        // it is sent in more pieces than its head and a range that was staged
 
+	request []byte // see Response.Request; in memory of parts. nil: it cannot be planned anew
+	stale   bool   // that is to be done when its turn comes
+
 	outcome outcome.Outcome
 	left    int64 // bytes that are to be sent, as far as is known
 	speed   speed // while it is measured
@@ -79,6 +82,9 @@ func (s *Stream) begin(r *Response) {
 		ranges, corked := s.parts.keep(r.Head, r.Body)
 		s.body, s.left, s.corks = &s.parts, s.parts.left, corked
 		s.small = ranges > 0 && s.parts.small()
+		if ranges > 0 && len(r.Request) <= MaxRequest {
+			s.request = s.parts.keepRequest(r.Request)
+		}
 	}
 	if c != c.loop.serving {
 		s.wake()
@@ -109,7 +115,11 @@ func (s *Stream) advance() {
 	if c == nil || c.state != connSending {
 		return
 	}
-	if s.phase == sending {
+	switch {
+	case s.stale && s.underWay():
+		(*waiter)(s).again()
+		return
+	case s.phase == sending:
 		s.pump()
 	}
 	if s.underWay() {
@@ -130,9 +140,14 @@ func (s *Stream) end(why outcome.End) {
 	s.outcome.End = why
 	s.outcome.Duration = s.conn.loop.now - s.outcome.Start
 	s.phase = ended
-	if why != outcome.FileChanged && why != outcome.FileFailed {
-		return
+	if why == outcome.FileChanged || why == outcome.FileFailed {
+		s.distrust()
 	}
+}
+
+// distrust makes the cache ask about the files of the response before it gives them to
+// anybody else.
+func (s *Stream) distrust() {
 	s.parts.distrust()
 	if f := s.at.File; f != nil {
 		f.Distrust()

@@ -118,6 +118,7 @@ var groups = []group{
 			one(func(s *scrape) uint64 { return s.sum.Files.LeasesRefused })),
 		counter("fserve_lease_breaks_total", "Leases that were given up because somebody came to write.", one(func(s *scrape) uint64 { return s.sum.Files.LeasesBroken })),
 		counter("fserve_connections_recalled_total", "Connections that were reset because their file was about to be written.", one(func(s *scrape) uint64 { return s.sum.Recalled })),
+		counter("fserve_responses_replanned_total", "Responses that were begun anew with the new version of their file, since nothing of them was sent when it changed.", one(func(s *scrape) uint64 { return s.sum.Replanned })),
 		gauge("fserve_open_file_cache_descriptors", "Descriptors that the cache and transfers hold.", one(func(s *scrape) int { return s.sum.Files.Open })),
 		gauge("fserve_open_file_cache_memory_bytes", "Memory that contents of small files take.", one(func(s *scrape) int64 { return s.sum.Files.Bytes })),
 		counter("fserve_driver_waits_total", "Turns of the event loops.", one(func(s *scrape) uint64 { return s.sum.Driver.Waits })),

@@ -85,7 +85,7 @@ func (p *proving) goOn(s *Session, x *exchange) {
 	default:
 		step = e.judge(x.conn)
 	}
-	if x.grant.Counts() { // it is another path that asks for a password
+	if x.grant.Counts() || loop.Replanned(x.conn) { // it is another path that asks for a password, or was admitted
 		e.route(x.conn, step, nil)
 		return
 	}

@@ -82,7 +82,7 @@ func (s *Session) receiveBody(c *loop.Conn, x *exchange, p []byte) int {
 	switch {
 	case r != wire.OK:
 		x.body.wants = wantsNothing
-		s.badBody(c, x, r, wanted)
+		x.badBody(c, r, wanted)
 		return len(p)
 	case !x.body.count(s.loop):
 		x.body.wants = wantsNothing
@@ -103,7 +103,8 @@ func (s *Session) receiveBody(c *loop.Conn, x *exchange, p []byte) int {
 }
 
 // badBody ends a connection on which nobody knows where the next request begins.
-func (s *Session) badBody(c *loop.Conn, x *exchange, r wire.Reason, wanted wants) {
+func (x *exchange) badBody(c *loop.Conn, r wire.Reason, wanted wants) {
+	s := x.s
 	if wanted == wantsHandler {
 		s.resume(x)
 		s.refuse(c, r)
@@ -160,6 +161,27 @@ func (s *Session) Sent(c *loop.Conn, o *engine.Outcome) {
 	} else if x.body.wants == wantsNothing {
 		s.put(c, x)
 	}
+}
+
+// Again implements loop.Replanner: it answers a request that was admitted, and of which the body
+// was seen to, if it has one.
+func (s *Session) Again(c *loop.Conn, request []byte) {
+	s.clock.at(s.loop.Now())
+	s.parse(request, 0)
+	s.begin(c)
+	x, ok := c.Data.(*exchange)
+	if ok {
+		began := x.record.Began
+		x.record.Reset()
+		x.record.Began = began
+	}
+	if ok && x.call.route != nil { // its handler has named the file
+		x.call.fields = x.call.fields[:0]
+		x.call.goOn(s, x)
+		return
+	}
+	e := (*entry)(s)
+	e.route(c, e.place(c), nil)
 }
 
 // Ending implements loop.Ender: who waits for a turn does not get it any more.

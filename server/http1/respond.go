@@ -67,11 +67,16 @@ func (s *Session) entropy() httpfile.Entropy {
 // respond sends a response with the body in s.segs, and begins its record. headLen is
 // the length of the response head, wherever it is.
 func (s *Session) respond(c *loop.Conn, status, headLen int, head []byte) {
-	s.rec.Count(s.answer.Place.Row, status)
+	if !loop.Replanned(c) { // else it was counted by what it was to be
+		s.rec.Count(s.answer.Place.Row, status)
+	}
 	if log := &s.answer.Place.Logging; s.rec.Wants(log, status) {
 		s.record(c, log.Log, status, headLen)
 	}
-	s.resp.Head, s.resp.Body = head, s.segs
+	s.resp.Head, s.resp.Body, s.resp.Request = head, s.segs, nil
+	if status < http.StatusBadRequest { // what has led to an error is not judged twice
+		s.resp.Request = s.head.Raw()
+	}
 	if s.loop.Shaped() {
 		s.shape(c)
 	}
