@@ -158,8 +158,10 @@ func (m *simulation) checkTurn() {
 		switch {
 		case c.state == connSending && (s.phase == awaitingTokens || s.phase == awaitingBody) && c.Data.(*simConn).client.peer.Held() > 0:
 			what = "bytes are held back while tokens, or the body, are waited for"
-		case c.state == connSending && c.deadline == 0 && s.phase != awaitingTokens && s.phase != awaitingBody && m.driver.status[c.token] == aio.BlockedSocket:
+		case c.state == connSending && c.deadline == 0 && s.phase != awaitingTokens && s.phase != awaitingBody && s.read == nil && m.driver.status[c.token] == aio.BlockedSocket:
 			what = "nothing ends the wait for the peer"
+		case c.state == connSending && s.phase == awaitingDisk && s.read != nil && !s.read.reading && m.driver.status[c.token] != aio.BlockedMemory:
+			what = "nothing tells that a remote file was read"
 		case (c.state == connReading && !c.in.queued || c.state == connLingering) && m.driver.eof[c.token]:
 			what = "the peer has ended its stream"
 		case c.state == connLingering && c.Data != nil && c.Data.(*simConn).client.peer.Held() > 0:
@@ -254,6 +256,9 @@ func (m *simulation) checkEnd() {
 		if t.sc.tasks != 0 {
 			m.bad("a task was not done")
 		}
+	}
+	if l.reads != 0 {
+		m.bad("%d buffers of remote files are in use", l.reads)
 	}
 	m.checkBytes()
 	m.checkFiles()

@@ -129,6 +129,11 @@ func (y *tally) add(m *simulation) {
 	}
 	y.counts["responses from the headroom"] += uint64(m.session.headed)
 	y.counts["bodies that come later"] += uint64(m.session.later)
+	if f := m.far; f != nil {
+		y.counts["opens of remote files"] += uint64(f.opens)
+		y.counts["reads of remote files"] += uint64(f.reads)
+		y.counts["calls of remote files after the end"] += uint64(f.late)
+	}
 	for _, c := range m.clients {
 		y.clients[c.peer.Result().End]++
 		y.count("patient clients", m.calm && c.patient)

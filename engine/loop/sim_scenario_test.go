@@ -51,6 +51,9 @@ func newSimulation(cfg aiosim.Config) *simulation {
 	if m.rnd.IntN(4) == 0 {
 		m.limit()
 	}
+	if m.rnd.IntN(4) == 0 {
+		m.remote()
+	}
 	return m
 }
 

@@ -175,6 +175,12 @@ func (s *simSession) sendInterim(c *Conn) {
 func (s *simSession) answer(c *Conn, sc *simConn, r *simRequest) {
 	var fs []*openfile.File
 	for _, name := range r.names {
+		if s.m.files[name].remote && s.loop.Files.Get([]byte(name)) == nil {
+			s.openLater(c, sc, r)
+			return
+		}
+	}
+	for _, name := range r.names {
 		f, e := s.lookup(name)
 		if e != 0 {
 			s.finish(c, sc, r, nil, e)

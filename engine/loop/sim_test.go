@@ -41,6 +41,7 @@ type simulation struct {
 	byAddr   map[netip.Addr]*simClient
 	requests []*simRequest
 	limits   *simLimits // nil: there are none
+	far      *simFar    // nil: no file is remote
 	adapt    *simAdapt  // nil: no rates are found
 	tasks    []*simTask
 	calm     bool // nothing goes wrong: patient clients get everything
@@ -80,6 +81,8 @@ type simName struct {
 	files []*aiosim.File
 	until []int64 // when each of them was replaced or removed; 0: it is there
 	gone  bool    // it stood for nothing at some time
+
+	remote bool
 }
 
 // watched is the driver as the checks see it.
@@ -90,6 +93,30 @@ type watched struct {
 
 	sealed  func(aio.Token) bool // whether records are sent to it
 	records int64                // bytes of those
+
+	m *simulation
+}
+
+// near checks that a call which may wait for the file system is of a local file.
+func (d *watched) near(f *aio.File) {
+	if d.m.far.isFar(f) {
+		d.m.bad("the driver is asked for remote file %d", f.FD)
+	}
+}
+
+func (d *watched) ReadAt(f *aio.File, p []byte, off int64) (int, syscall.Errno) {
+	d.near(f)
+	return d.Driver.ReadAt(f, p, off)
+}
+
+func (d *watched) Stat(f *aio.File) (aio.FileStat, syscall.Errno) {
+	d.near(f)
+	return d.Driver.Stat(f)
+}
+
+func (d *watched) Stage(t aio.Token, f *aio.File, off, n int64) bool {
+	d.near(f)
+	return d.Driver.Stage(t, f, off, n)
 }
 
 func (d *watched) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
@@ -112,12 +139,14 @@ func (d *watched) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
 }
 
 func (d *watched) ReadFile(t aio.Token, f *aio.File, p []byte, off int64) aio.Sent {
+	d.near(f)
 	s := d.Driver.ReadFile(t, f, p, off)
 	d.status[t] = s.Status
 	return s
 }
 
 func (d *watched) SendFile(t aio.Token, f *aio.File, off, n int64, more bool) aio.Sent {
+	d.near(f)
 	s := d.Driver.SendFile(t, f, off, n, more)
 	d.status[t] = s.Status
 	return s
@@ -140,7 +169,7 @@ func (m *simulation) run() error {
 		m.dropAdopted()
 		return m.verdict()
 	}
-	m.driver = &watched{Driver: d, eof: make(map[aio.Token]bool), status: make(map[aio.Token]aio.Status)}
+	m.driver = &watched{m: m, Driver: d, eof: make(map[aio.Token]bool), status: make(map[aio.Token]aio.Status)}
 	cfg := m.cfg.withDefaults()
 	cfg.Expire = true
 	if m.leases != nil {
@@ -175,6 +204,7 @@ func (m *simulation) run() error {
 	for _, t := range m.tasks { // a loop waits for its tasks before it ends
 		m.endTask(t)
 	}
+	m.far.finish()
 	if err := l.destroy(); err != nil {
 		m.bad("destroy: %v", err)
 	}
@@ -255,9 +285,13 @@ func (m *simulation) open(name string) openfile.Opened {
 	}
 	n := m.files[name]
 	v := n.current().Version()
-	return openfile.Opened{FD: fd, Stat: unix.Stat_t{
+	o := openfile.Opened{FD: fd, Stat: unix.Stat_t{
 		Mode: unix.S_IFREG, Dev: 1, Ino: uint64(len(n.files)), Size: v.Size, Mtim: unix.NsecToTimespec(v.MtimeNs),
 	}}
+	if n.remote {
+		m.far.opened(&o)
+	}
+	return o
 }
 
 // are returns the versions that f may be: of more than one if somebody has put the mtime back.

@@ -52,7 +52,7 @@ type File struct {
 	policy Policy
 
 	files   *Files
-	from    *Root // of a remote file, else nil
+	from    Far // of a remote file, else nil
 	key     string
 	refs    int // responses, and 1 for the cache
 	cached  bool

@@ -177,13 +177,13 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 	if old != nil {
 		fs.stats.Checks++
 		if old.same(&o.Stat) && old.Hash == o.Hash && old.policy == p && !old.aged(&o, fs.wall()) {
-			fs.close(o.FD, o.from)
+			fs.close(o.FD, o.From)
 			if old.request != fs.request {
 				fs.demand.hit(old, len(fs.clock))
 			}
 			old.checked, old.used, old.request = fs.now, true, fs.request
 			fs.touch(old, &o)
-			fs.load(old, o.body)
+			fs.load(old, o.Body)
 			return old, 0
 		}
 		fs.stats.Changed++
@@ -194,18 +194,18 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 		Size: o.Stat.Size, Mtime: o.Stat.Mtim.Nano(), Ctime: o.Stat.Ctim.Nano(), Ino: o.Stat.Ino,
 		Opened: o.At, Indistinct: o.Indistinct, Hash: o.Hash,
 		lent: aio.File{FD: o.FD, Size: o.Stat.Size}, dev: o.Stat.Dev, policy: p,
-		files: fs, from: o.from, key: key, checked: fs.now, request: fs.request,
+		files: fs, from: o.From, key: key, checked: fs.now, request: fs.request,
 	}
 	f.young = fs.wall()-f.Mtime < settling
 	if f.young || !f.isBrief() || fs.busy[key] != nil { // else only if it cannot be read
 		if e := fs.hold(f, f.Size == 0 && old != nil && old.Size > 0); e != 0 {
-			fs.close(o.FD, o.from)
+			fs.close(o.FD, o.From)
 			return nil, e
 		}
 	}
 	fs.insert(f)
 	fs.demand.hit(f, len(fs.clock))
-	fs.load(f, o.body)
+	fs.load(f, o.Body)
 	return f, 0
 }
 

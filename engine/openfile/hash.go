@@ -43,7 +43,7 @@ func (r *Root) hash(name string, o *Opened, resolve uint64) string {
 		return ""
 	}
 	head := make([]byte, hashHead)
-	n, e := readFull(beside.FD, head, 0)
+	n, e := readFull(unix.Pread, beside.FD, head, 0)
 	if e != 0 {
 		return ""
 	}

@@ -126,7 +126,7 @@ func (r *Root) within(name string) Opened {
 	}
 	o := r.find(name, unix.RESOLVE_NO_XDEV)
 	if r.remote.Load() {
-		o.from = r
+		o.From = r
 	}
 	return o
 }
@@ -135,7 +135,7 @@ func (r *Root) within(name string) Opened {
 func (r *Root) across(name string) Opened {
 	o := r.find(name, 0)
 	if o.FD >= 0 && IsRemote(int(o.FD)) {
-		o.from = r
+		o.From = r
 	}
 	return o
 }
@@ -163,23 +163,23 @@ func (r *Root) find(name string, resolve uint64) Opened {
 
 // read reads the content of a small remote file, if it does not change meanwhile.
 func (o *Opened) read(most int64) {
-	if o.FD < 0 || o.from == nil || o.Stat.Size == 0 || o.Stat.Size > most {
+	if o.FD < 0 || o.From == nil || o.Stat.Size == 0 || o.Stat.Size > most {
 		return
 	}
 	body := make([]byte, o.Stat.Size)
-	if n, e := readFull(o.FD, body, 0); e != 0 || n < len(body) {
+	if n, e := readFull(unix.Pread, o.FD, body, 0); e != 0 || n < len(body) {
 		return
 	}
 	var st unix.Stat_t
 	if unix.Fstat(int(o.FD), &st) == nil && st.Size == o.Stat.Size && st.Mtim == o.Stat.Mtim {
-		o.body = body
+		o.Body = body
 	}
 }
 
 // readFull reads from a file until p is full or the file ends. It waits for the file system.
-func readFull(fd int32, p []byte, off int64) (n int, e syscall.Errno) {
+func readFull(pread func(fd int, p []byte, off int64) (int, error), fd int32, p []byte, off int64) (n int, e syscall.Errno) {
 	for n < len(p) {
-		k, err := unix.Pread(int(fd), p[n:], off+int64(n))
+		k, err := pread(int(fd), p[n:], off+int64(n))
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:

@@ -45,17 +45,17 @@ func IsRemote(fd int) bool {
 
 // Remote reports whether the file is on a network file system, or on one that may wait as
 // long.
-func (o *Opened) Remote() bool { return o.from != nil }
+func (o *Opened) Remote() bool { return o.From != nil }
 
 // Do runs f, which does something with the file. Of a remote one that is done by a goroutine
 // of its root and waited for, so that callers that wait keep a bounded number of threads.
 func (o *Opened) Do(f func()) {
-	if o.from == nil {
+	if o.From == nil {
 		f()
 		return
 	}
 	done := make(chan struct{})
-	o.from.reads.do(func() {
+	o.From.Later(func() {
 		defer close(done)
 		f()
 	})
@@ -69,19 +69,42 @@ func (r *Root) Remote() bool { return r.remote.Load() }
 // Remote reports whether the file is on such a file system.
 func (f *File) Remote() bool { return f.from != nil }
 
+// Far is where remote files are, on a network file system or one that may wait as long: a Root, and
+// in simulations of a loop another. It is safe for concurrent use.
+type Far interface {
+	// Later runs f soon on another goroutine, where Pread, Fstat and what f does may wait.
+	Later(f func())
+	Pread(fd int, p []byte, off int64) (int, error)
+	Fstat(fd int, st *unix.Stat_t) error
+	// CloseLater closes a file soon, without waiting for that.
+	CloseLater(fd int)
+}
+
+// Later implements Far.
+func (r *Root) Later(f func()) { r.reads.do(f) }
+
+// Pread implements Far.
+func (r *Root) Pread(fd int, p []byte, off int64) (int, error) { return unix.Pread(fd, p, off) }
+
+// Fstat implements Far.
+func (r *Root) Fstat(fd int, st *unix.Stat_t) error { return unix.Fstat(fd, st) }
+
+// CloseLater implements Far: not by package sys, which keeps the processor.
+func (r *Root) CloseLater(fd int) { r.far.do(func() { unix.Close(fd) }) }
+
 // Read reads a range of a remote file into p, on another goroutine, where done is called
 // then. The file must be retained until that. ESTALE: it ends before, or look was asked for
 // and it is not the version any more that was opened.
 func (f *File) Read(p []byte, off int64, look bool, done func(syscall.Errno)) {
-	fd, size, mtime, growing := f.lent.FD, f.Size, f.Mtime, f.policy.Growing
-	f.from.reads.do(func() {
-		n, e := readFull(fd, p, off)
+	fd, size, mtime, growing, from := f.lent.FD, f.Size, f.Mtime, f.policy.Growing, f.from
+	from.Later(func() {
+		n, e := readFull(from.Pread, fd, p, off)
 		if e == 0 && n < len(p) {
 			e = unix.ESTALE
 		}
 		var st unix.Stat_t
 		if e == 0 && look {
-			err := unix.Fstat(int(fd), &st)
+			err := from.Fstat(int(fd), &st)
 			if err != nil || st.Size < size || !growing && (st.Size > size || st.Mtim.Nano() != mtime) {
 				e = unix.ESTALE
 			}
@@ -90,11 +113,11 @@ func (f *File) Read(p []byte, off int64, look bool, done func(syscall.Errno)) {
 	})
 }
 
-// close closes a descriptor of a file of a root, nil: on a local file system.
-func (fs *Files) close(fd int32, from *Root) {
+// close closes a descriptor of a file, from nil: on a local file system.
+func (fs *Files) close(fd int32, from Far) {
 	if from == nil {
 		fs.closeFD(fd)
 		return
 	}
-	from.far.do(func() { unix.Close(int(fd)) }) // not by package sys, which keeps the processor
+	from.CloseLater(int(fd))
 }

@@ -47,8 +47,8 @@ func TestMountsAreNotWaitedFor(t *testing.T) {
 				t.Errorf("the root is remote: %v", r.Remote())
 			}
 			got := r.Open(test.file, false) // so that the kernel knows the name
-			if got.Err != 0 || got.from != r {
-				t.Fatalf("opened: %v, remote: %v", got.Err, got.from != nil)
+			if got.Err != 0 || got.From != Far(r) {
+				t.Fatalf("opened: %v, remote: %v", got.Err, got.From != nil)
 			}
 			before, _ := slow.Calls("open")
 			if o := r.Open(test.file, true); o.Err != unix.EAGAIN {

@@ -25,8 +25,8 @@ type Opened struct {
 	Indistinct bool
 	Hash       string // see File
 
-	from *Root  // of a remote file, else nil
-	body []byte // content that was read already
+	From Far    // of a remote file, else nil
+	Body []byte // content that was read already
 }
 
 // Symlinks says which symbolic links below a root are followed.

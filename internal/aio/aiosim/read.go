@@ -96,3 +96,39 @@ func (d *driver) tryRead(s *slot, file *File, p []byte, off int64) aio.Sent {
 	c.fill(p[:n])
 	return aio.Sent{N: n}
 }
+
+// Pread is pread(2) of a file of OpenFile, as another goroutine calls it: it waits for the disk. It
+// counts as a fallible call.
+func (w *World) Pread(fd int32, p []byte, off int64) (int, syscall.Errno) {
+	d := w.fd(fd)
+	if d == nil || d.file == nil {
+		return 0, syscall.EBADF
+	}
+	if w.fails(kReadAt, w.cfg.Faults.FileError) {
+		return 0, syscall.EIO
+	}
+	n := max(min(int64(len(p)), d.file.Size()-off), 0)
+	sound := clear(d.file.bad, off, n)
+	if n > 0 && sound == 0 {
+		return 0, syscall.EIO
+	}
+	if n = sound; n > 0 && w.roll(w.cfg.Faults.ReadShort) {
+		n = w.upTo(n)
+	}
+	c := d.file.chunk(off, n, true)
+	c.fill(p[:n])
+	w.note(kReadAt, 0, int64(fd), off, int64(len(p)), n)
+	return int(n), 0
+}
+
+// Fstat is fstat(2) of a file of OpenFile, called so. It counts as a fallible call.
+func (w *World) Fstat(fd int32) (aio.FileStat, syscall.Errno) {
+	d := w.fd(fd)
+	if d == nil || d.file == nil {
+		return aio.FileStat{}, syscall.EBADF
+	}
+	if w.fails(kStat, w.cfg.Faults.StatError) {
+		return aio.FileStat{}, syscall.EIO
+	}
+	return d.file.stat(), 0
+}
