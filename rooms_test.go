@@ -18,8 +18,8 @@ var rooms = map[string][][]string{
 		{"engine"},
 	},
 	"server": {
-		{"server/admit", "server/auth", "server/httpfile", "server/proxyproto", "server/wire"},
-		{"server/listing", "server/record", "server/tls"},
+		{"server/admit", "server/httpfile", "server/link", "server/proxyproto", "server/wire"},
+		{"server/auth", "server/listing", "server/record", "server/tls"},
 		{"server/site"},
 		{"server/resolve"},
 		{"server/foreign", "server/http1", "server/http2"},
