@@ -7,8 +7,10 @@ import (
 
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/foreign"
 	"github.com/fserve/fserve/server/http1"
+	"github.com/fserve/fserve/server/link"
 	"github.com/fserve/fserve/server/record"
 	"github.com/fserve/fserve/server/site"
 )
@@ -48,6 +50,16 @@ type (
 	AdmissionControl = admit.Control
 	// AdmissionReason is why a request is not admitted.
 	AdmissionReason = admit.Reason
+	// Identity says how requests prove who asks, beside passwords.
+	Identity = auth.Config
+	// IdentityLinks are the keys of signed links.
+	IdentityLinks = auth.Links
+	// Ways are those in which a request may prove who asks.
+	Ways = auth.Ways
+	// LinkKey makes signed links.
+	LinkKey = link.Key
+	// LinkPolicy is what a signed link allows.
+	LinkPolicy = link.Policy
 	// RequestRate is how many requests of a client are answered.
 	RequestRate = admit.Rate
 	// Judgement is what a request was refused by, as SessionStats.Denied counts it.
@@ -88,6 +100,8 @@ const (
 	ClientFieldForwarded = admit.ClientFieldForwarded
 	ClientFieldXFF       = admit.ClientFieldXFF
 	ClientFieldXRealIP   = admit.ClientFieldXRealIP
+
+	ByLink = auth.ByLink
 
 	LogCombined = record.LogCombined
 	LogJSON     = record.LogJSON
@@ -133,6 +147,12 @@ func CheckAccessRule(referer bool, rule string) (err error) {
 	} else {
 		_, err = admit.NewAgents(nil, []string{rule})
 	}
+	return err
+}
+
+// CheckSecureLink reports what is wrong with Site.SecureLink and SecureLinkMD5.
+func CheckSecureLink(value, text string) error {
+	_, err := link.NewMD5(value, text)
 	return err
 }
 

@@ -8,10 +8,10 @@ import (
 )
 
 // NewHandler returns a Handler for the part of a Config that is about files: Site,
-// Locations, Hosts and Log. The rest is for a server of its own: what sets any of it is refused.
+// Locations, Hosts, Identity and Log. The rest is for a server of its own: what sets any of it is refused.
 // Errors wrap ErrConfig.
 func NewHandler(cfg Config) (*Handler, error) {
-	s := &Server{cfg: Config{Site: cfg.Site, Locations: cfg.Locations, Hosts: cfg.Hosts, Log: cfg.Log}}
+	s := &Server{cfg: Config{Site: cfg.Site, Locations: cfg.Locations, Hosts: cfg.Hosts, Identity: cfg.Identity, Log: cfg.Log}}
 	given, used := reflect.ValueOf(cfg), reflect.ValueOf(s.cfg)
 	for i := range given.NumField() {
 		if used.Field(i).IsZero() && !given.Field(i).IsZero() {

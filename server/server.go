@@ -57,6 +57,8 @@ type Config struct {
 
 	// Admission bounds what each client, and all, may ask for at a time.
 	Admission Admission
+	// Identity says how requests prove who asks, where Site.Require wants it.
+	Identity Identity
 
 	// RequestLimits bound request heads. Default: 16 KiB, a target of 8 KiB, 100 fields.
 	RequestLimits wire.Limits
@@ -223,6 +225,7 @@ func (s *Server) compile(c *Config) (*site.Set, error) {
 	if err := c.TLS.checkHostPairs(c.Hosts); err != nil {
 		return nil, err
 	}
+	s.compiler.Identity = c.Identity
 	set, err := s.compiler.Compile(Host{Site: c.Site, Locations: c.Locations}, c.Hosts, s.set)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)

@@ -42,6 +42,7 @@ func newCommand(stderr *output) *cobra.Command {
 		withConfig(&cobra.Command{Use: "config", Short: "print the configuration, and where each value comes from"}, printConfig),
 		doctorCommand(),
 		importCommand(),
+		signCommand(),
 		completionCommand(),
 		&cobra.Command{
 			Use: "version", Short: "print the version", Args: cobra.NoArgs,

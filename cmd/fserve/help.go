@@ -31,7 +31,7 @@ var topics = []topic{
 		"fserve -r . --precompressed --error-page 404=/404.html",
 	}},
 	{"tls", "certificates", []string{"tls"}, []string{"fserve -r . --tls-listen :8443 --tls-cert cert.pem --tls-key key.pem"}},
-	{"access", "who is answered; proxies in front", []string{"allow", "deny", "proxy_protocol", "trusted_proxies", "client_header"}, []string{
+	{"access", "who is answered; proxies in front", []string{"allow", "deny", "password_file", "satisfy", "realm", "require", "secure_link", "identity", "referers", "allow_agents", "deny_agents", "proxy_protocol", "trusted_proxies", "client_header"}, []string{
 		"fserve -r . --allow 10.0.0.0/8 --deny 10.6.6.0/24",
 		"fserve -r . --trusted-proxies 10.0.0.0/8 --client-header x-forwarded-for",
 	}},

@@ -37,16 +37,25 @@ var proofs = map[string]proof{
 	"deny":  {to: "deny: [127.0.0.1]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
 	"satisfy": {from: "allow: [10.0.0.0/8]\npassword_file: DIR/users", to: "allow: [10.0.0.0/8]\npassword_file: DIR/users\nsatisfy: any",
 		seen: func(l *live) bool { return l.get("/").StatusCode == 401 }},
-	"password_file": {to: "password_file: DIR/users", seen: func(l *live) bool { return l.get("/").StatusCode == 401 }},
-	"realm":         {from: "password_file: DIR/users", to: "password_file: DIR/users\nrealm: R", seen: field("WWW-Authenticate", `Basic realm="R", charset="UTF-8"`)},
-	"referers":      {to: "referers: [a.example]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
-	"allow_agents":  {to: "allow_agents: [x]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
-	"deny_agents":   {to: "deny_agents: [Go-http]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
-	"redirect":      {to: "redirect: /other.html", seen: func(l *live) bool { return l.get("/").Header.Get("Location") == "/other.html" }},
-	"respond":       {to: "respond: 200 said", seen: func(l *live) bool { return l.get("/").Body == "said" }},
-	"try":           {to: "try: [$uri, /other.html]", seen: func(l *live) bool { return l.get("/none").Body == "other" }},
-	"locations":     {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").Body == "two" }},
-	"hosts":         {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
+	"password_file":   {to: "password_file: DIR/users", seen: func(l *live) bool { return l.get("/").StatusCode == 401 }},
+	"realm":           {from: "password_file: DIR/users", to: "password_file: DIR/users\nrealm: R", seen: field("WWW-Authenticate", `Basic realm="R", charset="UTF-8"`)},
+	"require":         {from: withKey("k1", ""), to: withKey("k1", "") + "\nrequire: link", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"secure_link":     {from: "secure_link: $arg_x\nsecure_link_md5: '$uri s'", to: "secure_link: $arg_h\nsecure_link_md5: '$uri s'", seen: md5Link("/ s")},
+	"secure_link_md5": {from: "secure_link: $arg_h\nsecure_link_md5: '$uri s'", to: "secure_link: $arg_h\nsecure_link_md5: '$uri t'", seen: md5Link("/ t")},
+
+	"identity.links.keys": {from: withKey("k1", "") + "\nrequire: link", to: withKey("k2", "") + "\nrequire: link", seen: signedLink("k2", "fs", time.Minute)},
+	"identity.links.param": {from: withKey("k1", "") + "\nrequire: link", to: withKey("k1", ", param: link") + "\nrequire: link",
+		seen: signedLink("k1", "link", time.Minute)},
+	"identity.links.max_lifetime": {from: withKey("k1", "") + "\nrequire: link", to: withKey("k1", ", max_lifetime: 1h") + "\nrequire: link",
+		seen: func(l *live) bool { return !signedLink("k1", "fs", 2*time.Hour)(l) }},
+	"referers":     {to: "referers: [a.example]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"allow_agents": {to: "allow_agents: [x]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"deny_agents":  {to: "deny_agents: [Go-http]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"redirect":     {to: "redirect: /other.html", seen: func(l *live) bool { return l.get("/").Header.Get("Location") == "/other.html" }},
+	"respond":      {to: "respond: 200 said", seen: func(l *live) bool { return l.get("/").Body == "said" }},
+	"try":          {to: "try: [$uri, /other.html]", seen: func(l *live) bool { return l.get("/none").Body == "other" }},
+	"locations":    {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").Body == "two" }},
+	"hosts":        {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
 
 	"tls.cert":         {from: withTLS("c1", ""), to: withTLS("c2", ""), seen: shows("c2", &tls.Config{})},
 	"tls.key":          {from: withTLS("c1", ""), to: withTLS("c2", ""), seen: shows("c2", &tls.Config{})},
@@ -209,7 +218,7 @@ func startLive(t *testing.T, content string) *live {
 	l := &live{dir: t.TempDir()}
 	for name, text := range map[string]string{
 		"root/index.html": "one", "two/index.html": "two", "root/other.html": "other", "root/a.js": "js", "root/a.js.gz": "packed",
-		"root/dir/f": "f", "root/dir/g": "g", "root/.dot": "dot", "1.token": "1", "users": "joe:$2a$04$" + strings.Repeat(".", 53), "2.token": "2",
+		"root/dir/f": "f", "root/dir/g": "g", "root/.dot": "dot", "1.token": "1", "k1.key": linkSecret + "k1", "k2.key": linkSecret + "k2", "users": "joe:$2a$04$" + strings.Repeat(".", 53), "2.token": "2",
 	} {
 		writeFile(t, filepath.Join(l.dir, name), text)
 	}

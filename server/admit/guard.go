@@ -8,20 +8,20 @@ import (
 )
 
 // Guard says which requests for a place are answered: by the client's address, by the page
-// that refers to it, by the program that asks, and by a password. The zero value admits all.
+// that refers to it, by the program that asks, and by a proof. The zero value admits all.
 type Guard struct {
 	Access
 	Referers *Referers // nil: all
 	Agents   *Agents   // nil: all
-	// Password asks for one.
-	Password bool
-	// Either admits those that Access lets in without a password. It needs rules of Access.
+	// Proof asks who the client is: for a password, or for what else says so.
+	Proof bool
+	// Either admits those that Access lets in without a proof. It needs rules of Access.
 	Either bool
 }
 
 // Everybody reports whether all requests are admitted.
 func (g *Guard) Everybody() bool {
-	return g.Access.Everybody() && g.Referers == nil && g.Agents == nil && !g.Password
+	return g.Access.Everybody() && g.Referers == nil && g.Agents == nil && !g.Proof
 }
 
 // Visitor is what a Guard looks at.
@@ -37,7 +37,7 @@ type Judgement uint8
 const (
 	// Passed: it is answered.
 	Passed Judgement = iota
-	// Unproven: it is answered if its password is right.
+	// Unproven: it is answered if it proves who asks.
 	Unproven
 	// The others are refused.
 	ByAddress
@@ -47,12 +47,17 @@ const (
 	WrongPassword // or no such user
 	Crowded       // there is no room to check the password
 	Insistent     // too many passwords of this client wait
+	NoCredential  // nothing says who asks
+	Repeated      // a field or a parameter is there twice that says who asks
+	BadLink       // the link was never made, or is for something else
+	ExpiredLink   // it was good
 	NumJudgement
 )
 
 var judgements = [NumJudgement]string{
 	Passed: "admitted", Unproven: "unproven", ByAddress: "address", ByReferer: "referer", ByAgent: "user_agent",
 	NoPassword: "no_password", WrongPassword: "wrong_password", Crowded: "crowded", Insistent: "insistent",
+	NoCredential: "no_credential", Repeated: "repeated", BadLink: "bad_link", ExpiredLink: "expired_link",
 }
 
 // String returns what a request was refused by.
@@ -68,9 +73,9 @@ func (g *Guard) Admit(v *Visitor) Judgement {
 		return ByAgent
 	}
 	switch in := g.Allows(v.Addr, v.Unix); {
-	case !g.Password && in, g.Password && g.Either && in && !g.Access.Everybody():
+	case !g.Proof && in, g.Proof && g.Either && in && !g.Access.Everybody():
 		return Passed
-	case g.Password && (in || g.Either):
+	case g.Proof && (in || g.Either):
 		return Unproven
 	}
 	return ByAddress

@@ -7,7 +7,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -75,18 +74,11 @@ func (f *File) look() {
 
 // read reads the file if it is not the one that was read last, well or not.
 func (f *File) read() (changed bool, err error) {
-	file, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would wait for its writer
+	file, info, err := openRegular(f.path)
 	if err != nil {
 		return false, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: not a regular file", f.path)
-	}
-	if err != nil {
-		return false, err
-	}
 	if t := f.tried; t != nil && os.SameFile(t, info) && t.Size() == info.Size() && t.ModTime().Equal(info.ModTime()) {
 		return false, nil
 	}

@@ -27,6 +27,17 @@ type Access struct {
 	// Realm is what browsers say that the password is for. Default: none, which stands for the
 	// name of the host.
 	Realm *string `key:"realm" flag:"realm" live:"yes" help:"what browsers say that the password is for (default: the name of the host)" own:"As realm above. Default: that around it."`
+	// Require are the ways, of which a request needs one, to prove who asks: link (a signed
+	// link), or none. identity says by which keys; docs/identity.md tells more. Default: none.
+	Require []Way `key:"require" flag:"require" sep:"," live:"yes" help:"ways, of which a request needs one, to prove who asks: link, none; repeatable" own:"As require above. It takes the place of that around it. Default: that around it."`
+	// SecureLink and secure_link_md5 ask for links as nginx's directives of these names do, with
+	// the variables $secure_link_expires, $uri, $remote_addr, $host, $args and $arg_NAME:
+	// $arg_md5,$arg_expires. A bad link gets 403, one that is over 410. off asks for none.
+	// Default: none.
+	SecureLink *string `key:"secure_link" flag:"secure-link" live:"yes" help:"link of nginx's secure_link: what of the request has hash and time, like '$arg_md5,$arg_expires'" own:"As secure_link above. Default: that around it."`
+	// SecureLinkMD5 is the text whose MD5 the link has, with its secret:
+	// $secure_link_expires$uri$remote_addr SECRET. Default: none.
+	SecureLinkMD5 *string `key:"secure_link_md5" env:"SECURE_LINK_MD5" secret:"yes" live:"yes" own:"As secure_link_md5 above. Default: that around it."`
 	// Referers are the pages that may refer to what is served, by the field Referer; other
 	// requests get 403. Each is a name, *.NAME, .NAME (both), NAME.*, one of these with the
 	// beginning of a path, or ~ and a regular expression (RE2); server_names, the names of the
@@ -48,6 +59,17 @@ const (
 	SatisfyAll Satisfy = iota
 	SatisfyAny
 )
+
+// Way is one in which a request may prove who asks.
+type Way uint8
+
+const (
+	WayNone Way = iota
+	WayLink
+)
+
+// ways are the Ways of a server, by Way.
+var ways = [...]server.Ways{WayLink: server.ByLink}
 
 // within returns a with everything that it leaves out as it is around it. What is denied there
 // is denied here, too, and what is allowed there is not if a network that is denied here has it in it.
@@ -90,6 +112,12 @@ func (a *Access) into(s *server.Site) {
 	s.Access.Deny, _ = server.ParseNetworks(a.Deny)
 	s.Referers, s.AllowAgents, s.DenyAgents = a.Referers, a.AllowAgents, a.DenyAgents
 	s.Either, s.Realm = *a.Satisfy == SatisfyAny, *a.Realm
+	for _, w := range a.Require {
+		s.Require |= ways[w]
+	}
+	if *a.SecureLink != LogOff {
+		s.SecureLink, s.SecureLinkMD5 = *a.SecureLink, *a.SecureLinkMD5
+	}
 	if *a.PasswordFile != LogOff {
 		s.PasswordFile = *a.PasswordFile
 	}
@@ -108,6 +136,12 @@ func (v *validator) access(prefix string, a *Access) {
 		for i, s := range list {
 			v.sense(element(prefix+key, i), server.CheckAccessRule(key == "referers", s))
 		}
+	}
+	if a.SecureLink != nil && a.SecureLinkMD5 != nil && *a.SecureLink != LogOff && *a.SecureLink+*a.SecureLinkMD5 != "" {
+		v.sense(prefix+"secure_link", server.CheckSecureLink(*a.SecureLink, *a.SecureLinkMD5))
+	}
+	if len(a.Require) > 1 && slices.Contains(a.Require, WayNone) {
+		v.form(prefix+"require", "none stands alone: no proof is asked for")
 	}
 	for key, list := range map[string][]string{"allow": a.Allow, "referers": a.Referers, "allow_agents": a.AllowAgents} {
 		if list != nil && len(list) == 0 && prefix != "" { // on top it is the default

@@ -143,6 +143,9 @@ type Config struct {
 	// host](#a-host). What no host is for is answered by what is above; without a root
 	// there it gets 421. Default: none.
 	Hosts map[string]Host `key:"hosts" live:"yes"`
+	// Identity is how requests prove who asks, where require wants it; docs/identity.md tells
+	// more.
+	Identity Identity `key:"identity"`
 	// Admission bounds what clients may ask for: how often, and how much at a time;
 	// docs/admission.md tells more.
 	Admission Admission `key:"admission"`
@@ -355,6 +358,7 @@ func Default() *Config {
 		UnixMode:   0o660,
 		Congestion: CongestionAuto,
 		MaxBuffers: 64 << 20,
+		Identity:   Identity{Links: Links{Param: "fs"}},
 		Admission:  Admission{Queue: Queue{Length: 16, Wait: 15 * time.Second}},
 		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Body: 30 * time.Second, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog:  AccessLog{File: LogOff, Format: "combined", Sample: 1},

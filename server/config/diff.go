@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"reflect"
 	"slices"
@@ -94,6 +95,9 @@ func (f *field) diffRecords(old, now reflect.Value) (changes []Change) {
 // emptyList is the text of a list without elements: no text stands for what is not there.
 const emptyList = "(empty)"
 
+// seed is that of numbers that stand for secrets, to know one from another.
+var seed = maphash.MakeSeed()
+
 // leaves are values as text, by path.
 type leaves map[string]string
 
@@ -111,8 +115,13 @@ func (l leaves) add(path string, v reflect.Value) {
 	case isSection(v.Type()):
 		l[path] = "{}"
 		for sf := range structFields(v.Type()) {
-			if e := v.FieldByIndex(sf.Index); !e.IsZero() {
-				l.add(path+"."+sf.Tag.Get("key"), e)
+			e, at := v.FieldByIndex(sf.Index), path+"."+sf.Tag.Get("key")
+			switch {
+			case e.IsZero():
+			case sf.Tag.Get("secret") != "":
+				l[at] = fmt.Sprintf("%s %x", hidden, maphash.String(seed, textOf(e.Elem())))
+			default:
+				l.add(at, e)
 			}
 		}
 	default:

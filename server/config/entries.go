@@ -105,6 +105,13 @@ func (f *file) anchor(v reflect.Value) {
 		for i := range v.Len() {
 			f.anchor(v.Index(i))
 		}
+	case reflect.Map:
+		for key, e := range v.Seq2() {
+			fresh := reflect.New(e.Type()).Elem()
+			fresh.Set(e)
+			f.anchor(fresh)
+			v.SetMapIndex(key, fresh)
+		}
 	case reflect.String:
 		if name := v.String(); f.dir != "" && name != "" && name != LogOff && name != LogStdout && !filepath.IsAbs(name) && !strings.HasPrefix(name, record.SyslogPrefix) {
 			v.SetString(filepath.Join(f.dir, name))

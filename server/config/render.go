@@ -85,6 +85,10 @@ func (r Rendering) record(v reflect.Value, path string) *yaml.Node {
 	for sf := range structFields(v.Type()) {
 		if e := v.FieldByIndex(sf.Index); !e.IsZero() {
 			at := path + "." + sf.Tag.Get("key")
+			if sf.Tag.Get("secret") != "" && !r.Secrets {
+				r.add(m, sf.Tag.Get("key"), text(hidden), at)
+				continue
+			}
 			r.add(m, sf.Tag.Get("key"), r.child(e, at), at)
 		}
 	}

@@ -109,11 +109,19 @@ deny: [] # default
 satisfy: all # default
 password_file: '' # default
 realm: '' # default
+require: [] # default
+secure_link: '' # default
+secure_link_md5: '' # default
 referers: [] # default
 allow_agents: [] # default
 deny_agents: [] # default
 locations: {} # default
 hosts: {} # default
+identity:
+  links:
+    keys: {} # default
+    param: fs # default
+    max_lifetime: 0s # default
 admission:
   client:
     requests: '' # default

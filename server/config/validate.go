@@ -27,6 +27,7 @@ func (c *Config) validate(origins Origins) Problems {
 	v.files("files", &v.Files)
 	v.hosts()
 	v.admission()
+	v.identity()
 	v.limits()
 	v.adapts()
 	v.profiles()

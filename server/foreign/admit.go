@@ -5,17 +5,30 @@ import (
 
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
+	"github.com/fserve/fserve/server/link"
 	"github.com/fserve/fserve/server/resolve"
 )
 
 // began is when the monotonic time of verdicts begins.
 var began = time.Now()
 
-// admit tells the answer who the client is, and checks its password.
-func (h *Handler) admit(r *resolve.Answer, q *Query) resolve.Step {
+// admit tells the answer who the client is and who asks, and checks the password.
+func (h *Handler) admit(a *Answer, q *Query) resolve.Step {
+	r := &a.resolved
 	step := r.Admit(&admit.Visitor{Addr: q.Client, Unix: q.Unix, Referer: []byte(q.Referer), Agent: []byte(q.UserAgent)})
 	if step != resolve.Prove {
 		return step
+	}
+	if w := &r.Place.Wants; w.Any() {
+		asked := auth.Asked{Visit: link.Visit{
+			Request: link.Request{Path: r.Request.Path, Host: []byte(q.Host), Client: q.Client, Now: time.Now().Unix()}, Query: r.Request.Query, Unix: q.Unix,
+		}}
+		if v := h.set.Methods().Identify(&a.caller, w, &asked); v != admit.Passed {
+			return r.Proved(v)
+		}
+	}
+	if r.Place.Users == nil {
+		return r.Proved(admit.Passed)
 	}
 	var c auth.Credentials
 	if !c.Read([]byte(q.Authorization)) {

@@ -70,6 +70,7 @@ type Query struct {
 // Answer is the response to one request. It belongs to one goroutine.
 type Answer struct {
 	resolved resolve.Answer
+	caller   auth.Caller
 	files    [resolve.NumKind]file // that were opened for it; from the end on the chosen one
 	head     string
 	rest     []httpfile.Segment // to be read by Read
@@ -100,7 +101,7 @@ func (h *Handler) Answer(q *Query) *Answer {
 		h.noteFault(r, q.Client)
 		switch step {
 		case resolve.Identify:
-			step = h.admit(r, q)
+			step = h.admit(a, q)
 		case resolve.Route:
 			step = r.File()
 		case resolve.Open:
@@ -113,6 +114,9 @@ func (h *Handler) Answer(q *Query) *Answer {
 	}
 	h.noteFault(r, q.Client)
 	a.closeBut(r.Chosen)
+	if name := a.caller.FileName; name != nil {
+		r.Plan.SaveAs(string(name))
+	}
 	a.head = string(r.Plan.AppendHead(nil, httpfile.AppendDate(nil, now.Unix()), httpfile.ConnImplied))
 	a.rest = r.Plan.Segments()
 	return a

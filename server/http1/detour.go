@@ -43,6 +43,9 @@ func (x *exchange) isAway() bool { return x.detour != nil }
 func (s *Session) sendAway(c *loop.Conn, set *site.Set, e errand) {
 	x := s.exchangeOf(c)
 	x.keepHead(s.head.Raw())
+	if s.caller == &s.own {
+		x.caller = s.caller.Clone()
+	}
 	d := &detour{s, x, e, set}
 	x.detour = d
 	if set != nil {
@@ -91,7 +94,7 @@ func (s *Session) resume(x *exchange) {
 	s.parse(x.head, 0)
 	s.begin(x.conn)
 	s.answer.Locate(x.call.path)
-	s.answer.Fields = x.call.fields
+	s.answer.Fields, s.caller = x.call.fields, x.caller
 }
 
 // letGo releases what a detour has retained. If the session has another Set by now, the files that

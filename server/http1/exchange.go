@@ -3,6 +3,7 @@ package http1
 import (
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -24,6 +25,7 @@ type exchange struct {
 	parts  []byte        // part headers of a multipart response
 	page   *listing.Page // that is the response; nil: none
 	grant  admit.Grant   // by which the response is counted
+	caller *auth.Caller  // who asks; nil: nobody was asked for, or the request has not been away
 }
 
 // keepHead copies the request head, so that it can be read again.

@@ -12,8 +12,8 @@ import (
 	"github.com/fserve/fserve/server/wire"
 )
 
-// judge tells the answer at hand who the client is, and whether its password is right. Prove:
-// that is not known; see proveLater.
+// judge tells the answer at hand who the client is, who asks, and whether the password is right.
+// Prove: that is not known; see proveLater.
 func (s *entry) judge(c *loop.Conn) resolve.Step {
 	h, a := &s.head, &s.answer
 	step := a.Admit(&admit.Visitor{
@@ -21,6 +21,14 @@ func (s *entry) judge(c *loop.Conn) resolve.Step {
 	})
 	if step != resolve.Prove {
 		return step
+	}
+	if a.Place.Wants.Any() {
+		if v := s.identify(c); v != admit.Passed {
+			return a.Proved(v)
+		}
+	}
+	if a.Place.Users == nil {
+		return a.Proved(admit.Passed)
 	}
 	if h.Repeated(wire.Authorization) { // programs on the way may take another than this one
 		return a.Fail(httpfile.StatusBadRequest)
@@ -40,6 +48,19 @@ func (s *entry) judge(c *loop.Conn) resolve.Step {
 	}
 	s.credentials.Forget()
 	return step
+}
+
+// identify finds out who asks. A request that was away is judged by the time at which it began.
+func (s *entry) identify(c *loop.Conn) admit.Judgement {
+	began := s.loop.Now()
+	if x, ok := c.Data.(*exchange); ok {
+		began = x.record.Began
+	}
+	q := &s.asked
+	q.Path, q.Query, q.Host = s.answer.Request.Path, s.answer.Request.Query, s.head.Host()
+	q.Client, q.Unix, q.Now = (*Session)(s).clientOf(c), c.OnUnix(), s.clock.unix(began)/int64(time.Second)
+	s.caller = &s.own
+	return s.answer.Place.Set().Methods().Identify(s.caller, &s.answer.Place.Wants, q)
 }
 
 // proving is the errand of a request whose password is to be checked.

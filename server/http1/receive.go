@@ -130,7 +130,7 @@ func (s *Session) Timeout(c *loop.Conn) {
 		return // there is nobody to answer
 	}
 	s.clock.at(s.loop.Now())
-	s.head, s.client = wire.Head{}, client{}
+	s.head, s.client, s.caller = wire.Head{}, client{}, nil
 	s.answer.Place = s.set.Default(s.cfg.listener(s.set, c))
 	if x, ok := c.Data.(*exchange); ok && x.body.wants != wantsNothing { // it is the body that is late
 		if x.body.wants == wantsDiscard {

@@ -17,7 +17,7 @@ import (
 func (s *Session) sendHot(c *loop.Conn) bool {
 	a := &s.answer
 	f := s.files[a.Chosen]
-	if f.Content() == nil || !a.Request.Plain() || a.Request.HTTP10 || c.Closing() || len(a.Fields) > 0 {
+	if f.Content() == nil || !a.Request.Plain() || a.Request.HTTP10 || c.Closing() || len(a.Fields) > 0 || s.caller != nil && s.caller.FileName != nil {
 		return false
 	}
 	hot := f.Data.(*version).rendered(f, s)
@@ -36,6 +36,9 @@ func (s *Session) sendPlan(c *loop.Conn) {
 	var content []byte
 	if f != nil {
 		content = f.Content()
+	}
+	if s.caller != nil && s.caller.FileName != nil {
+		p.SaveAs(string(s.caller.FileName))
 	}
 	s.out = p.AppendHead(s.out[:0], s.clock.date[:], a.Request.Conn(!c.Closing()))
 	s.segs = s.segs[:0]
@@ -95,8 +98,11 @@ func (s *Session) record(c *loop.Conn, log *record.AccessLog, status, headLen in
 		user = s.credentials.User
 		defer s.credentials.Forget()
 	}
+	if s.caller != nil && user == nil {
+		user = s.caller.User
+	}
 	s.rec.Begin(&x.record, log, &record.Request{
-		Head: &s.head, Client: s.clientOf(c), User: user, Peer: c.RemoteAddr(), Unix: c.OnUnix(),
+		Head: &s.head, Client: s.clientOf(c), User: user, Secret: s.set.Methods().Token(s.head.Query()), Peer: c.RemoteAddr(), Unix: c.OnUnix(),
 		Encrypted: c.Adopted() != nil, HTTP2: byHTTP2(c), Status: status, HeadLen: headLen, Port: s.cfg.portOf(c),
 	})
 }
@@ -133,6 +139,12 @@ func (s *Session) shape(c *loop.Conn) {
 	if s.cfg.Trust.Any() {
 		s.whose = peer.AppendClient(s.whose[:0], s.clientOf(c), c.OnUnix())
 		r.Client = s.whose
+	}
+	if who := s.caller; who != nil {
+		if len(who.User) > 0 {
+			r.Client = who.User
+		}
+		r.Limit.Rate = shape.Rate(who.Rate)
 	}
 	x, ok := c.Data.(*exchange)
 	if !ok || x.call.route == nil || x.call.ctx == nil || x.call.timedOut() != nil {

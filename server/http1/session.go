@@ -64,6 +64,9 @@ type Session struct {
 	credentials auth.Credentials // of the request at hand, until its verdict is found
 	users       *auth.Users      // that it is one of, or not
 	verdicts    auth.Verdicts
+	caller      *auth.Caller // of the request at hand; nil: nobody was asked for
+	own         auth.Caller  // memory of caller
+	asked       auth.Asked   // for it
 
 	head   wire.Head
 	client client // of the request in head
@@ -158,7 +161,7 @@ type client struct {
 
 // parse reads a head into s.head.
 func (s *Session) parse(p []byte, seen int) (n int, r wire.Reason) {
-	s.client.found = false
+	s.client.found, s.caller = false, nil
 	return s.head.Parse(p, seen, s.cfg.Heads)
 }
 

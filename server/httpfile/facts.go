@@ -120,7 +120,7 @@ func (f *Facts) render(file *File) {
 		f.names = dispositionNames(file.Path)
 	}
 	if kind != "" {
-		b = f.appendDisposition(b, kind)
+		b = appendDisposition(b, kind, f.names)
 	}
 	f.length = len(b)
 	b = append(b, "Content-Length: "...)
@@ -143,10 +143,10 @@ func appendField(dst []byte, name, value string) []byte {
 	return append(append(append(dst, name...), value...), "\r\n"...)
 }
 
-// appendDisposition appends Content-Disposition with the names of the file.
-func (f *Facts) appendDisposition(dst []byte, kind string) []byte {
+// appendDisposition appends Content-Disposition with the names of a file.
+func appendDisposition(dst []byte, kind, names string) []byte {
 	dst = append(append(dst, "Content-Disposition: "...), kind...)
-	return append(append(dst, f.names...), "\r\n"...)
+	return append(append(dst, names...), "\r\n"...)
 }
 
 // hasETag reports whether something tells the version for certain.

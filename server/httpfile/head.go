@@ -38,7 +38,11 @@ func (p *Plan) appendFileFields(dst []byte) []byte {
 	dst = append(dst, f.head[f.meta:f.typed]...)
 	dst = p.appendType(dst)
 	if p.attach {
-		dst = f.appendDisposition(dst, "attachment")
+		names := f.names
+		if p.saveAs != "" {
+			names = p.saveAs
+		}
+		dst = appendDisposition(dst, "attachment", names)
 	} else {
 		dst = append(dst, f.head[f.disp:f.length]...)
 	}

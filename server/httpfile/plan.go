@@ -1,5 +1,7 @@
 package httpfile
 
+import "strings"
+
 // SegmentKind tells where a segment's bytes are.
 type SegmentKind uint8
 
@@ -47,6 +49,7 @@ type Plan struct {
 	kind   headKind
 
 	attach   bool   // Content-Disposition is forced
+	saveAs   string // with names of its own; empty: those of the file
 	vary     bool   // heads of kind headNote
 	typ      string // heads of kind headNote: value of Content-Type
 	whole    int64  // size of the representation (206, 416), or sizeUnknown
@@ -160,6 +163,11 @@ func (p *Plan) RedirectDir(req *Request, pol *Policy) {
 	p.mem = append(p.mem, "\r\n"...)
 }
 
+// SaveAs makes a planned answer about a file an attachment that clients save under a name.
+func (p *Plan) SaveAs(name string) {
+	p.attach, p.saveAs = true, dispositionNames("/"+strings.ReplaceAll(name, "/", "_"))
+}
+
 // Redirect plans a redirect to a URL, percent-encoded as it is sent.
 func (p *Plan) Redirect(status int, req *Request, pol *Policy, url []byte) {
 	p.note(status, req, pol)
@@ -191,7 +199,7 @@ func (p *Plan) reset(pol *Policy) {
 	p.Status, p.ContentLength, p.Parts = 0, 0, 0
 	p.RetryAfter, p.Challenge, p.Extra = 0, "", nil
 	p.policy, p.facts, p.kind = pol, nil, headNote
-	p.attach, p.vary, p.typ, p.whole = false, false, "", sizeUnknown
+	p.attach, p.saveAs, p.vary, p.typ, p.whole = false, "", false, "", sizeUnknown
 	p.n = 0
 	p.mem = p.mem[:0]
 }

@@ -22,6 +22,7 @@ const (
 	StatusNotFound            = 404
 	StatusMethodNotAllowed    = 405
 	StatusNotAcceptable       = 406
+	StatusGone                = 410
 	StatusPreconditionFailed  = 412
 	StatusRangeNotSatisfiable = 416
 	StatusTooManyRequests     = 429

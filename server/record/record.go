@@ -202,7 +202,8 @@ func (r *Record) Logged() bool { return r.logged }
 type Request struct {
 	Head      *wire.Head
 	Client    netip.Addr // see admit.Trust
-	User      []byte     // whose password was asked for, right or wrong; nil: none was
+	User      []byte     // whose password was asked for, right or wrong, or who asks; nil: not known
+	Secret    []byte     // what of the target is not written; nil: nothing
 	Peer      netip.AddrPort
 	Unix      bool // the connection is one of a Unix socket
 	Encrypted bool
@@ -222,6 +223,7 @@ func (r *Recorder) Begin(rec *Record, log *AccessLog, q *Request) {
 	}
 	rec.client, rec.peer, rec.unix, rec.encrypted, rec.port = q.Client, q.Peer, q.Unix, q.Encrypted, q.Port
 	rec.raw = rec.raw[:0]
+	defer rec.hide(q.Secret)
 	if log.template != nil {
 		log.template.begin(rec, q)
 		return
@@ -237,6 +239,23 @@ func (r *Recorder) Begin(rec *Record, log *AccessLog, q *Request) {
 	rec.keep(fieldUser, q.User, maxField)
 	rec.keep(fieldReferer, h.Get(wire.Referer), maxField)
 	rec.keep(fieldUserAgent, h.Get(wire.UserAgent), maxField)
+}
+
+// hide overwrites a secret in all that is kept of a request, also where a Referer has it.
+func (r *Record) hide(secret []byte) {
+	if len(secret) == 0 {
+		return
+	}
+	for rest := r.raw; ; {
+		i := bytes.Index(rest, secret)
+		if i < 0 {
+			return
+		}
+		for j := range secret {
+			rest[i+j] = '*'
+		}
+		rest = rest[i+len(secret):]
+	}
 }
 
 // End counts a response that has ended, and writes its line. rec is nil if nothing

@@ -37,7 +37,8 @@ const (
 	// Identify: who the client is. Call Admit. It may come again, with Route, for another path
 	// than that of the request.
 	Identify Step = iota
-	// Prove: whether the password of the request is that of one of Place.Users. Call Proved.
+	// Prove: who asks, as Place.Wants says, and whether the password of the request is that of one of
+	// Place.Users. Call Proved.
 	Prove
 	// Route: the client is admitted, the path is in Request. A handler may take the
 	// request; if none does, call File.
@@ -170,6 +171,10 @@ func (a *Answer) judge(v admit.Judgement) Step {
 	a.Refused = v
 	status := httpfile.StatusForbidden
 	switch v {
+	case admit.Repeated:
+		status = httpfile.StatusBadRequest
+	case admit.ExpiredLink:
+		status = httpfile.StatusGone
 	case admit.NoPassword, admit.WrongPassword:
 		status = httpfile.StatusUnauthorized
 	case admit.Crowded:

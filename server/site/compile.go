@@ -25,6 +25,7 @@ type Compiler struct {
 	AccessLog *record.AccessLog // of places that name none; nil: none
 	Logs      *record.Logs      // opens those that places name
 	Listeners []Listener        // that Find is asked about, by index
+	Identity  auth.Config       // how requests prove who asks, in the next Set
 	roots     rootSet
 	passwords map[string]*auth.File // of the last Set; by path
 	nextSpace uint64                // see space
@@ -54,6 +55,7 @@ func (c *Compiler) Compile(base Host, hosts []Host, before *Set) (*Set, error) {
 		keys: make(map[string]bool), spaces: make(map[space]string), open: &c.roots,
 	}}
 	b.out.Retain()
+	b.identity()
 	whole := b.host("", &base, nil)
 	whole.whole.Astray = base.Root == "" && len(hosts) > 0 && !whole.whole.Answers
 	b.tables(whole, hosts)
@@ -171,6 +173,7 @@ func whereOf(host, match string) string {
 
 // place compiles a location, or what of a host has none.
 func (b *compilation) place(host *vhost, l *Location, m match, outer map[int]*ErrorPage) *Place {
+	l = l.private()
 	where, s := whereOf(host.name, l.Match), &l.Site
 	p := &Place{
 		set: b.out, host: host, skip: 1, first: m.kind == matchFirst, Index: s.Index,

@@ -18,7 +18,8 @@ type Place struct {
 	Listing       bool
 	ListingPage   int          // entries
 	Guard         *admit.Guard // nil: everybody
-	Users         *auth.File   // who may answer for Guard.Password
+	Users         *auth.File   // who may answer for Guard.Proof; nil: it is not a password that is asked for
+	Wants         auth.Wants   // what else is, before a password
 	Challenge     string       // value of WWW-Authenticate, if there are Users
 	Class         []byte       // nil: by the path of the request
 	Astray        bool         // no host was configured for the request

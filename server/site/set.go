@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/record"
 )
 
@@ -24,6 +25,8 @@ type Set struct {
 	room      int             // bytes that the lines of header rules can add to a head
 	keys      map[string]bool // beginnings of the keys in the cache of files
 	spaces    map[space]string
+
+	methods *auth.Methods
 
 	refs  atomic.Int32
 	roots []*sharedRoot // each is retained
@@ -60,6 +63,9 @@ func (t *Set) Find(buf *[]byte, at int, host, path []byte) *Place {
 	}
 	return t.table(at).host(buf, host).find(path)
 }
+
+// Methods returns how requests prove who asks.
+func (t *Set) Methods() *auth.Methods { return t.methods }
 
 // Room returns how much the lines of header rules can add to a head, in bytes.
 func (t *Set) Room() int { return t.room }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/record"
 )
@@ -76,8 +77,14 @@ type Site struct {
 	// Realm is what clients tell their users that the password is for. Default: the name of the
 	// host.
 	Realm string
-	// Either answers also whom Access lets in and who has no password.
+	// Either answers also whom Access lets in and who has neither a password nor a credential.
 	Either bool
+	// Require are the ways, of which a request needs one, to prove who asks; 0: it need not. What is
+	// answered then has Cache-Control: private, unless Files says otherwise.
+	Require auth.Ways
+	// SecureLink and SecureLinkMD5 are the values of nginx's secure_link and secure_link_md5, see
+	// link.NewMD5. Empty: no such link is asked for.
+	SecureLink, SecureLinkMD5 string
 	// Class is the path by which responses find their class of limits. Empty: the
 	// path of the request.
 	Class string

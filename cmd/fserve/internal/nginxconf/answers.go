@@ -192,6 +192,8 @@ func doIf(t *translator, s *scope, d *directive) {
 			s.server.moved = append(s.server.moved, moved{words[2], to})
 			return
 		}
+	case s.linkIf(d, condition, answer.arg(0)):
+		return
 	case len(words) > 0 && words[0] == "$request_method": // others than GET and HEAD are refused
 		return
 	case len(words) > 0 && slices.Contains([]string{"401", "403", "404", "410", "444"}, answer.arg(0)) && !harmless.MatchString(words[0]):

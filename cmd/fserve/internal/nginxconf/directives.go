@@ -31,7 +31,7 @@ var handlers = map[string]func(t *translator, s *scope, d *directive){
 	"worker_processes": doWorkers, "worker_cpu_affinity": func(t *translator, s *scope, d *directive) { t.set(s, d, "pin", true) },
 	"pid":        func(t *translator, s *scope, d *directive) { t.set(s, d, "pid_file", d.arg(0)) },
 	"proxy_pass": doPass, "fastcgi_pass": doPass, "uwsgi_pass": doPass, "scgi_pass": doPass, "grpc_pass": doPass, "memcached_pass": doPass, "internal": doPass,
-	"auth_basic": doGuard, "auth_request": doGuard, "auth_jwt": doGuard, "secure_link": doGuard, "ssl_verify_client": doGuard,
+	"auth_basic": doGuard, "auth_request": doGuard, "auth_jwt": doGuard, "secure_link": doSecureLink, "secure_link_md5": doSecureLink, "ssl_verify_client": doGuard,
 	"limit_except": doLimitExcept,
 }
 

@@ -22,7 +22,7 @@ const (
 func (s *scope) guards() bool {
 	rules, _ := s.settings["access"].([]rule)
 	try, _ := s.answers["try"].([]string)
-	return s.settings["closed"] == true || s.settings["internal"] == true || s.answers["respond"] != nil || blind(try) ||
+	return s.settings["closed"] == true || s.settings["secure_link"] != nil || s.settings["internal"] == true || s.answers["respond"] != nil || blind(try) ||
 		slices.ContainsFunc(rules, func(r rule) bool { return !r.allow })
 }
 

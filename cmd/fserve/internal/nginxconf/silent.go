@@ -28,7 +28,7 @@ var reasons = []struct{ name, why string }{
 	{"proxy_", "fserve is no proxy"}, {"fastcgi_", "fserve runs no programs"}, {"uwsgi_", "fserve runs no programs"},
 	{"scgi_", "fserve runs no programs"}, {"grpc_", "fserve is no proxy"}, {"memcached_", "fserve is no proxy"},
 	{"upstream", "fserve is no proxy"}, {"auth_request", "embed it: README, Embedding"}, {"auth_jwt", "embed it: README, Embedding"},
-	{"secure_link", "embed it: examples/signed-tiers"}, {"map", "there are no variables"}, {"geo", "there are no variables"},
+	{"secure_link", "signed links have keys: fserve sign"}, {"map", "there are no variables"}, {"geo", "there are no variables"},
 	{"set", "there are no variables"}, {"split_clients", "there are no variables"}, {"gzip", "nothing is compressed on the fly: gzip_static sends f.gz beside f"},
 	{"brotli", "nothing is compressed on the fly: brotli_static sends f.br beside f"}, {"limit_req", "requests are not limited, rates are: limits"},
 	{"limit_conn", "max_client_connections is one number for the whole server"}, {"sub_filter", "contents are sent as they are"},

@@ -20,6 +20,7 @@ type scope struct {
 	within  string          // the prefix around a nested pattern
 	rank    rank
 	notes   []Note
+	link    secureLink
 	answers settings // what is not taken over: redirect, respond, try, alias
 	places  []*scope // its locations
 	server  *host    // that it is in; nil: http
@@ -169,6 +170,7 @@ func (t *translator) readServer(d *directive) {
 		}
 		t.apply(&srv.scope, &d.block[i])
 	}
+	t.checkLinks(&srv.scope)
 	a := srv.answers
 	if a["redirect"] == nil && a["respond"] == nil && a["closed"] == nil { // these come before locations
 		t.locations(&srv.scope, d.block)
@@ -200,6 +202,7 @@ func (t *translator) locations(s *scope, list []directive) {
 				t.apply(l, &d.block[j])
 			}
 		}
+		t.checkLinks(l)
 		if l.settings["internal"] == true {
 			l.answers["respond"] = "404"
 		}
@@ -226,6 +229,7 @@ func (t *translator) whole(s *scope, d *directive) {
 			t.apply(root, &d.block[j])
 		}
 	}
+	t.checkLinks(root)
 	s.notes = append(s.notes, root.notes...)
 	maps.Copy(s.answers, root.answers)
 	s.server.whole = root.settings

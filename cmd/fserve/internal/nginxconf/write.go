@@ -82,6 +82,7 @@ var keys = []struct {
 	{"precompressed", false}, {"symlinks", "inside"}, {"error_pages", ordered{}}, {"cache_control", []string{}}, {"headers", []string{}},
 	{"attachment", []string{}}, {"types", ordered{}}, {"default_type", "application/octet-stream"}, {"max_ranges", 64},
 	{"allow", []string{"all"}}, {"deny", nil}, {"class", "/"},
+	{"secure_link", "off"}, {"secure_link_md5", nil},
 }
 
 // final returns what a place says, made of what its directives say.

@@ -1,0 +1,224 @@
+package server_test
+
+import (
+	"bytes"
+	"crypto/md5" //nolint:gosec // what nginx has
+	"encoding/base64"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/httpfile"
+	"github.com/fserve/fserve/server/nethttp"
+)
+
+var linkKey = server.LinkKey{ID: "k1", Secret: []byte("0123456789abcdef0123456789abcdef")}
+
+// signed returns the query with a link for a path, of which more may be said.
+func signed(t testing.TB, path string, more ...func(*server.LinkPolicy)) string {
+	t.Helper()
+	p := server.LinkPolicy{Path: path, Expires: time.Now().Add(time.Hour)}
+	for _, m := range more {
+		m(&p)
+	}
+	value, err := linkKey.Sign(&p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "?fs=" + value
+}
+
+func expired(p *server.LinkPolicy) { p.Expires = time.Now().Add(-time.Hour) }
+
+// paid is the configuration of places that ask for a link.
+func paid(t testing.TB) server.Config {
+	root := dirWith(t, "f", "root", "paid/f", "secret", "paid/a.js", "plain", "paid/a.js.gz", "packed", "paid/dir/x", "x", "paid/with/index.html", "index",
+		"paid/a b+c", "plus", "paid/\u00e9", "composed", "403.html", "no", "nx/f", "nginx", "nx/with/index.html", "index")
+	secret := filepath.Join(t.TempDir(), "k1")
+	writeFile(t, secret, append(linkKey.Secret, '\n'))
+	in := server.Site{Root: root, Require: server.ByLink, Precompressed: true, Listing: true, ErrorPages: map[int]server.Page{403: {Path: "/403.html"}}}
+	in.Files.CacheControl = []httpfile.Rule{{Match: "*.js", Value: "max-age=1"}}
+	nginx := server.Site{Root: root, SecureLink: "$arg_md5,$arg_expires", SecureLinkMD5: "$secure_link_expires$uri secret"}
+	return server.Config{
+		Site: server.Site{Root: root},
+		Locations: []server.Location{
+			{Match: "/paid/", Site: in}, {Match: "/nx/", Site: nginx}, {Match: "/try/", Site: server.Site{Root: root, Try: []string{"$uri", "/paid/f"}}},
+		},
+		Routes:   []server.Route{{Prefix: "/paid/echo", Handler: func(ctx *fasthttp.RequestCtx) { ctx.WriteString("handled") }}},
+		Identity: server.Identity{Links: server.IdentityLinks{Keys: map[string]string{"k1": secret}}},
+	}
+}
+
+// A link counts for the path that is routed, however that came, and for nothing beside it.
+func TestLinks(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		g := start(t, d, paid(t))
+		file, dir := signed(t, "/paid/f"), signed(t, "/paid/")
+		c := g.dial()
+		for _, test := range []struct {
+			target string
+			status int
+			body   string
+			fields []string
+		}{
+			{"/f", 200, "root", nil},
+			{"/paid/f", 403, "no", nil}, {"/paid/none", 403, "no", nil}, {"/paid/dir/", 403, "no", nil}, {"/paid/dir", 403, "no", nil},
+			{"/paid/f" + file, 200, "secret", nil}, {"/paid/f?x=1&" + file[1:] + "&y", 200, "secret", nil},
+			{"/paid/f" + signed(t, "/paid/f", expired), 410, "410 Gone\n", nil}, {"/paid/a.js" + signed(t, "/paid/f", expired), 403, "no", nil},
+			{"/paid/f" + file + "&" + file[1:], 400, "400 Bad Request\n", nil}, {"/paid/f" + file + "&fs=", 400, "400 Bad Request\n", nil},
+			{"/paid/f" + file[:len(file)-2], 403, "no", nil}, {"/paid/f" + strings.Replace(file, ".", "%2E", 1), 403, "no", nil},
+			{"/%70aid/f" + file, 200, "secret", nil}, {"//paid//.//f" + file, 200, "secret", nil}, {"/paid/x/../f" + file, 200, "secret", nil},
+			{"/paid%2ff" + file, 200, "secret", nil}, {"/paid%2Ff" + file, 200, "secret", nil}, {"/paid/x%2f..%2ff" + file, 400, "400 Bad Request\n", nil},
+			{"/paid/f/" + file, 403, "no", nil}, {"/paid/a%20b%2Bc" + signed(t, "/paid/a b+c"), 200, "plus", nil},
+			{"/paid/a%20b+c" + signed(t, "/paid/a b+c"), 200, "plus", nil}, {"/paid/a+b+c" + signed(t, "/paid/a b+c"), 403, "no", nil},
+			{"/paid/%C3%A9" + signed(t, "/paid/\u00e9"), 200, "composed", nil}, {"/paid/e%CC%81" + signed(t, "/paid/\u00e9"), 403, "no", nil},
+			{"/paid/a.js" + signed(t, "/paid/a.js"), 200, "packed", []string{"Accept-Encoding: gzip"}},
+			{"/paid/a.js.gz" + signed(t, "/paid/a.js"), 403, "no", nil}, {"/paid/a.js" + signed(t, "/paid/a.js.gz"), 403, "no", nil},
+			{"/paid/with/" + dir, 200, "index", nil}, {"/paid/with/" + signed(t, "/paid/with/"), 200, "index", nil},
+			{"/paid/with/" + signed(t, "/paid/with/index.html"), 403, "no", nil}, {"/paid/with/index.html" + signed(t, "/paid/with/"), 200, "index", nil},
+			{"/paid/dir/" + signed(t, "/paid/with/"), 403, "no", nil}, {"/paid/none" + dir, 404, "404 Not Found\n", nil}, {"/paid/none" + file, 403, "no", nil},
+			{"/try/x" + signed(t, "/try/x"), 403, "no", nil}, {"/try/x" + file, 200, "secret", nil},
+			{"/paid/echo" + dir, 200, "handled", nil}, {"/paid/echo", 403, "no", nil},
+			{"/paid/f" + signed(t, "/paid/f", func(p *server.LinkPolicy) { p.Host = "files.example" }), 200, "secret", nil},
+			{"/paid/f" + signed(t, "/paid/f", func(p *server.LinkPolicy) { p.Host = "file.example" }), 403, "no", nil},
+		} {
+			r := c.do("GET", test.target, test.fields...)
+			if r.status != test.status || string(r.body) != test.body {
+				t.Errorf("%s: %d %q, want %d %q", test.target, r.status, r.body, test.status, test.body)
+			}
+			if private := strings.HasPrefix(test.target, "/paid/f?") && r.status == 200; private && (r.get("Cache-Control") != "private" || r.get("Referrer-Policy") != "no-referrer") {
+				t.Errorf("%s: %v", test.target, r.fields)
+			}
+		}
+		if r := c.get("/paid/a.js" + dir); r.get("Cache-Control") != "max-age=1" {
+			t.Errorf("what the place says does not count: %v", r.fields)
+		}
+		if r := c.do("HEAD", "/paid/f"+file); r.status != 200 || r.get("Content-Length") != "6" {
+			t.Errorf("HEAD: %d", r.status)
+		}
+		if r := c.get("/paid/dir" + dir); r.status != 301 || r.get("Location") != "/paid/dir/"+dir {
+			t.Errorf("a directory: %d %q", r.status, r.get("Location"))
+		}
+		if r := c.get("/paid/dir/" + dir); r.status != 200 || !strings.Contains(string(r.body), ">x<") {
+			t.Errorf("a listing: %d", r.status)
+		}
+		for range 2 { // from the disk, and from memory
+			r := c.get("/paid/f" + signed(t, "/paid/f", func(p *server.LinkPolicy) { p.FileName = "naïve/x.txt" }))
+			if got := r.get("Content-Disposition"); got != `attachment; filename="na_ve_x.txt"; filename*=UTF-8''na%C3%AFve_x.txt` || string(r.body) != "secret" {
+				t.Errorf("%q %q", got, r.body)
+			}
+		}
+		c.get("/paid/f"+file).want(t, 200, "secret")
+	})
+}
+
+func TestSecureLink(t *testing.T) {
+	g := start(t, engine.DriverFallback, paid(t))
+	link := func(path, expires string) string {
+		sum := md5.Sum([]byte(expires + path + " secret")) //nolint:gosec // what nginx has
+		return path + "?md5=" + base64.RawURLEncoding.EncodeToString(sum[:]) + "&expires=" + expires
+	}
+	c := g.dial()
+	for target, status := range map[string]int{
+		"/nx/f": 403, link("/nx/f", "9999999999"): 200, link("/nx/f", "1"): 410, "/nx" + link("/f", "9999999999"): 403, link("/nx/with/", "9999999999"): 200,
+		"/nx/f?fs=x": 403,
+	} {
+		if r := c.get(target); r.status != status {
+			t.Errorf("%s: %d, want %d", target, r.status, status)
+		}
+	}
+}
+
+// A link is a secret: no log has it, also where it is refused or not asked for.
+func TestLinksAreNotLogged(t *testing.T) {
+	for _, format := range []server.LogFormat{server.LogCombined, server.LogJSON} {
+		var buf bytes.Buffer
+		cfg := paid(t)
+		cfg.AccessLog = server.NewAccessLogIn(format, &buf)
+		g := start(t, engine.DriverFallback, cfg)
+		link := signed(t, "/paid/f", func(p *server.LinkPolicy) { p.User = "alice" })
+		c := g.dial()
+		c.get("/paid/f"+link).want(t, 200)
+		c.get("/f"+link, "Referer: http://files.example/paid/f"+link).want(t, 200)
+		c.get("/paid/x"+link).want(t, 403)
+		for _, line := range g.lines(cfg.AccessLog, &buf) {
+			if strings.Contains(line, link[len(link)-20:]) || !strings.Contains(line, "?fs=***") {
+				t.Errorf("%s", line)
+			}
+			if has := strings.Contains(line, "alice"); has != (strings.Contains(line, "/paid/f?") && !strings.Contains(line, "Referer") && strings.Contains(line, "200") && !strings.Contains(line, "http://")) {
+				t.Errorf("the user: %s", line)
+			}
+		}
+	}
+}
+
+// A key that is new counts from the reload on, and one that is gone no more.
+func TestLinkKeysChange(t *testing.T) {
+	cfg := paid(t)
+	g := start(t, engine.DriverFallback, cfg)
+	link := signed(t, "/paid/f")
+	c := g.dial()
+	c.get("/paid/f"+link).want(t, 200, "secret")
+	for _, keys := range []map[string]string{{"k2": "/dev/null"}, {"k2": "/none"}, nil} {
+		bad := cfg
+		bad.Identity.Links.Keys = keys
+		if err := g.srv.Swap(bad); err == nil {
+			t.Errorf("%v are taken", keys)
+		}
+	}
+	other := filepath.Join(t.TempDir(), "k2")
+	writeFile(t, other, []byte(strings.Repeat("z", 16)))
+	cfg.Identity.Links.Keys = map[string]string{"k2": other}
+	mustSwap(t, g.srv, cfg)
+	c.get("/paid/f"+link).want(t, 403)
+}
+
+// Handlers of net/http answer as the server does.
+func TestLinksNetHTTP(t *testing.T) {
+	cfg := paid(t)
+	cfg.Routes = nil
+	h, err := nethttp.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(h)
+	defer func() { front.Close(); h.Close() }()
+	for target, status := range map[string]int{
+		"/paid/f": 403, "/paid/f" + signed(t, "/paid/f"): 200, "/paid/f" + signed(t, "/paid/f", expired): 410, "/paid/a.js" + signed(t, "/paid/f"): 403,
+		"/paid/f" + signed(t, "/paid/f", func(p *server.LinkPolicy) { p.FileName = "n" }): 200,
+	} {
+		resp, err := http.Get(front.URL + target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != status {
+			t.Errorf("%s: %d, want %d", target, resp.StatusCode, status)
+		}
+	}
+}
+
+// A linked file is limited as the link says, whatever else is.
+func TestLinkLimits(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := paid(t)
+		cfg.Engine.Limits = new(shape.Config)
+		g := start(t, d, cfg)
+		g.pattern("paid/large", 1, 400_000)
+		began := time.Now()
+		r := g.once("GET", "/paid/large"+signed(t, "/paid/large", func(p *server.LinkPolicy) { p.Rate = 400_000 }))
+		if took := time.Since(began); r.status != 200 || len(r.body) != 400_000 || took < 300*time.Millisecond {
+			t.Errorf("%d, %d bytes in %v", r.status, len(r.body), took)
+		}
+	})
+}
