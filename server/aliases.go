@@ -54,6 +54,10 @@ type (
 	Identity = auth.Config
 	// IdentityLinks are the keys of signed links.
 	IdentityLinks = auth.Links
+	// IdentityMethods are those of an Identity, with their keys.
+	IdentityMethods = auth.Methods
+	// IdentityIssuer is one whose tokens are believed.
+	IdentityIssuer = auth.Issuer
 	// Ways are those in which a request may prove who asks.
 	Ways = auth.Ways
 	// LinkKey makes signed links.
@@ -101,7 +105,9 @@ const (
 	ClientFieldXFF       = admit.ClientFieldXFF
 	ClientFieldXRealIP   = admit.ClientFieldXRealIP
 
-	ByLink = auth.ByLink
+	ByLink  = auth.ByLink
+	ByKey   = auth.ByKey
+	ByToken = auth.ByToken
 
 	LogCombined = record.LogCombined
 	LogJSON     = record.LogJSON

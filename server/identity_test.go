@@ -3,7 +3,9 @@ package server_test
 import (
 	"bytes"
 	"crypto/md5" //nolint:gosec // what nginx has
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
@@ -221,4 +224,116 @@ func TestLinkLimits(t *testing.T) {
 			t.Errorf("%d, %d bytes in %v", r.status, len(r.body), took)
 		}
 	})
+}
+
+// members is the configuration of places that ask for a key or a token, with a token of alice that is
+// good and one that is over.
+func members(t testing.TB) (cfg server.Config, good, over string) {
+	root := dirWith(t, "f", "root", "in/f", "inside", "key/f", "keyed", "any/f", "any")
+	secret := []byte(strings.Repeat("s", 32))
+	name, keys := filepath.Join(t.TempDir(), "secret"), filepath.Join(t.TempDir(), "keys")
+	writeFile(t, name, secret)
+	hash := sha256.Sum256([]byte("the key of bob"))
+	writeFile(t, keys, []byte("bob "+hex.EncodeToString(hash[:])+"\n"))
+	cfg = paid(t)
+	cfg.Site, cfg.Routes = server.Site{Root: root}, nil
+	cfg.Locations = nil
+	for match, ways := range map[string]server.Ways{"/in/": server.ByToken, "/key/": server.ByKey, "/any/": server.ByToken | server.ByKey | server.ByLink} {
+		cfg.Locations = append(cfg.Locations, server.Location{Match: match, Site: server.Site{Root: root, Require: ways, Realm: "R"}})
+	}
+	cfg.Identity.Keys = keys
+	cfg.Identity.Issuers = map[string]server.IdentityIssuer{"id": {Audience: []string{"here"}, Algorithms: []string{"HS256"}, Secret: name}}
+	sign := func(d time.Duration) string {
+		k := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"iss": "id", "aud": "here", "sub": "alice", "exp": time.Now().Add(d).Unix()})
+		s, err := k.SignedString(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "Authorization: Bearer " + s
+	}
+	return cfg, sign(time.Hour), sign(-time.Hour)
+}
+
+func TestKeysAndTokens(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg, good, over := members(t)
+		g := start(t, d, cfg)
+		bob, wrong := "X-API-Key: the key of bob", "X-API-Key: the key of no one"
+		const challenge, invalid = `Bearer realm="R"`, `Bearer realm="R", error="invalid_token"`
+		for range 2 { // the second time the tokens are known
+			c := g.dial()
+			for _, test := range []struct {
+				target    string
+				fields    []string
+				status    int
+				challenge string
+			}{
+				{"/f", nil, 200, ""}, {"/f", []string{over}, 200, ""}, {"/f", []string{good, good}, 200, ""},
+				{"/in/f", nil, 401, challenge}, {"/in/none", nil, 401, challenge}, {"/in/f", []string{bob}, 401, challenge},
+				{"/in/f", []string{good}, 200, ""}, {"/in/none", []string{good}, 404, ""}, {"/in/f", []string{good, bob}, 200, ""},
+				{"/in/f", []string{over}, 401, invalid + `, error_description="it has expired"`}, {"/in/f", []string{good + "x"}, 401, invalid},
+				{"/in/f", []string{"Authorization: Basic am9lOng="}, 401, challenge}, {"/in/f", []string{"Authorization: Bearer x"}, 401, invalid},
+				{"/in/f", []string{good, good}, 400, ""}, {"/in/f", []string{good, over}, 400, ""},
+				{"/in/f", []string{"Authorization: Bearer " + strings.Repeat("a.", 5000) + "b"}, 401, invalid},
+				{"/key/f", nil, 401, challenge}, {"/key/f", []string{bob}, 200, ""}, {"/key/f", []string{wrong}, 401, invalid}, {"/key/f", []string{good}, 401, invalid},
+				{"/key/f", []string{"Authorization: Bearer the key of bob"}, 200, ""}, {"/key/f", []string{bob, bob}, 400, ""},
+				{"/any/f", nil, 401, challenge}, {"/any/f", []string{bob}, 200, ""}, {"/any/f", []string{good}, 200, ""}, {"/any/f", []string{good, wrong}, 401, invalid},
+				{"/any/f", []string{over, bob}, 401, invalid + `, error_description="it has expired"`},
+				{"/any/f" + signed(t, "/any/f"), nil, 200, ""}, {"/any/f" + signed(t, "/any/x"), []string{bob}, 403, ""},
+			} {
+				r := c.do("GET", test.target, test.fields...)
+				if r.status != test.status || r.get("WWW-Authenticate") != test.challenge {
+					t.Errorf("%s %.60q: %d %q, want %d %q", test.target, test.fields, r.status, r.get("WWW-Authenticate"), test.status, test.challenge)
+				}
+				if r.status == 200 && test.target != "/f" && (r.get("Cache-Control") != "private" || r.get("Vary") != "Authorization, X-API-Key") {
+					t.Errorf("%s: %v", test.target, r.fields)
+				}
+			}
+		}
+	})
+}
+
+// The line of a request has the user that its token or key is of, and neither of these.
+func TestUserOfToken(t *testing.T) {
+	var buf bytes.Buffer
+	cfg, good, over := members(t)
+	cfg.AccessLog = server.NewAccessLogIn(server.LogCombined, &buf)
+	g := start(t, engine.DriverFallback, cfg)
+	c := g.dial()
+	c.get("/in/f", good).want(t, 200)
+	c.get("/key/f", "X-API-Key: the key of bob").want(t, 200)
+	c.get("/in/f", over).want(t, 401)
+	c.get("/f", good).want(t, 200)
+	for i, line := range g.lines(cfg.AccessLog, &buf) {
+		if want := []string{" - alice [", " - bob [", " - - [", " - - ["}[i]; !strings.Contains(line, want) {
+			t.Errorf("line %d: %s", i, line)
+		}
+	}
+}
+
+func TestTokensNetHTTP(t *testing.T) {
+	cfg, good, over := members(t)
+	h, err := nethttp.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(h)
+	defer func() { front.Close(); h.Close() }()
+	for i, want := range []int{401, 200, 200, 401, 400} {
+		req, err := http.NewRequest("GET", front.URL+"/in/f", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range [][]string{nil, {good}, {good}, {over}, {good, good}}[i] {
+			req.Header.Add("Authorization", strings.TrimPrefix(f, "Authorization: "))
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%d: %d, want %d", i, resp.StatusCode, want)
+		}
+	}
 }

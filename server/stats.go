@@ -36,6 +36,16 @@ func (s *Server) Stats() Stats {
 // Admission returns what admits requests, for its counters.
 func (s *Server) Admission() *AdmissionControl { return s.http.Admission }
 
+// Identity returns how requests prove who asks, for its counters; nil: the server has ended.
+func (s *Server) Identity() *IdentityMethods {
+	s.swapping.Lock()
+	defer s.swapping.Unlock()
+	if s.set == nil {
+		return nil
+	}
+	return s.set.Methods()
+}
+
 // LostLines returns how many lines of access logs could not be written.
 func (s *Server) LostLines() (n uint64) {
 	if s.cfg.AccessLog != nil {

@@ -43,6 +43,9 @@ var proofs = map[string]proof{
 	"secure_link":     {from: "secure_link: $arg_x\nsecure_link_md5: '$uri s'", to: "secure_link: $arg_h\nsecure_link_md5: '$uri s'", seen: md5Link("/ s")},
 	"secure_link_md5": {from: "secure_link: $arg_h\nsecure_link_md5: '$uri s'", to: "secure_link: $arg_h\nsecure_link_md5: '$uri t'", seen: md5Link("/ t")},
 
+	"identity.api_keys": {from: "identity: {api_keys: DIR/1.keys}\nrequire: key", to: "identity: {api_keys: DIR/2.keys}\nrequire: key",
+		seen: func(l *live) bool { return l.get("/", "X-API-Key: key of 2").StatusCode == 200 }},
+	"identity.jwt":        {from: withIssuer("one"), to: withIssuer("two"), seen: func(l *live) bool { return l.get("/", "Authorization: Bearer "+tokenFor(l.t, "two")).StatusCode == 200 }},
 	"identity.links.keys": {from: withKey("k1", "") + "\nrequire: link", to: withKey("k2", "") + "\nrequire: link", seen: signedLink("k2", "fs", time.Minute)},
 	"identity.links.param": {from: withKey("k1", "") + "\nrequire: link", to: withKey("k1", ", param: link") + "\nrequire: link",
 		seen: signedLink("k1", "link", time.Minute)},
@@ -218,7 +221,7 @@ func startLive(t *testing.T, content string) *live {
 	l := &live{dir: t.TempDir()}
 	for name, text := range map[string]string{
 		"root/index.html": "one", "two/index.html": "two", "root/other.html": "other", "root/a.js": "js", "root/a.js.gz": "packed",
-		"root/dir/f": "f", "root/dir/g": "g", "root/.dot": "dot", "1.token": "1", "k1.key": linkSecret + "k1", "k2.key": linkSecret + "k2", "users": "joe:$2a$04$" + strings.Repeat(".", 53), "2.token": "2",
+		"root/dir/f": "f", "root/dir/g": "g", "root/.dot": "dot", "1.token": "1", "1.keys": keyLine("key of 1"), "2.keys": keyLine("key of 2"), "k1.key": linkSecret + "k1", "k2.key": linkSecret + "k2", "users": "joe:$2a$04$" + strings.Repeat(".", 53), "2.token": "2",
 	} {
 		writeFile(t, filepath.Join(l.dir, name), text)
 	}

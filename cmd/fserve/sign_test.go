@@ -2,12 +2,15 @@ package main_test
 
 import (
 	"crypto/md5" //nolint:gosec // what nginx has
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/fserve/fserve/server/link"
 )
@@ -29,6 +32,23 @@ func signedLink(key, param string, lasts time.Duration) func(*live) bool {
 		}
 		return l.get("/?"+param+"="+value).StatusCode == 200
 	}
+}
+
+// keyLine is the line of a file of API keys.
+func keyLine(key string) string { return fmt.Sprintf("user %x\n", sha256.Sum256([]byte(key))) }
+
+// withIssuer is a configuration that asks for a token for an audience, and tokenFor is one.
+func withIssuer(audience string) string {
+	return "identity: {jwt: {id: {audience: " + audience + ", algorithms: HS256, secret: DIR/k1.key}}}\nrequire: jwt"
+}
+
+func tokenFor(t testing.TB, audience string) string {
+	k := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"iss": "id", "aud": audience, "sub": "u", "exp": time.Now().Add(time.Hour).Unix()})
+	s, err := k.SignedString([]byte(linkSecret + "k1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // md5Link is seen when a link counts with the hash of a text.

@@ -94,10 +94,11 @@ type scrape struct {
 	alerts         *alerts.SwitchState // nil: none are taken
 	webhook        *alerts.SenderStats // nil: none are sent
 	admission      *server.AdmissionControl
+	identity       *server.IdentityMethods
 }
 
 func (a *Admin) scrape() *scrape {
-	s := &scrape{snapshot: a.snapshot(busiestSeries), version: a.cfg.Version, started: a.started, admission: a.cfg.Server.Admission()}
+	s := &scrape{snapshot: a.snapshot(busiestSeries), version: a.cfg.Version, started: a.started, admission: a.cfg.Server.Admission(), identity: a.cfg.Server.Identity()}
 	s.driver, s.reason = a.cfg.Server.Engine().Driver()
 	if ad := a.adaptation(); ad != nil {
 		r := ad.Report(busiestSeries)

@@ -58,6 +58,11 @@ var groups = []group{
 		counter("fserve_admission_overflows_total", "Requests that found no place of their own among the debts of clients, and were limited together.", one(func(s *scrape) uint64 { return s.admission.Overflows() })),
 		gauge("fserve_admission_waiting", "Requests that wait for a download to end.", one(func(s *scrape) int { return s.admission.Waiting() })),
 	}},
+	{func(s *scrape) bool { return s.identity.VerifiesTokens() }, []metric{
+		counter("fserve_identity_tokens_total", "Tokens that were verified, and not known already, by result: good, bad, unknown (there were no keys of the issuer).", tokensVerified, "result"),
+		gauge("fserve_jwks_age_seconds", "How long ago the keys of an issuer were fetched from their URL; NaN: never.", keyAges, "issuer"),
+		counter("fserve_jwks_failures_total", "Fetches of the keys of an issuer that have failed.", keyFailures, "issuer"),
+	}},
 	{always, []metric{
 		gauge("fserve_build_info", "What is running; always 1.", func(s *scrape, e emitter) { e.put(1, s.version, runtime.Version()) }, "version", "goversion"),
 		gauge("fserve_driver_info", "The driver in use and why it was chosen; always 1.", func(s *scrape, e emitter) { e.put(1, s.driver, s.reason) }, "driver", "reason"),
@@ -65,7 +70,7 @@ var groups = []group{
 		counter("fserve_requests_total", "Responses that were begun, by class of status and host: the first name of a configured one, default for what none is for, other beyond the first 1,000.",
 			responsesByHost, "code", "host"),
 		counter("fserve_requests_refused_total", "Requests that could not be understood, by reason. They are among the 4xx and 5xx too.", refusals, "reason"),
-		counter("fserve_access_refused_total", "Requests that rules of access have refused: by address, referer, user_agent, no_password, wrong_password, crowded (too many passwords to check), insistent (of one client), no_credential, repeated (credentials), bad_link, expired_link. They are among the 4xx and 5xx too.", denials, "reason"),
+		counter("fserve_access_refused_total", "Requests that rules of access have refused: by address, referer, user_agent, no_password, wrong_password, crowded (too many passwords to check), insistent (of one client), no_credential, repeated (credentials), bad_link, expired_link, bad_key, bad_token, expired_token, no_keys (of the issuer). They are among the 4xx and 5xx too.", denials, "reason"),
 		counter("fserve_proxy_protocol_errors_total", "Connections that were reset for lack of a good PROXY header.",
 			one(func(s *scrape) uint64 { return s.sum.session.ProxyErrors })),
 		histogram("fserve_first_byte_seconds", "Time from the head of a request to the first byte of its response with the kernel. 0: in the same turn of the event loop.",

@@ -51,6 +51,10 @@ const (
 	Repeated      // a field or a parameter is there twice that says who asks
 	BadLink       // the link was never made, or is for something else
 	ExpiredLink   // it was good
+	BadKey        // there is no such key
+	BadToken      // the token is not believed
+	ExpiredToken  // it was good
+	NoKeys        // there are no keys to verify it
 	NumJudgement
 )
 
@@ -58,6 +62,7 @@ var judgements = [NumJudgement]string{
 	Passed: "admitted", Unproven: "unproven", ByAddress: "address", ByReferer: "referer", ByAgent: "user_agent",
 	NoPassword: "no_password", WrongPassword: "wrong_password", Crowded: "crowded", Insistent: "insistent",
 	NoCredential: "no_credential", Repeated: "repeated", BadLink: "bad_link", ExpiredLink: "expired_link",
+	BadKey: "bad_key", BadToken: "bad_token", ExpiredToken: "expired_token", NoKeys: "no_keys",
 }
 
 // String returns what a request was refused by.

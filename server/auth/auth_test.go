@@ -142,7 +142,7 @@ func TestVerdicts(t *testing.T) {
 // counted counts results.
 type counted chan Result
 
-func (c counted) of(n int) (by [Insistent + 1]int) {
+func (c counted) of(n int) (by [Unknown + 1]int) {
 	for range n {
 		select {
 		case r := <-c:
@@ -224,7 +224,7 @@ func TestFileIsReadAnew(t *testing.T) {
 	for range 2 {
 		_ = f.Look()
 	}
-	if f.users.Load() != first || strings.Count(log.String(), "going on with the last good one") != 1 {
+	if f.good.Load() != first || strings.Count(log.String(), "going on with the last good one") != 1 {
 		t.Errorf("%s", &log)
 	}
 	write(line(t, "joe", "2"))

@@ -24,9 +24,11 @@ const (
 	Crowded
 	// Insistent: too many different credentials of this client wait already.
 	Insistent
+	// Unknown: what a check needs cannot be had now.
+	Unknown
 )
 
-// Checker checks passwords on goroutines, a few at a time, so that neither event loops nor the
+// Checker checks passwords and tokens on goroutines, a few at a time, so that neither event loops nor the
 // machine are busy with nothing else. Requests with the same credentials wait for one check. It
 // is safe for concurrent use; the zero value is ready.
 type Checker struct {
@@ -38,14 +40,12 @@ type Checker struct {
 	waiting  int                // requests
 }
 
-// check is the check of one password.
+// check is one check.
 type check struct {
-	users    *Users
-	proof    Proof
-	client   netip.Addr
-	user     string
-	password []byte
-	done     []func(Result)
+	proof  Proof
+	client netip.Addr
+	run    func() Result
+	done   []func(Result)
 }
 
 // workers is how many checks run at a time: they take all of a processor for their time.
@@ -54,13 +54,24 @@ func workers() int { return max(1, runtime.NumCPU()/4) }
 // Check checks credentials of a client. done is called once, on another goroutine or before
 // Check returns.
 func (c *Checker) Check(u *Users, cred *Credentials, client netip.Addr, done func(Result)) {
-	if r, refused := c.add(u, cred, client, done); refused {
+	user, password := string(cred.User), slices.Clone(cred.Password)
+	c.do(cred.Proof(u), client, func() Result {
+		defer clear(password)
+		if u.check(user, password) {
+			return Right
+		}
+		return Wrong
+	}, done)
+}
+
+// do has run called on another goroutine, once for all who ask for the same proof meanwhile.
+func (c *Checker) do(p Proof, client netip.Addr, run func() Result, done func(Result)) {
+	if r, refused := c.add(p, client, run, done); refused {
 		done(r)
 	}
 }
 
-func (c *Checker) add(u *Users, cred *Credentials, client netip.Addr, done func(Result)) (Result, bool) {
-	p := cred.Proof(u)
+func (c *Checker) add(p Proof, client netip.Addr, run func() Result, done func(Result)) (Result, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	same := c.pending[p]
@@ -77,7 +88,7 @@ func (c *Checker) add(u *Users, cred *Credentials, client netip.Addr, done func(
 	if c.pending == nil {
 		c.pending, c.ofClient = make(map[Proof]*check), make(map[netip.Addr]int)
 	}
-	k := &check{users: u, proof: p, client: client, user: string(cred.User), password: slices.Clone(cred.Password), done: []func(Result){done}}
+	k := &check{proof: p, client: client, run: run, done: []func(Result){done}}
 	c.pending[p] = k
 	c.ofClient[client]++
 	c.waiting++
@@ -103,11 +114,7 @@ func (c *Checker) work() {
 		c.queue[0] = nil
 		c.queue = c.queue[1:]
 		c.mu.Unlock()
-		r := Wrong
-		if k.users.check(k.user, k.password) {
-			r = Right
-		}
-		clear(k.password)
+		r := k.run()
 		for _, done := range c.finish(k) {
 			done(r)
 		}

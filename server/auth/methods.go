@@ -3,11 +3,15 @@ package auth
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"log/slog"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,7 +22,13 @@ import (
 )
 
 // Config says how requests prove who asks, beside passwords.
-type Config struct{ Links Links }
+type Config struct {
+	Links Links
+	// Keys is a file of API keys, see OpenKeys; empty: there are none.
+	Keys string
+	// Issuers are those whose tokens are believed, by their names (the claim iss).
+	Issuers map[string]Issuer
+}
 
 // Links are the keys of signed links, see package link.
 type Links struct {
@@ -34,12 +44,15 @@ type Links struct {
 // Ways are those in which a request may prove who asks.
 type Ways uint8
 
-// ByLink is by a signed link.
-const ByLink Ways = 1 << iota
+const (
+	ByLink  Ways = 1 << iota // by a signed link
+	ByKey                    // by an API key, in X-API-Key or Authorization: Bearer
+	ByToken                  // by a token (JWT), in Authorization: Bearer
+)
 
 func (w Ways) String() string {
 	var names []string
-	for i, name := range []string{"link"} {
+	for i, name := range []string{"link", "key", "jwt"} {
 		if w&(1<<i) != 0 {
 			names = append(names, name)
 		}
@@ -49,8 +62,23 @@ func (w Ways) String() string {
 
 // Methods are what a Config says, with its keys. They are safe for concurrent use.
 type Methods struct {
-	links *link.Keys // nil: there are none
-	param string
+	links  *link.Keys // nil: there are none
+	param  string
+	keys   *KeyFile // nil: there are none
+	tokens *tokens  // nil: there are none
+	opened *Opener
+}
+
+// Opener makes Methods for one Config after another, and remembers what they share: files, sets of
+// keys, and what was found about tokens. The zero value is ready. One goroutine at a time may Open.
+type Opener struct {
+	Log     *slog.Logger // nil: slog.Default
+	checker Checker
+	stats   Stats
+	keys    *KeyFile
+	sources map[string]*source
+	tokens  *tokens
+	issuers map[string]Issuer // of tokens
 }
 
 // Fault is what is wrong with a value of a Config.
@@ -59,10 +87,72 @@ type Fault struct {
 	Err error
 }
 
-// NewMethods reads the keys of a Config.
-func NewMethods(c *Config) (*Methods, []Fault) {
-	m := &Methods{param: cmp.Or(c.Links.Param, "fs")}
-	var faults []Fault
+// Open reads the keys of a Config.
+func (o *Opener) Open(c *Config) (*Methods, []Fault) {
+	m := &Methods{param: cmp.Or(c.Links.Param, "fs"), opened: o}
+	faults := slices.Concat(m.openLinks(c), m.openKeys(c), m.openTokens(c))
+	if len(faults) == 0 {
+		o.keys, o.tokens, o.issuers = m.keys, m.tokens, c.Issuers
+	}
+	return m, faults
+}
+
+// openKeys opens the file of API keys, or looks at it if it is open.
+func (m *Methods) openKeys(c *Config) []Fault {
+	if c.Keys == "" {
+		return nil
+	}
+	if k := m.opened.keys; k != nil && k.path == c.Keys {
+		m.keys = k
+		_ = k.Look() // it has logged, and goes on with what there is
+		return nil
+	}
+	var err error
+	if m.keys, err = OpenKeys(c.Keys, m.opened.log()); err != nil {
+		return []Fault{{"api_keys", err}}
+	}
+	return nil
+}
+
+func (o *Opener) log() *slog.Logger { return cmp.Or(o.Log, slog.Default()) }
+
+// openTokens opens the keys of the issuers. What was found about tokens stays if they are the same.
+func (m *Methods) openTokens(c *Config) (faults []Fault) {
+	o := m.opened
+	if len(c.Issuers) == 0 {
+		return nil
+	}
+	t := &tokens{issuers: make(map[string]*issuer), stats: &o.stats}
+	if o.sources == nil {
+		o.sources = make(map[string]*source)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Issuers)) {
+		i := c.Issuers[name]
+		var err error
+		if t.issuers[name], err = i.open(name, o.sources, o.log(), time.Now); err != nil {
+			faults = append(faults, Fault{"jwt[" + name + "]", err})
+		}
+	}
+	if m.tokens = t; o.tokens != nil && reflect.DeepEqual(c.Issuers, o.issuers) && len(faults) == 0 && t.sameSecrets(o.tokens) {
+		m.tokens = o.tokens
+		return nil
+	}
+	t.cache = newCache()
+	return faults
+}
+
+// sameSecrets reports whether the issuers of v have the same secrets in other.
+func (v *tokens) sameSecrets(other *tokens) bool {
+	for name, i := range v.issuers {
+		if !bytes.Equal(i.secret, other.issuers[name].secret) {
+			return false
+		}
+	}
+	return true
+}
+
+// openLinks reads the keys of signed links.
+func (m *Methods) openLinks(c *Config) (faults []Fault) {
 	var keys []link.Key
 	for _, id := range slices.Sorted(maps.Keys(c.Links.Keys)) {
 		secret, err := readSecret(c.Links.Keys[id])
@@ -80,7 +170,7 @@ func NewMethods(c *Config) (*Methods, []Fault) {
 			faults = append(faults, Fault{"links.keys", err})
 		}
 	}
-	return m, faults
+	return faults
 }
 
 // maxSecret bounds a file with a secret, in bytes.
@@ -121,6 +211,12 @@ func (m *Methods) Lacks(w Ways) (without Ways) {
 	if m.links == nil {
 		without |= w & ByLink
 	}
+	if m.keys == nil {
+		without |= w & ByKey
+	}
+	if m.tokens == nil {
+		without |= w & ByToken
+	}
 	return without
 }
 
@@ -134,7 +230,16 @@ type Wants struct {
 func (w *Wants) Any() bool { return w.Ways != 0 || w.MD5 != nil }
 
 // Asked is a request, as far as it may say who asks.
-type Asked struct{ link.Visit }
+type Asked struct {
+	link.Visit
+	// Authorization and Key are the values of the fields Authorization and X-API-Key; nil: the
+	// request has none.
+	Authorization, Key []byte
+	Twice              bool  // one of these is there twice
+	Mono               int64 // monotonic ns, by the clock of event loops
+}
+
+func (a *Asked) at() instant { return instant{a.Now, a.Mono} }
 
 // Caller is who asks. It is used again by Identify; what it says is valid until then.
 type Caller struct {
@@ -164,23 +269,115 @@ func (m *Methods) Identify(c *Caller, w *Wants, a *Asked) admit.Judgement {
 	if w.Ways == 0 {
 		return admit.Passed
 	}
-	value, n := link.Find(a.Query, m.param)
-	switch {
-	case w.Ways&ByLink == 0 || n == 0:
+	some := false
+	for _, by := range [...]struct {
+		way Ways
+		ask func(*Methods, *Caller, Ways, *Asked) admit.Judgement
+	}{{ByLink, (*Methods).byLink}, {ByKey, (*Methods).byKey}, {ByToken, (*Methods).byToken}} {
+		if w.Ways&by.way == 0 {
+			continue
+		}
+		switch j := by.ask(m, c, w.Ways, a); j {
+		case admit.Passed:
+			some = true
+		case admit.NoCredential:
+		default:
+			return j
+		}
+	}
+	if !some {
 		return admit.NoCredential
-	case n > 1:
+	}
+	return admit.Passed
+}
+
+func (m *Methods) byLink(c *Caller, _ Ways, a *Asked) admit.Judgement {
+	value, n := link.Find(a.Query, m.param)
+	switch n {
+	case 0:
+		return admit.NoCredential
+	case 1:
+	default:
 		return admit.Repeated
 	}
 	l := &c.link
-	j := ofLink(m.links.Verify(l, value, &a.Request))
-	if j != admit.Passed {
+	if j := ofLink(m.links.Verify(l, value, &a.Request)); j != admit.Passed {
 		return j
 	}
-	c.User, c.FileName, c.Rate = l.User, l.FileName, l.Rate
-	if c.User == nil {
-		c.User = l.ID
+	user := l.User
+	if user == nil {
+		user = l.ID
 	}
+	c.add(user, l.Rate)
+	c.FileName = l.FileName
 	return admit.Passed
+}
+
+// byKey takes a key from the field for it, or else a bearer that is for no token.
+func (m *Methods) byKey(c *Caller, ways Ways, a *Asked) admit.Judgement {
+	key := a.Key
+	if key == nil {
+		if key = bearer(a.Authorization); ways&ByToken != 0 && isToken(key) {
+			key = nil
+		}
+	}
+	switch {
+	case a.Twice:
+		return admit.Repeated
+	case key == nil:
+		return admit.NoCredential
+	}
+	id := m.keys.at(a.Mono).find(key, a.Now)
+	if id == nil {
+		return admit.BadKey
+	}
+	c.is(id)
+	return admit.Passed
+}
+
+func (m *Methods) byToken(c *Caller, ways Ways, a *Asked) admit.Judgement {
+	token := bearer(a.Authorization)
+	switch {
+	case a.Twice:
+		return admit.Repeated
+	case token == nil, !isToken(token) && a.Key == nil && ways&ByKey != 0: // it is a key
+		return admit.NoCredential
+	case len(token) > maxToken, !isToken(token):
+		return admit.BadToken
+	}
+	f := m.tokens.cache.find(sha256.Sum256(token), a.at())
+	switch {
+	case f == nil:
+		return admit.Unproven
+	case f.expired:
+		return admit.ExpiredToken
+	case f.id == nil:
+		return admit.BadToken
+	}
+	c.is(f.id)
+	return admit.Passed
+}
+
+// is adds what an identity says.
+func (c *Caller) is(id *Identity) { c.add(id.User, id.Rate) }
+
+// add adds what a proof says: of two users the later counts, of two limits the lower.
+func (c *Caller) add(user []byte, rate int64) {
+	if user != nil {
+		c.User = user
+	}
+	if rate > 0 && (c.Rate == 0 || rate < c.Rate) {
+		c.Rate = rate
+	}
+}
+
+// Verify finds out about the token of a request for which Identify says Unproven. done is called
+// once, on another goroutine or before Verify returns; then Identify knows more.
+func (m *Methods) Verify(a *Asked, done func(Result)) {
+	token := string(bearer(a.Authorization))
+	p := Proof(sha256.Sum256([]byte(token)))
+	at := a.at()
+	m.opened.checker.do(p, a.Client, func() Result { return m.tokens.verify(token, p, at) }, done)
 }
 
 func ofLink(v link.Verdict) admit.Judgement {
@@ -191,4 +388,39 @@ func ofLink(v link.Verdict) admit.Judgement {
 func (m *Methods) Token(query []byte) []byte {
 	value, _ := link.Find(query, m.param)
 	return value
+}
+
+// VerifiesTokens reports whether there are issuers.
+func (m *Methods) VerifiesTokens() bool { return m != nil && m.tokens != nil }
+
+// Verified returns how many tokens were verified since the start, apart from those that were known:
+// good ones, bad ones, and those for which there were no keys.
+func (m *Methods) Verified() (good, bad, unknown uint64) {
+	s := &m.opened.stats
+	return s.Good.Load(), s.Bad.Load(), s.Unknown.Load()
+}
+
+// Sources returns the issuers whose keys are fetched, with the time of the last good fetch (zero:
+// there was none) and how many have failed.
+func (m *Methods) Sources() iter.Seq2[string, Source] {
+	return func(yield func(string, Source) bool) {
+		for name, i := range m.tokens.issuers {
+			if i.source == nil || i.source.file != nil {
+				continue
+			}
+			s := Source{Failures: i.source.failures.Load()}
+			if at := i.source.fetched.Load(); at != 0 {
+				s.Fetched = time.Unix(at, 0)
+			}
+			if !yield(name, s) {
+				return
+			}
+		}
+	}
+}
+
+// Source is the state of what keys are fetched from.
+type Source struct {
+	Fetched  time.Time
+	Failures uint64
 }

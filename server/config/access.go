@@ -28,8 +28,8 @@ type Access struct {
 	// name of the host.
 	Realm *string `key:"realm" flag:"realm" live:"yes" help:"what browsers say that the password is for (default: the name of the host)" own:"As realm above. Default: that around it."`
 	// Require are the ways, of which a request needs one, to prove who asks: link (a signed
-	// link), or none. identity says by which keys; docs/identity.md tells more. Default: none.
-	Require []Way `key:"require" flag:"require" sep:"," live:"yes" help:"ways, of which a request needs one, to prove who asks: link, none; repeatable" own:"As require above. It takes the place of that around it. Default: that around it."`
+	// link), key (an API key), jwt (a token), or none. identity says by which keys; docs/identity.md tells more. Default: none.
+	Require []Way `key:"require" flag:"require" sep:"," live:"yes" help:"ways, of which a request needs one, to prove who asks: link, key, jwt, none; repeatable" own:"As require above. It takes the place of that around it. Default: that around it."`
 	// SecureLink and secure_link_md5 ask for links as nginx's directives of these names do, with
 	// the variables $secure_link_expires, $uri, $remote_addr, $host, $args and $arg_NAME:
 	// $arg_md5,$arg_expires. A bad link gets 403, one that is over 410. off asks for none.
@@ -66,10 +66,12 @@ type Way uint8
 const (
 	WayNone Way = iota
 	WayLink
+	WayKey
+	WayJWT
 )
 
 // ways are the Ways of a server, by Way.
-var ways = [...]server.Ways{WayLink: server.ByLink}
+var ways = [...]server.Ways{WayLink: server.ByLink, WayKey: server.ByKey, WayJWT: server.ByToken}
 
 // within returns a with everything that it leaves out as it is around it. What is denied there
 // is denied here, too, and what is allowed there is not if a network that is denied here has it in it.

@@ -113,7 +113,7 @@ func (f *file) anchor(v reflect.Value) {
 			v.SetMapIndex(key, fresh)
 		}
 	case reflect.String:
-		if name := v.String(); f.dir != "" && name != "" && name != LogOff && name != LogStdout && !filepath.IsAbs(name) && !strings.HasPrefix(name, record.SyslogPrefix) {
+		if name := v.String(); f.dir != "" && name != "" && name != LogOff && name != LogStdout && !filepath.IsAbs(name) && !strings.HasPrefix(name, record.SyslogPrefix) && !strings.Contains(name, "://") {
 			v.SetString(filepath.Join(f.dir, name))
 		}
 	}

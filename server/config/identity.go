@@ -13,6 +13,41 @@ type Identity struct {
 	// Links are signed links: URLs that say in a parameter who may get what, until when and how
 	// fast.
 	Links Links `key:"links"`
+	// APIKeys is a file of API keys with lines NAME SHA256 [tier=TIER] [expires=DATE]; a request has
+	// the key in X-API-Key, or in Authorization: Bearer. It is read anew when it changes. Default:
+	// none.
+	APIKeys string `key:"api_keys" flag:"api-keys" file:"file" live:"yes" help:"file of API keys: lines NAME SHA256 [tier=TIER] [expires=DATE]; read anew when it changes"`
+	// JWT are the issuers whose tokens are believed, by their names (the claim iss), each with the
+	// keys of [an issuer](#an-issuer). Default: none.
+	JWT map[string]Issuer `key:"jwt" live:"yes"`
+}
+
+// Issuer is one whose tokens (JWT) are believed.
+type Issuer struct {
+	// Audience are the names that this server has for the issuer; a token is for one of them.
+	Audience []string `key:"audience" required:"yes"`
+	// Algorithms are those of its keys: HS256, RS256, PS256, ES256, each with 384 and 512, and
+	// EdDSA.
+	Algorithms []string `key:"algorithms" required:"yes"`
+	// JWKS is where its public keys are: a file, or a URL with https (http to this machine).
+	// Default: none, there is a secret.
+	JWKS string `key:"jwks" file:"file"`
+	// Secret is a file with the secret of HS256, HS384, HS512, at least 32 bytes. Default: none.
+	Secret string `key:"secret" file:"file"`
+	// Leeway is how wrong clocks may be, up to 1h. Default: 0s.
+	Leeway time.Duration `key:"leeway"`
+	// User is the claim by which downloads are counted. Default: sub.
+	User string `key:"user"`
+	// Tier is the claim that names a tier. Default: none.
+	Tier string `key:"tier"`
+	// Rate is the claim with the rate of the user: bytes per second, or a text like 5MiB/s.
+	// Default: none.
+	Rate string `key:"rate"`
+	// Connections is the claim with the downloads that the user may have at a time. Default: none.
+	Connections string `key:"connections"`
+	// Tiers are the names that tiers have here by those in the claim: gold: vip. What is not
+	// among them has its own name. Default: none.
+	Tiers map[string]string `key:"tiers"`
 }
 
 // Links are the keys of signed links.
@@ -29,10 +64,18 @@ type Links struct {
 
 // identity returns the Identity as a server has it.
 func (i *Identity) identity() server.Identity {
-	return server.Identity{Links: server.IdentityLinks{Keys: i.Links.Keys, Param: i.Links.Param, MaxLifetime: i.Links.MaxLifetime}}
+	out := server.Identity{Links: server.IdentityLinks{Keys: i.Links.Keys, Param: i.Links.Param, MaxLifetime: i.Links.MaxLifetime}, Keys: i.APIKeys}
+	for name, issuer := range i.JWT {
+		if out.Issuers == nil {
+			out.Issuers = make(map[string]server.IdentityIssuer)
+		}
+		out.Issuers[name] = server.IdentityIssuer(issuer)
+	}
+	return out
 }
 
 func (v *validator) identity() {
+	v.issuers()
 	l := &v.Identity.Links
 	if l.MaxLifetime < 0 {
 		v.form("identity.links.max_lifetime", "%v: --link-max-lifetime must not be negative", l.MaxLifetime)
@@ -44,6 +87,14 @@ func (v *validator) identity() {
 		if !isParam(name) {
 			v.form("identity.links.keys["+name+"]", "%q is not the name of a key: letters, digits, _ and -", name)
 		}
+	}
+}
+
+// issuers checks those of tokens.
+func (v *validator) issuers() {
+	for _, name := range slices.Sorted(maps.Keys(v.Identity.JWT)) {
+		i := server.IdentityIssuer(v.Identity.JWT[name])
+		v.sense("identity.jwt["+name+"]", i.Validate())
 	}
 }
 

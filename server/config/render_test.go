@@ -122,6 +122,8 @@ identity:
     keys: {} # default
     param: fs # default
     max_lifetime: 0s # default
+  api_keys: '' # default
+  jwt: {} # default
 admission:
   client:
     requests: '' # default

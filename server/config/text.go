@@ -32,7 +32,7 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[UnknownName]():          {UnknownNameDefault: "default", UnknownNameRefuse: "refuse"},
 	reflect.TypeFor[TLSVersion]():           {TLSVersion12: "1.2", TLSVersion13: "1.3"},
 	reflect.TypeFor[Satisfy]():              {SatisfyAll: "all", SatisfyAny: "any"},
-	reflect.TypeFor[Way]():                  {WayNone: "none", WayLink: "link"},
+	reflect.TypeFor[Way]():                  {WayNone: "none", WayLink: "link", WayKey: "key", WayJWT: "jwt"},
 	reflect.TypeFor[EncodedSlash]():         {EncodedSlashDecode: "decode", EncodedSlashRefuse: "refuse"},
 }
 

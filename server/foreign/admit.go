@@ -22,8 +22,8 @@ func (h *Handler) admit(a *Answer, q *Query) resolve.Step {
 	if w := &r.Place.Wants; w.Any() {
 		asked := auth.Asked{Visit: link.Visit{
 			Request: link.Request{Path: r.Request.Path, Host: []byte(q.Host), Client: q.Client, Now: time.Now().Unix()}, Query: r.Request.Query, Unix: q.Unix,
-		}}
-		if v := h.set.Methods().Identify(&a.caller, w, &asked); v != admit.Passed {
+		}, Authorization: field(q.Authorization), Key: field(q.APIKey), Twice: q.Twice, Mono: int64(time.Since(began))}
+		if v := h.identify(a, &asked); v != admit.Passed {
 			return r.Proved(v)
 		}
 	}
@@ -36,6 +36,37 @@ func (h *Handler) admit(a *Answer, q *Query) resolve.Step {
 	}
 	defer c.Forget()
 	return r.Proved(h.prove(r.Place.Users.Users(int64(time.Since(began))), &c, q))
+}
+
+// field is the value of a field as auth has it.
+func field(s string) []byte {
+	if s == "" {
+		return nil
+	}
+	return []byte(s)
+}
+
+// identify finds out who asks, and waits for that.
+func (h *Handler) identify(a *Answer, asked *auth.Asked) admit.Judgement {
+	m, w := h.set.Methods(), &a.resolved.Place.Wants
+	v := m.Identify(&a.caller, w, asked)
+	if v != admit.Unproven {
+		return v
+	}
+	result := make(chan auth.Result, 1)
+	m.Verify(asked, func(r auth.Result) { result <- r })
+	switch <-result {
+	case auth.Crowded:
+		return admit.Crowded
+	case auth.Insistent:
+		return admit.Insistent
+	case auth.Unknown:
+		return admit.NoKeys
+	}
+	if v = m.Identify(&a.caller, w, asked); v == admit.Unproven { // it is forgotten already
+		return admit.Crowded
+	}
+	return v
 }
 
 // prove finds out whether a password is right, and waits for that.

@@ -64,7 +64,8 @@ type Query struct {
 	Unix             bool       // it came through a Unix socket
 	Encrypted        bool       // it came by TLS
 
-	Referer, UserAgent, Authorization string // fields; empty: the request has none
+	Referer, UserAgent, Authorization, APIKey string // fields; empty: the request has none
+	Twice                                     bool   // Authorization or X-API-Key is there twice
 }
 
 // Answer is the response to one request. It belongs to one goroutine.

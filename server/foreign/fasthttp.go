@@ -26,6 +26,8 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	}
 	q.Referer, q.UserAgent = string(ctx.Referer()), string(ctx.UserAgent())
 	q.Authorization = string(ctx.Request.Header.Peek("Authorization"))
+	q.APIKey = string(ctx.Request.Header.Peek("X-API-Key"))
+	q.Twice = len(ctx.Request.Header.PeekAll("Authorization")) > 1 || len(ctx.Request.Header.PeekAll("X-API-Key")) > 1
 	q.Client = peer.Of(ctx.RemoteAddr())
 	_, q.Unix = ctx.RemoteAddr().(*net.UnixAddr)
 	for name, value := range ctx.Request.Header.All() {

@@ -23,7 +23,12 @@ func (s *entry) judge(c *loop.Conn) resolve.Step {
 		return step
 	}
 	if a.Place.Wants.Any() {
-		if v := s.identify(c); v != admit.Passed {
+		switch v := s.identify(c); v {
+		case admit.Passed:
+		case admit.Unproven:
+			s.users = nil
+			return resolve.Prove
+		default:
 			return a.Proved(v)
 		}
 	}
@@ -58,37 +63,49 @@ func (s *entry) identify(c *loop.Conn) admit.Judgement {
 	}
 	q := &s.asked
 	q.Path, q.Query, q.Host = s.answer.Request.Path, s.answer.Request.Query, s.head.Host()
+	q.Authorization, q.Key = s.head.Get(wire.Authorization), s.head.Get(wire.XAPIKey)
+	q.Twice = s.head.Repeated(wire.Authorization) || s.head.Repeated(wire.XAPIKey)
+	q.Mono = s.loop.Now()
 	q.Client, q.Unix, q.Now = (*Session)(s).clientOf(c), c.OnUnix(), s.clock.unix(began)/int64(time.Second)
 	s.caller = &s.own
 	return s.answer.Place.Set().Methods().Identify(s.caller, &s.answer.Place.Wants, q)
 }
 
-// proving is the errand of a request whose password is to be checked.
+// proving is the errand of a request whose password or token is to be checked.
 type proving struct {
 	s      *Session
-	users  *auth.Users
+	users  *auth.Users // nil: it is a token
 	client netip.Addr
 	proof  auth.Proof
 	result auth.Result
 }
 
-// proveLater leaves the request until the password that judge has read is checked.
+// proveLater leaves the request until the password or the token that judge has read is checked.
 func (s *entry) proveLater(c *loop.Conn) {
-	(*Session)(s).sendAway(c, nil, &proving{s: (*Session)(s), users: s.users, client: (*Session)(s).clientOf(c), proof: s.credentials.Proof(s.users)})
+	p := &proving{s: (*Session)(s), users: s.users, client: (*Session)(s).clientOf(c)}
+	if p.users != nil {
+		p.proof = s.credentials.Proof(s.users)
+	}
+	(*Session)(s).sendAway(c, nil, p)
 }
 
 func (p *proving) begin(done func()) {
-	p.s.cfg.Passwords.Check(p.users, &p.s.credentials, p.client, func(r auth.Result) {
+	ended := func(r auth.Result) {
 		p.result = r
 		done()
-	})
+	}
+	if p.users == nil {
+		p.s.answer.Place.Set().Methods().Verify(&p.s.asked, ended)
+		return
+	}
+	p.s.cfg.Passwords.Check(p.users, &p.s.credentials, p.client, ended)
 	p.s.credentials.Forget()
 }
 
 func (p *proving) patience(s *Session) time.Duration { return s.cfg.Patience }
 
 func (p *proving) land(s *Session, _ *exchange) {
-	if p.result == auth.Right || p.result == auth.Wrong {
+	if p.users != nil && (p.result == auth.Right || p.result == auth.Wrong) {
 		s.verdicts.Put(p.proof, p.result == auth.Right, s.loop.Now())
 	}
 }
@@ -103,8 +120,12 @@ func (p *proving) goOn(s *Session, x *exchange) {
 		step = s.answer.Proved(admit.Crowded)
 	case p.result == auth.Insistent:
 		step = s.answer.Proved(admit.Insistent)
+	case p.result == auth.Unknown:
+		step = s.answer.Proved(admit.NoKeys)
 	default:
-		step = e.judge(x.conn)
+		if step = e.judge(x.conn); step == resolve.Prove && p.users == nil && s.users == nil { // it is forgotten already
+			step = s.answer.Proved(admit.Crowded)
+		}
 	}
 	if x.grant.Counts() || loop.Replanned(x.conn) { // it is another path that asks for a password, or was admitted
 		e.route(x.conn, step, nil)

@@ -79,7 +79,8 @@ func query(r *http.Request) server.Query {
 			Method: httpfile.ParseMethod([]byte(r.Method)), HTTP10: !r.ProtoAtLeast(1, 1),
 		},
 		Target: r.URL.EscapedPath(), Host: r.Host, Encrypted: r.TLS != nil,
-		Referer: r.Referer(), UserAgent: r.UserAgent(), Authorization: r.Header.Get("Authorization"),
+		Referer: r.Referer(), UserAgent: r.UserAgent(), Authorization: r.Header.Get("Authorization"), APIKey: r.Header.Get("X-API-Key"),
+		Twice: len(r.Header["Authorization"]) > 1 || len(r.Header["X-Api-Key"]) > 1,
 	}
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		q.Query = []byte(r.URL.RawQuery)

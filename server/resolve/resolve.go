@@ -175,18 +175,35 @@ func (a *Answer) judge(v admit.Judgement) Step {
 		status = httpfile.StatusBadRequest
 	case admit.ExpiredLink:
 		status = httpfile.StatusGone
-	case admit.NoPassword, admit.WrongPassword:
+	case admit.NoPassword, admit.WrongPassword, admit.BadKey, admit.BadToken, admit.ExpiredToken:
 		status = httpfile.StatusUnauthorized
-	case admit.Crowded:
+	case admit.NoCredential:
+		if a.Place.Bearer != "" { // a link is not what a client could be challenged for
+			status = httpfile.StatusUnauthorized
+		}
+	case admit.Crowded, admit.NoKeys:
 		status = httpfile.StatusServiceUnavailable
 	case admit.Insistent:
 		status = httpfile.StatusTooManyRequests
 	}
 	a.Plan.Fail(status, &a.Request, a.Place.Policy)
 	if status == httpfile.StatusUnauthorized {
-		a.Plan.Challenge = a.Place.Challenge
+		a.Plan.Challenge = a.challenge(v)
 	}
 	return a.finish()
+}
+
+// challenge returns what is asked for with 401 (RFC 7617, RFC 6750).
+func (a *Answer) challenge(v admit.Judgement) string {
+	switch v {
+	case admit.NoCredential:
+		return a.Place.Bearer
+	case admit.BadKey, admit.BadToken:
+		return a.Place.Bearer + `, error="invalid_token"`
+	case admit.ExpiredToken:
+		return a.Place.Bearer + `, error="invalid_token", error_description="it has expired"`
+	}
+	return a.Place.Challenge
 }
 
 // File decides about the file of the path, in the place where Locate has found it.

@@ -26,6 +26,7 @@ type Compiler struct {
 	Logs      *record.Logs      // opens those that places name
 	Listeners []Listener        // that Find is asked about, by index
 	Identity  auth.Config       // how requests prove who asks, in the next Set
+	opener    auth.Opener
 	roots     rootSet
 	passwords map[string]*auth.File // of the last Set; by path
 	nextSpace uint64                // see space

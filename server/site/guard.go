@@ -27,6 +27,12 @@ func (b *compilation) guard(p *Place, l *Location, where string) {
 	if lacking := b.out.methods.Lacks(s.Require); lacking != 0 {
 		b.faults = append(b.faults, &Fault{p.host.name, l.Match, "require", fmt.Errorf("nothing is configured for %v: see identity", lacking)})
 	}
+	if s.Require&(auth.ByKey|auth.ByToken) != 0 {
+		p.Bearer = "Bearer " + b.realm(p, l, where)
+		if s.PasswordFile != "" {
+			b.fault(where, errors.New("require: a key or a token and a password would both be in the field Authorization: password_file: off asks for no password"))
+		}
+	}
 	g.Proof = s.PasswordFile != "" || p.Wants.Any()
 	g.Referers, err = admit.NewReferers(s.Referers, p.host.names)
 	b.fault(where, err)
@@ -49,25 +55,34 @@ func (l *Location) private() *Location {
 	out := *l
 	out.Files.CacheControl = append(slices.Clone(l.Files.CacheControl), httpfile.Rule{Match: "/", Value: "private"})
 	out.Headers = append(slices.Clone(l.Headers), HeaderRule{Match: "/", Name: "Referrer-Policy", Value: "no-referrer"}) // the URL may be a secret
+	if l.Require&(auth.ByKey|auth.ByToken) != 0 {
+		out.Headers = append(out.Headers, HeaderRule{Match: "/", Name: "Vary", Value: "Authorization, X-API-Key"})
+	}
 	return &out
 }
 
 // identity reads the keys by which requests prove who asks.
 func (b *compilation) identity() {
-	m, faults := auth.NewMethods(&b.Identity)
+	b.opener.Log = b.Log
+	m, faults := b.opener.Open(&b.Identity)
 	for _, f := range faults {
 		b.faults = append(b.faults, &Fault{"", "", "identity." + f.Key, f.Err})
 	}
 	b.out.methods = m
 }
 
-// passwordFile opens the password file of a place, or looks at it if it is open.
-func (b *compilation) passwordFile(p *Place, l *Location, where string) {
+// realm returns the parameter of a challenge that says what a proof is for.
+func (b *compilation) realm(p *Place, l *Location, where string) string {
 	realm := cmp.Or(l.Realm, p.host.name, "files")
 	if strings.ContainsFunc(realm, func(r rune) bool { return r < ' ' || r > '~' }) {
 		b.fault(where, errors.New("realm: printable ASCII characters are needed"))
 	}
-	p.Challenge = fmt.Sprintf("Basic realm=\"%s\", charset=\"UTF-8\"", strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm))
+	return `realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm) + `"`
+}
+
+// passwordFile opens the password file of a place, or looks at it if it is open.
+func (b *compilation) passwordFile(p *Place, l *Location, where string) {
+	p.Challenge = "Basic " + b.realm(p, l, where) + `, charset="UTF-8"`
 	f := cmp.Or(b.users[l.PasswordFile], b.passwords[l.PasswordFile])
 	var err error
 	if f == nil {

@@ -21,6 +21,7 @@ type Place struct {
 	Users         *auth.File   // who may answer for Guard.Proof; nil: it is not a password that is asked for
 	Wants         auth.Wants   // what else is, before a password
 	Challenge     string       // value of WWW-Authenticate, if there are Users
+	Bearer        string       // value of WWW-Authenticate, if Wants takes a key or a token
 	Class         []byte       // nil: by the path of the request
 	Astray        bool         // no host was configured for the request
 	Answers       bool         // by Redirect or Respond, before anything else

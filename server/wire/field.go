@@ -29,6 +29,7 @@ const (
 	Origin
 	Referer
 	UserAgent
+	XAPIKey
 	XForwardedFor
 	XRealIP
 
@@ -58,6 +59,7 @@ var fieldNames = [numField]string{
 	Origin:            "origin",
 	Referer:           "referer",
 	UserAgent:         "user-agent",
+	XAPIKey:           "x-api-key",
 	XForwardedFor:     "x-forwarded-for",
 	XRealIP:           "x-real-ip",
 }
