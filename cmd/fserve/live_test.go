@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -60,6 +61,16 @@ var proofs = map[string]proof{
 	"locations":    {to: "locations: {/l/: {alias: TWO}}", seen: func(l *live) bool { return l.get("/l/index.html").Body == "two" }},
 	"hosts":        {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
 
+	"hsts": {from: withTLS("c1", ""), to: withTLS("c1", "") + "\nhsts: 1y", seen: func(l *live) bool {
+		client := &http.Client{Transport: &http.Transport{DialTLS: func(string, string) (net.Conn, error) { return l.handshake(&tls.Config{}) }}}
+		defer client.CloseIdleConnections()
+		resp, err := client.Get("https://a/")
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.Header.Get("Strict-Transport-Security") == "max-age=31536000"
+	}},
 	"tls.cert":         {from: withTLS("c1", ""), to: withTLS("c2", ""), seen: shows("c2", &tls.Config{})},
 	"tls.key":          {from: withTLS("c1", ""), to: withTLS("c2", ""), seen: shows("c2", &tls.Config{})},
 	"tls.pairs":        {from: withTLS("c3", ""), to: withTLS("c3", ", pairs: {cert: DIR/c2/cert.pem, key: DIR/c2/key.pem}"), seen: shakes(true, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}})},

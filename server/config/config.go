@@ -74,6 +74,11 @@ type Config struct {
 	// certificates of their own.
 	TLS TLS `key:"tls"`
 
+	// HSTS tells browsers to come by TLS only (Strict-Transport-Security), in all encrypted
+	// answers and in no others: MAX_AGE [subdomains] [preload], or {max_age: 1y, subdomains:
+	// true, preload: false}. The age has a unit: y, w, d, h, m or s. Default: off.
+	HSTS HSTS `key:"hsts" flag:"hsts" live:"yes" help:"MAX_AGE[ subdomains][ preload]: what browsers are told by Strict-Transport-Security in encrypted answers, like '1y subdomains'"`
+
 	// ProxyProtocol are those of the addresses, written as there, whose
 	// connections must begin with a PROXY header (version 1 or 2). Default: none.
 	ProxyProtocol []string `key:"proxy_protocol" flag:"proxy-protocol" sep:"," help:"those of the addresses, written as there, whose connections begin with a PROXY header; repeatable"`

@@ -31,6 +31,8 @@ type Host struct {
 	// {cert: FILE, key: FILE}, or a list of them, of which a client gets the first that it can
 	// use. Default: that of tls.
 	TLS []KeyPair `key:"tls"`
+	// HSTS is as hsts above; off takes it back. Default: that above.
+	HSTS *HSTS `key:"hsts"`
 	Own
 	// Locations are parts of the host, as locations above are. Those are not taken
 	// over. Default: none.
@@ -97,12 +99,12 @@ func (a *Answers) answer() bool { return a.Redirect != (Redirect{}) || a.Respond
 // it. Its error pages are its own: the server takes those around it by itself, since
 // they are below the root there.
 type setting struct {
-	root string
+	root, hsts string
 	Own
 }
 
 func (c *Config) setting() setting {
-	return setting{c.Root, Own{Files: c.Files, Access: c.Access, Answers: c.Answers, AccessLog: c.AccessLog}}
+	return setting{c.Root, c.HSTS.value(), Own{Files: c.Files, Access: c.Access, Answers: c.Answers, AccessLog: c.AccessLog}}
 }
 
 // with returns the setting of a host or a location inside, which has a root and o of its
@@ -144,7 +146,7 @@ func (s *setting) site() server.Site {
 		Root: s.root, Symlinks: *s.Symlinks, Index: s.Index, Files: s.Files.policy(),
 		Precompressed: *s.Precompressed, Listing: *s.Listing, ListingPage: *s.ListingPage,
 		Consistency: *s.Consistency, WriteWait: time.Duration(*s.BeingWritten), ContentTags: *s.ETag == ETagContent, Growing: s.Growing,
-		Class: s.Class,
+		Class: s.Class, HSTS: s.hsts,
 	}
 	out.Redirect, out.Respond, out.Try = server.Redirect(s.Redirect), server.Respond(s.Respond), s.Try
 	if s.ErrorPages != nil {
@@ -190,6 +192,9 @@ func (c *Config) hosts() (list []server.Host) {
 	for _, name := range slices.Sorted(maps.Keys(c.Hosts)) {
 		h := c.Hosts[name]
 		own := above.with(h.Root, &h.Own)
+		if h.HSTS != nil {
+			own.hsts = h.HSTS.value()
+		}
 		name, id := nameOf(name)
 		list = append(list, server.Host{
 			Names: append([]string{name}, h.Names...), ID: id, Listen: c.listensOf(id, &h), Default: h.Default,
@@ -225,6 +230,7 @@ func (c *Config) listensOf(id string, h *Host) []string {
 // hosts checks the hosts and the locations.
 func (v *validator) hosts() {
 	v.access("", &v.Access)
+	v.hsts("hsts", &v.HSTS)
 	v.locations("", v.Root, v.Locations)
 	seen := make(map[seenName]string)
 	for _, key := range slices.Sorted(maps.Keys(v.Hosts)) {
@@ -241,6 +247,7 @@ func (v *validator) hosts() {
 			v.form(path, "root is missing: there is none above that it could be")
 		}
 		v.own(path, &h.Own)
+		v.hsts(path+".hsts", h.HSTS)
 		v.locations(path+".", root, h.Locations)
 	}
 }

@@ -154,7 +154,7 @@ func (r Rendering) element(v reflect.Value) *yaml.Node {
 		return text(l.Rate.String())
 	}
 	if p, ok := v.Interface().(ErrorPage); ok && p.Status == 0 || v.IsZero() && v.Kind() == reflect.Struct {
-		return text(p.Page)
+		return text(textOf(v))
 	}
 	if v.Kind() == reflect.Struct {
 		return r.parts(v)

@@ -54,6 +54,7 @@ tls:
   ciphers: [] # default
   max_handshakes: 0 # default
   http2: false # default
+hsts: off # default
 proxy_protocol: [] # default
 trusted_proxies: [] # default
 client_header: auto # default
@@ -201,6 +202,9 @@ func (r random) fill(v reflect.Value) {
 		return
 	case *Percent:
 		*p = []Percent{-1, 0.015, 1}[r.IntN(3)]
+		return
+	case *HSTS:
+		_ = p.Set([]string{"off", "0s", "1y", "90d subdomains", "2y subdomains preload"}[r.IntN(5)])
 		return
 	case *FileMode:
 		*p = FileMode(1 + r.IntN(0o777))

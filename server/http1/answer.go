@@ -111,6 +111,7 @@ func (s *Session) fail(c *loop.Conn, status int) {
 		method = httpfile.MethodHead
 	}
 	c.CloseAfter(true)
+	s.answer.Encrypted = c.Adopted() != nil
 	s.refusing = true
 	s.drive(c, s.answer.Refuse(status, method))
 	s.refusing = false

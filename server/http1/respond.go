@@ -17,7 +17,8 @@ import (
 func (s *Session) sendHot(c *loop.Conn) bool {
 	a := &s.answer
 	f := s.files[a.Chosen]
-	if f.Content() == nil || !a.Request.Plain() || a.Request.HTTP10 || c.Closing() || len(a.Fields) > 0 || s.caller != nil && s.caller.FileName != nil {
+	if f.Content() == nil || !a.Request.Plain() || a.Request.HTTP10 || c.Closing() || len(a.Fields) > 0 || a.Secure() != nil ||
+		s.caller != nil && s.caller.FileName != nil {
 		return false
 	}
 	hot := f.Data.(*version).rendered(f, s)

@@ -14,7 +14,7 @@ func (p *Plan) AppendHead(dst, date []byte, conn Conn) []byte {
 	} else {
 		dst = p.appendFileFields(dst)
 	}
-	dst = append(dst, p.Extra...)
+	dst = append(append(dst, p.Extra...), p.Secure...)
 	return appendEnd(dst, conn)
 }
 

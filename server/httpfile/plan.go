@@ -43,6 +43,8 @@ type Plan struct {
 	// Extra holds complete field lines that are appended to the head as they
 	// are, each with its CRLF. Calls that fill the plan clear it.
 	Extra []byte
+	// Secure is as Extra, and stands behind it: what is for encrypted connections.
+	Secure []byte
 
 	policy *Policy
 	facts  *Facts // what Decide was given
@@ -197,7 +199,7 @@ func (p *Plan) Respond(status int, req *Request, pol *Policy, contentType string
 // reset empties p and keeps its memory.
 func (p *Plan) reset(pol *Policy) {
 	p.Status, p.ContentLength, p.Parts = 0, 0, 0
-	p.RetryAfter, p.Challenge, p.Extra = 0, "", nil
+	p.RetryAfter, p.Challenge, p.Extra, p.Secure = 0, "", nil, nil
 	p.policy, p.facts, p.kind = pol, nil, headNote
 	p.attach, p.saveAs, p.vary, p.typ, p.whole = false, "", false, "", sizeUnknown
 	p.n = 0

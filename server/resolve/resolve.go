@@ -407,9 +407,18 @@ func (a *Answer) openedPage(v *Version, e syscall.Errno) Step {
 	return a.done()
 }
 
+// Secure returns the lines that the answer has because it is encrypted.
+func (a *Answer) Secure() []byte {
+	if !a.Encrypted {
+		return nil
+	}
+	return a.Place.HSTS
+}
+
 // done adds the fields that are not of the plan: a handler's, then those of the rules.
 // The plan has the latter if they are known, otherwise they are found by the path.
 func (a *Answer) done() Step {
+	a.Plan.Secure = a.Secure()
 	rules := a.Plan.Extra
 	if rules == nil {
 		rules = a.Place.Lines(string(a.Request.Path))

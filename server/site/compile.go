@@ -192,6 +192,8 @@ func (b *compilation) place(host *vhost, l *Location, m match, outer map[int]*Er
 	b.fault(where, err)
 	p.headers, err = compileHeaders(s.Headers)
 	b.fault(where, err)
+	p.HSTS, err = compileHSTS(s)
+	b.fault(where, err)
 	b.out.room = max(b.out.room, p.headers.room())
 	b.fault(where, p.compileIndex())
 	p.writes = openfile.Policy{Consistency: s.Consistency, Wait: s.WriteWait, Hashed: s.ContentTags}

@@ -50,6 +50,22 @@ var ownFields = map[string]string{
 	"X-Content-Type-Options": "",
 }
 
+const hstsName = "Strict-Transport-Security"
+
+// compileHSTS returns the line; nil: there is none.
+func compileHSTS(s *Site) ([]byte, error) {
+	if s.HSTS == "" {
+		return nil, nil
+	}
+	for _, r := range s.Headers {
+		if strings.EqualFold(r.Name, hstsName) {
+			return nil, fmt.Errorf("header rule %q: %s is there twice: hsts sets it", r.Match, r.Name)
+		}
+	}
+	rule := HeaderRule{Match: "/", Name: hstsName, Value: s.HSTS}
+	return []byte(hstsName + ": " + s.HSTS + "\r\n"), rule.Validate()
+}
+
 // headerRules are compiled HeaderRules.
 type headerRules struct {
 	rules *httpfile.Rules // values are whole lines without their ends

@@ -28,6 +28,8 @@ type Place struct {
 	Try           []Attempt    // in place of the path itself; nil: that
 	Row           int          // of the responses of its host; see Set.Number
 	Logging       record.Logging
+	// HSTS is the line of Strict-Transport-Security with its CRLF, for encrypted answers; nil: none.
+	HSTS []byte
 
 	set  *Set
 	host *vhost

@@ -64,6 +64,9 @@ type Site struct {
 	Try []string
 	// Headers adds fields to responses. Its patterns are as those of Files.
 	Headers []HeaderRule
+	// HSTS is the value of Strict-Transport-Security in all encrypted answers, and in no others.
+	// Empty: the field is not sent.
+	HSTS string
 	// Access says which clients are answered; the others get 403, before anything
 	// is opened or a handler is called.
 	Access admit.Access
