@@ -34,7 +34,7 @@ func (h *host) startAdmin(c *config.Admin) error {
 	}
 	a, err := admin.New(admin.Config{
 		Listen: c.Listen, Inherited: inherited, Token: token, PProf: c.PProf,
-		Server: h.srv, Reloader: h.config, Drain: h.askDrain, Version: version(), LogDropped: h.stderr.dropped,
+		Server: h.srv, Reloader: h.config, Drain: h.askDrain, Version: version(), LogDropped: h.told.dropped,
 		Alerts: h.alerts.profiles, AlertSender: h.alerts.sender,
 	})
 	if err != nil {
@@ -95,7 +95,7 @@ func (h *host) stopAdmin() error {
 // announceAdmin says where the admin listener is.
 func (h *host) announceAdmin() {
 	if h.admin != nil {
-		fmt.Fprintf(h.stderr, "fserve: admin listener on %s\n", adminURL(h.admin.Addr()))
+		fmt.Fprintf(h.told.stderr, "fserve: admin listener on %s\n", adminURL(h.admin.Addr()))
 	}
 }
 

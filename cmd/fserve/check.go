@@ -42,18 +42,21 @@ func (f *faults) orNil() error {
 	return &exitError{exitConfig, f.found}
 }
 
+const accessLog = "access log"
+
 // checkMachine finds the faults for which no server is asked, and nothing is bound.
 func checkMachine(l *config.Loaded) error {
 	f := &faults{Loaded: l}
 	f.server(server.Check(l.Server()))
-	f.add("access_log.file", checkLog(l.AccessLog.File))
+	f.add("access_log.file", checkLog(accessLog, l.AccessLog.File))
+	f.add("log.file", checkLog("log", l.Log.File))
 	f.add("pid_file", checkPID(l.PIDFile))
 	_, err := l.Admin.Bearer()
 	f.add("admin.token_file", err)
 	f.add("congestion", listen.CheckCongestion(l.Server().Engine.Congestion))
 	f.locations("", l.Root, l.Locations)
 	for name, h := range l.Hosts {
-		f.add("hosts["+name+"].access_log.file", checkLog(h.AccessLog.File))
+		f.add("hosts["+name+"].access_log.file", checkLog(accessLog, h.AccessLog.File))
 		f.locations("hosts["+name+"].", cmp.Or(h.Root, l.Root), h.Locations)
 	}
 	return f.orNil()
@@ -89,7 +92,7 @@ func (f *faults) server(err error) {
 // location is a directory.
 func (f *faults) locations(host, root string, locations map[string]config.Location) {
 	for prefix, l := range locations {
-		f.add(host+"locations["+prefix+"].access_log.file", checkLog(l.AccessLog.File))
+		f.add(host+"locations["+prefix+"].access_log.file", checkLog(accessLog, l.AccessLog.File))
 		name := filepath.Join(root, prefix) // of what is no prefix it is not there
 		info, err := os.Stat(name)
 		if root == "" || err != nil || info.IsDir() {

@@ -72,6 +72,8 @@ func TestCheckRefuses(t *testing.T) {
 		{"files: {error_pages: {404: {page: /a.sql, status: 302}}}", "2:23: files.error_pages[404]", "status 302: 200 or that of a failure"},
 		{"files: {error_pages: {404: {status: 200}}}", "2:28: files.error_pages[404]", "page is missing"},
 		{"access_log: {file: " + dir + "/none/log}", "2:20: access_log.file", "no such file or directory"},
+		{"log: {file: " + dir + "/none/log}", "2:13: log.file", "log: " + dir + "/none/log: access: no such file or directory"},
+		{"log: {file: " + root + "}", "2:13: log.file", "is a directory"},
 		{"pid_file: " + dir + "/none/pid", "2:11: pid_file", "no such file or directory"},
 		{"admin: {listen: '127.0.0.1:0', token_file: " + dir + "/none}", "2:44: admin.token_file", "no such file or directory"},
 	} {

@@ -16,8 +16,8 @@ import (
 	"github.com/fserve/fserve/server/record"
 )
 
-// newCommand returns the command. The log goes to stderr.
-func newCommand(stderr *output) *cobra.Command {
+// newCommand returns the command.
+func newCommand(told *errorLog) *cobra.Command {
 	cmd := withConfig(&cobra.Command{
 		Use:               "fserve",
 		Short:             "fserve serves directories over HTTP, without copying files through user space",
@@ -25,7 +25,7 @@ func newCommand(stderr *output) *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-	}, func(_ *cobra.Command, sources *config.Sources) error { return serve(stderr, sources) })
+	}, func(_ *cobra.Command, sources *config.Sources) error { return serve(told, sources) })
 	cmd.Args = unknownCommand
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.SetFlagErrorFunc(unknownFlag)
@@ -65,7 +65,7 @@ func withConfig(cmd *cobra.Command, run func(*cobra.Command, *config.Sources) er
 }
 
 // checkLog reports whether the access log could be opened, without making it.
-func checkLog(file string) error {
+func checkLog(what, file string) error {
 	if file == "" || file == config.LogOff || file == config.LogStdout || strings.HasPrefix(file, record.SyslogPrefix) {
 		return nil
 	}
@@ -77,7 +77,7 @@ func checkLog(file string) error {
 		err = os.NewSyscallError("access", unix.Access(filepath.Dir(file), unix.W_OK|unix.X_OK))
 	}
 	if err != nil {
-		return fmt.Errorf("access log: %s: %w", file, err)
+		return fmt.Errorf("%s: %s: %w", what, file, err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -72,6 +73,9 @@ func (h *host) reload() {
 
 // reopen opens the logs anew. Without any it does nothing, instead of ending the process.
 func (h *host) reopen() {
+	if err := h.told.reopen(); err != nil {
+		slog.Error("going on with the old log", "err", err)
+	}
 	if err := h.logs.Reopen(); err != nil {
 		slog.Error("going on with the old access log", "err", err)
 	}
@@ -81,8 +85,11 @@ func (h *host) reopen() {
 // possible while it runs. The steps that can fail come first. Roots are opened anew
 // and the admin token is read again in any case: the configuration only names them.
 func (h *host) apply(old, next *config.Config) error {
-	if err := h.srv.Swap(next.Server()); err != nil {
+	if err := h.told.use(next.Log.File); err != nil {
 		return err
+	}
+	if err := h.srv.Swap(next.Server()); err != nil {
+		return errors.Join(err, h.told.use(old.Log.File))
 	}
 	h.renewToken(&next.Admin)
 	if len(config.Diff(old, next)) == 0 {

@@ -135,6 +135,10 @@ var proofs = map[string]proof{
 		seen: func(l *live) bool { return strings.Contains(l.admin("POST", "/alerts", firing), `["p"]`) }},
 	"timeouts.drain":   {to: "timeouts: {drain: 7s}", last: true, seen: ends(syscall.SIGTERM, "draining")},
 	"timeouts.upgrade": {to: "timeouts: {upgrade: 7s}", last: true, seen: ends(syscall.SIGUSR2, replacedText)},
+	"log.file": {to: "log: {file: DIR/operator.log}", seen: func(l *live) bool {
+		b, _ := os.ReadFile(filepath.Join(l.dir, "operator.log")) // it may not be there
+		return strings.Contains(string(b), "INFO configuration reloaded")
+	}},
 	"log.level": {from: "log: {level: error}", to: "log: {level: info}",
 		seen: func(l *live) bool { return strings.Contains(l.errors(), "INFO configuration reloaded") }},
 	"access_log.file": {from: "access_log: {file: DIR/1.log}", to: "access_log: {file: DIR/2.log}", seen: func(l *live) bool {

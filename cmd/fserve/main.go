@@ -3,8 +3,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"log"
 	"os"
 	"strings"
 
@@ -28,21 +26,14 @@ func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
 func main() {
-	priority := ""
-	stderr := newOutput(os.Stderr)
-	log.SetOutput(stderr)
-	if isJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
-		priority = daemonErr
-		log.SetFlags(0) // it knows the time
-		log.SetOutput(journal{stderr})
-	}
-	err := newCommand(stderr).Execute()
+	told := newErrorLog()
+	err := newCommand(told).Execute()
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
-			fmt.Fprintln(stderr, priority+"fserve:", strings.TrimSuffix(line, "\n"))
+			told.fatal(strings.TrimSuffix(line, "\n"))
 		}
 	}
-	stderr.close()
+	told.close()
 	if err != nil {
 		os.Exit(exitCode(err))
 	}

@@ -15,11 +15,13 @@ const (
 	lastWords = time.Second
 )
 
-// output is standard error as the log writes to it. Nothing waits for whoever reads it: a
-// line that finds no room, or nobody who reads, is dropped and counted. Its methods are safe for
+// output is standard error, or a file, as the log writes to it. Nothing waits for whoever reads
+// it, or for the disk: a line that finds no room is dropped and counted. Its methods are safe for
 // concurrent use.
 type output struct {
 	file  *os.File
+	path  string // empty: the file is not ours to close
+	torn  bool   // the last line that was written is not whole
 	lines chan []byte
 	lost  atomic.Uint64
 	stop  chan struct{}
@@ -66,10 +68,15 @@ func (o *output) run() {
 
 // put writes a line, and after it how many were lost since that was told.
 func (o *output) put(line []byte, told uint64) uint64 {
-	if _, err := o.file.Write(line); err != nil {
+	if o.torn { // a full disk takes a part of a line
+		line = append([]byte{'\n'}, line...)
+	}
+	if n, err := o.file.Write(line); err != nil {
+		o.torn = o.torn || n > 0
 		o.lost.Add(1)
 		return told
 	}
+	o.torn = false
 	lost := o.lost.Load()
 	if lost == told {
 		return told
@@ -86,5 +93,8 @@ func (o *output) close() {
 	select {
 	case <-o.done:
 	case <-time.After(lastWords):
+	}
+	if o.path != "" {
+		_ = o.file.Close() // what it could not take is counted
 	}
 }

@@ -33,15 +33,15 @@ import (
 const spareProcessors = 5
 
 // serve runs the server until a signal ends it.
-func serve(stderr *output, sources *config.Sources) error {
+func serve(told *errorLog, sources *config.Sources) error {
 	// Who reads standard output or error may go away: that must not end the server.
 	signal.Ignore(syscall.SIGPIPE)
 	// Before the server is up, so that an early signal is not lost.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	limitMemory()
-	told := subscribe()
-	h := &host{stderr: stderr, stopWatchdog: func() {}, stopWatching: func() {}}
+	asking := subscribe()
+	h := &host{told: told, stopWatchdog: func() {}, stopWatching: func() {}}
 	defer func() { h.alerts.close() }()
 	err := h.receive()
 	if err == nil {
@@ -56,7 +56,7 @@ func serve(stderr *output, sources *config.Sources) error {
 		}
 		return err
 	}
-	stop := h.listen(told)
+	stop := h.listen(asking)
 	h.announce(h.config.Config().Root)
 	h.announceAdmin()
 	if err := h.predecessor.Ready(); err != nil {
@@ -67,7 +67,7 @@ func serve(stderr *output, sources *config.Sources) error {
 	var alive sync.WaitGroup
 	alive.Go(func() { h.live(signs) })
 	alive.Go(func() { giveMemoryBack(signs) })
-	err = h.wait(signals, told.upgrade)
+	err = h.wait(signals, asking.upgrade)
 	cancel()
 	alive.Wait()
 	err = errors.Join(err, h.stopAdmin(), h.pid.remove())
@@ -112,6 +112,9 @@ func (h *host) start(sources *config.Sources) (err error) {
 	}
 	c := h.config.Config()
 	slog.SetLogLoggerLevel(c.Log.Level)
+	if err := h.told.use(c.Log.File); err != nil {
+		return &exitError{exitConfig, err}
+	}
 	h.logs = server.NewAccessLogs()
 	if h.alerts, err = openAlerting(c); err != nil {
 		return errors.Join(err, h.closeLog())
@@ -173,7 +176,7 @@ func (h *host) live(ctx context.Context) {
 
 // host is a server with its log, its admin listener and the rest of this process.
 type host struct {
-	stderr *output
+	told   *errorLog
 	config *config.Reloader
 	logs   *server.AccessLogs
 	srv    *server.Server
@@ -233,7 +236,7 @@ func (h *host) announce(root string) {
 	if why := doctor.Leases(root); root != "hosts" && why != "" {
 		lost += fmt.Sprintf("; no read leases (%s)", why)
 	}
-	fmt.Fprintf(h.stderr, "fserve: serving %s on %s, driver %s (%s), %d workers%s\n",
+	fmt.Fprintf(h.told.stderr, "fserve: serving %s on %s, driver %s (%s), %d workers%s\n",
 		root, strings.Join(urls(srv), " "), driver, why, srv.Engine().Loops(), lost)
 }
 

@@ -134,7 +134,7 @@ type Config struct {
 	Timeouts Timeouts `key:"timeouts"`
 	// AccessLog is the log with a line for each response.
 	AccessLog AccessLog `key:"access_log"`
-	// Log is what the operator is told, on standard error.
+	// Log is what the operator is told.
 	Log Log `key:"log"`
 	// Files is how files are answered. A pattern is a path (/f), what begins with it
 	// (/assets/), or has one * for any bytes (*.html, /assets/*.js).
@@ -213,6 +213,9 @@ type AccessLog struct {
 
 // Log is what the operator is told.
 type Log struct {
+	// File is the file that lines are added to; it is opened anew on SIGUSR1. The start line and
+	// the reason of an end are on standard error, too. Default: none, standard error.
+	File string `key:"file" flag:"log-file" file:"file" live:"yes" help:"file of the log for operators, opened anew on SIGUSR1 (default: standard error)"`
 	// Level is the least important that is said: debug, info, warn or error.
 	// Default: info.
 	Level slog.Level `key:"level" flag:"log-level" live:"yes" help:"least important messages that are logged: debug, info, warn or error"`

@@ -81,6 +81,7 @@ access_log:
   escape: default # default
   sample: 100% # default
 log:
+  file: '' # default
   level: info # default
 files:
   precompressed: false # default
