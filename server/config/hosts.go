@@ -252,23 +252,28 @@ func (v *validator) hosts() {
 	}
 }
 
-// hostListen checks where a host listens, and returns that.
+// hostListen checks where a host listens, and returns that, each address once.
 func (v *validator) hostListen(path, key string, h *Host) []string {
-	all := slices.Concat(v.Listen, v.TLS.Listen)
+	all := unique(slices.Concat(v.Listen, v.TLS.Listen))
 	for i, addr := range h.Listen {
 		if !slices.Contains(all, addr) {
-			v.form(element(path+".listen", i), "%q is none of the addresses of listen and tls.listen: %s", addr, strings.Join(all, ", "))
+			v.form(element(path+".listen", i), "%q is none of the addresses of listen and tls.listen: %s", addr, strings.Join(slices.Concat(v.Listen, v.TLS.Listen), ", "))
 		}
 	}
 	_, id := nameOf(key)
 	at := v.listensOf(id, h)
 	switch {
 	case len(at) > 0:
-		return at
+		return unique(at)
 	case id != "":
 		v.form(path, "%q: no listener has this port", key)
 	}
 	return all
+}
+
+// unique returns what is in a list, sorted and each once.
+func unique(list []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(list)))
 }
 
 // seenName is a name at a listener.

@@ -241,6 +241,8 @@ f.yaml:11:45: hosts[d.example].tls: the host listens at no address of tls.listen
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	write(t, dir, "f.yaml", "listen: [\":80\", \"127.0.0.1:8080\"]\nroot: /r\nhosts: {a.example: {listen: \":80\", default: true}, a.example:8080: {names: b.example}}")
+	write(t, dir, "g.yaml", "root: /r\nlisten: [\"127.0.0.1:0\", \"127.0.0.1:0\"]\nhosts: {a.example: {}}")
+	load(t, sources(t, nil, "--config", dir+"/g.yaml"))
 	c := load(t, sources(t, nil, "--config", dir+"/f.yaml")).Server()
 	if h := c.Hosts[0]; h.ID != "" || !reflect.DeepEqual(h.Names, []string{"a.example"}) || !reflect.DeepEqual(h.Listen, []string{":80"}) || !h.Default {
 		t.Errorf("%+v", h)
