@@ -61,6 +61,9 @@ func (p *pair) Ending(reset bool) {
 // HTTP2 tells that the client speaks it.
 func (p *pair) HTTP2() bool { return true }
 
+// Listener returns the index of the client's listener among those of TLS.
+func (p *pair) Listener() int { return p.of.client.Listener }
+
 // LocalAddr returns the address at which the client's connection was accepted.
 func (p *pair) LocalAddr() net.Addr { return p.of.client.Conn.LocalAddr() }
 

@@ -56,7 +56,7 @@ func start(t *testing.T, d engine.DriverKind, cfg server.Config) *rig {
 	t.Helper()
 	testenv.LeakCheck(t)
 	g := &rig{T: t, root: t.TempDir()}
-	cfg.Root, cfg.Listen = g.root, []string{"127.0.0.1:0"}
+	cfg.Root, cfg.Listen = g.root, []string{"localhost:0"}
 	cfg.Engine.Driver, cfg.Log = d, slog.New(slog.NewTextHandler(io.Discard, nil))
 	if cfg.Engine.Loops == 0 {
 		cfg.Engine.Loops = 1

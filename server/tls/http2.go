@@ -34,8 +34,9 @@ type HTTP2Server interface {
 
 // Client is a connection after its handshake.
 type Client struct {
-	Conn *crypto.Conn
-	Peer netip.AddrPort // as the PROXY header says, if there was one
+	Conn     *crypto.Conn
+	Listener int            // index in Config.Listen
+	Peer     netip.AddrPort // as the PROXY header says, if there was one
 	// Control is loop.Socket's, for the connection.
 	Control func(func(fd uintptr)) error
 }
