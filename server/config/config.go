@@ -182,6 +182,10 @@ type Timeouts struct {
 	// Body is how long the body of a request may take to arrive, and a second more for each
 	// 8 KiB of it. Default: 30s.
 	Body time.Duration `key:"body" flag:"body-timeout" help:"how long the body of a request may take to arrive, beyond a second for each 8 KiB"`
+	// Open is how long a request waits for its files to be opened, or its listing to be made,
+	// while a file system does not answer or another process keeps a file from being opened; then
+	// it gets 503. Default: 30s.
+	Open time.Duration `key:"open" flag:"open-timeout" help:"how long a request waits for a file system that does not answer, before it gets 503"`
 	// Send is how long a client may take nothing of its response before it is
 	// cut. Default: 30s.
 	Send time.Duration `key:"send" flag:"send-timeout" help:"how long a client may take nothing of its response"`
@@ -368,7 +372,7 @@ func Default() *Config {
 		MaxBuffers: 64 << 20,
 		Identity:   Identity{Links: Links{Param: "fs"}},
 		Admission:  Admission{Queue: Queue{Length: 16, Wait: 15 * time.Second}},
-		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Body: 30 * time.Second, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
+		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Body: 30 * time.Second, Open: 30 * time.Second, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog:  AccessLog{File: LogOff, Format: "combined", Sample: 1},
 		Files:      complete(Files{ListingPage: new(1000), MaxRanges: new(64), BeingWritten: new(BeingWritten(defaultWriteWait))}),
 		Access:     complete(Access{}),

@@ -60,7 +60,7 @@ func TestLayers(t *testing.T) {
 	if l.Root != "/file" || l.Workers != 1 || l.Log.Level.String() != "WARN" || l.Admin.Token != "t" {
 		t.Errorf("%+v", l.Config)
 	}
-	if want := (Timeouts{Header: 5 * time.Second, Idle: 4 * time.Second, Body: 30 * time.Second, Send: 3 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour}); l.Timeouts != want {
+	if want := (Timeouts{Header: 5 * time.Second, Idle: 4 * time.Second, Body: 30 * time.Second, Open: 30 * time.Second, Send: 3 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour}); l.Timeouts != want {
 		t.Errorf("%+v, want %+v", l.Timeouts, want)
 	}
 	if len(l.Listen) != 1 || len(l.Limits.Paths) != 2 || len(l.Files) != 3 || len(l.Config.Files.Types) != 2 {

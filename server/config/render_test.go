@@ -72,6 +72,7 @@ timeouts:
   header: 10s # default
   idle: 1m # default
   body: 30s # default
+  open: 30s # default
   send: 30s # default
   drain: 30s # default
   upgrade: 1h # default

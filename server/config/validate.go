@@ -100,7 +100,7 @@ const maxWorkers = 1024
 
 func (v *validator) timeouts() {
 	t := &v.Timeouts
-	for path, d := range map[string]time.Duration{"timeouts.header": t.Header, "timeouts.idle": t.Idle, "timeouts.body": t.Body, "timeouts.send": t.Send} {
+	for path, d := range map[string]time.Duration{"timeouts.header": t.Header, "timeouts.idle": t.Idle, "timeouts.body": t.Body, "timeouts.open": t.Open, "timeouts.send": t.Send} {
 		if d <= 0 {
 			v.form(path, "%v: timeouts must be positive durations like 10s", d)
 		}
