@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -95,5 +96,76 @@ func TestFaultsOfHandlersAreLogged(t *testing.T) {
 	}
 	if !testenv.Eventually(patience, func() bool { return l.has("request failed", "path=/fifo ", "client=192.0.2.1 ") }) || l.count("request failed") != 1 {
 		t.Errorf("%d lines", l.count("request failed"))
+	}
+}
+
+// What an answer goes on without is logged, if it is there: sidecars and pages of failures that cannot
+// be read.
+func TestUnusedFilesAreLogged(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "secret")
+	writeFile(t, outside, []byte("secret"))
+	up := strings.Repeat("../", 20)
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		root := t.TempDir()
+		for _, name := range []string{"a.js", "b.js", "b.js.br/f", "pages/403.html", "pages/404.html", "dir/f"} {
+			writeFile(t, filepath.Join(root, name), []byte("here"))
+		}
+		g := start(t, d, server.Config{Site: server.Site{Root: root, Precompressed: true, ErrorPages: map[int]server.Page{
+			403: {Path: "/pages/403.html"}, 404: {Path: "/pages/404.html"},
+		}}})
+		for _, name := range []string{"403.html", "404.html"} { // they were there when it started
+			if err := os.Remove(filepath.Join(root, "pages", name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, make := range map[string]func(path string) error{
+			"a.js.gz":        func(p string) error { return unix.Mkfifo(p, 0o600) },
+			"a.js.br":        func(p string) error { return os.Symlink(up+outside, p) },
+			"pages/404.html": func(p string) error { return os.Symlink("404.html", p) },
+		} {
+			if err := make(filepath.Join(g.root, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := g.dial()
+		for range 3 {
+			c.get("/a.js", "Accept-Encoding: br, gzip").want(t, 200, "here")
+			c.get("/b.js", "Accept-Encoding: br, gzip").want(t, 200, "here") // there are none, one is a directory
+			c.get("/nothing").want(t, 404)
+			c.get("/dir/").want(t, 403) // its page is gone
+		}
+		want := map[string]string{
+			"/a.js.gz": "not a regular file", "/a.js.br": "a symbolic link leaves the root", "/pages/404.html": "too many symbolic links",
+		}
+		for path, reason := range want {
+			if !testenv.Eventually(patience, func() bool {
+				return g.logs.has("file not used", "path="+path+" ", "reason="+reason+" ", "client=127.0.0.1 ")
+			}) {
+				t.Errorf("%s: not logged", path)
+			}
+		}
+		if n := g.logs.count("file not used"); n != len(want) {
+			t.Errorf("%d lines, want %d", n, len(want))
+		}
+	})
+	l := &logs{} // and where another server's goroutines ask
+	cfg := server.Config{Site: server.Site{Root: t.TempDir(), ErrorPages: map[int]server.Page{404: {Path: "/page"}}}, Log: slog.New(l)}
+	page := filepath.Join(cfg.Root, "page")
+	writeFile(t, page, nil)
+	h, err := server.NewHandler(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := errors.Join(os.Remove(page), unix.Mkfifo(page, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	q := &server.Query{Target: "/none", Client: netip.MustParseAddr("192.0.2.1")}
+	q.Method = httpfile.MethodGet
+	if a := h.Answer(q); a.Status() != 404 || a.Close() != nil {
+		t.Errorf("status %d", a.Status())
+	}
+	if !testenv.Eventually(patience, func() bool { return l.has("file not used", "path=/page ", "client=192.0.2.1 ") }) {
+		t.Error("not logged")
 	}
 }

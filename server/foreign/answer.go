@@ -128,10 +128,13 @@ func (h *Handler) noteFault(r *resolve.Answer, client netip.Addr) {
 	if r.Cause != 0 {
 		h.faults.Note(time.Now(), r.Request.Path, client, r.Plan.Status, r.Cause)
 	}
+	if u := r.Unused; u.Cause != 0 {
+		h.faults.Unused(time.Now(), u.Path, client, u.Cause)
+	}
 	if r.Refused != admit.Passed {
 		h.faults.Refused(time.Now(), r.Request.Path, client, r.Plan.Status, r.Refused)
 	}
-	r.Cause, r.Refused = 0, admit.Passed
+	r.Cause, r.Unused, r.Refused = 0, resolve.Unused{}, admit.Passed
 }
 
 // open opens the file that the answer wants, in place of an earlier one of the kind.

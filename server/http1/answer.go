@@ -20,6 +20,10 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 			s.cfg.Faults.Note(time.Now(), a.Request.Path, s.clientOf(c), a.Plan.Status, a.Cause)
 			a.Cause = 0
 		}
+		if u := &s.answer.Unused; u.Cause != 0 {
+			s.cfg.Faults.Unused(time.Now(), u.Path, s.clientOf(c), u.Cause)
+			*u = resolve.Unused{}
+		}
 		if a := &s.answer; a.Refused != admit.Passed {
 			s.rec.Stats.Denied[a.Refused]++
 			s.cfg.Faults.Refused(time.Now(), a.Request.Path, s.clientOf(c), a.Plan.Status, a.Refused)

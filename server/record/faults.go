@@ -39,6 +39,11 @@ func (f *Faults) Note(now time.Time, path []byte, client netip.Addr, status int,
 	f.note(now, "", path, "request failed", "reason", reason(e), "status", status, "client", client)
 }
 
+// Unused tells that an answer at now goes on without a file that is there, because of e.
+func (f *Faults) Unused(now time.Time, path string, client netip.Addr, e syscall.Errno) {
+	f.note(now, "", []byte(path), "file not used", "reason", reason(e), "client", client)
+}
+
 // Refused tells that a request for a path was refused at now, with a status, by a rule. One
 // without a password is as browsers begin, and is no news.
 func (f *Faults) Refused(now time.Time, path []byte, client netip.Addr, status int, v admit.Judgement) {

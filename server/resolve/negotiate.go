@@ -53,6 +53,9 @@ func (a *Answer) openedSidecar(v *Version, e syscall.Errno) Step {
 	k := a.Want.Coding
 	switch {
 	case e != 0 || !httpfile.SidecarFresh(a.source.Facts.MtimeNs, v.Facts.MtimeNs):
+		if e != 0 && e != syscall.EISDIR { // a directory is none, and no mistake
+			a.without(e)
+		}
 		a.source.gone[k] = a.now + sidecarFresh
 		a.codings = slices.DeleteFunc(a.codings, func(c httpfile.Coding) bool { return c == k })
 		return a.negotiate()

@@ -80,6 +80,9 @@ type Answer struct {
 	// or nothing of the name. EISDIR: it is a directory, which is not listed. Whoever tells
 	// the operator sets it to 0.
 	Cause syscall.Errno
+	// Unused is a file that is there and cannot be had, and that the answer goes on without: a
+	// sidecar, or the page of a failure. Whoever tells the operator empties it.
+	Unused Unused
 	// Encrypted is set, before Start or Resume, for a request that came by TLS.
 	Encrypted bool
 	// At is the listener of the request, as site.Set.Find has it. It is set before Start or Resume.
@@ -107,11 +110,25 @@ type Answer struct {
 	memory   []byte            // of tried, and of URLs
 }
 
+// Unused is a file that an answer goes on without, by its path, and why. Cause 0: there is none.
+type Unused struct {
+	Path  string
+	Cause syscall.Errno
+}
+
+// without notes that the file which is wanted cannot be had.
+func (a *Answer) without(e syscall.Errno) {
+	if !ordinary(e) {
+		a.Unused = Unused{string(a.Want.path) + a.Want.Coding.Ext(), e}
+	}
+}
+
 // Begin begins the answer to Request, for a host of set. What the Request refers to, and
 // host, must stay until the answer is Done. now is in monotonic ns.
 func (a *Answer) Begin(set *site.Set, host []byte, now int64) {
 	a.set, a.host, a.now = set, host, now
 	a.accepts, a.Fields, a.Chosen, a.Cause, a.Refused = a.Request.AcceptEncoding, nil, None, 0, admit.Passed
+	a.Unused = Unused{}
 	a.turn, a.other, a.paged = notTrying, false, false
 }
 
@@ -392,6 +409,7 @@ func (a *Answer) finish() Step {
 // the short text: a failure never leads to another.
 func (a *Answer) openedPage(v *Version, e syscall.Errno) Step {
 	if e != 0 {
+		a.without(e)
 		return a.done()
 	}
 	a.Chosen = Page
