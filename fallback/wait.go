@@ -32,7 +32,7 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 		}
 		d.enqueue(t, s)
 	}
-	timeout = d.Until(timeout)
+	timeout = d.Trimmed(d.Until(timeout), 0)
 	if d.queue.Len() > 0 {
 		timeout = 0
 	}

@@ -31,6 +31,7 @@ type fetches struct {
 	holes []uint32     // of table
 	pipes []*fetchPipe // empty ones
 	open  int          // pipes that exist
+	idle  mover.Idle   // of pipes
 	kept  int          // empty ones that are kept: one for each worker
 	drop  []byte       // off the heap: where the last bytes go
 }
@@ -71,6 +72,7 @@ func (f *fetches) pipe() *fetchPipe {
 	if n := len(f.pipes); n > 0 {
 		p := f.pipes[n-1]
 		f.pipes = f.pipes[:n-1]
+		f.idle.Left(n - 1)
 		return p
 	}
 	if f.open >= pipesPerWorker*f.kept {
@@ -98,6 +100,18 @@ func (f *fetches) giveBack(p *fetchPipe) {
 	default:
 		f.pipes = append(f.pipes, p)
 	}
+}
+
+// trim closes pipes that no fetch has needed for a while, and returns when to look again; see
+// mover.Idle.
+func (f *fetches) trim(now int64) (next int64) {
+	n, next := f.idle.Surplus(len(f.pipes), now)
+	for range n {
+		last := len(f.pipes) - 1
+		f.close(f.pipes[last])
+		f.pipes = f.pipes[:last]
+	}
+	return next
 }
 
 func (f *fetches) close(p *fetchPipe) {

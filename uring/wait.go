@@ -37,7 +37,7 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (n int, err error) 
 		}
 		d.arm(t, s)
 	}
-	timeout = d.Until(timeout)
+	timeout = d.Trimmed(d.Until(timeout), d.fetches.trim(d.Mover.Now))
 	if n == len(ev) {
 		return n, nil
 	}

@@ -327,8 +327,8 @@ type Driver interface {
 
 	// Wait submits what is queued and fills ev with what has happened,
 	// waiting for at most timeout if nothing has (negative: for ever, 0: not
-	// at all). It returns 0 on a time-out, after Wake, or when interrupted by
-	// a signal. An error is fatal for the driver.
+	// at all). It returns 0 on a time-out, after Wake, when interrupted by a
+	// signal, and when it has given back what nobody has needed for a while. An error is fatal for the driver.
 	// Memory of earlier events is reused from here on.
 	Wait(ev []Event, timeout time.Duration) (int, error)
 

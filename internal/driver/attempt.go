@@ -177,9 +177,25 @@ func (b *Base[S]) Until(timeout time.Duration) time.Duration {
 	if b.short.Len() == 0 {
 		return timeout
 	}
-	left := max(time.Duration(b.short.Front().until-sys.Nanotime()), 0)
-	if timeout >= 0 {
-		left = min(left, timeout)
+	return before(timeout, b.short.Front().until-sys.Nanotime())
+}
+
+// Trimmed trims the Mover's pool, and bounds a time-out by when that is to be done again and by
+// when another pool is, in monotonic ns; 0: there is none.
+func (b *Base[S]) Trimmed(timeout time.Duration, other int64) time.Duration {
+	for _, at := range [...]int64{b.Mover.Trim(), other} {
+		if at != 0 {
+			timeout = before(timeout, at-b.Mover.Now)
+		}
 	}
-	return left
+	return timeout
+}
+
+// before bounds a time-out (negative: none).
+func before(timeout time.Duration, left int64) time.Duration {
+	d := max(time.Duration(left), 0)
+	if timeout >= 0 {
+		d = min(d, timeout)
+	}
+	return d
 }

@@ -32,6 +32,7 @@ type pipe struct {
 type pipePool struct {
 	free  *pipe
 	idle  int
+	trim  Idle
 	stats *aio.Stats
 }
 
@@ -39,6 +40,7 @@ func (p *pipePool) get() (*pipe, error) {
 	if q := p.free; q != nil {
 		p.free, q.next = q.next, nil
 		p.idle--
+		p.trim.Left(p.idle)
 		return q, nil
 	}
 	r, w, size, err := sys.Pipe(pipeBytes)
@@ -62,6 +64,20 @@ func (p *pipePool) destroy(q *pipe) {
 	sys.Close(q.r)
 	sys.Close(q.w)
 	p.stats.PipesOpen--
+}
+
+// Trim closes pipes that nobody has needed for a while by m.Now, and returns when that is to be
+// done again, in monotonic ns; 0: when there are any.
+func (m *Mover) Trim() (next int64) {
+	p := &m.pipes
+	n, next := p.trim.Surplus(p.idle, m.Now)
+	for range n {
+		q := p.free
+		p.free = q.next
+		p.idle--
+		p.destroy(q)
+	}
+	return next
 }
 
 func (p *pipePool) close() {
