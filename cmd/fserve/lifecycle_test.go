@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fserve/fserve/internal/testenv"
 )
 
@@ -306,59 +304,6 @@ func TestUnwritablePaths(t *testing.T) {
 			t.Errorf("%q: %+v, want %d %q", test.args, r, test.code, test.stderr)
 		}
 	}
-}
-
-// A full disk under the access log: lines are dropped and counted, serving goes
-// on, and so does the log when there is room again, with whole lines.
-func TestFullDisk(t *testing.T) {
-	root, _, _ := site(t)
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16k"); err != nil {
-		t.Skipf("cannot mount: %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	log, filler := filepath.Join(dir, "log"), filepath.Join(dir, "filler")
-	writeFile(t, filler, strings.Repeat("x", 8<<10))
-	p := serve(t, nil, "--root", root, "--access-log", log, "--admin", "127.0.0.1:0")
-	p.wantLog("admin listener on")
-	metrics := regexp.MustCompile(`admin listener on (\S+)`).FindStringSubmatch(p.errors())[1] + "/metrics"
-	dropped := func() bool {
-		return regexp.MustCompile(`(?m)^fserve_access_log_dropped_\w+ [1-9]`).MatchString(ask(t, metrics, nil, nil))
-	}
-	if !testenv.Eventually(patience, func() bool {
-		for range 20 {
-			if got := ask(t, p.url("/"), nil, nil); got != "<p>hello" {
-				t.Errorf("%q", got)
-			}
-		}
-		return dropped()
-	}) {
-		t.Fatal("no line is counted as dropped")
-	}
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
-	ask(t, p.url("/?room"), nil, nil)
-	var text string
-	if !testenv.Eventually(patience, func() bool {
-		b, _ := os.ReadFile(log)
-		text = string(b)
-		return strings.Contains(text, "/?room")
-	}) {
-		t.Fatal("the log does not go on")
-	}
-	torn := 0
-	for line := range strings.Lines(text) {
-		if whole := strings.HasPrefix(line, "127.0.0.1 - - [") && strings.Count(line, " - - [") == 1; !whole || !strings.HasSuffix(line, "\"-\" \"Go-http-client/1.1\"\n") {
-			torn++
-		}
-	}
-	if torn > 1 || !strings.HasSuffix(text, "\n") {
-		t.Errorf("%d lines are torn, at most the one that met the end of the disk may be", torn)
-	}
-	p.signal(syscall.SIGTERM)
-	p.wantExit(0)
-	p.wantLog("the access log is not complete")
 }
 
 // The doctor's code says whether there is something to mend.
