@@ -41,6 +41,8 @@ func TestImportNginx(t *testing.T) {
 				copyFile(t, cert, path)
 			case ".key":
 				copyFile(t, key, path)
+			case ".htpasswd":
+				writeFile(t, path, "joe:$2a$04$"+strings.Repeat(".", 53))
 			case "":
 				err = os.MkdirAll(path, 0o755)
 			default:

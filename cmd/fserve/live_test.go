@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -62,7 +63,7 @@ var proofs = map[string]proof{
 	"hosts":        {to: "hosts: {h.example: {root: TWO}}", seen: func(l *live) bool { return l.get("/", "Host: h.example").Body == "two" }},
 
 	"hsts": {from: withTLS("c1", ""), to: withTLS("c1", "") + "\nhsts: 1y", seen: func(l *live) bool {
-		client := &http.Client{Transport: &http.Transport{DialTLS: func(string, string) (net.Conn, error) { return l.handshake(&tls.Config{}) }}}
+		client := &http.Client{Transport: &http.Transport{DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return l.handshake(&tls.Config{}) }}}
 		defer client.CloseIdleConnections()
 		resp, err := client.Get("https://a/")
 		if err != nil {

@@ -126,8 +126,17 @@ func doRewrite(t *translator, s *scope, d *directive) {
 		status = 302
 	}
 	pattern, url := d.arg(0), d.arg(1)
-	if status == 0 || s.server == nil {
-		t.leave(s, d, "paths are not rewritten: try or a redirect may do it")
+	if s.server == nil {
+		t.leave(s, d, "it stands in a server")
+		return
+	}
+	if status == 0 {
+		t.leave(s, d, "paths are not rewritten: try or a redirect may do it; these get 404")
+		if s.match != "" {
+			s.answers["respond"] = "404"
+		} else {
+			t.refusePaths(s, d, "~", pattern, "404")
+		}
 		return
 	}
 	if _, err := regexp.Compile(pattern); err != nil {
@@ -157,10 +166,37 @@ func doRewrite(t *translator, s *scope, d *directive) {
 	s.notes = append(s.notes, l.notes...)
 }
 
-// harmless are conditions that keep nobody from a file who wants it: of fields that clients write as
-// they like, of files, and of the host and the path, by which places are found.
-var harmless = regexp.MustCompile(`^(!?-[fdex]|"?\$(http_(user_agent|referer|host|accept\w*|origin|x_forwarded_proto|upgrade)|invalid_referer|host|server_\w+|request\w*|uri|document_uri|` +
-	`args|is_args|query_string|scheme|https|content_\w+|ssl_(protocol|server_name|cipher)|\w*(bot|agent|crawler|spider|referer)\w*)"?)$`)
+// harmless are conditions that keep nobody from a file who wants it: of programs that say what they
+// are, and of files that are there or not.
+var harmless = regexp.MustCompile(`^(!?-[fdex]|"?\$(http_accept\w*|content_\w+|ssl_(protocol|server_name|cipher)|\w*(bot|agent|crawler|spider)\w*)"?)$`)
+
+// refusals are the answers by which conditions guard files.
+var refusals = []string{"400", "401", "402", "403", "404", "405", "406", "409", "410", "418", "423", "429", "444", "451", "500", "503"}
+
+// refuseIf makes a rule of a condition under which requests are refused, or lets nobody in.
+func (t *translator) refuseIf(s *scope, d, answer *directive, words []string) {
+	switch words[0] {
+	case "$request_method": // others than GET and HEAD are refused in any case
+		if refused, ok := holds(words, "GET"); ok && !refused {
+			return
+		}
+	case "$http_user_agent":
+		t.agentIf(s, d, words)
+		return
+	case "$uri", "$document_uri", "$request_uri":
+		t.pathIf(s, d, answer, words)
+		return
+	case "$scheme", "$https", "$host", "$http_host", "$server_name":
+		if !s.server.meets(words) {
+			return
+		}
+	}
+	if harmless.MatchString(words[0]) {
+		t.leave(s, d, "there are no conditions")
+		return
+	}
+	t.close(s, d, "there are no conditions")
+}
 
 // doIf reads the conditions that redirects are made of.
 func doIf(t *translator, s *scope, d *directive) {
@@ -173,8 +209,17 @@ func doIf(t *translator, s *scope, d *directive) {
 			break
 		}
 	}
+	refused := answer.name == "return" && slices.Contains(refusals, answer.arg(0))
 	switch {
-	case s.server == nil || answer.name == "":
+	case s.server == nil || answer.name == "" || len(words) == 0:
+	case s.linkIf(d, condition, answer.arg(0)):
+		return
+	case words[0] == "$invalid_referer":
+		s.refererIf = d
+		return
+	case refused:
+		t.refuseIf(s, d, &answer, words)
+		return
 	case slices.Contains([]string{"$scheme = http", "$scheme != https", "$scheme = \"http\"", "$https =", "$https != on", "$server_port = 80",
 		"$server_port != 443"}, strings.TrimSpace(condition)):
 		s.server.secured = append(s.server.secured, "")
@@ -192,15 +237,6 @@ func doIf(t *translator, s *scope, d *directive) {
 			s.server.moved = append(s.server.moved, moved{words[2], to})
 			return
 		}
-	case s.linkIf(d, condition, answer.arg(0)):
-		return
-	case len(words) > 0 && words[0] == "$request_method": // others than GET and HEAD are refused
-		return
-	case len(words) > 0 && slices.Contains([]string{"401", "403", "404", "410", "444"}, answer.arg(0)) && !harmless.MatchString(words[0]):
-		s.fresh("closed")
-		s.settings["closed"] = true
-		t.leave(s, d, "there are no conditions; nobody is let in")
-		return
 	}
 	t.leave(s, d, "there are no conditions")
 }

@@ -2,7 +2,6 @@ package nginxconf
 
 import (
 	"fmt"
-	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -31,7 +30,8 @@ var handlers = map[string]func(t *translator, s *scope, d *directive){
 	"worker_processes": doWorkers, "worker_cpu_affinity": func(t *translator, s *scope, d *directive) { t.set(s, d, "pin", true) },
 	"pid":        func(t *translator, s *scope, d *directive) { t.set(s, d, "pid_file", d.arg(0)) },
 	"proxy_pass": doPass, "fastcgi_pass": doPass, "uwsgi_pass": doPass, "scgi_pass": doPass, "grpc_pass": doPass, "memcached_pass": doPass, "internal": doPass,
-	"auth_basic": doGuard, "auth_request": doGuard, "auth_jwt": doGuard, "secure_link": doSecureLink, "secure_link_md5": doSecureLink, "ssl_verify_client": doGuard,
+	"auth_basic": doPassword, "auth_basic_user_file": doPassword, "satisfy": doSatisfy, "valid_referers": doReferers,
+	"auth_request": doGuard, "auth_jwt": doGuard, "secure_link": doSecureLink, "secure_link_md5": doSecureLink, "ssl_verify_client": doGuard,
 	"limit_except": doLimitExcept,
 }
 
@@ -175,7 +175,7 @@ func doTryFiles(t *translator, s *scope, d *directive) {
 		list = append(list, path)
 	}
 	switch strings.Join(list, " ") {
-	case "$uri =404", "$uri $uri/ =404", "$uri/ $uri =404": // that is what is done in any case
+	case "$uri $uri/ =404", "$uri/ $uri =404": // that is what is done in any case
 	default:
 		s.answers["try"] = list
 	}
@@ -305,28 +305,6 @@ func doExpires(t *translator, s *scope, d *directive) {
 	default:
 		t.leave(s, d, "a time after the answer, as cache_control")
 	}
-}
-
-// rule is one of access, in the order of nginx: the first that matches counts.
-type rule struct {
-	allow bool
-	text  string
-	net   netip.Prefix // not valid: unix or all
-}
-
-func doAccess(t *translator, s *scope, d *directive) {
-	s.fresh("access")
-	r := rule{allow: d.name == "allow", text: strings.TrimSuffix(d.arg(0), ":")}
-	if p, err := netip.ParsePrefix(r.text); err == nil {
-		r.net = p.Masked()
-	} else if a, err := netip.ParseAddr(r.text); err == nil {
-		r.net = netip.PrefixFrom(a, a.BitLen())
-	} else if r.text != "all" && r.text != "unix" {
-		t.leave(s, d, "not a network, an address, unix or all")
-		return
-	}
-	list, _ := s.settings["access"].([]rule)
-	s.settings["access"] = append(list[:len(list):len(list)], r)
 }
 
 func doLimitRate(t *translator, s *scope, d *directive) {

@@ -22,7 +22,8 @@ const (
 func (s *scope) guards() bool {
 	rules, _ := s.settings["access"].([]rule)
 	try, _ := s.answers["try"].([]string)
-	return s.settings["closed"] == true || s.settings["secure_link"] != nil || s.settings["internal"] == true || s.answers["respond"] != nil || blind(try) ||
+	_, _, asks := s.settings.asked()
+	return s.settings["closed"] == true || asks || s.settings["secure_link"] != nil || s.settings["referers"] != nil || s.settings["deny_agents"] != nil || s.settings["internal"] == true || s.answers["respond"] != nil || blind(try) ||
 		slices.ContainsFunc(rules, func(r rule) bool { return !r.allow })
 }
 
@@ -36,7 +37,7 @@ func blind(try []string) bool {
 func guarded(block []directive) bool {
 	return slices.ContainsFunc(block, func(d directive) bool {
 		switch d.name {
-		case "deny", "internal", "auth_basic", "auth_request", "auth_jwt", "secure_link", "ssl_verify_client", "return", "limit_except":
+		case "deny", "internal", "auth_basic", "valid_referers", "if", "auth_request", "auth_jwt", "secure_link", "ssl_verify_client", "return", "limit_except":
 			return true
 		case "try_files":
 			return blind(d.args)

@@ -24,6 +24,8 @@ type scope struct {
 	answers settings // what is not taken over: redirect, respond, try, alias
 	places  []*scope // its locations
 	server  *host    // that it is in; nil: http
+	// refererIf refuses requests of which $invalid_referer holds; nil: nothing does.
+	refererIf *directive
 }
 
 // host is a server block.
@@ -171,6 +173,7 @@ func (t *translator) readServer(d *directive) {
 		t.apply(&srv.scope, &d.block[i])
 	}
 	t.checkLinks(&srv.scope)
+	t.checkReferers(&srv.scope)
 	a := srv.answers
 	if a["redirect"] == nil && a["respond"] == nil && a["closed"] == nil { // these come before locations
 		t.locations(&srv.scope, d.block)
@@ -203,6 +206,7 @@ func (t *translator) locations(s *scope, list []directive) {
 			}
 		}
 		t.checkLinks(l)
+		t.checkReferers(l)
 		if l.settings["internal"] == true {
 			l.answers["respond"] = "404"
 		}
@@ -230,6 +234,11 @@ func (t *translator) whole(s *scope, d *directive) {
 		}
 	}
 	t.checkLinks(root)
+	t.checkReferers(root)
+	if dir, ok := root.answers["alias"]; ok { // of the whole path it is the root
+		root.settings["root"] = dir
+		delete(root.answers, "alias")
+	}
 	s.notes = append(s.notes, root.notes...)
 	maps.Copy(s.answers, root.answers)
 	s.server.whole = root.settings

@@ -81,7 +81,8 @@ var keys = []struct {
 	{"root", nil}, {"alias", nil}, {"redirect", nil}, {"respond", nil}, {"try", nil}, {"index", []string{"index.html"}}, {"listing", false},
 	{"precompressed", false}, {"symlinks", "inside"}, {"error_pages", ordered{}}, {"cache_control", []string{}}, {"headers", []string{}},
 	{"attachment", []string{}}, {"types", ordered{}}, {"default_type", "application/octet-stream"}, {"max_ranges", 64},
-	{"allow", []string{"all"}}, {"deny", nil}, {"class", "/"},
+	{"allow", []string{"all"}}, {"deny", nil}, {"satisfy", "all"}, {"password_file", "off"}, {"realm", nil}, {"referers", []string{"all"}}, {"deny_agents", nil},
+	{"class", "/"},
 	{"secure_link", "off"}, {"secure_link_md5", nil},
 }
 
@@ -102,11 +103,7 @@ func (t *translator) final(set settings, match string) settings {
 	if len(control) > 0 {
 		out["cache_control"] = []ordered{{{"match", "/"}, {"value", strings.Join(control, ", ")}}}
 	}
-	rules, _ := set["access"].([]rule)
-	if set["closed"] == true {
-		rules = []rule{{text: "all"}}
-	}
-	access(out, rules)
+	guard(out, set)
 	if rate, _ := set["limit_rate"].(string); rate != "" {
 		after, _ := set["limit_rate_after"].(string)
 		out["class"] = t.class(match, class{rate + "/s", after})
@@ -224,6 +221,19 @@ func (b block) put(say, answers settings) {
 	}
 }
 
+// answered returns what a place answers with. What is found by a pattern has no alias, and no file.
+func (s *scope) answered() settings {
+	if s.answers["alias"] == nil || strings.HasPrefix(s.match, "/") || strings.ContainsAny(s.match[:1], "=^") {
+		return s.answers
+	}
+	out := maps.Clone(s.answers)
+	delete(out, "alias")
+	if out["redirect"] == nil && out["respond"] == nil {
+		out["respond"] = "404"
+	}
+	return out
+}
+
 // places writes the locations of a server.
 func (t *translator) places(b block, s *scope, host settings) {
 	if len(s.places) == 0 {
@@ -246,7 +256,7 @@ func (t *translator) places(b block, s *scope, host settings) {
 			delete(say, "index")
 			delete(say, "listing")
 		}
-		in.put(say, l.answers)
+		in.put(say, l.answered())
 		if len(in.Content) == 0 {
 			in.Style = yaml.FlowStyle
 		}
