@@ -7,6 +7,7 @@ import (
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/internal/sys"
+	"github.com/fserve/fserve/server/http1"
 )
 
 // refusal answers connections that are one too many.
@@ -25,11 +26,11 @@ func (s *Server) bound(e *engine.Config) {
 }
 
 // counts reports whether a connection counts for its client: one of a proxy that tells
-// whose it is does not.
+// whose it is does not, and neither does a stream, whose connection does.
 func (s *Server) counts(c *loop.Conn) bool {
 	i := c.Listener()
 	told := c.Named() || s.http.Proxied == nil || !s.http.Proxied[i]
-	return told && !s.cfg.Trust.Contains(c.RemoteAddr().Addr())
+	return told && !http1.ByHTTP2(c) && !s.cfg.Trust.Contains(c.RemoteAddr().Addr())
 }
 
 // short logs that a shortage has begun.

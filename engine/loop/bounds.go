@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+
+	"github.com/fserve/fserve/internal/sys"
 )
 
 // Bounds are what the loops of an engine may take together. They share one, which must not
@@ -82,6 +84,11 @@ func (b *Bounds) count(c *Conn) {
 	if !a.IsValid() || b.Counted != nil && !b.Counted(c) {
 		return
 	}
+	c.client = b.countAs(a)
+}
+
+// countAs counts a connection of a client.
+func (b *Bounds) countAs(a netip.Addr) *clientConns {
 	if a = a.Unmap().WithZone(""); a.Is6() {
 		a = netip.PrefixFrom(a, 64).Masked().Addr()
 	}
@@ -96,7 +103,20 @@ func (b *Bounds) count(c *Conn) {
 		b.clients[a] = of
 	}
 	of.n++
-	c.client = of
+	return of
+}
+
+// Count counts a connection of a client that no loop has. ok is false if it is one too many; it counts
+// until leave is called all the same. Any goroutine may call it.
+func (b *Bounds) Count(a netip.Addr) (leave func(), ok bool) {
+	if b.ClientConns == 0 || !a.IsValid() {
+		return func() {}, true
+	}
+	of := b.countAs(a)
+	if ok = !b.tooMany(of); !ok {
+		b.short(NoClientConns, sys.Nanotime())
+	}
+	return func() { b.leave(of) }, ok
 }
 
 // tooMany reports whether a client, if there is one, has more connections than it may.
@@ -116,6 +136,10 @@ func (b *Bounds) uncount(c *Conn) {
 		return
 	}
 	c.client = nil
+	b.leave(of)
+}
+
+func (b *Bounds) leave(of *clientConns) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if of.n--; of.n == 0 {

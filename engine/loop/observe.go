@@ -97,6 +97,7 @@ type ConnInfo struct {
 	Listener int           // see Conn.Listener
 	Age      time.Duration // since it was opened
 	Requests uint32
+	Adopted  Adopted // see Conn.Adopted
 
 	Sending bool // a response is under way, of which the rest tells
 	File    string
@@ -245,7 +246,7 @@ func describe(c *Conn) ConnInfo {
 	l := c.loop
 	i := ConnInfo{
 		Loop: l.cfg.Index, ID: c.ID(), Peer: c.RemoteAddr(), Listener: c.Listener(),
-		Age: time.Duration(l.now - c.opened), Requests: c.requests,
+		Age: time.Duration(l.now - c.opened), Requests: c.requests, Adopted: c.adopted,
 	}
 	if c.state != connSending {
 		return i

@@ -27,7 +27,8 @@ type connView struct {
 	Peer       string        `json:"peer"`
 	AgeSeconds float64       `json:"age_seconds"`
 	Requests   uint32        `json:"requests"`
-	Response   *responseView `json:"response"` // null: none is under way
+	HTTP2      uint64        `json:"http2,omitempty"` // the connection of the client by HTTP/2 that it is a stream of, the same number for all of them
+	Response   *responseView `json:"response"`        // null: none is under way
 }
 
 type responseView struct {
@@ -88,6 +89,9 @@ func viewConn(c *loop.ConnInfo) connView {
 	}
 	if c.Peer.IsValid() {
 		v.Peer = c.Peer.String()
+	}
+	if m, ok := c.Adopted.(interface{ HTTP2() uint64 }); ok {
+		v.HTTP2 = m.HTTP2()
 	}
 	if !c.Sending {
 		return v

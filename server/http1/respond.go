@@ -104,14 +104,14 @@ func (s *Session) record(c *loop.Conn, log *record.AccessLog, status, headLen in
 	}
 	s.rec.Begin(&x.record, log, &record.Request{
 		Head: &s.head, Client: s.clientOf(c), User: user, Secret: s.set.Methods().Token(s.head.Query()), Peer: c.RemoteAddr(), Unix: c.OnUnix(),
-		Encrypted: c.Adopted() != nil, HTTP2: byHTTP2(c), Status: status, HeadLen: headLen, Port: s.cfg.portOf(c),
+		Encrypted: c.Adopted() != nil, HTTP2: ByHTTP2(c), Status: status, HeadLen: headLen, Port: s.cfg.portOf(c),
 	})
 }
 
-// byHTTP2 reports whether a connection is a stream of HTTP/2 to its client.
-func byHTTP2(c *loop.Conn) bool {
-	a, ok := c.Adopted().(interface{ HTTP2() bool })
-	return ok && a.HTTP2()
+// ByHTTP2 reports whether a connection is a stream of HTTP/2 to its client.
+func ByHTTP2(c *loop.Conn) bool {
+	_, ok := c.Adopted().(interface{ HTTP2() uint64 })
+	return ok
 }
 
 // portOf returns the port of the listener that has accepted a connection; 0: it has none.

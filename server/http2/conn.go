@@ -2,6 +2,7 @@ package http2
 
 import (
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/fserve/fserve/server/tls"
@@ -11,22 +12,38 @@ import (
 type conn struct {
 	of     *Server
 	client *tls.Client
+	number uint64
 
 	mu      sync.Mutex
+	streams map[*stream]struct{}
 	idle    []*pair // the one that was used last is the last
 	led     bool    // one of the pairs stands for the client's connection where that is measured
 	over    bool
-	running sync.WaitGroup // streams
+	running sync.WaitGroup // streams and what sends their bodies
 }
 
 // begin notes a stream; false: the connection has ended.
-func (c *conn) begin() bool {
+func (c *conn) begin(s *stream) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.over {
 		c.running.Add(1)
+		c.streams[s] = struct{}{}
 	}
 	return !c.over
+}
+
+// done forgets a stream.
+func (c *conn) done(s *stream) {
+	c.mu.Lock()
+	delete(c.streams, s)
+	if s.whole {
+		c.of.completed.Add(1)
+	} else {
+		c.of.aborted.Add(1)
+	}
+	c.mu.Unlock()
+	c.running.Done()
 }
 
 // end ends what is left of a connection that serves no stream any more.
@@ -35,17 +52,21 @@ func (c *conn) end() {
 	c.over = true
 	c.mu.Unlock()
 	c.running.Wait()
-	for _, p := range c.idle {
+	c.mu.Lock()
+	idle := c.idle
+	c.idle = nil
+	c.mu.Unlock()
+	for _, p := range idle {
 		p.close()
 	}
 }
 
 // take returns a pair for a stream. One that was used before may just have been ended by its
 // loop.
-func (c *conn) take(used bool) (p *pair, err error) {
+func (c *conn) take(used bool) (*pair, error) {
 	c.mu.Lock()
 	if n := len(c.idle); used && n > 0 {
-		p = c.idle[n-1]
+		p := c.idle[n-1]
 		c.idle = c.idle[:n-1]
 		c.mu.Unlock()
 		return p, nil
@@ -53,7 +74,13 @@ func (c *conn) take(used bool) (p *pair, err error) {
 	leads := !c.led
 	c.led = true
 	c.mu.Unlock()
-	return newPair(c, leads)
+	p, err := newPair(c, leads)
+	if err != nil && leads {
+		c.mu.Lock()
+		c.led = false
+		c.mu.Unlock()
+	}
+	return p, err
 }
 
 // put keeps a pair for another stream.
@@ -76,25 +103,30 @@ func (c *conn) drop(p *pair) {
 	if p.leads {
 		c.led = false
 	}
-	idle := false
-	for i, o := range c.idle {
-		if o == p {
-			c.idle, idle = append(c.idle[:i], c.idle[i+1:]...), true
-			break
-		}
+	i := slices.Index(c.idle, p)
+	if i >= 0 {
+		c.idle = slices.Delete(c.idle, i, i+1)
 	}
 	c.mu.Unlock()
-	if idle {
+	if i >= 0 {
 		p.close()
 	}
 }
 
 // ServeHTTP implements http.Handler.
 func (c *conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !c.begin() {
+	s := &stream{conn: c, w: w, r: r}
+	if !c.begin(s) {
 		panic(http.ErrAbortHandler)
 	}
-	defer c.running.Done()
-	s := stream{conn: c, w: w, r: r}
-	s.serve()
+	defer c.done(s)
+	s.keep(w, c.of.cfg.Send)
+	defer s.leave()
+	if c.client.Refused {
+		w.Header().Set("Connection", "close") // GOAWAY
+		s.refuse(http.StatusServiceUnavailable)
+	} else {
+		s.serve()
+	}
+	s.whole = true
 }

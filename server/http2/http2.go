@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/server/tls"
 )
 
@@ -27,6 +29,8 @@ const (
 	// streamWindow and connWindow bound the bytes of request bodies that wait to be passed on.
 	streamWindow = 64 << 10
 	connWindow   = 256 << 10
+	// frameSize bounds what is received of a frame, in bytes; the least that there is.
+	frameSize = 16 << 10
 )
 
 // Server serves connections.
@@ -38,15 +42,19 @@ type Server struct {
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	draining bool
+	numbered uint64 // connections
+
+	completed, aborted atomic.Uint64 // streams
 }
 
 func newServer(cfg tls.HTTP2Config) *Server {
 	s := &Server{cfg: cfg, conns: make(map[*conn]struct{})}
 	s.http = &http.Server{
-		IdleTimeout: cfg.Idle, MaxHeaderBytes: 2 * cfg.MaxHead, // the loop refuses what is too long, and logs it
-		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		IdleTimeout: cfg.Idle, WriteTimeout: cfg.Send, // which a keeper moves
+		MaxHeaderBytes: 2 * cfg.MaxHead, // the loop refuses what is too long, and logs it
+		ErrorLog:       slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: streamWindow, MaxReceiveBufferPerConnection: connWindow,
+			MaxConcurrentStreams: maxStreams, MaxReadFrameSize: frameSize, MaxReceiveBufferPerStream: streamWindow, MaxReceiveBufferPerConnection: connWindow,
 			PermitProhibitedCipherSuites: true, // which they are is configured
 		},
 	}
@@ -66,8 +74,10 @@ func (noListener) Addr() net.Addr            { return nil }
 
 // Serve implements tls.HTTP2Server.
 func (s *Server) Serve(client *tls.Client) {
-	c := &conn{of: s, client: client}
+	c := &conn{of: s, client: client, streams: make(map[*stream]struct{})}
 	s.mu.Lock()
+	s.numbered++
+	c.number = s.numbered
 	draining := s.draining
 	if !draining {
 		s.conns[c] = struct{}{}
@@ -106,4 +116,28 @@ func (s *Server) open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
+}
+
+// pausedAfter is how long nothing has moved on a stream that counts as paused.
+const pausedAfter = 100 * time.Millisecond
+
+// Stats implements tls.HTTP2Server.
+func (s *Server) Stats() tls.HTTP2Stats {
+	out := tls.HTTP2Stats{Completed: s.completed.Load(), Aborted: s.aborted.Load()}
+	now := sys.Nanotime()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out.Conns = len(s.conns)
+	for c := range s.conns {
+		c.mu.Lock()
+		for x := range c.streams {
+			if now-x.moved.Load() < int64(pausedAfter) {
+				out.Active++
+			} else {
+				out.Paused++
+			}
+		}
+		c.mu.Unlock()
+	}
+	return out
 }

@@ -58,8 +58,8 @@ func (p *pair) Ending(reset bool) {
 	go p.of.drop(p)
 }
 
-// HTTP2 tells that the client speaks it.
-func (p *pair) HTTP2() bool { return true }
+// HTTP2 returns the number of the client's connection.
+func (p *pair) HTTP2() uint64 { return p.of.number }
 
 // Listener returns the index of the client's listener among those of TLS.
 func (p *pair) Listener() int { return p.of.client.Listener }

@@ -2,6 +2,8 @@ package http2
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httputil"
@@ -11,13 +13,16 @@ import (
 
 // stream is a request and its response.
 type stream struct {
-	conn *conn
-	w    http.ResponseWriter
-	r    *http.Request
+	conn  *conn
+	w     http.ResponseWriter
+	r     *http.Request
+	whole bool // it was answered, and the answer was passed on to its end
+	keeper
 }
 
-// copyBuffer is how much of a body is passed on at once, in bytes.
-const copyBuffer = 64 << 10
+// copyBuffer is how much of a body is passed on at once, in bytes: with the head of its frame one
+// record of TLS.
+const copyBuffer = 16<<10 - 9
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
@@ -26,7 +31,7 @@ var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 func (s *stream) serve() {
 	head, ok := appendHead(nil, s.r)
 	if !ok {
-		http.Error(s.w, "400 Bad Request", http.StatusBadRequest)
+		s.refuse(http.StatusBadRequest)
 		return
 	}
 	p, resp, err := s.ask(head) //nolint:bodyclose // the pair is what is closed
@@ -34,8 +39,7 @@ func (s *stream) serve() {
 	case s.r.Context().Err() != nil:
 		panic(http.ErrAbortHandler)
 	case err != nil:
-		s.w.Header().Set("Retry-After", "1")
-		http.Error(s.w, "503 Service Unavailable", http.StatusServiceUnavailable)
+		s.refuse(http.StatusServiceUnavailable)
 		return
 	}
 	ok = s.answer(p, resp)
@@ -48,6 +52,14 @@ func (s *stream) serve() {
 	default:
 		s.conn.put(p)
 	}
+}
+
+// refuse answers what no loop gets.
+func (s *stream) refuse(status int) {
+	if status == http.StatusServiceUnavailable {
+		s.w.Header().Set("Retry-After", "1")
+	}
+	http.Error(s.w, fmt.Sprint(status, " ", http.StatusText(status)), status)
 }
 
 // hasBody reports whether the request has a body.
@@ -114,12 +126,12 @@ func (s *stream) answer(p *pair, resp *http.Response) bool {
 	for {
 		n, err := resp.Body.Read(buf[:])
 		if n > 0 {
-			if _, err := s.w.Write(buf[:n]); err != nil {
+			if s.write(s.w, buf[:n]) != nil {
 				return false
 			}
 		}
 		if err != nil {
-			return err == io.EOF && !p.cut.Load()
+			return errors.Is(err, io.EOF) && !p.cut.Load()
 		}
 	}
 }

@@ -104,7 +104,7 @@ func (b *bridge) run() {
 	}
 	defer b.front.open.Add(-1)
 	if b.mux != nil {
-		b.mux.Serve(&Client{Conn: b.tls, Listener: b.at, Peer: b.peer, Control: b.Control})
+		b.serveHTTP2()
 		return
 	}
 	if err != nil {

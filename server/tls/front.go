@@ -63,7 +63,7 @@ const (
 // Stats counts TLS connections.
 type Stats struct {
 	Accepted uint64
-	Refused  uint64 // over Config.MaxConns
+	Refused  uint64 // over Config.MaxConns, or as one too many of a client that speaks HTTP/2
 	Failed   uint64 // handshakes, and PROXY headers before them
 	Ousted   uint64 // of the failed: by newer ones, over Config.MaxHandshakes
 	Open     int    // now
@@ -71,6 +71,8 @@ type Stats struct {
 	// Of those that are open: whose handshake is under way, and whose records a loop seals and
 	// opens. The others take a bridge.
 	Handshakes, OnLoops int
+
+	HTTP2 HTTP2Stats
 
 	// Expiries are when the certificates in use cease to be valid.
 	Expiries []Expiry
@@ -306,7 +308,12 @@ func (f *Front) Stats() Stats {
 	expiries := f.policy.Load().expiries(time.Now()) // not under the lock: it may read files
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var h2 HTTP2Stats
+	if f.mux != nil {
+		h2 = f.mux.Stats()
+	}
 	return Stats{
+		HTTP2:    h2,
 		Accepted: f.accepted.Load(), Refused: f.refused.Load(), Failed: f.failed.Load(), Ousted: f.ousted.Load(),
 		Open: int(f.open.Load()), Handshakes: f.handshakes.Len(), OnLoops: int(f.onLoops.Load()),
 		Expiries: expiries,

@@ -30,6 +30,17 @@ type HTTP2Server interface {
 	Serve(*Client)
 	// Drain lets the streams end that there are; clients are told to ask for no more (GOAWAY).
 	Drain()
+	Stats() HTTP2Stats
+}
+
+// HTTP2Stats counts streams.
+type HTTP2Stats struct {
+	Conns int // open now
+	// Active are streams on which bytes move, or that have just begun; Paused those on which nothing
+	// has moved for a while: they wait for a limit, the disk or their client.
+	Active, Paused int
+	// Completed and Aborted are those that have ended.
+	Completed, Aborted uint64
 }
 
 // Client is a connection after its handshake.
@@ -39,6 +50,8 @@ type Client struct {
 	Peer     netip.AddrPort // as the PROXY header says, if there was one
 	// Control is loop.Socket's, for the connection.
 	Control func(func(fd uintptr)) error
+	// Refused: the client has too many connections. Its requests are answered with 503.
+	Refused bool
 }
 
 // protocolHTTP2 is its name in ALPN.
@@ -50,6 +63,20 @@ func (b *bridge) multiplex(tap *tapped) {
 	tap.tap.Forget()
 	b.mux = b.front.http2(b.policy.of.HTTP2)
 	b.adopted.Store(true)
+}
+
+// serveHTTP2 serves the connection until it has ended.
+func (b *bridge) serveHTTP2() {
+	f := b.front
+	c := &Client{Conn: b.tls, Listener: b.at, Peer: b.peer, Control: b.Control}
+	if !f.cfg.Trust.Contains(b.peer.Addr()) {
+		leave, ok := f.cfg.Engine.CountConn(b.peer.Addr())
+		defer leave()
+		if c.Refused = !ok; !ok {
+			f.refused.Add(1)
+		}
+	}
+	b.mux.Serve(c)
 }
 
 // http2 returns what serves HTTP/2, which begins with the first connection.
