@@ -24,8 +24,6 @@ const (
 	endStream  = 0x1
 	endHeaders = 0x4
 	ack        = 0x1
-
-	internalError = 0x2
 )
 
 // raw is a client that sends frames as no library would.

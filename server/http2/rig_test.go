@@ -1,16 +1,9 @@
 package http2_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	crypto "crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log/slog"
-	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -62,7 +55,7 @@ func start(t *testing.T, d engine.DriverKind, cfg server.Config) *rig {
 		cfg.Engine.Loops = 1
 	}
 	cfg.TLS.HTTP2, cfg.TLS.Listen = http2.Protocol{}, []string{"127.0.0.1:0"}
-	cfg.TLS.CertFile, cfg.TLS.KeyFile = pair(t)
+	cfg.TLS.CertFile, cfg.TLS.KeyFile = testenv.KeyPair(t)
 	var err error
 	if g.srv, err = server.New(cfg); err != nil {
 		t.Fatal(err)
@@ -70,35 +63,6 @@ func start(t *testing.T, d engine.DriverKind, cfg server.Config) *rig {
 	t.Cleanup(func() { g.srv.Close() })
 	g.addr = g.srv.TLSAddrs()[0].String()
 	return g
-}
-
-// pair makes a certificate for localhost and its key.
-func pair(t *testing.T) (certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	put := func(name, kind string, der []byte) string {
-		name = filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
-	return put("cert.pem", "CERTIFICATE", der), put("key.pem", "PRIVATE KEY", keyDER)
 }
 
 var settled = time.Date(2024, 5, 17, 10, 20, 30, 0, time.UTC)

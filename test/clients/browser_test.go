@@ -40,7 +40,7 @@ func startBrowser(t *testing.T) *browser {
 	}
 	home := t.TempDir()
 	b := &browser{t: t, to: to, from: bufio.NewReader(from), cmd: exec.Command("chromium", "--headless=new", "--no-sandbox",
-		"--remote-debugging-pipe", "--user-data-dir="+home, "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage",
+		"--remote-debugging-pipe", "--user-data-dir="+home, "--no-first-run", "--disable-gpu", "--ignore-certificate-errors", "--disable-dev-shm-usage",
 		"--disable-background-networking", "--disable-component-update", "--mute-audio", "about:blank")}
 	b.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home}
 	b.cmd.ExtraFiles = []*os.File{in, out} // descriptors 3 and 4

@@ -77,32 +77,33 @@ func need(t *testing.T, programs ...string) {
 
 // origin is a running fserve.
 type origin struct {
-	t    *testing.T
-	root string
-	url  string // with a slash at its end
-	log  string // access log
-	cmd  *exec.Cmd
+	t      *testing.T
+	root   string
+	url    string // with a slash at its end
+	secure string // the same by TLS; empty: it is not listened for
+	log    string // access log
+	cmd    *exec.Cmd
 }
 
-// onBoth runs a test with each driver, on a directory that is served with listings.
-func onBoth(t *testing.T, root string, test func(t *testing.T, o *origin)) {
+// onBoth runs a test with each driver, on a directory that is served with listings and further options.
+func onBoth(t *testing.T, root string, test func(t *testing.T, o *origin), options ...string) {
 	for _, driver := range []string{"uring", "fallback"} {
 		t.Run(driver, func(t *testing.T) {
 			if driver == "uring" {
 				testenv.NeedUring(t)
 			}
-			test(t, serve(t, root, driver))
+			test(t, serve(t, root, driver, options...))
 		})
 	}
 }
 
-var startLine = regexp.MustCompile(`^fserve: serving .* on (http://[0-9.:]+)`)
+var startLine = regexp.MustCompile(`^fserve: serving .* on (http://[0-9.:]+)(?: (https://[0-9.:]+))?`)
 
-func serve(t *testing.T, root, driver string) *origin {
+func serve(t *testing.T, root, driver string, options ...string) *origin {
 	t.Helper()
 	o := &origin{t: t, root: root, log: filepath.Join(t.TempDir(), "access.log")}
-	o.cmd = exec.Command(binary, "--root", root, "--listen", "127.0.0.1:0", "--driver", driver, "--listing",
-		"--access-log", o.log, "--access-log-format", "json", "--drain-timeout", "0s")
+	o.cmd = exec.Command(binary, append(options, "--root", root, "--listen", "127.0.0.1:0", "--driver", driver, "--listing",
+		"--access-log", o.log, "--access-log-format", "json", "--drain-timeout", "0s")...)
 	stderr, err := o.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +115,7 @@ func serve(t *testing.T, root, driver string) *origin {
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
 		if m := startLine.FindStringSubmatch(lines.Text()); m != nil {
-			o.url = m[1] + "/"
+			o.url, o.secure = m[1]+"/", m[2]+"/"
 			go func() {
 				for lines.Scan() { // so that the server never waits for who reads
 				}
@@ -138,10 +139,11 @@ func (o *origin) stop() {
 
 // answer is a line of the access log.
 type answer struct {
-	Method string `json:"method"`
-	Target string `json:"target"`
-	Status int    `json:"status"`
-	Bytes  int64  `json:"bytes"` // of the body
+	Method   string `json:"method"`
+	Target   string `json:"target"`
+	Status   int    `json:"status"`
+	Bytes    int64  `json:"bytes"` // of the body
+	Protocol string `json:"protocol"`
 }
 
 // answers returns what has been answered for targets that begin with a prefix.

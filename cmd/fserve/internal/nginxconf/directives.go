@@ -22,7 +22,7 @@ var handlers = map[string]func(t *translator, s *scope, d *directive){
 	"allow": doAccess, "deny": doAccess,
 	"limit_rate": doLimitRate, "limit_rate_after": doLimitRate,
 	"ssl_certificate": doCertificate, "ssl_certificate_key": doCertificate, "ssl_reject_handshake": doReject,
-	"ssl_protocols": doProtocols, "ssl_ciphers": doCiphers,
+	"http2": doHTTP2, "ssl_protocols": doProtocols, "ssl_ciphers": doCiphers,
 	"set_real_ip_from": doRealIP, "real_ip_header": doRealIP,
 	"keepalive_timeout": timeout("timeouts.idle"), "client_header_timeout": timeout("timeouts.header"),
 	"client_body_timeout": timeout("timeouts.body"), "send_timeout": timeout("timeouts.send"), "worker_shutdown_timeout": timeout("timeouts.drain"),
@@ -33,6 +33,13 @@ var handlers = map[string]func(t *translator, s *scope, d *directive){
 	"auth_basic": doPassword, "auth_basic_user_file": doPassword, "satisfy": doSatisfy, "valid_referers": doReferers,
 	"auth_request": doGuard, "auth_jwt": doGuard, "secure_link": doSecureLink, "secure_link_md5": doSecureLink, "ssl_verify_client": doGuard,
 	"limit_except": doLimitExcept,
+}
+
+// doHTTP2 offers it at all listeners that speak TLS: it is one value here.
+func doHTTP2(t *translator, s *scope, d *directive) {
+	if d.arg(0) != "off" {
+		t.set(s, d, "tls.http2", true)
+	}
 }
 
 // flag is a directive that is on or off.
@@ -92,8 +99,10 @@ func doListen(t *translator, s *scope, d *directive) {
 			l.first = true
 		case "proxy_protocol":
 			t.add("proxy_protocol", l.address)
-		case "http2", "quic", "http3", "spdy":
-			t.remark(d, "clients get HTTP/1.1")
+		case "http2":
+			t.set(s, d, "tls.http2", true)
+		case "quic", "http3", "spdy":
+			t.remark(d, "clients get HTTP/1.1 or HTTP/2")
 		}
 	}
 	s.server.listens = append(s.server.listens, l)

@@ -20,7 +20,7 @@ var silent = strings.Fields(`
 	brotli_types brotli_comp_level brotli_min_length brotli_buffers
 	ssl ssl_prefer_server_ciphers ssl_session_cache ssl_session_timeout ssl_session_tickets ssl_session_ticket_key ssl_dhparam ssl_ecdh_curve
 	ssl_stapling ssl_stapling_verify ssl_trusted_certificate ssl_buffer_size ssl_early_data ssl_conf_command
-	resolver resolver_timeout http2 http3 http3_hq quic_retry ssi ssi_types
+	resolver resolver_timeout http3 http3_hq quic_retry ssi ssi_types
 	limit_req_status limit_conn_status limit_req_log_level limit_conn_log_level`)
 
 // reasons say why a directive has no effect, by its name or what that begins with.

@@ -327,7 +327,10 @@ func (t *translator) general(b block) {
 	if t.top["trusted_proxies"] != nil && !t.clientHeader {
 		t.top["client_header"] = "x-real-ip" // as in nginx
 	}
-	for _, path := range []string{"listen", "tls.listen", "tls.cert", "tls.key", "tls.unknown_name", "tls.min_version", "tls.ciphers", "proxy_protocol", "trusted_proxies",
+	if t.top["tls.listen"] == nil {
+		delete(t.top, "tls.http2") // it is spoken by TLS only
+	}
+	for _, path := range []string{"listen", "tls.listen", "tls.cert", "tls.key", "tls.unknown_name", "tls.min_version", "tls.ciphers", "tls.http2", "proxy_protocol", "trusted_proxies",
 		"client_header", "workers", "pin", "pid_file", "timeouts.header", "timeouts.idle", "timeouts.body", "timeouts.send", "timeouts.drain",
 		"access_log.file", "access_log.format"} {
 		v, ok := t.top[path]
