@@ -132,39 +132,50 @@ func TestHeldStreamsAreNotCut(t *testing.T) {
 	}
 }
 
-// A drain says GOAWAY, and lets the streams end.
+// A drain, and one in favour of a successor, says GOAWAY and lets the streams end.
 func TestDrain(t *testing.T) {
-	onBoth(t, func(t *testing.T, d engine.DriverKind) {
-		g := start(t, d, server.Config{})
-		g.write("large", make([]byte, large))
-		c, idle := g.raw(1000), g.raw(1000)
-		c.get(1, "/large")
-		got := len(c.await(frameData, 1).payload)
-		idle.wantAlive()
-		ended := make(chan error, 1)
-		go func() { ended <- g.srv.Shutdown(context.Background()) }()
-		idle.await(frameGoAway, 0)
-		idle.wantEnd()
-		if f := c.await(frameGoAway, 0); f.code() != 0 {
-			t.Errorf("GOAWAY with error %d", f.code())
+	for name, drain := range map[string]func(*server.Server) error{
+		"shutdown": func(s *server.Server) error { return s.Shutdown(context.Background()) },
+		"retire": func(s *server.Server) error {
+			s.HandOver()
+			return s.Retire(context.Background())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, d engine.DriverKind) { drains(start(t, d, server.Config{}), drain) })
+		})
+	}
+}
+
+func drains(g *rig, drain func(*server.Server) error) {
+	g.write("large", make([]byte, large))
+	c, idle := g.raw(1000), g.raw(1000)
+	c.get(1, "/large")
+	got := len(c.await(frameData, 1).payload)
+	idle.wantAlive()
+	ended := make(chan error, 1)
+	go func() { ended <- drain(g.srv) }()
+	idle.await(frameGoAway, 0)
+	idle.wantEnd()
+	if f := c.await(frameGoAway, 0); f.code() != 0 {
+		g.Errorf("GOAWAY with error %d", f.code())
+	}
+	more := binary.BigEndian.AppendUint32(nil, large)
+	c.send(frameWindow, 0, 0, more)
+	c.send(frameWindow, 0, 1, more)
+	for {
+		f := c.await(frameData, 1)
+		if got += len(f.payload); f.flags&endStream != 0 {
+			break
 		}
-		more := binary.BigEndian.AppendUint32(nil, large)
-		c.send(frameWindow, 0, 0, more)
-		c.send(frameWindow, 0, 1, more)
-		for {
-			f := c.await(frameData, 1)
-			if got += len(f.payload); f.flags&endStream != 0 {
-				break
-			}
-		}
-		if got != large {
-			t.Errorf("%d bytes", got)
-		}
-		c.wantEnd()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	}
+	if got != large {
+		g.Errorf("%d bytes", got)
+	}
+	c.wantEnd()
+	if err := <-ended; err != nil {
+		g.Error(err)
+	}
 }
 
 // Connections count for their client, streams do not.
