@@ -138,7 +138,7 @@ func (s *stream) answer(p *pair, resp *http.Response) bool {
 
 // appendHead appends the head of a request as HTTP/1.1 has it; false: there is none.
 func appendHead(p []byte, r *http.Request) ([]byte, bool) {
-	if !isToken(r.Method) || !isTarget(r.RequestURI) || !isTarget(r.Host) {
+	if r.Method == "" || !isWord(r.Method) || !isWord(r.RequestURI) || !isWord(r.Host) {
 		return nil, false
 	}
 	p = append(append(append(append(p, r.Method...), ' '), r.RequestURI...), " HTTP/1.1\r\nHost: "...)
@@ -161,19 +161,9 @@ func appendHead(p []byte, r *http.Request) ([]byte, bool) {
 	return append(p, "\r\n"...), true
 }
 
-// isToken reports whether s is one (RFC 9110 section 5.6.2).
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// isTarget reports whether s is one word; what it means is found out later.
-func isTarget(s string) bool {
+// isWord reports whether s has neither spaces nor control characters: what it means is found out by
+// the loop, but it is one part of a line.
+func isWord(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] == 0x7f {
 			return false
