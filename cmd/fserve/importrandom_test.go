@@ -89,7 +89,7 @@ func (w *nginxWriter) answers(depth int, match string) {
 		w.say(depth, "valid_referers %s;", w.pick("none", "none blocked server_names", "*.example.com", "a.example ~\\.b\\."))
 		w.say(depth, "if ($invalid_referer) { return 403; }")
 	case 5:
-		w.say(depth, "if (%s) { return %s; }", w.pick("$http_user_agent ~* bad", "$request_method != GET", "$remote_addr = 127.0.0.1", "$arg_k != y", "$http_x_key != k", "$uri ~ priv", "$request_uri ~ priv",
+		w.say(depth, "if (%s) { return %s; }", w.pick("$http_user_agent ~* bad", "$request_method != GET", "$remote_addr = 127.0.0.1", "$arg_k != y", "$http_x_key != k", "$uri ~ priv",
 			"$scheme = http", "$host ~ s[1-3]", "!-e $request_filename", "$http_cookie !~ x", "$args !~ k=y"), w.pick("403", "404", "301 /b/f.txt"))
 	case 6:
 		w.say(depth, "rewrite %s;", w.pick("^/a/(.*)$ /b/$1 permanent", "^/priv /b/f.txt last", "^(.*)$ /b/f.txt break", "^/b/ /priv/f.txt redirect", "^/old/(.*) /$1"))

@@ -26,6 +26,7 @@ var handlers = map[string]func(t *translator, s *scope, d *directive){
 	"set_real_ip_from": doRealIP, "real_ip_header": doRealIP,
 	"keepalive_timeout": timeout("timeouts.idle"), "client_header_timeout": timeout("timeouts.header"),
 	"client_body_timeout": timeout("timeouts.body"), "send_timeout": timeout("timeouts.send"), "worker_shutdown_timeout": timeout("timeouts.drain"),
+	"error_log": doErrorLog, "limit_req_zone": doZone, "limit_conn_zone": doZone, "limit_req": doBound, "limit_conn": doBound,
 	"access_log": doAccessLog, "log_format": doLogFormat,
 	"worker_processes": doWorkers, "worker_cpu_affinity": func(t *translator, s *scope, d *directive) { t.set(s, d, "pin", true) },
 	"pid":        func(t *translator, s *scope, d *directive) { t.set(s, d, "pid_file", d.arg(0)) },
@@ -277,7 +278,7 @@ func doCharset(t *translator, s *scope, d *directive) {
 }
 
 func doAddHeader(t *translator, s *scope, d *directive) {
-	for _, key := range []string{"headers", "attachment", "control"} { // nginx has them in one list
+	for _, key := range []string{"headers", "attachment", "control", "hsts"} { // nginx has them in one list
 		s.fresh(key)
 	}
 	name, value := d.arg(0), d.arg(1)
@@ -290,6 +291,8 @@ func doAddHeader(t *translator, s *scope, d *directive) {
 	case strings.EqualFold(name, "Content-Disposition"):
 		s.settings["attachment"] = []string{"/"}
 	case strings.EqualFold(name, "X-Content-Type-Options"): // it is sent in any case
+	case strings.EqualFold(name, "Strict-Transport-Security") && hsts(value) != "":
+		s.settings["hsts"] = value
 	default:
 		if err := (server.HeaderRule{Match: "/", Name: name, Value: value}).Validate(); err != nil {
 			t.leave(s, d, err.Error())

@@ -5,7 +5,7 @@ import "strings"
 // silent are directives without a counterpart that nobody misses: fserve does it by itself, or has
 // nothing that it would be about.
 var silent = strings.Fields(`
-	user error_log load_module daemon master_process worker_priority worker_rlimit_nofile worker_rlimit_core worker_connections
+	user load_module daemon master_process worker_priority worker_rlimit_nofile worker_rlimit_core worker_connections
 	pcre_jit env thread_pool timer_resolution lock_file multi_accept use accept_mutex debug_points working_directory
 	sendfile sendfile_max_chunk tcp_nopush tcp_nodelay aio aio_write directio directio_alignment output_buffers read_ahead postpone_output
 	send_lowat keepalive_requests keepalive_time keepalive_disable reset_timedout_connection lingering_close lingering_time lingering_timeout
@@ -30,7 +30,7 @@ var reasons = []struct{ name, why string }{
 	{"upstream", "fserve is no proxy"}, {"auth_request", "embed it: README, Embedding"}, {"auth_jwt", "embed it: README, Embedding"},
 	{"secure_link", "signed links have keys: fserve sign"}, {"map", "there are no variables"}, {"geo", "there are no variables"},
 	{"set", "there are no variables"}, {"split_clients", "there are no variables"}, {"gzip", "nothing is compressed on the fly: gzip_static sends f.gz beside f"},
-	{"brotli", "nothing is compressed on the fly: brotli_static sends f.br beside f"}, {"limit_req", "requests are not limited, rates are: limits"},
+	{"brotli", "nothing is compressed on the fly: brotli_static sends f.br beside f"}, {"limit_req", "admission bounds requests: docs/admission.md"},
 	{"limit_conn", "max_client_connections is one number for the whole server"}, {"sub_filter", "contents are sent as they are"},
 	{"add_before_body", "contents are sent as they are"}, {"add_after_body", "contents are sent as they are"}, {"mirror", "fserve is no proxy"},
 	{"stub_status", "admin: /metrics has the numbers"}, {"dav_", "files are not written"}, {"mp4", "files are sent as they are"}, {"flv", "files are sent as they are"},

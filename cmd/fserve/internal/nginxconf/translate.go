@@ -60,6 +60,7 @@ type translator struct {
 	servers []*host
 	formats map[string]string
 	classes map[string]class
+	zones   map[string]string // rates of requests by directive and name
 	left    []Note
 	remarks []Note
 
@@ -71,7 +72,7 @@ type class struct{ rate, after string }
 
 func newTranslator() *translator {
 	t := &translator{top: make(map[string]any), topAt: make(map[string]string), formats: make(map[string]string),
-		classes: make(map[string]class)}
+		classes: make(map[string]class), zones: make(map[string]string)}
 	t.main = newScope(nil)
 	// nginx follows all links.
 	t.main.settings["symlinks"] = "follow"

@@ -82,7 +82,7 @@ var keys = []struct {
 	{"precompressed", false}, {"symlinks", "inside"}, {"error_pages", ordered{}}, {"cache_control", []string{}}, {"headers", []string{}},
 	{"attachment", []string{}}, {"types", ordered{}}, {"default_type", "application/octet-stream"}, {"max_ranges", 64},
 	{"allow", []string{"all"}}, {"deny", nil}, {"satisfy", "all"}, {"password_file", "off"}, {"realm", nil}, {"referers", []string{"all"}}, {"deny_agents", nil},
-	{"class", "/"},
+	{"class", "/"}, {"hsts", "off"},
 	{"secure_link", "off"}, {"secure_link_md5", nil},
 }
 
@@ -104,6 +104,9 @@ func (t *translator) final(set settings, match string) settings {
 		out["cache_control"] = []ordered{{{"match", "/"}, {"value", strings.Join(control, ", ")}}}
 	}
 	guard(out, set)
+	if value, ok := set["hsts"].(string); ok {
+		t.secured(out, value, match == "/")
+	}
 	if rate, _ := set["limit_rate"].(string); rate != "" {
 		after, _ := set["limit_rate_after"].(string)
 		out["class"] = t.class(match, class{rate + "/s", after})
@@ -112,6 +115,18 @@ func (t *translator) final(set settings, match string) settings {
 		delete(out, "index")
 	}
 	return out
+}
+
+// secured writes Strict-Transport-Security: as hsts of a host that speaks TLS, otherwise as the field
+// that it is.
+func (t *translator) secured(out settings, value string, ofHost bool) {
+	switch {
+	case t.top["tls.listen"] == nil:
+		list, _ := out["headers"].([]ordered)
+		out["headers"] = append(slices.Clone(list), ordered{{"match", "/"}, {"name", "Strict-Transport-Security"}, {"value", value}})
+	case ofHost:
+		out["hsts"] = hsts(value)
+	}
 }
 
 // class returns the name of a class of limits: that of the place if nothing else has it.
@@ -252,6 +267,7 @@ func (t *translator) places(b block, s *scope, host settings) {
 		seen[path] = true
 		in := newBlock()
 		say := difference(t.final(l.settings, l.match), host)
+		delete(say, "hsts")                   // it is the host's
 		if strings.HasPrefix(l.match, "= ") { // one file has no more
 			delete(say, "index")
 			delete(say, "listing")
@@ -332,7 +348,7 @@ func (t *translator) general(b block) {
 	}
 	for _, path := range []string{"listen", "tls.listen", "tls.cert", "tls.key", "tls.unknown_name", "tls.min_version", "tls.ciphers", "tls.http2", "proxy_protocol", "trusted_proxies",
 		"client_header", "workers", "pin", "pid_file", "timeouts.header", "timeouts.idle", "timeouts.body", "timeouts.send", "timeouts.drain",
-		"access_log.file", "access_log.format"} {
+		"access_log.file", "access_log.format", "log.file", "log.level"} {
 		v, ok := t.top[path]
 		if !ok {
 			continue
@@ -347,6 +363,15 @@ func (t *translator) general(b block) {
 			b.add(name, sections[name].Node)
 		}
 		sections[name].add(key, v)
+	}
+	var bounds ordered
+	for _, key := range []string{"requests", "downloads"} {
+		if v, ok := t.top["admission.client."+key]; ok {
+			bounds = append(bounds, entry{key, v})
+		}
+	}
+	if bounds != nil {
+		b.add("admission", ordered{{"client", bounds}})
 	}
 }
 
