@@ -158,7 +158,14 @@ func (w *nginxWriter) server(t *testing.T, i int, socket string) {
 	before := w.Len()
 	for {
 		w.say(1, "server {")
-		w.say(2, "listen unix:%s%s; server_name s%d.example; root %s/root;", socket, map[bool]string{true: " default_server"}[i == 0], i, w.dir)
+		at := w.pick("", "2", "", "2", "both")
+		if at != "2" || i == 0 {
+			w.say(2, "listen unix:%s%s;", socket, map[bool]string{true: " default_server"}[i == 0 && w.chance(50)])
+		}
+		if at != "" || i == 1 {
+			w.say(2, "listen unix:%s2;", socket)
+		}
+		w.say(2, "server_name s%d.example; root %s/root;", i, w.dir)
 		w.rules(2)
 		if w.chance(40) {
 			w.answers(2, "")
@@ -235,7 +242,7 @@ type asked struct{ host, method, path, client, referer, agent, login string }
 
 func (w *nginxWriter) request() asked {
 	q := asked{
-		host: fmt.Sprintf("s%d.example", w.IntN(randomServers)), method: "GET", path: "/" + w.pick(randomFiles...),
+		host: fmt.Sprintf("s%d.example", w.IntN(randomServers+1)), method: "GET", path: "/" + w.pick(randomFiles...),
 		client:  w.pick("127.0.0.1", "10.1.2.3", "10.2.0.1", "192.0.2.1", "192.0.2.7", "2001:db8::1", "203.0.113.1"),
 		referer: w.pick("", "", "http://a.example/", "http://x.example.com/", "http://evil/", "https://s1.example/", "junk"), agent: w.pick("good", "bad", ""),
 		login: w.pick("", "", "joe:right", "joe:wrong"),
@@ -311,12 +318,13 @@ func TestImportedConfigurationsOpenNothing(t *testing.T) {
 		runNginx(t, w.dir, conf, socket)
 		r := fserve(t, nil, "import", "nginx", conf)
 		yaml := filepath.Join(w.dir, "fserve.yaml")
-		writeFile(t, yaml, r.stdout)
-		serve(t, nil, "-c", yaml, "--listen", "unix:"+ours)
+		writeFile(t, yaml, strings.ReplaceAll(r.stdout, "unix:"+socket, "unix:"+ours))
+		serve(t, nil, "-c", yaml, "--listen", "unix:"+ours+",unix:"+ours+"2")
 		for range randomServers * randomRequests {
 			q := w.request()
-			theirs, they := q.ask(t, socket)
-			mine, body := q.ask(t, ours)
+			which := w.pick("", "2")
+			theirs, they := q.ask(t, socket+which)
+			mine, body := q.ask(t, ours+which)
 			all++
 			switch {
 			case mine == 200 && theirs >= 400 && strings.HasPrefix(body, "file "):

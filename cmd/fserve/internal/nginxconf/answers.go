@@ -300,6 +300,9 @@ func (s *scope) beside(d *directive) *scope {
 	rest.match, rest.rank, rest.notes = "~ ^"+regexp.QuoteMeta(s.prefix), rankPrefix, nil
 	if s.match[0] != '=' {
 		rest.match += "([^/]|$)"
+		if s.answers["alias"] != nil && !s.guards() { // the path itself leads to the directory
+			rest.match = strings.TrimSuffix(rest.match, "([^/]|$)") + "[^/]"
+		}
 	}
 	if s.match[0] == '^' {
 		rest.rank = rankNested

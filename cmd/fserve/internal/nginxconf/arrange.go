@@ -2,7 +2,6 @@ package nginxconf
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 	"strings"
 )
@@ -38,6 +37,7 @@ func (t *translator) absorb() (rest []*host, secured map[string]bool) {
 			continue
 		}
 		t.left = append(t.left, s.notes...)
+		t.absorbed = append(t.absorbed, s.listens...)
 	}
 	return rest, secured
 }
@@ -45,16 +45,18 @@ func (t *translator) absorb() (rest []*host, secured map[string]bool) {
 // arrange sorts the servers into hosts by name and the one for all other names; nil: there is none.
 func (t *translator) arrange() (hosts []*host, base *host) {
 	t.addresses()
-	t.local()
 	rest, secured := t.absorb()
 	for _, s := range rest {
 		s.split(t)
-		if _, redirects := s.answers["redirect"]; !redirects && s.isTLS() && s.toHTTPS(secured) {
-			s.answers["redirect"] = "301 https://{host}{uri}"
+		if s.isTLS() && s.toHTTPS(secured) {
+			if s.answers["redirect"] == nil {
+				s.answers["redirect"] = "301 https://{host}{uri}"
+			}
+			s.listens = append(s.listens, t.absorbed...)
 		}
 		// The name of a host is not the client's to choose, that of the default is.
 		to, _ := s.answers["redirect"].(string)
-		if base == nil && !s.restricted && s.answers["closed"] == nil && !strings.Contains(to, "{host}") && (len(s.names) == 0 || s.isFirst()) {
+		if base == nil && s.answers["closed"] == nil && !strings.Contains(to, "{host}") && (len(s.names) == 0 || s.isFirst()) {
 			base = s
 		}
 	}
@@ -67,7 +69,7 @@ func (t *translator) arrange() (hosts []*host, base *host) {
 			t.without(s)
 			continue
 		}
-		if same := slices.IndexFunc(s.names, func(n string) bool { return named[n] != nil }); same >= 0 {
+		if same := slices.IndexFunc(s.names, func(n string) bool { return named[n] != nil }); same >= 0 && !s.apartFrom(named) {
 			first := named[s.names[same]]
 			n := Note{s.place.String(), "server", "a server with the name " + s.names[same] + " is at " + first.place.String() + " already"}
 			first.notes, t.left = append(first.notes, n), append(t.left, n)
@@ -81,25 +83,11 @@ func (t *translator) arrange() (hosts []*host, base *host) {
 	for _, s := range t.servers {
 		hosts = append(hosts, s.splits...)
 	}
-	t.apart(rest)
+	hosts = append(hosts, t.bind(rest, hosts, base)...)
 	if base == nil && len(hosts) > 0 {
 		t.remarks = append(t.remarks, Note{t.servers[0].place.String(), "server", "names that no server has get 421 here, and the first server there"})
 	}
 	return hosts, base
-}
-
-// apart remarks that servers are not bound to addresses.
-func (t *translator) apart(servers []*host) {
-	for _, s := range servers {
-		for _, l := range s.listens {
-			elsewhere := func(o *host) bool {
-				return o.isTLS() == s.isTLS() && !slices.ContainsFunc(o.listens, func(m listen) bool { return m.address == l.address })
-			}
-			if slices.ContainsFunc(servers, elsewhere) {
-				t.remarks = append(t.remarks, Note{s.place.String(), "listen " + l.address, "all hosts answer at all addresses"})
-			}
-		}
-	}
 }
 
 // without notes a server that answers for no name: names that no host has get 421.
@@ -168,42 +156,4 @@ func first(s *host) int {
 		return 1
 	}
 	return 0
-}
-
-// local keeps servers that listen on this machine only, beside others that do not, for its own clients.
-func (t *translator) local() {
-	isLocal := func(l listen) bool {
-		host := strings.Trim(l.address[:max(0, strings.LastIndexByte(l.address, ':'))], "[]")
-		a, err := netip.ParseAddr(host)
-		return strings.HasPrefix(l.address, "unix:") || host == "localhost" || err == nil && a.IsLoopback()
-	}
-	remote := func(l listen) bool { return !isLocal(l) }
-	if !slices.ContainsFunc(t.servers, func(s *host) bool { return slices.ContainsFunc(s.listens, remote) }) {
-		return
-	}
-	for _, s := range t.servers {
-		if slices.ContainsFunc(s.listens, remote) {
-			continue
-		}
-		s.restricted = true
-		t.remarks = append(t.remarks, Note{s.place.String(), "listen " + s.listens[0].address, "all hosts answer at all addresses: this one is for clients on this machine"})
-		all := []settings{s.settings, s.whole}
-		for _, l := range s.places {
-			all = append(all, l.settings)
-		}
-		for _, set := range all {
-			set.restrict()
-		}
-	}
-}
-
-// restrict lets in clients on this machine only, and nobody if there are rules already.
-func (set settings) restrict() {
-	switch {
-	case set == nil:
-	case set["access"] != nil:
-		set["closed"] = true
-	default:
-		set["access"] = []rule{{allow: true, text: "127.0.0.0/8"}, {allow: true, text: "::1"}, {allow: true, text: "unix"}, {text: "all"}}
-	}
 }

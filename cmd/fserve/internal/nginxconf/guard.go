@@ -32,12 +32,12 @@ func blind(try []string) bool {
 	return len(try) > 0 && !slices.ContainsFunc(try, func(a string) bool { return strings.Contains(a, "$uri") })
 }
 
-// guarded reports whether a block has something that refuses requests, or that another program would
+// guarded reports whether a block has something that refuses requests, serves other files, or that another program would
 // answer. What it is for must not be served when it cannot be said exactly.
 func guarded(block []directive) bool {
 	return slices.ContainsFunc(block, func(d directive) bool {
 		switch d.name {
-		case "deny", "internal", "auth_basic", "valid_referers", "if", "auth_request", "auth_jwt", "secure_link", "ssl_verify_client", "return", "limit_except":
+		case "root", "alias", "deny", "internal", "auth_basic", "valid_referers", "if", "auth_request", "auth_jwt", "secure_link", "ssl_verify_client", "return", "limit_except":
 			return true
 		case "try_files":
 			return blind(d.args)

@@ -41,7 +41,9 @@ type host struct {
 	moved   []moved
 	splits  []*host // of moved
 
-	restricted bool // to clients on this machine
+	key      string   // of hosts; empty: the first of names
+	bound    []string // where it answers; nil: everywhere
+	fallback bool     // for names that no host has
 }
 
 // listen is an address of a server.
@@ -54,15 +56,16 @@ type listen struct {
 type pair struct{ cert, key string }
 
 type translator struct {
-	main    *scope // main and http
-	top     map[string]any
-	topAt   map[string]string
-	servers []*host
-	formats map[string]string
-	classes map[string]class
-	zones   map[string]string // rates of requests by directive and name
-	left    []Note
-	remarks []Note
+	main     *scope // main and http
+	top      map[string]any
+	topAt    map[string]string
+	servers  []*host
+	formats  map[string]string
+	classes  map[string]class
+	absorbed []listen          // of servers whose only purpose is to send their names to https
+	zones    map[string]string // rates of requests by directive and name
+	left     []Note
+	remarks  []Note
 
 	clientHeader bool // real_ip_header is given
 }

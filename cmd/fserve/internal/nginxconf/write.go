@@ -301,6 +301,12 @@ func (t *translator) write() ([]byte, error) {
 		if len(h.names) > 1 {
 			in.add("names", h.names[1:])
 		}
+		if h.bound != nil {
+			in.add("listen", h.bound)
+		}
+		if h.fallback {
+			in.add("default", true)
+		}
 		t.secure(in, h)
 		host := t.final(h.own(), "/")
 		if base != nil && host["root"] == nil && h.answers["redirect"] == nil && h.answers["respond"] == nil {
@@ -308,7 +314,7 @@ func (t *translator) write() ([]byte, error) {
 		}
 		in.put(difference(host, around), h.answers)
 		t.places(in, &h.scope, host)
-		list.add(h.names[0], in.Node, h.notes...)
+		list.add(cmp.Or(h.key, h.names[0]), in.Node, h.notes...)
 	}
 	if len(hosts) > 0 {
 		out.add("hosts", list.Node)
