@@ -179,7 +179,9 @@ func makeServed(t *testing.T, dir string) {
 		"www/admin/a.txt": "admin", "www/open/o.txt": "open", "www/shut.html": "shut", "www/.git/config": "[core]", "www/gone/x": "still there",
 		"downloads/index.html": "<p>downloads", "downloads/app.bin": strings.Repeat("app ", 100), "downloads/free.bin": "free", "downloads/video/v.mp4": strings.Repeat("video", 100),
 		"downloads/files/a.txt": "a", "downloads/files/dump.sql": "files", "downloads/dump.sql": "dump", "downloads/DUMP.SQL": "dump", "downloads/x.php": "php",
-		"downloads/internal/secret.txt": "secret", "downloads/v1/app.tar.gz": "one", "downloads/v1/app.tar.gz.sig": "sig", "downloads/v2/app.tar.gz": "two",
+		"downloads/internal/secret.txt": "secret", "downloads/customers/c.txt": "for customers",
+		"customers.htpasswd":      "joe:$2y$04$4khvjMDqySsvl74KBEicbOyNKpDSXJpm8OIQ351a6cnzgIqiAvr0K\n", // right
+		"downloads/v1/app.tar.gz": "one", "downloads/v1/app.tar.gz.sig": "sig", "downloads/v2/app.tar.gz": "two",
 		"builds/downloads/nightly/latest.html": "<p>latest", "builds/downloads/nightly/n.txt": "n", "shared/robots.txt": "User-agent: *\n",
 		"static/index.html": "<p>static", "static/a.css": "a { color: red }", "static/a.js": "a()", "static/b.css": "b {}", "static/plain/p.css": "p {}",
 		"static/LICENSE": "MIT", "static/data.weird": "data", "static/a.css.gz": "not really gzip", "static/a.js.gz": "nor this", "static/plain/p.css.gz": "no", "static/index.html.gz": "index",
