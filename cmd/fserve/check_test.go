@@ -90,6 +90,16 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
+// A certificate that is not valid for long is good, and is warned of with its place.
+func TestCheckWarnsOfCertificates(t *testing.T) {
+	cert, key := writePair(t, t.TempDir()) // for an hour
+	file := filepath.Join(t.TempDir(), "f.yaml")
+	writeFile(t, file, "root: "+t.TempDir()+"\ntls: {listen: '127.0.0.1:0', cert: "+cert+", key: "+key+"}\n")
+	if r := fserve(t, nil, "check", "-c", file); r.code != 0 || !strings.Contains(r.stderr, file+":2:36: tls.cert: warning: "+cert+": it expires on ") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // What start takes, check takes: also while a server of this configuration runs.
 func TestCheckAccepts(t *testing.T) {
 	root := t.TempDir()

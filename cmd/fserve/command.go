@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -93,6 +94,9 @@ func check(cmd *cobra.Command, sources *config.Sources) error {
 	}
 	if err != nil {
 		return &exitError{exitConfig, err}
+	}
+	for _, line := range expiries(c, time.Now()) {
+		fmt.Fprintln(cmd.ErrOrStderr(), "fserve:", line)
 	}
 	of := "the configuration"
 	if len(c.Files) > 0 {
