@@ -26,7 +26,7 @@ E2E  := ./server ./server/difftest ./cmd/... ./bench/...
 RACE := ./engine/... ./uring ./fallback ./internal/... ./server ./server/http2 ./server/listing ./server/record ./server/site ./server/alerts ./server/config ./server/admin ./server/nethttp ./bench/load
 UNIT = $(filter-out $(shell $(GO) list $(CONFORMANCE) $(E2E)),$(shell $(GO) list ./...))
 
-.PHONY: run build docs api test fmt vet lint unit conformance e2e race bench sim fuzz adapt clients chaos systemd clean
+.PHONY: run build docs api test fmt vet lint unit conformance e2e race bench sim fuzz adapt clients kernels chaos systemd clean
 
 # make run [ADDR=host:port] serves ./sample.
 ADDR ?= 127.0.0.1:8080
@@ -117,6 +117,11 @@ adapt:
 # skip that is counted, with CI set a failure; .ci/clients installs them on Debian.
 clients:
 	FSERVE_CLIENTS=1 $(GO) test -count=1 -timeout 20m ./test/clients
+
+# make kernels [SUITE=uring]: the drivers and TLS on the kernel of this Debian, in a virtual machine that qemu emulates,
+# half an hour. It needs the packages qemu-system-x86 and e2fsprogs, and fetches the kernel's.
+kernels:
+	FSERVE_KERNELS=$(or $(SUITE),1) $(GO) test -count=1 -timeout 90m -v ./test/kernels
 
 # make chaos [BODIES=n]: attacks on a server, on its memory in a control group of 256 MiB, and so many downloads of files
 # that are overwritten, over a line that copies and at loopback; a quarter of an hour, as root.

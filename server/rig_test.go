@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds every wait of a test; no test is right or wrong by less.
-const patience = 20 * time.Second
+var patience = testenv.Patience(20 * time.Second)
 
 // onBoth runs a test on each driver.
 func onBoth(t *testing.T, test func(t *testing.T, d engine.DriverKind)) {

@@ -217,11 +217,15 @@ func (f *fetches) part(i uint32, code uint8, fd int32, addr uint64, n uint32, of
 	return e
 }
 
-// partFailed notes a failure in a chain, of which advice is none, and neither is a
-// pipe without bytes: the file ends before.
+// inVain reports whether an error only means that nothing was fetched: the pipe has no bytes, since the
+// file was cut, or the kernel had no thread for the work (ECANCELED: Linux 6.1 gives up where
+// signals disturb the making of one). The attempt that waits finds out by itself, if need be waiting.
+func inVain(e syscall.Errno) bool { return e == syscall.EAGAIN || e == syscall.ECANCELED }
+
+// partFailed notes a failure in a chain, of which advice is none.
 func (f *fetches) partFailed(c completion) {
 	op := &f.table[c.name.fetch()]
-	if e := c.errno(); op.pipe != nil && e != 0 && e != syscall.EAGAIN {
+	if e := c.errno(); op.pipe != nil && e != 0 && !inVain(e) {
 		op.err = e
 	}
 }
@@ -236,9 +240,9 @@ func (d *Driver) fetched(c completion, ev *aio.Event) bool {
 		d.fetches.giveBack(op.pipe)
 	default:
 		d.fetches.close(op.pipe) // it may hold bytes
-		if e == syscall.EAGAIN {
-			e = 0 // the pipe has nothing: the file was cut
-		}
+	}
+	if inVain(e) {
+		e = 0
 	}
 	s, fault := d.EndFetch(op.Fetch, e)
 	if s == nil {

@@ -31,6 +31,24 @@ func DropCache(t testing.TB, f *os.File) bool {
 	})
 }
 
+// TellsCached reports whether the kernel tells what of a file in dir is in memory: cachestat(2) does
+// from Linux 6.5 on, and preadv2(2) for most file systems, of which tmpfs is one from 6.6 on.
+func TellsCached(t testing.TB, dir string) bool {
+	t.Helper()
+	f, err := os.CreateTemp(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	var cs sys.Cachestat
+	if sys.CachestatRange(int32(f.Fd()), 0, 1, &cs) == 0 {
+		return true
+	}
+	_, e := sys.PreadNowait(int32(f.Fd()), make([]byte, 1), 0)
+	return aio.Classify(e) != aio.Unsupported
+}
+
 // Evict drops what can be dropped of n bytes of f from off; n 0 is to the end.
 func Evict(t testing.TB, f *os.File, off, n int64) {
 	t.Helper()
