@@ -258,7 +258,7 @@ func (c *Conn) finish(unread int) {
 	switch {
 	case c.ending == lingers && !c.in.ended:
 		c.linger()
-	case c.ending != keepAlive, (c.in.ended || l.draining && !l.retiring) && unread == 0:
+	case c.ending != keepAlive, c.sealed.worn(), (c.in.ended || l.draining && !l.retiring) && unread == 0:
 		c.close(false)
 	default:
 		c.in.seen = false

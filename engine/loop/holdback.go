@@ -32,6 +32,9 @@ func (c *Conn) told(more bool, n int64) {
 	if n > 0 {
 		c.back.more = more
 		c.taken += n
+		if z := c.sealed; z != nil && z.kernel {
+			z.records += n/tlsrec.MaxPlain + 2 // at most: the kernel does not tell
+		}
 	}
 }
 

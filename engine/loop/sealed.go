@@ -28,6 +28,8 @@ type sealed struct {
 	pending []byte // records that the socket has not taken, of the loop's other pool
 	went    int    // bytes of it that were sent
 	batch   int    // bytes of content that are sealed at once
+	kernel  bool   // the kernel seals what is sent, as on any socket, and nothing is pending
+	records int64  // that it has sealed, at most
 	blocked bool   // an attempt is: Ready follows
 	said    bool   // the last record was sealed: an alert
 	heard   bool   // the peer's last record has come
@@ -69,6 +71,9 @@ func (w *sealer) init() {
 
 // newSealed begins to speak TLS on a new connection.
 func newSealed(c *Conn, rec *tlsrec.Conn) *sealed {
+	if rec.ByKernel() {
+		return &sealed{conn: c, rec: rec, kernel: true}
+	}
 	c.loop.sealer.init()
 	return &sealed{conn: c, rec: rec, batch: sealMost / 2}
 }
@@ -78,11 +83,14 @@ func direct(c *Conn) bool { return c.adopted == nil || c.sealed != nil }
 
 // send attempts to send head and body from memory.
 func send(c *Conn, head, body []byte, more bool) aio.Sent {
-	if c.sealed != nil {
+	if c.sealed.seals() {
 		return c.sealed.send(head, body, more)
 	}
 	return c.loop.driver.Send(c.token, head, body, more)
 }
+
+// seals reports whether what is sent is to be sealed first. It may be called on nil.
+func (z *sealed) seals() bool { return z != nil && !z.kernel }
 
 // begin returns memory for records, with a change of keys if one is due.
 func (z *sealed) begin(w *sealer) ([]byte, error) {
@@ -217,6 +225,11 @@ func (z *sealed) owesEnd() bool { return z != nil && !z.said && z.conn.Closing()
 
 // sayEnd is for who owes it.
 func (z *sealed) sayEnd() aio.Sent {
+	if z.kernel {
+		s := z.alertByKernel(tlsrec.CloseNotify)
+		z.said = s.Status == aio.OK
+		return aio.Sent{Status: s.Status, Err: s.Err}
+	}
 	z.said = true
 	s := z.push(z.rec.AppendAlert(z.conn.loop.sealer.records, tlsrec.CloseNotify), true)
 	return aio.Sent{Status: s.Status, Err: s.Err}
@@ -229,11 +242,34 @@ func (z *sealed) say(a tlsrec.Alert) {
 		return
 	}
 	z.said = true
-	if !z.blocked && len(z.pending) == 0 {
+	switch {
+	case z.blocked:
+	case z.kernel:
+		z.blocked = z.alertByKernel(a).Blocked()
+	case len(z.pending) == 0:
 		l := z.conn.loop
 		z.blocked = l.driver.Send(z.conn.token, z.rec.AppendAlert(l.sealer.records, a), nil, true).Blocked()
 	}
 }
+
+// alertByKernel attempts to send an alert that the kernel seals.
+func (z *sealed) alertByKernel(a tlsrec.Alert) aio.Sent {
+	content, kind := a.Record()
+	return z.conn.loop.driver.SendRecord(z.conn.token, kind, content[:])
+}
+
+// errorOf returns what an error of sending stands for: a kernel that seals has EBADMSG for a peer that is
+// gone. It may be called on nil.
+func (z *sealed) errorOf(e syscall.Errno) syscall.Errno {
+	if z != nil && z.kernel && e == syscall.EBADMSG {
+		return syscall.ECONNRESET
+	}
+	return e
+}
+
+// worn reports whether the kernel, which does not change keys, has sealed as much as they are good for. It may
+// be called on nil.
+func (z *sealed) worn() bool { return z != nil && z.records >= tlsrec.MaxRecords }
 
 // forget wipes the secrets, and lets go of memory. It may be called on nil.
 func (z *sealed) forget() {
@@ -275,6 +311,9 @@ func (z *sealed) open(data []byte) {
 			c.input(content)
 		}
 		l.buffers.put(&whole)
+		if err == nil && z.kernel && z.rec.NeedsUpdate() {
+			err = tlsrec.InternalError // the kernel has no other keys
+		}
 		if err != nil {
 			z.refuse(err)
 			return

@@ -164,7 +164,7 @@ func (s *Stream) attempt(most int64) aio.Sent {
 	if at.File.Remote() {
 		return s.sendRemote(most, more)
 	}
-	if c.sealed != nil {
+	if c.sealed.seals() {
 		return s.sealRange(most, more)
 	}
 	n := min(at.N, most)
@@ -240,7 +240,7 @@ func (s *Stream) account(n aio.Sent) bool {
 	case aio.EOF:
 		(*waiter)(s).changed()
 	default:
-		s.end(outcome.OfErrno(n.Err))
+		s.end(outcome.OfErrno(c.sealed.errorOf(n.Err)))
 	}
 	return false
 }

@@ -97,8 +97,11 @@ func (k *simRecords) Seal(p []byte) (out []byte) {
 	for len(p) > 0 {
 		n := min(len(p), tlsrec.MaxPlain, 1+k.rnd.IntN(1<<k.rnd.IntN(16)))
 		if k.rec.NeedsUpdate() {
-			var err error
-			if out, err = k.rec.AppendUpdate(out); err != nil {
+			update, err := k.rec.AppendUpdate, error(nil)
+			if k.rnd.IntN(2) == 0 {
+				update = k.rec.AppendRequest
+			}
+			if out, err = update(out); err != nil {
 				panic(err)
 			}
 		}

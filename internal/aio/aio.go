@@ -277,6 +277,10 @@ type Driver interface {
 	// follow at once (MSG_MORE). The slices are not kept after it returns.
 	Send(t Token, head, body []byte, more bool) Sent
 
+	// SendRecord attempts to send p as a record of TLS with a content type of its own, all or
+	// nothing, on a socket whose records the kernel seals (sys.SealByKernel).
+	SendRecord(t Token, kind byte, p []byte) Sent
+
 	// SendFile attempts to send n bytes of f from off. The file's own offset
 	// is neither used nor changed. A negative n or off, or a sum beyond 63
 	// bits, is EINVAL. n should be bounded by the caller (a turn

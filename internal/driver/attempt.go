@@ -32,6 +32,24 @@ func (b *Base[S]) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
 		return aio.Sent{}
 	}
 	n, e := sys.Send2(s.FD, head, body, more)
+	return b.fromMemory(t, s, n, want, e)
+}
+
+// SendRecord implements aio.Driver.
+func (b *Base[S]) SendRecord(t aio.Token, kind byte, p []byte) aio.Sent {
+	s, e := b.idle(t)
+	if e != 0 {
+		return aio.Sent{Status: aio.Failed, Err: e}
+	}
+	n := 0
+	if e = sys.SendRecord(s.FD, kind, p); e == 0 {
+		n = len(p)
+	}
+	return b.fromMemory(t, s, n, len(p), e)
+}
+
+// fromMemory answers an attempt to send want bytes from memory, of which n were sent.
+func (b *Base[S]) fromMemory(t aio.Token, s *Slot[S], n, want int, e syscall.Errno) aio.Sent {
 	b.Counters.Bytes[aio.ViaMemory] += uint64(n)
 	sent := aio.Sent{N: int64(n)}
 	switch {

@@ -82,7 +82,7 @@ func New(s *Secrets) (*Conn, error) {
 	if u == nil || u.version != s.Version {
 		return nil, fmt.Errorf("%w: %s, %s", ErrUnsupported, tls.VersionName(s.Version), tls.CipherSuiteName(s.Suite))
 	}
-	c := &Conn{suite: u, is13: s.Version == tls.VersionTLS13, RekeyAfter: rekeyAfter}
+	c := &Conn{suite: u, number: s.Suite, is13: s.Version == tls.VersionTLS13, RekeyAfter: MaxRecords}
 	var err error
 	if c.is13 {
 		err = errors.Join(c.in.init(u, s.Client), c.out.init(u, s.Server))

@@ -43,9 +43,9 @@ const (
 	keyUpdate   = 24
 )
 
-// rekeyAfter is how many records are sealed with one key of TLS 1.3, where RFC 8446 section
+// MaxRecords is how many records are sealed with one key of TLS 1.3, where RFC 8446 section
 // 5.5 allows for 2^24.5 with AES-GCM. TLS 1.2 has no means to change keys.
-const rekeyAfter = 1 << 24
+const MaxRecords = 1 << 24
 
 // maxUseless is how many records without any data may come in a row. crypto/tls has the same.
 const maxUseless = 16
@@ -82,19 +82,35 @@ type Conn struct {
 	// RekeyAfter is how many records one key of TLS 1.3 seals.
 	RekeyAfter uint64
 
-	in, out half
-	suite   *suite
-	is13    bool
-	asked   bool // the peer has asked for new keys
-	useless uint8
-	message [updateLen]byte // of the handshake, as far as it has come
-	have    uint8           // bytes of it
+	in, out  half
+	suite    *suite
+	number   uint16 // of suite, as package crypto/tls numbers them
+	is13     bool
+	byKernel bool // see LetGo
+	asked    bool // the peer has asked for new keys
+	useless  uint8
+	message  [updateLen]byte // of the handshake, as far as it has come
+	have     uint8           // bytes of it
 }
 
 // Wipe overwrites the secrets. The Conn is of no use afterwards.
 func (c *Conn) Wipe() {
 	c.in.wipe()
 	c.out.wipe()
+}
+
+// Record returns the content of a record that is an alert, and its content type, for who has others
+// seal it.
+func (a Alert) Record() (content [2]byte, typ byte) {
+	return [2]byte{a.level(), byte(a)}, typeAlert
+}
+
+// level is 1 for what is no error.
+func (a Alert) level() byte {
+	if a == CloseNotify || a == NoRenegotiation {
+		return 1
+	}
+	return 2
 }
 
 // Prefix and Suffix return how many bytes stand in front of the content of a sealed record,
@@ -202,11 +218,7 @@ func (c *Conn) control(dst []byte, typ byte, content ...byte) []byte {
 
 // AppendAlert appends a record with an alert.
 func (c *Conn) AppendAlert(dst []byte, a Alert) []byte {
-	level := byte(2)
-	if a == CloseNotify || a == NoRenegotiation {
-		level = 1
-	}
-	return c.control(dst, typeAlert, level, byte(a))
+	return c.control(dst, typeAlert, a.level(), byte(a))
 }
 
 // NeedsUpdate reports whether the next record must be a KeyUpdate: the peer has asked for
@@ -216,7 +228,15 @@ func (c *Conn) NeedsUpdate() bool { return c.asked || c.is13 && c.out.seq >= c.R
 // AppendUpdate appends a KeyUpdate; what is sealed from then on is under new keys.
 func (c *Conn) AppendUpdate(dst []byte) ([]byte, error) {
 	c.asked = false
-	dst = c.control(dst, typeHandshake, keyUpdate, 0, 0, 1, 0)
+	return c.update(dst, 0)
+}
+
+// AppendRequest is AppendUpdate, and the peer is to change its keys too. No server has a reason to; its
+// clients may.
+func (c *Conn) AppendRequest(dst []byte) ([]byte, error) { return c.update(dst, 1) }
+
+func (c *Conn) update(dst []byte, requested byte) ([]byte, error) {
+	dst = c.control(dst, typeHandshake, keyUpdate, 0, 0, 1, requested)
 	return dst, c.out.update(c.suite)
 }
 

@@ -45,6 +45,9 @@ func (d *driver) Send(t aio.Token, head, body []byte, more bool) aio.Sent {
 	return r
 }
 
+// SendRecord implements aio.Driver. No kernel seals records here.
+func (d *driver) SendRecord(aio.Token, byte, []byte) aio.Sent { return badAttempt() }
+
 func memory(p []byte) chunk { return chunk{mem: p, n: int64(len(p))} }
 
 // trySocket decides what an attempt to move n bytes does as far as the socket
