@@ -36,6 +36,9 @@ type TLS struct {
 	// MaxHandshakes bounds those of them whose handshake is under way; one more ends the
 	// oldest. Default 1,000, or an eighth of the descriptor limit if that is less.
 	MaxHandshakes int
+	// Kernel has the kernel seal what connections of TLS 1.3 send, where it can (TLSInKernel); what they
+	// receive the loops open. A connection whose peer asks for new keys ends then.
+	Kernel bool
 	// HTTP2 is offered to clients beside HTTP/1.1: http2.Protocol of package server/http2. nil: it
 	// is not.
 	HTTP2 tls.HTTP2
@@ -51,7 +54,7 @@ type TLSStats = tls.Stats
 func (c *Config) front() tls.Config {
 	t := &c.TLS
 	return tls.Config{
-		Listen: t.Listen, Certificates: c.certificates(), MaxConns: t.MaxConns, MaxHandshakes: t.MaxHandshakes,
+		Listen: t.Listen, Certificates: c.certificates(), MaxConns: t.MaxConns, MaxHandshakes: t.MaxHandshakes, Kernel: t.Kernel,
 		Log: c.Log, Trust: c.Trust, Proxied: c.ProxyProtocol, Congestion: c.Engine.Congestion,
 	}
 }
@@ -170,6 +173,10 @@ func (s *Server) TicketKeys() []TicketKey { return s.tls.TicketKeys() }
 
 // LearnTicketKeys lets clients resume sessions that were begun with those keys.
 func (s *Server) LearnTicketKeys(keys []TicketKey) { s.tls.LearnTicketKeys(keys) }
+
+// TLSInKernel reports whether TLS.Kernel is set for listeners that there are, and if so why the kernel
+// does not seal; nil: it does.
+func (s *Server) TLSInKernel() (asked bool, refused error) { return s.tls.Kernel() }
 
 // TLSStats returns the counters of the TLS listeners.
 func (s *Server) TLSStats() TLSStats { return s.tls.Stats() }

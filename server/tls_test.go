@@ -72,6 +72,7 @@ func withTLS(t testing.TB, cfg server.Config) server.Config {
 	cfg.TLS.Listen = []string{"127.0.0.1:0"}
 	cfg.TLS.CertFile, cfg.TLS.KeyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	writePair(t, 1, cfg.TLS.CertFile, cfg.TLS.KeyFile)
+	cfg.TLS.Kernel = kernelTLS
 	return cfg
 }
 

@@ -236,6 +236,9 @@ func (h *host) announce(root string) {
 	if why := doctor.Leases(root); root != "hosts" && why != "" {
 		lost += fmt.Sprintf("; no read leases (%s)", why)
 	}
+	if asked, refused := srv.TLSInKernel(); asked && refused != nil {
+		lost += fmt.Sprintf("; no TLS in the kernel (%v)", refused)
+	}
 	fmt.Fprintf(h.told.stderr, "fserve: serving %s on %s, driver %s (%s), %d workers%s\n",
 		root, strings.Join(urls(srv), " "), driver, why, srv.Engine().Loops(), lost)
 }

@@ -103,10 +103,10 @@ var groups = []group{
 			one(func(s *scrape) float64 { return s.sum.reuse() })),
 		gauge("fserve_loop_connections", "Open connections by event loop.", each(strconv.Itoa, func(s *scrape) []int { return openByLoop(s.loops) }), "loop"),
 		counter("fserve_tls_bad_records_total", "Records of TLS that could not be opened, each the end of its connection.", one(func(s *scrape) uint64 { return s.sum.BadRecords })),
-		gauge("fserve_tls_connections", "Open TLS connections: in their handshake, on a loop that seals and opens their records, by HTTP/2 in front of the loops, or on a bridge to one.",
-			each(words("handshake", "loop", "http2", "bridge"), func(s *scrape) []int {
+		gauge("fserve_tls_connections", "Open TLS connections: in their handshake, on a loop that seals and opens their records, on a loop while the kernel seals what they send, by HTTP/2 in front of the loops, or on a bridge to one.",
+			each(words("handshake", "loop", "kernel", "http2", "bridge"), func(s *scrape) []int {
 				t := &s.tls
-				return []int{t.Handshakes, t.OnLoops, t.HTTP2.Conns, max(0, t.Open-t.Handshakes-t.OnLoops-t.HTTP2.Conns)}
+				return []int{t.Handshakes, t.OnLoops, t.ByKernel, t.HTTP2.Conns, max(0, t.Open-t.Handshakes-t.OnLoops-t.ByKernel-t.HTTP2.Conns)}
 			}), "way"),
 		gauge("fserve_http2_streams", "Open streams of HTTP/2: active, or paused, on which nothing has moved for 100 ms because they wait for a limit, the disk or their client.",
 			each(words("active", "paused"), func(s *scrape) []int { return []int{s.tls.HTTP2.Active, s.tls.HTTP2.Paused} }), "state"),

@@ -39,6 +39,10 @@ type TLS struct {
 	// that clients which say nothing keep nobody out. Default: 0, which stands for 1,000, or
 	// an eighth of the descriptors that the process may have if that is less.
 	MaxHandshakes int `key:"max_handshakes" flag:"tls-max-handshakes" help:"TLS handshakes that may be under way; one more ends the oldest (default 1000)"`
+	// Kernel has the kernel seal what connections of TLS 1.3 send (kTLS), where it can: files go
+	// without a copy then. A client that asks for new keys is cut off. The start line and fserve doctor
+	// say what keeps the kernel from it. Default: off.
+	Kernel bool `key:"kernel" flag:"tls-kernel" help:"has the kernel seal what is sent over TLS 1.3 (kTLS), where it can"`
 	// HTTP2 offers HTTP/2 to clients beside HTTP/1.1. For one large file it has no advantage and
 	// takes more of the processor; many small files come by one connection. Default: false.
 	HTTP2 bool `key:"http2" flag:"tls-http2" live:"yes" help:"offer HTTP/2 beside HTTP/1.1"`
@@ -122,7 +126,7 @@ func (c *Config) tlsOf() server.TLS {
 	t := &c.TLS
 	out := server.TLS{
 		Listen: t.Listen, CertFile: t.Cert, KeyFile: t.Key, Pairs: serverPairs(t.Pairs), HostPairs: make(map[string][]server.KeyPair),
-		RefuseUnknown: t.UnknownName == UnknownNameRefuse, MaxHandshakes: t.MaxHandshakes, MinVersion: crypto.VersionTLS12 + uint16(t.MinVersion),
+		RefuseUnknown: t.UnknownName == UnknownNameRefuse, MaxHandshakes: t.MaxHandshakes, Kernel: t.Kernel, MinVersion: crypto.VersionTLS12 + uint16(t.MinVersion),
 	}
 	if t.HTTP2 {
 		out.HTTP2 = http2.Protocol{}

@@ -22,6 +22,8 @@ type direct struct {
 	local net.Addr
 	at    int // the listener
 	state crypto.ConnectionState
+
+	byKernel bool
 }
 
 // Peer implements loop.Adopted.
@@ -29,7 +31,7 @@ func (d *direct) Peer() netip.AddrPort { return d.peer }
 
 // Ending implements loop.Adopted.
 func (d *direct) Ending(bool) {
-	d.front.onLoops.Add(-1)
+	d.front.count(d, -1)
 	d.front.open.Add(-1)
 }
 
@@ -103,10 +105,12 @@ func (b *bridge) handOver(c *tapped) error {
 		return err
 	}
 	f := b.front
+	f.sealByKernel(fd, rec)
 	d := &direct{front: f, rec: rec, peer: b.peer, local: b.tcp.LocalAddr(), at: b.at, state: state}
-	f.onLoops.Add(1)
+	d.byKernel = rec.ByKernel()
+	f.count(d, 1)
 	if err := f.cfg.Engine.Adopt(fd, d); err != nil {
-		f.onLoops.Add(-1)
+		f.count(d, -1)
 		unix.Close(fd)
 		return err
 	}

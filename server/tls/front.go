@@ -34,6 +34,7 @@ type Config struct {
 	Trust      admit.Trust // which peers may send a PROXY header; nobody: each may
 	Proxied    []string    // of Listen, those whose connections begin with a PROXY header
 	Congestion string
+	Kernel     bool           // seals what is sent, where it can: see KernelSeals
 	Inherit    listen.Sockets // in place of new ones; the Front's from the call of New on
 
 	Handshake time.Duration // for it and what comes before it
@@ -68,9 +69,9 @@ type Stats struct {
 	Ousted   uint64 // of the failed: by newer ones, over Config.MaxHandshakes
 	Open     int    // now
 
-	// Of those that are open: whose handshake is under way, and whose records a loop seals and
-	// opens. The others take a bridge.
-	Handshakes, OnLoops int
+	// Of those that are open: whose handshake is under way, whose records a loop seals and opens, and
+	// for which the kernel seals and a loop opens them. The others take a bridge.
+	Handshakes, OnLoops, ByKernel int
 
 	HTTP2 HTTP2Stats
 
@@ -98,8 +99,10 @@ type Front struct {
 	mux        HTTP2Server // nil: nobody has spoken HTTP/2
 	plain      time.Time   // when a request without TLS was logged
 
-	open, onLoops                     atomic.Int64 // connections
+	open, onLoops, byKernel           atomic.Int64 // connections
 	accepted, refused, failed, ousted atomic.Uint64
+
+	kernelRefused sync.Once
 }
 
 // New binds the listeners, but for those that are inherited. Begin makes them accept. On
@@ -315,7 +318,7 @@ func (f *Front) Stats() Stats {
 	return Stats{
 		HTTP2:    h2,
 		Accepted: f.accepted.Load(), Refused: f.refused.Load(), Failed: f.failed.Load(), Ousted: f.ousted.Load(),
-		Open: int(f.open.Load()), Handshakes: f.handshakes.Len(), OnLoops: int(f.onLoops.Load()),
+		Open: int(f.open.Load()), Handshakes: f.handshakes.Len(), OnLoops: int(f.onLoops.Load()), ByKernel: int(f.byKernel.Load()),
 		Expiries: expiries,
 	}
 }
