@@ -1,6 +1,13 @@
 package uring
 
-import "testing"
+import (
+	"syscall"
+	"testing"
+
+	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/driver"
+	"github.com/fserve/fserve/internal/testenv"
+)
 
 // TestFetchPipes: however many fetches are queued at once, there are some pipes for each
 // worker at most, and when they are done one for each.
@@ -24,5 +31,32 @@ func TestFetchPipes(t *testing.T) {
 	}
 	if err := f.free(); err != nil || f.open != 0 {
 		t.Errorf("%d pipes are left: %v", f.open, err)
+	}
+}
+
+// TestFetchInVain: a fetch that the kernel has given up is not what is told of the file, and one that met a
+// bad disk is.
+func TestFetchInVain(t *testing.T) {
+	for _, c := range []struct{ e, told syscall.Errno }{{syscall.ECANCELED, 0}, {syscall.EAGAIN, 0}, {syscall.EIO, syscall.EIO}} {
+		file := testenv.NewPattern(71).File(t, t.TempDir(), 1<<20)
+		testenv.NeedCold(t, file)
+		f := testenv.Borrow(t, file)
+		d := newTestDriver(t, aio.Config{})
+		fd, _ := testenv.Pair(t, testenv.SockOptions{})
+		tok := aio.MakeToken(0, 1)
+		if err := d.Open(tok, fd); err != nil {
+			t.Fatal(err)
+		}
+		s := d.Get(tok)
+		if sent, r := d.Mover.Send(s.FD, &s.Move, f, 0, 1000, false); sent.Status != aio.BlockedDisk || r.Empty() {
+			t.Fatalf("status %d, %+v is to be fetched", sent.Status, r)
+		}
+		s.Wait = driver.ForDisk
+		i := d.fetches.put(fetchOp{Fetch: d.BeginFetch(tok, s, f), pipe: d.fetches.pipe()})
+		d.fetches.partFailed(completion{name: opPart.ofFetch(i), res: -int32(c.e)})
+		var ev aio.Event
+		if told := d.fetched(completion{name: opFetch.ofFetch(i), res: -int32(c.e)}, &ev); !told || ev.Op != aio.Ready || ev.Err != c.told || f.Pins != 0 {
+			t.Errorf("%v: told %v, %+v, %d pins", c.e, told, ev, f.Pins)
+		}
 	}
 }
