@@ -48,7 +48,7 @@ var suites = []struct{ name, pkg, run, env string }{
 	{name: "tlsrec", pkg: "./internal/tlsrec"},
 	{name: "uring", pkg: "./uring"},
 	{name: "fallback", pkg: "./fallback"},
-	{name: "tls", pkg: "./server", run: "TLSResume|TLSByKernel|TLSKernel|TLSFileCh|TLSSlow|TLSBad|TLSShut|TLSAnswers", env: "FSERVE_REQUIRE_KERNEL_TLS=1"},
+	{name: "tls", pkg: "./server", run: "TLS|Certificate", env: "FSERVE_REQUIRE_KERNEL_TLS=1"},
 }
 
 // needed are modules: what the kernel would fetch by itself if it had a system around it.
