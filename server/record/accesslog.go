@@ -37,13 +37,14 @@ type AccessLog struct {
 	buffersMu sync.Mutex // held for moments only
 	buffers   []*buffer
 
-	// The rest is guarded by Logs.mu.
-	w      io.Writer
-	file   io.Closer // nil: w is not ours to close
-	err    error
-	torn   bool // the last line that was written is not whole
-	stuck  bool // the last write has run out of patience
-	unused bool // since the last Logs.Keep
+	unused bool // since the last Logs.Keep; guarded by Logs.mu
+
+	// These are guarded by Logs.writing.
+	w     io.Writer
+	file  io.Closer // nil: w is not ours to close
+	err   error
+	torn  bool // the last line that was written is not whole
+	stuck bool // the last write has run out of patience
 
 	gone    atomic.Bool // it is closed
 	dropped atomic.Uint64
@@ -58,7 +59,7 @@ func NewAccessLogIn(f LogFormat, w io.Writer) *AccessLog {
 	a := &AccessLog{of: s, alone: true, format: f, w: w, block: blockBytes}
 	s.mu.Lock() // its goroutine runs already
 	defer s.mu.Unlock()
-	s.logs = append(s.logs, a)
+	s.logs = []*AccessLog{a}
 	return a
 }
 
@@ -104,7 +105,7 @@ func openLogFile(path string) (*os.File, error) {
 // Reopen opens the file of the log, and of the Logs that it is one of, anew; see Logs.Reopen.
 func (a *AccessLog) Reopen() error { return a.of.Reopen() }
 
-// reopen opens the target anew, under Logs.mu.
+// reopen opens the target anew, under Logs.writing.
 func (a *AccessLog) reopen() error {
 	if a.file == nil {
 		return nil
@@ -134,7 +135,7 @@ func (a *AccessLog) Close() error {
 	return a.of.Close()
 }
 
-// close closes the log, under Logs.mu. What is added later is lost.
+// close closes the log, under Logs.writing. What is added later is lost.
 func (a *AccessLog) close() error {
 	a.gone.Store(true)
 	if a.file != nil {
@@ -152,7 +153,7 @@ func (a *AccessLog) newBuffer() *buffer {
 	return b
 }
 
-// write writes what the loops have added, under Logs.mu; all: see buffer.pending.
+// write writes what the loops have added, under Logs.writing; all: see buffer.pending.
 func (a *AccessLog) write(all bool) {
 	a.buffersMu.Lock()
 	buffers := a.buffers // only ever appended to

@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,9 +25,12 @@ const Stdout = "-"
 // Logs are the access logs of a server: each file is opened once, whoever asks for it, and one
 // goroutine writes them all. Its methods are safe for concurrent use.
 type Logs struct {
-	mu   sync.Mutex
-	logs []*AccessLog
-	gone uint64 // lines that logs had lost that are closed
+	// writing is held while a log is written or its file changes, which may wait for whoever reads it, and
+	// mu for moments, within it.
+	writing sync.Mutex
+	mu      sync.Mutex
+	logs    []*AccessLog // replaced, and not changed
+	gone    uint64       // lines that logs had lost that are closed
 
 	full chan struct{} // a block is to be written
 	stop chan struct{}
@@ -78,7 +82,7 @@ func (s *Logs) Open(t Target) (*AccessLog, error) {
 	if err := a.open(); err != nil {
 		return nil, err
 	}
-	s.logs = append(s.logs, a)
+	s.logs = append(slices.Clip(s.logs), a) // whoever has the list keeps it as it is
 	return a, nil
 }
 
@@ -96,22 +100,46 @@ func (s *Logs) Keep(used map[*AccessLog]bool) {
 // to the new one. A log whose file cannot be opened goes on with the old one. Sockets of
 // syslog are made anew, too.
 func (s *Logs) Reopen() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	kept := s.logs[:0]
-	for _, a := range s.logs {
-		if a.unused {
-			a.write(true)
-			errs = append(errs, a.close())
-			s.gone += a.dropped.Load()
-			continue
-		}
-		kept = append(kept, a)
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	errs := []error{s.end(unused, true)}
+	for _, a := range s.list() {
 		errs = append(errs, a.reopen())
 	}
-	clear(s.logs[len(kept):])
-	s.logs = kept
+	return errors.Join(errs...)
+}
+
+// list returns the logs as they are now, which is not changed.
+func (s *Logs) list() []*AccessLog {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.logs
+}
+
+func unused(a *AccessLog) bool { return a.unused }
+
+// end takes logs away, so that nobody finds them any more, and closes them. writes: their last lines are
+// written first.
+func (s *Logs) end(which func(*AccessLog) bool, writes bool) error {
+	s.mu.Lock()
+	var ended []*AccessLog
+	for _, a := range s.logs {
+		if which(a) {
+			ended = append(ended, a)
+		}
+	}
+	s.logs = slices.DeleteFunc(slices.Clone(s.logs), which)
+	s.mu.Unlock()
+	var errs []error
+	for _, a := range ended {
+		if writes {
+			a.write(true)
+		}
+		errs = append(errs, a.close())
+		s.mu.Lock()
+		s.gone += a.dropped.Load()
+		s.mu.Unlock()
+	}
 	return errors.Join(errs...)
 }
 
@@ -131,15 +159,9 @@ func (s *Logs) Dropped() uint64 {
 func (s *Logs) Close() error {
 	close(s.stop)
 	<-s.done
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	for _, a := range s.logs {
-		errs = append(errs, a.close())
-		s.gone += a.dropped.Load()
-	}
-	s.logs = nil
-	return errors.Join(errs...)
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.end(func(*AccessLog) bool { return true }, false)
 }
 
 func (s *Logs) run() {
@@ -161,9 +183,9 @@ func (s *Logs) run() {
 
 // flush writes what is there; all: see buffer.pending.
 func (s *Logs) flush(all bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, a := range s.logs {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	for _, a := range s.list() {
 		a.write(all)
 	}
 }
