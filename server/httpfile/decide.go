@@ -24,7 +24,7 @@ func (p *Plan) Decide(req *Request, f *Facts, now int64, entropy Entropy) {
 	}
 	// Range is defined for GET only (RFC 9110 14.2). No range of an empty file
 	// exists, and the whole file is all that one could give.
-	if req.Range != nil && req.Method == MethodGet && f.Size > 0 && p.ranges(req, now, entropy) {
+	if req.Range != nil && req.Method == MethodGet && f.Size > 0 && !f.made && p.ranges(req, now, entropy) {
 		return
 	}
 	p.Status, p.kind, p.ContentLength = StatusOK, headWhole, f.Size

@@ -20,7 +20,11 @@ type File struct {
 	SeenNs     int64
 	Indistinct bool
 	Coding     Coding
-	// Negotiable says that the resource has, or may get, sidecars. Every
+	// Level is set if the representation is made of the file, by compressing it: Size is that of the
+	// file then, and Length of what is sent. 0: it is a file itself.
+	Level  int
+	Length int64
+	// Negotiable says that the resource has, or may get, other codings. Every
 	// answer then varies by Accept-Encoding.
 	Negotiable bool
 	// Hash is a content hash, for tags that are equal on every origin. It must be
@@ -46,6 +50,7 @@ type Facts struct {
 	names      string // parameters of Content-Disposition, if it may be sent
 	modified   int64  // Unix s: LastModified
 	indistinct bool
+	made       bool // of a file, which ranges are of
 
 	// head is the head of the 200 answer without its last line end, with
 	// some date at OKDateOffset. Offsets cut it into the pieces that the other
@@ -77,6 +82,10 @@ func (p *Policy) MakeFacts(file File) *Facts {
 		CacheControl: firstMatch(p.cacheControl, file.Path),
 		policy:       p,
 		indistinct:   file.Indistinct,
+		made:         file.Level > 0,
+	}
+	if f.made {
+		f.Size = file.Length
 	}
 	f.render(&file)
 	return f
@@ -107,7 +116,9 @@ func (f *Facts) render(file *File) {
 		b = append(b, varyField...)
 	}
 	f.body = len(b)
-	b = append(b, "Accept-Ranges: bytes\r\n"...)
+	if !f.made {
+		b = append(b, "Accept-Ranges: bytes\r\n"...)
+	}
 	if f.Coding != Identity {
 		b = appendField(b, "Content-Encoding: ", f.Coding.String())
 	}
@@ -155,13 +166,9 @@ func hasETag(f *File) bool { return !f.Indistinct && (usableHash(f.Hash) || !f.B
 // appendETag appends the strong entity tag of a version of a file in a coding. No other
 // version or coding has the same (RFC 9110 8.8.3.3), and the version has it for life.
 func appendETag(b []byte, f *File) []byte {
-	suffix := ""
-	if f.Coding < numCoding {
-		suffix = codingNames[f.Coding].tag
-	}
 	b = append(b, '"')
 	if usableHash(f.Hash) {
-		return append(append(append(b, f.Hash...), suffix...), '"')
+		return append(appendCoding(append(b, f.Hash...), f), '"')
 	}
 	b = strconv.AppendInt(b, f.MtimeNs, 16)
 	b = append(b, '-')
@@ -172,8 +179,19 @@ func appendETag(b []byte, f *File) []byte {
 		b = append(b, '-')
 		b = strconv.AppendInt(b, f.CtimeNs, 16)
 	}
-	b = append(b, suffix...)
-	return append(b, '"')
+	return append(appendCoding(b, f), '"')
+}
+
+// appendCoding appends what tells the tags of the codings apart: also what is made of a file from a
+// sidecar of it, which has a time and a size of its own.
+func appendCoding(b []byte, f *File) []byte {
+	if f.Coding < numCoding {
+		b = append(b, codingNames[f.Coding].tag...)
+	}
+	if f.Level > 0 {
+		b = strconv.AppendInt(append(b, '.'), int64(f.Level), 10)
+	}
+	return b
 }
 
 // modified returns the Unix time in seconds of Last-Modified, not ok if there is none. A
@@ -221,6 +239,9 @@ func usableHash(h string) bool {
 	}
 	return h != "" && len(h) <= maxHash
 }
+
+// Distinct reports whether times and size tell this version from all others.
+func (f *Facts) Distinct() bool { return !f.indistinct }
 
 // Policy returns the policy that the Facts were made under. Facts of an earlier
 // policy must be made anew.

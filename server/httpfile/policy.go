@@ -55,6 +55,9 @@ type Config struct {
 	// decide by that what a client may have.
 	RefuseEncodedSlash bool
 
+	// Compress has what is worth it compressed for the clients that accept that. nil: nothing is.
+	Compress *Compression
+
 	// Dotfiles serves paths with a segment that begins with a dot.
 	Dotfiles bool
 
@@ -73,6 +76,7 @@ type Policy struct {
 	types        map[string]string
 	defaultType  string
 	cacheControl []rule
+	compress     *Compression // with its defaults; nil: none
 	disposition  []rule
 	download     string
 	maxRanges    int
@@ -119,7 +123,8 @@ func NewPolicy(c Config) (*Policy, error) {
 	if c.DotDirs == nil {
 		p.dotDirs = []string{".well-known"}
 	}
-	var types, caching, disposition error
+	var types, caching, disposition, compress error
+	p.compress, compress = compileCompression(c.Compress)
 	p.types, types = compileTypes(c.ContentTypes)
 	p.cacheControl, caching = compileRules("cache control", c.CacheControl)
 	p.disposition, disposition = compileRules("disposition", c.Disposition)
@@ -131,7 +136,7 @@ func NewPolicy(c Config) (*Policy, error) {
 		checkRange("max ranges", int64(p.maxRanges), 1, maxMaxRanges),
 		checkRange("merge gap", p.mergeGap, 1, maxMergeGap),
 		checkRange("retry after", int64(p.retryAfter), 1, maxRetryAfter),
-		types, caching, disposition, checkDisposition(c.Disposition))
+		types, caching, disposition, compress, checkDisposition(c.Disposition))
 	if err != nil {
 		return nil, err
 	}
