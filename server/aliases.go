@@ -8,6 +8,7 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
+	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/foreign"
 	"github.com/fserve/fserve/server/http1"
 	"github.com/fserve/fserve/server/link"
@@ -93,6 +94,8 @@ type (
 	Histogram = record.Histogram
 	// HostStats are the responses of a host.
 	HostStats = record.HostStats
+	// CompressStats are what was compressed.
+	CompressStats = compress.Stats
 	// SessionStats are a loop's counters of requests.
 	SessionStats = record.Stats
 )

@@ -8,10 +8,12 @@ import (
 )
 
 // NewHandler returns a Handler for the part of a Config that is about files: Site,
-// Locations, Hosts, Identity and Log. The rest is for a server of its own: what sets any of it is refused.
+// Locations, Hosts, Identity, CompressCache and Log. The rest is for a server of its own: what sets any of it is refused.
 // Errors wrap ErrConfig.
 func NewHandler(cfg Config) (*Handler, error) {
-	s := &Server{cfg: Config{Site: cfg.Site, Locations: cfg.Locations, Hosts: cfg.Hosts, Identity: cfg.Identity, Log: cfg.Log}}
+	s := &Server{cfg: Config{
+		Site: cfg.Site, Locations: cfg.Locations, Hosts: cfg.Hosts, Identity: cfg.Identity, CompressCache: cfg.CompressCache, Log: cfg.Log,
+	}}
 	given, used := reflect.ValueOf(cfg), reflect.ValueOf(s.cfg)
 	for i := range given.NumField() {
 		if used.Field(i).IsZero() && !given.Field(i).IsZero() {
@@ -21,5 +23,5 @@ func NewHandler(cfg Config) (*Handler, error) {
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
-	return foreign.New(s.set, s.cfg.Log), nil
+	return foreign.New(s.set, s.http.Forms, s.cfg.Log), nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
+	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/http1"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -75,6 +76,10 @@ type Config struct {
 	// be made, while a file system does not answer or another process keeps the file from
 	// being opened. Then it gets 503. Default 30 s.
 	OpenTimeout time.Duration
+
+	// CompressCache bounds the memory for what is compressed for clients (Site.Files.Compress), in
+	// bytes. Default 64 MiB.
+	CompressCache int64
 
 	// AccessLog gets a line for each response that is of no Site with an access log of its
 	// own; nil: none.
@@ -159,8 +164,9 @@ func (s *Server) prepare() error {
 	}
 	s.http = http1.Config{
 		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
-		Proxied: c.proxied(), Plain: len(c.Listen), Listings: listing.NewCache(c.Log), Log: c.Log, Faults: record.NewFaults(c.Log),
-		Rows: &s.rows, Ports: &s.ports, Passwords: new(auth.Checker), Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
+		Proxied: c.proxied(), Plain: len(c.Listen), Listings: listing.NewCache(c.Log), Forms: compress.NewCache(c.CompressCache, c.Log), Log: c.Log,
+		Faults: record.NewFaults(c.Log),
+		Rows:   &s.rows, Ports: &s.ports, Passwords: new(auth.Checker), Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })
 	s.http.Admission.Set(c.Admission)
@@ -170,9 +176,13 @@ func (s *Server) prepare() error {
 	return err
 }
 
+// defaultCompressCache is the default of Config.CompressCache.
+const defaultCompressCache = 64 << 20
+
 func (c *Config) setDefaults() {
 	c.MaxBody = cmp.Or(c.MaxBody, 4<<20)
 	c.MaxDrain = cmp.Or(c.MaxDrain, 64<<10)
+	c.CompressCache = cmp.Or(c.CompressCache, defaultCompressCache)
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 30*time.Second)
 	c.Log = cmp.Or(c.Log, slog.Default())
 	c.RequestLimits = c.RequestLimits.WithDefaults()

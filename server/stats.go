@@ -11,6 +11,7 @@ type Stats struct {
 	Sessions []SessionStats // of the same loops
 	Hosts    []HostStats    // of all loops; the default host first
 	TLS      TLSStats
+	Compress CompressStats
 }
 
 // Stats returns the counters. It asks each loop and waits for the answer, and
@@ -26,6 +27,7 @@ func (s *Server) Stats() Stats {
 		}
 		out.Sessions = append(out.Sessions, one)
 	})
+	out.Compress = s.http.Forms.Stats()
 	out.Hosts = responses.Named(&s.rows)
 	if s.tls != nil {
 		out.TLS = s.TLSStats()

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 var ErrClosed = errors.New("server: closed")
 
 // Swap puts what cfg says about files in the place of what the Config has said:
-// its Site, Locations, Hosts and Admission, and of its TLS all but what is listened on and how many
+// its Site, Locations, Hosts, CompressCache and Admission, and of its TLS all but what is listened on and how many
 // connections there may be. The rest of cfg is not looked at.
 //
 // Roots are opened and everything is checked before anything changes; an error
@@ -46,6 +47,7 @@ func (s *Server) Swap(cfg Config) error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	s.http.Admission.Set(cfg.Admission)
+	s.http.Forms.Resize(cmp.Or(cfg.CompressCache, defaultCompressCache))
 	before := s.set
 	s.set = next
 	s.engine.Ask(func(l *loop.Loop) {

@@ -20,6 +20,7 @@ import (
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
+	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -36,6 +37,7 @@ import (
 type Handler struct {
 	set      *site.Set
 	listings *listing.Cache
+	forms    *compress.Cache
 	faults   *record.Faults
 	closing  sync.Once
 
@@ -45,8 +47,8 @@ type Handler struct {
 }
 
 // New returns a Handler for the places of set, which is the Handler's from now on.
-func New(set *site.Set, log *slog.Logger) *Handler {
-	return &Handler{set: set, listings: listing.NewCache(log), faults: record.NewFaults(log)}
+func New(set *site.Set, forms *compress.Cache, log *slog.Logger) *Handler {
+	return &Handler{set: set, listings: listing.NewCache(log), forms: forms, faults: record.NewFaults(log)}
 }
 
 // Close closes the roots. No request may be under way.
@@ -76,6 +78,7 @@ type Answer struct {
 	head     string
 	rest     []httpfile.Segment // to be read by Read
 	page     *listing.Page      // that is the body; nil: none
+	form     *compress.Body     // likewise
 }
 
 // file is an open file; nil: there is none.
@@ -109,7 +112,12 @@ func (h *Handler) Answer(q *Query) *Answer {
 			step = a.open(&r.Want)
 		case resolve.List:
 			step = h.list(a)
+		case resolve.Compress:
+			step = r.Compressed(h.compress(r.Source()))
 		case resolve.Send:
+			if r.Chosen == resolve.Made {
+				a.form = r.Body
+			}
 			step = r.Decide(now.UnixNano(), httpfile.Entropy{rand.Uint64(), rand.Uint64()})
 		}
 	}
@@ -120,6 +128,9 @@ func (h *Handler) Answer(q *Query) *Answer {
 	}
 	a.head = string(r.Plan.AppendHead(nil, httpfile.AppendDate(nil, now.Unix()), httpfile.ConnImplied))
 	a.rest = r.Plan.Segments()
+	if r.Chosen == resolve.Made && len(a.rest) > 0 { // all of it: ranges are of files
+		a.rest = []httpfile.Segment{{Kind: httpfile.SegmentMemory, Mem: a.form.Bytes(), N: int64(len(a.form.Bytes()))}}
+	}
 	return a
 }
 
@@ -198,6 +209,21 @@ func (h *Handler) list(a *Answer) resolve.Step {
 	return r.Listed(a.page, e)
 }
 
+// compress returns a form, for which it waits; nil: it cannot be had.
+func (h *Handler) compress(s *compress.Source) (b *compress.Body) {
+	if b = h.forms.Find(s); b != nil {
+		return b
+	}
+	done := make(chan struct{})
+	if h.forms.Begin(s, func(made *compress.Body) {
+		b = made
+		close(done)
+	}) != nil {
+		<-done
+	}
+	return b
+}
+
 // closeBut closes the files but that of a kind.
 func (a *Answer) closeBut(k resolve.Kind) {
 	for i := range a.files {
@@ -222,7 +248,8 @@ func (a *Answer) chosen() *file { return &a.files[a.resolved.Chosen] }
 // Close closes the file, and lets go of the listing.
 func (a *Answer) Close() error {
 	a.page.Release()
-	a.page = nil
+	a.form.Release()
+	a.page, a.form = nil, nil
 	return a.chosen().close()
 }
 

@@ -54,7 +54,17 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 			return
 		case resolve.Route:
 			step = s.answer.File()
+		case resolve.Compress:
+			b, here := (*coder)(s).compressed()
+			if !here {
+				(*coder)(s).compressLater(c)
+				return
+			}
+			step = s.answer.Compressed(b)
 		case resolve.Send:
+			if s.answer.Chosen == resolve.Made {
+				s.exchangeOf(c).form = s.answer.Body
+			}
 			if s.sendHot(c) {
 				return
 			}

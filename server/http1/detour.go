@@ -80,8 +80,10 @@ func (s *Session) giveUp(c *loop.Conn, x *exchange) {
 	e := x.detour.errand
 	x.detour.x, x.detour = nil, nil
 	s.resume(x)
-	if q, ok := e.(*queueing); ok {
-		q.giveUp(s, x)
+	if e, ok := e.(interface {
+		giveUp(s *Session, x *exchange)
+	}); ok {
+		e.giveUp(s, x)
 		return
 	}
 	s.fail(c, http.StatusServiceUnavailable)

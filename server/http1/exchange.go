@@ -4,6 +4,7 @@ import (
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
+	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -20,12 +21,13 @@ type exchange struct {
 	detour *detour // nil: the request is not away
 	call   call
 	record record.Record
-	plain  bool          // it has nothing but the record
-	head   []byte        // of the request, so that it can be read again
-	parts  []byte        // part headers of a multipart response
-	page   *listing.Page // that is the response; nil: none
-	grant  admit.Grant   // by which the response is counted
-	caller *auth.Caller  // who asks; nil: nobody was asked for, or the request has not been away
+	plain  bool           // it has nothing but the record
+	head   []byte         // of the request, so that it can be read again
+	parts  []byte         // part headers of a multipart response
+	page   *listing.Page  // that is the response; nil: none
+	form   *compress.Body // likewise
+	grant  admit.Grant    // by which the response is counted
+	caller *auth.Caller   // who asks; nil: nobody was asked for, or the request has not been away
 }
 
 // keepHead copies the request head, so that it can be read again.
@@ -86,6 +88,8 @@ func (s *Session) put(c *loop.Conn, x *exchange) {
 	x.body.uncount(s.loop)
 	x.page.Release()
 	x.page = nil
+	x.form.Release()
+	x.form = nil
 	x.grant.Release()
 	if x.call.timedOut() != nil {
 		return // the handler goes on with what the exchange refers to

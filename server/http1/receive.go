@@ -202,6 +202,9 @@ func (s *Session) Closed(c *loop.Conn) {
 		switch e := x.detour.errand.(type) {
 		case *queueing:
 			e.waiter.Leave()
+		case *compressing:
+			e.waiter.Leave()
+			x.grant.Release()
 		case *call: // the handler goes on, and its work counts
 		default: // a disk may be waited for without end, a response is not under way any more
 			x.grant.Release()

@@ -9,6 +9,7 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/record"
+	"github.com/fserve/fserve/server/resolve"
 	"github.com/fserve/fserve/server/wire"
 )
 
@@ -17,7 +18,7 @@ import (
 func (s *Session) sendHot(c *loop.Conn) bool {
 	a := &s.answer
 	f := s.files[a.Chosen]
-	if f.Content() == nil || !a.Request.Plain() || a.Request.HTTP10 || c.Closing() || len(a.Fields) > 0 || a.Secure() != nil ||
+	if f == nil || f.Content() == nil || !a.Request.Plain() || a.Request.HTTP10 || c.Closing() || len(a.Fields) > 0 || a.Secure() != nil ||
 		s.caller != nil && s.caller.FileName != nil {
 		return false
 	}
@@ -37,6 +38,9 @@ func (s *Session) sendPlan(c *loop.Conn) {
 	var content []byte
 	if f != nil {
 		content = f.Content()
+	} else if a.Chosen == resolve.Made {
+		content = a.Body.Bytes()
+		s.rec.Stats.Compressed++
 	}
 	if s.caller != nil && s.caller.FileName != nil {
 		p.SaveAs(string(s.caller.FileName))

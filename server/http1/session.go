@@ -18,6 +18,7 @@ import (
 	"github.com/fserve/fserve/internal/free"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
+	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/record"
@@ -41,6 +42,7 @@ type Config struct {
 	Proxied     []bool        // by listener: a connection begins with a PROXY header; nil: none does
 	Plain       int           // listeners that do not speak TLS: to a Set they come first
 	Listings    *listing.Cache
+	Forms       *compress.Cache
 	Log         *slog.Logger
 	Faults      *record.Faults
 	Rows        *record.Rows              // of the hosts of every Set
@@ -73,6 +75,7 @@ type Session struct {
 	answer resolve.Answer
 	files  [resolve.NumKind]*openfile.File // that were opened for it
 	known  []opened                        // by a detour, for this step
+	landed *compressing                    // by a detour, for this step; nil: none
 	queued map[*queueing]struct{}          // requests that wait for their turn
 	// refusing is set while a request that could not be read is answered.
 	refusing bool

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server/httpfile"
 )
 
 const (
@@ -44,10 +45,11 @@ type Cache struct {
 
 // key tells apart what is asked for.
 type key struct {
-	owner any
-	path  string
-	view  View
-	json  bool
+	owner  any
+	path   string
+	view   View
+	json   bool
+	coding httpfile.Coding
 }
 
 // want is what is asked for, of a version of the directory.
@@ -78,7 +80,7 @@ func NewCache(log *slog.Logger) *Cache {
 // One page is made by one goroutine: who asks meanwhile gets the next one, which is of the
 // directory as it was then or later, and takes no place in the root's pool.
 func (c *Cache) Begin(d *Directory, view View, json bool, done func(*Page, syscall.Errno)) bool {
-	k := key{d.Owner, d.Path, view, json}
+	k := key{d.Owner, d.Path, view, json, d.Coding}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if waiting, making := c.calls[k]; making {
@@ -196,6 +198,9 @@ func (c *Cache) render(d *Directory, dir *os.File, w want) (*Page, syscall.Errno
 	if err != nil {
 		c.log.Error("listing not rendered", "path", d.Path, "err", err)
 		return nil, syscall.EIO
+	}
+	if err := p.compress(d.Policy, d.Coding); err != nil {
+		c.log.Warn("listing not compressed, it is sent as it is", "path", d.Path, "err", err)
 	}
 	p.cache, p.of = c, w
 	return p, 0

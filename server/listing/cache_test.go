@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server/httpfile"
 )
 
 // directory makes a directory with empty files, and returns how it is asked for.
@@ -28,7 +29,7 @@ func directory(t *testing.T, names ...string) *Directory {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = root.Close() })
-	return &Directory{Root: root, Path: "/x/", Owner: dir, PageEntries: 1, Shows: func(path []byte) bool { return string(path) != "/x/.b" }}
+	return &Directory{Root: root, Path: "/x/", Owner: dir, PageEntries: 1, Policy: new(httpfile.Policy), Shows: func(path []byte) bool { return string(path) != "/x/.b" }}
 }
 
 // touch changes a directory, so that even a clock of few ticks shows it.
@@ -45,7 +46,7 @@ func (d *Directory) touch(t *testing.T, name string) {
 
 // ask returns a page, for one user.
 func (c *Cache) ask(d *Directory, view View, json bool) (*Page, syscall.Errno) {
-	return c.get(key{d.Owner, d.Path, view, json}, d, 1)
+	return c.get(key{d.Owner, d.Path, view, json, d.Coding}, d, 1)
 }
 
 func (c *Cache) mustGet(t *testing.T, d *Directory) *Page {
@@ -115,7 +116,7 @@ func TestCacheJoins(t *testing.T) {
 			t.Fatalf("call %d is refused", i)
 		}
 		if i == 0 {
-			d = &Directory{Root: d.Root, Path: d.Path, Owner: d.Owner, PageEntries: 1, Shows: d.Shows} // of others
+			d = &Directory{Root: d.Root, Path: d.Path, Owner: d.Owner, PageEntries: 1, Policy: new(httpfile.Policy), Shows: d.Shows} // of others
 			d.touch(t, "b")
 		}
 	}

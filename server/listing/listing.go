@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server/httpfile"
 )
 
 const (
@@ -41,6 +42,9 @@ type Directory struct {
 	Owner any
 	// Shows reports whether a path is shown; that of a directory ends with a slash.
 	Shows func(path []byte) bool
+	// Coding is what the page is compressed by, if Policy says that it is worth that.
+	Coding httpfile.Coding
+	Policy *httpfile.Policy
 	// PageEntries is how many entries a page has that is asked for by its number.
 	PageEntries int
 }

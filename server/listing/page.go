@@ -1,8 +1,12 @@
 package listing
 
 import (
+	"bytes"
 	"strings"
 	"time"
+
+	"github.com/fserve/fserve/server/compress"
+	"github.com/fserve/fserve/server/httpfile"
 )
 
 // Page is a listing as the content of responses, which share it.
@@ -28,10 +32,13 @@ func (p *Page) Release() {
 	}
 }
 
+// vary is for a page that is not compressed.
+const vary = "Vary: Accept\r\n"
+
 // render renders a listing as JSON or HTML.
 func (l *listing) render(json bool) (*Page, error) {
 	p, err := &Page{}, error(nil)
-	p.Fields = append(p.Fields, "Cache-Control: no-cache\r\nVary: Accept\r\n"...)
+	p.Fields = append(p.Fields, "Cache-Control: no-cache\r\n"+vary...)
 	p.Fields = l.appendLink(p.Fields)
 	if json {
 		p.Type = "application/json"
@@ -45,6 +52,23 @@ func (l *listing) render(json bool) (*Page, error) {
 	p.Fields = append(append(append(p.Fields, "Content-Security-Policy: "...), csp...), "\r\n"...)
 	p.Body, err = l.html()
 	return p, err
+}
+
+// compress compresses the page, if that is worth it. It varies then, whatever the client takes.
+func (p *Page) compress(by *httpfile.Policy, k httpfile.Coding) error {
+	level := by.Level(p.Type, int64(len(p.Body)))
+	if level == 0 {
+		return nil
+	}
+	p.Fields = bytes.Replace(p.Fields, []byte(vary), []byte("Vary: Accept, Accept-Encoding\r\n"), 1)
+	if k == httpfile.Identity {
+		return nil
+	}
+	coded, err := compress.Encode(p.Body, k, level)
+	if err == nil {
+		p.Body, p.Fields = coded, append(append(append(p.Fields, "Content-Encoding: "...), k.String()...), "\r\n"...)
+	}
+	return err
 }
 
 // appendLink appends the Link field (RFC 8288) to the pages before and after.

@@ -22,6 +22,8 @@ type Stats struct {
 	ProxyErrors uint64                 // connections without a good PROXY header
 	// Denied are requests that rules of access have refused.
 	Denied [admit.NumJudgement]uint64
+	// Compressed are responses with content that was compressed here.
+	Compressed uint64
 
 	// FirstByte and Duration are the times from a request's head to the first and
 	// to the last byte of its response with the kernel; of responses that were

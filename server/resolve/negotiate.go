@@ -18,6 +18,10 @@ func (a *Answer) found(v *Version) Step {
 		return Send // the handler knows what the file is
 	}
 	a.base, a.codings = a.Want, a.choice[:0]
+	if !v.may {
+		a.refused = false
+		return a.uncoded()
+	}
 	for _, k := range httpfile.ServerOrder {
 		if v.gone[k] <= a.now {
 			a.codings = append(a.codings, k)
@@ -31,10 +35,10 @@ func (a *Answer) found(v *Version) Step {
 // remembered with the version of the source, for a second.
 func (a *Answer) negotiate() Step {
 	k := httpfile.Negotiate(a.Request.AcceptEncoding, a.codings)
-	if k == httpfile.Identity {
-		return Send
-	}
 	a.refused = k == httpfile.NotAcceptable
+	if k == httpfile.Identity {
+		return a.uncoded()
+	}
 	if a.refused { // unless there is nothing to choose from
 		k = a.codings[0]
 	}
@@ -56,11 +60,11 @@ func (a *Answer) openedSidecar(v *Version, e syscall.Errno) Step {
 		if e != 0 && e != syscall.EISDIR { // a directory is none, and no mistake
 			a.without(e)
 		}
-		a.source.gone[k] = a.now + sidecarFresh
+		a.source.gone[k] = a.now + codingFresh
 		a.codings = slices.DeleteFunc(a.codings, func(c httpfile.Coding) bool { return c == k })
 		return a.negotiate()
 	case a.refused:
-		return a.Fail(httpfile.StatusNotAcceptable)
+		return a.uncoded()
 	}
 	a.Version, a.Chosen = v, Sidecar
 	return Send

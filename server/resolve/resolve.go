@@ -15,7 +15,8 @@
 //	a directory without its slash    301
 //	a location below the path        301
 //	a directory without an index     its listing, or 403
-//	a sidecar that the client likes  itself, or 406
+//	a sidecar that the client likes  itself
+//	what is worth compressing        compressed, or 406
 //	preconditions and ranges         304, 412, 206, 416
 //	of failures the error page
 //	the fields of header rules
@@ -25,6 +26,7 @@ import (
 	"syscall"
 
 	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/site"
@@ -48,6 +50,8 @@ const (
 	// List: the directory of the path, as View says. Call Listed, or Fail if that
 	// cannot be done now.
 	List
+	// Compress: Source in Coding. Call Compressed.
+	Compress
 	// Send: the time. The representation is chosen; call Decide. Who has the answer
 	// to a plain request rendered already may send that instead.
 	Send
@@ -70,12 +74,15 @@ type Answer struct {
 	// once it is known.
 	Request httpfile.Request
 	Plan    httpfile.Plan
-	Place   *site.Place  // that the request belongs to
-	Want    Want         // Open
-	View    listing.View // List
-	Chosen  Kind         // the file that is sent
-	Version *Version     // of what is chosen, from Send on
-	Fields  []byte       // lines that a handler adds to the response, each with its CRLF
+	Place   *site.Place     // that the request belongs to
+	Want    Want            // Open
+	View    listing.View    // List
+	Coding  httpfile.Coding // Compress
+	Chosen  Kind            // the file that is sent
+	// Body is what is sent if Chosen is Made. It is retained for the driver.
+	Body    *compress.Body
+	Version *Version // of what is chosen, from Send on
+	Fields  []byte   // lines that a handler adds to the response, each with its CRLF
 	// Cause is why there is no file, where an operator would want to know; 0: there is one,
 	// or nothing of the name. EISDIR: it is a directory, which is not listed. Whoever tells
 	// the operator sets it to 0.
@@ -167,7 +174,7 @@ func (a *Answer) Locate(path []byte) {
 // enter makes p the place of the request.
 func (a *Answer) enter(p *site.Place) {
 	a.Place, a.Request.AcceptEncoding = p, nil
-	if p.Precompressed {
+	if p.Precompressed || p.Policy.Compresses() {
 		a.Request.AcceptEncoding = a.accepts
 	}
 }
@@ -323,7 +330,15 @@ func (a *Answer) Opened(v *Version, e syscall.Errno) Step {
 // Directory returns the directory that List is about.
 func (a *Answer) Directory() listing.Directory {
 	p, path := a.Place, string(a.Request.Path)
-	return listing.Directory{Root: p.Root, Below: p.Below(path), Path: path, Host: p.HostName(), Owner: p, Shows: p.Shows, PageEntries: p.ListingPage}
+	d := listing.Directory{
+		Root: p.Root, Below: p.Below(path), Path: path, Host: p.HostName(), Owner: p, Shows: p.Shows, PageEntries: p.ListingPage, Policy: p.Policy,
+	}
+	if p.Policy.Compresses() {
+		if k := httpfile.Negotiate(a.Request.AcceptEncoding, httpfile.MadeOrder); k != httpfile.NotAcceptable {
+			d.Coding = k
+		}
+	}
+	return d
 }
 
 // Listed goes on after List: with a page, or with what went wrong.

@@ -330,7 +330,7 @@ func TestMissingSidecarsAreRemembered(t *testing.T) {
 		}
 		return n
 	}
-	got := []int{opens(1), opens(2), opens(sidecarFresh), opens(sidecarFresh + 1)}
+	got := []int{opens(1), opens(2), opens(codingFresh), opens(codingFresh + 1)}
 	if want := []int{2, 0, 0, 2}; !slices.Equal(got, want) {
 		t.Errorf("sidecars asked for: %v, want %v", got, want)
 	}

@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"bytes"
-	"strings"
 	"time"
 
 	"github.com/fserve/fserve/engine/openfile"
@@ -18,6 +17,7 @@ const (
 	Source       // the file of the path, or an index file
 	Sidecar      // a coded form of the source
 	Page         // an error page
+	Made         // the source, compressed: no file
 	NumKind
 )
 
@@ -82,39 +82,30 @@ type Version struct {
 	Facts *httpfile.Facts
 	Lines []byte // of the header rules; not nil if there are rules
 
-	gone [numCoding]int64 // monotonic ns: until when a sidecar is believed missing
+	gone  [numCoding]int64 // monotonic ns: until when a sidecar is believed missing
+	may   bool             // have sidecars
+	coded *compressible    // nil: the content is sent as it is
 }
 
 // Version returns what the answers with a version of the wanted file need. f is what the
 // file system has said of it; the rest is filled in.
 func (w *Want) Version(f httpfile.File) Version {
 	path, p := string(w.path), w.Place
+	v := Version{Place: p, Lines: p.Lines(path), may: p.Precompressed && httpfile.MayBeCoded(path)}
 	f.ByContent = p.ContentTags()
-	f.Path, f.Coding, f.Negotiable = path, w.Coding, p.Precompressed && mayBeCoded(path)
-	return Version{Place: p, Lines: p.Lines(path), Facts: p.Policy.MakeFacts(f)}
+	f.Path, f.Coding = path, w.Coding
+	if level := w.level(f.Size, v.Lines); level > 0 {
+		v.coded = &compressible{file: f}
+		v.coded.file.Level = level
+	}
+	f.Negotiable = v.may || v.coded != nil
+	v.Facts = p.Policy.MakeFacts(f)
+	return v
 }
 
-// numCoding is how many representations a file can have: itself and its sidecars.
+// numCoding is how many representations a file can have: itself and its coded forms.
 const numCoding = int(httpfile.Gzip) + 1
 
-// sidecarFresh is how long a sidecar is believed to be missing, the time for
+// codingFresh is how long a coded form is believed not to be had, the time for
 // which caches believe a file to be there.
-const sidecarFresh = int64(time.Second)
-
-// packed are extensions of what is compressed already: it gets no sidecars, is
-// not asked about, and does not vary.
-var packed = func() map[string]bool {
-	m := make(map[string]bool)
-	for _, ext := range strings.Fields(`
-		br gz tgz zst xz txz lz4 bz2 tbz2 lzma zip 7z rar jar war apk ipa aab cab deb rpm dmg whl crate nupkg
-		jpg jpeg png gif webp avif heic jxl mp3 m4a aac ogg oga opus flac mp4 m4v mov mkv webm ogv woff woff2`) {
-		m["."+ext] = true
-	}
-	return m
-}()
-
-// mayBeCoded reports whether the file of a path can have sidecars.
-func mayBeCoded(path string) bool {
-	dot := strings.LastIndexByte(path, '.')
-	return dot < 0 || !packed[strings.ToLower(path[dot:])]
-}
+const codingFresh = int64(time.Second)
