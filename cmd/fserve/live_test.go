@@ -3,9 +3,11 @@ package main_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -86,6 +88,19 @@ var proofs = map[string]proof{
 	"files.etag":          {to: "files: {etag: content}", seen: func(l *live) bool { return l.get("/other.html").Header.Get("ETag") == "" }},
 	"files.max_ranges": {to: "files: {max_ranges: 1}", seen: func(l *live) bool {
 		return l.get("/other.html", "Range: bytes=0-0,2-2").Header.Get("Content-Range") != ""
+	}},
+	"files.compress": {to: "files: {compress: {min_size: 1B}}", seen: field("Vary", "Accept-Encoding")},
+	"compress_cache": {from: "compress: {max_size: 8MiB, level: 1}", to: "compress: {max_size: 8MiB, level: 1}\ncompress_cache: 1MiB", seen: func(l *live) bool {
+		path, past := filepath.Join(l.dir, "root", "noise.txt"), time.Now().Add(-time.Hour)
+		if _, err := os.Stat(path); err != nil {
+			noise := make([]byte, 1<<20) // its form is larger than 1 MiB
+			_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+			writeFile(l.t, path, hex.EncodeToString(noise)+strings.Repeat(" ", 1<<20))
+		}
+		if err := os.Chtimes(path, past, past); err != nil {
+			l.t.Fatal(err)
+		}
+		return l.get("/noise.txt", "Accept-Encoding: gzip").Header.Get("Content-Encoding") == ""
 	}},
 	"files.listing": {to: "files: {listing: true}", seen: func(l *live) bool { return l.get("/dir/").StatusCode == 200 }},
 	"files.listing_page": {from: "files: {listing: true}", to: "files: {listing: true, listing_page: 1}", seen: func(l *live) bool {

@@ -14,11 +14,12 @@ import (
 // snapshot is the source of metrics and events: everything that the server has counted,
 // of all loops together.
 type snapshot struct {
-	at    time.Time
-	loops []loop.Stats
-	sum   sums
-	hosts []server.HostStats
-	tls   server.TLSStats
+	at       time.Time
+	loops    []loop.Stats
+	sum      sums
+	hosts    []server.HostStats
+	tls      server.TLSStats
+	compress server.CompressStats
 
 	limited bool // the server was made with limits
 	report  shape.Report
@@ -42,7 +43,7 @@ type sums struct {
 func (a *Admin) snapshot(busiest int) *snapshot {
 	srv := a.cfg.Server
 	stats := srv.Stats()
-	s := &snapshot{at: time.Now(), loops: stats.Loops, hosts: stats.Hosts, tls: stats.TLS, draining: a.draining.Load()}
+	s := &snapshot{at: time.Now(), loops: stats.Loops, hosts: stats.Hosts, tls: stats.TLS, compress: stats.Compress, draining: a.draining.Load()}
 	s.sum.add(&stats)
 	if a.limits.shaper != nil {
 		s.report, s.limited = srv.Engine().LimitsReport(busiest)

@@ -119,6 +119,16 @@ var groups = []group{
 		counter("fserve_tls_handshakes_ousted_total", "Of the failed: those that were ended by newer ones, over tls.max_handshakes.",
 			one(func(s *scrape) uint64 { return s.tls.Ousted })),
 		gauge("fserve_tls_certificate_expiry_seconds", "When the certificate in use, or one of its chain, ceases to be valid, in Unix time, by host; that of tls.cert is of the host default.", certificateExpiry, "host"),
+		counter("fserve_compressed_responses_total", "Responses with the content of a file that was compressed here; listings are not among them.",
+			one(func(s *scrape) uint64 { return s.sum.session.Compressed })),
+		counter("fserve_compressions_total", "Files that were to be compressed, by result: made, changed (within the last 2 s, or meanwhile), failed, full (what is being sent takes all of compress_cache). All but the first were sent as they are.",
+			each(words("made", "changed", "failed", "full"), func(s *scrape) []uint64 {
+				c := &s.compress
+				return []uint64{c.Made, c.Changed, c.Failed, c.Full}
+			}), "result"),
+		counter("fserve_compression_bytes_total", "Bytes of files that were compressed (in), and of what was made of them (out).",
+			each(words("in", "out"), func(s *scrape) []uint64 { return []uint64{s.compress.In, s.compress.Out} }), "direction"),
+		gauge("fserve_compress_cache_bytes", "Bytes of compressed files in memory, kept or being sent.", one(func(s *scrape) int64 { return s.compress.Held })),
 		counter("fserve_open_file_cache_lookups_total", "Lookups in the cache of open files: hit, miss, check (the file system was asked whether it is still the same).",
 			each(words("hit", "miss", "check"), func(s *scrape) []uint64 { return []uint64{s.sum.Files.Hits, s.sum.Files.Misses, s.sum.Files.Checks} }), "result"),
 		counter("fserve_open_file_cache_changed_total", "Cached files that were found to have changed.", one(func(s *scrape) uint64 { return s.sum.Files.Changed })),

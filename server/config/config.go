@@ -129,6 +129,10 @@ type Config struct {
 	// connections that wait the longest. Default: 64MiB.
 	MaxBuffers Size `key:"max_buffers" flag:"max-buffers" help:"memory for requests that have not arrived whole, like 64MiB"`
 
+	// CompressCache bounds the memory for what is compressed by files.compress: forms that were
+	// not asked for go first, and where there is no room files are sent as they are. Default: 64MiB.
+	CompressCache Size `key:"compress_cache" flag:"compress-cache" live:"yes" help:"memory for what is compressed for clients, like 64MiB"`
+
 	// Timeouts are bounds to how long clients may take: durations with their unit,
 	// like 10s or 1m30s.
 	Timeouts Timeouts `key:"timeouts"`
@@ -232,6 +236,12 @@ type Files struct {
 	// Precompressed sends f.br, f.zst or f.gz, if it is beside f and not older, to clients
 	// that accept the coding. Default: false, such a file is one of its own.
 	Precompressed *bool `key:"precompressed" flag:"precompressed" live:"yes" help:"send f.br, f.zst or f.gz beside f to clients that accept it"`
+	// Compress has files and listings compressed, by Zstandard and gzip, for the clients that
+	// accept it: off, on, or a mapping {types: [text/*, "*+json"], min_size: 1KiB, max_size:
+	// 1MiB, level: 5} of media types with at most one *, sizes (at most 64MiB) and a level from
+	// 1 to 9, each of which may be left out. Types of what is compressed already are refused.
+	// Default: off; of types text, JSON, XML, JavaScript, WebAssembly, fonts and bitmaps.
+	Compress *Compress `key:"compress" flag:"compress" live:"yes" help:"compress files and listings for clients that accept it: on, off, or like 'types=text/* *+json,min_size=1KiB,max_size=1MiB,level=5'"`
 	// Listing lists directories without an index, as HTML or JSON; otherwise they
 	// are 403. Default: false.
 	Listing *bool `key:"listing" flag:"listing" live:"yes" help:"list directories without an index, as HTML or JSON"`
@@ -376,6 +386,8 @@ func Default() *Config {
 		AccessLog:  AccessLog{File: LogOff, Format: "combined", Sample: 1},
 		Files:      complete(Files{ListingPage: new(1000), MaxRanges: new(64), BeingWritten: new(BeingWritten(defaultWriteWait))}),
 		Access:     complete(Access{}),
+
+		CompressCache: 64 << 20,
 	}
 }
 

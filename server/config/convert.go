@@ -26,6 +26,7 @@ func (c *Config) Server() server.Config {
 		Listen: c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
 		TLS:         c.tlsOf(),
 		BodyTimeout: c.Timeouts.Body, OpenTimeout: c.Timeouts.Open, Admission: c.Admission.policy(), Identity: c.Identity.identity(),
+		CompressCache: int64(c.CompressCache),
 		Engine: engine.Config{
 			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),
 			Driver: c.Driver, ZeroCopy: c.ZeroCopy, Congestion: c.congestion(), DeferAccept: c.DeferAccept, FastOpen: c.FastOpen,

@@ -43,6 +43,8 @@ func TestFaults(t *testing.T) {
 		{"list for a value", "root: [/a, /b]\n", `f.yaml:1:7: root: a single value is needed, not a list`},
 		{"mapping for a value", "root: {a: b}\n", `f.yaml:1:7: root: a single value is needed, not a mapping`},
 		{"element without value", root + "listen: [~]\n", `f.yaml:2:10: listen[0]: no value`},
+		{"compression of what is compressed", root + "compress:\n  types: [text/*, image/png]\n", `f.yaml:3:3: files.compress: compress: type "image/png" is compressed already`},
+		{"neither on nor off", root + "locations: {/x/: {compress: perhaps}}\n", `f.yaml:2:29: locations[/x/].compress: neither on nor off: "perhaps" is not KEY=VALUE`},
 		{"merge", root + "tls:\n  <<: {cret: a}\n", `f.yaml:3:8: unknown key "tls.cret"; did you mean tls.cert?`},
 		{"merge of a list", root + "tls:\n  <<: [a]\n", `f.yaml:3:8: tls: << takes a mapping or a list of them, not the single value "a"`},
 		{"key in two places", root + "listing: true\nfiles: {listing: false}\n", `f.yaml:3:18: files.listing: it is given twice: at f.yaml:2:10 already`},

@@ -159,8 +159,8 @@ func (r Rendering) element(v reflect.Value) *yaml.Node {
 	if v.Kind() == reflect.Struct {
 		return r.parts(v)
 	}
-	if v.Kind() == reflect.Map {
-		n := r.table(v, "")
+	if v.Kind() == reflect.Map || v.Kind() == reflect.Slice {
+		n := r.child(v, "")
 		n.Style = yaml.FlowStyle
 		return n
 	}

@@ -68,6 +68,7 @@ zero_copy: auto # default
 max_connections: 0 # default
 max_client_connections: 0 # default
 max_buffers: 64MiB # default
+compress_cache: 64MiB # default
 timeouts:
   header: 10s # default
   idle: 1m # default
@@ -86,6 +87,7 @@ log:
   level: info # default
 files:
   precompressed: false # default
+  compress: off # default
   listing: false # default
   listing_page: 1000 # default
   index: [] # default

@@ -80,6 +80,9 @@ func (v *validator) general() {
 	if v.MaxBuffers < leastBuffers {
 		v.form("max_buffers", "%v: --max-buffers must be at least %v", v.MaxBuffers, leastBuffers)
 	}
+	if v.CompressCache < leastCache {
+		v.form("compress_cache", "%v: --compress-cache must be at least %v", v.CompressCache, leastCache)
+	}
 	if v.Workers < 0 || v.Workers > maxWorkers {
 		v.form("workers", "%d: --workers must be from 1 to %d, or 0 for one for each core", v.Workers, maxWorkers)
 	}
@@ -93,6 +96,8 @@ const (
 	maxFastOpen    = 1 << 16
 	// leastBuffers has room for some heads of requests of the largest size.
 	leastBuffers Size = 1 << 20
+	// leastCache has room for a form of the largest size by default.
+	leastCache Size = 1 << 20
 )
 
 // maxWorkers is the most event loops that the engine takes.
@@ -174,6 +179,9 @@ func (v *validator) files(at string, f *Files) {
 			v.form(at+".max_ranges", "0: an answer has at least one range")
 		}
 		policy(at+".max_ranges", httpfile.Config{MaxRanges: *f.MaxRanges})
+	}
+	if f.Compress != nil {
+		policy(at+".compress", httpfile.Config{Compress: f.Compress.policy()})
 	}
 	if f.ServerName != nil {
 		policy(at+".server_name", httpfile.Config{Server: *f.ServerName})

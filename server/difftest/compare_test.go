@@ -2,6 +2,7 @@ package difftest
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -125,6 +126,12 @@ func (p *response) size() string {
 
 // content is the body in comparable form.
 func (p *response) content() string {
+	if p.get("Content-Encoding") == "gzip" {
+		if z, err := gzip.NewReader(bytes.NewReader(p.body)); err == nil { // each server has its own way
+			text, err := io.ReadAll(z)
+			return fmt.Sprintf("gzip of %d bytes, sha256 %x, %v", len(text), sha256.Sum256(text), err)
+		}
+	}
 	switch b := p.boundary(); {
 	case b != "" && p.body != nil:
 		return parts(p.body, b)

@@ -15,6 +15,7 @@ var handlers = map[string]func(t *translator, s *scope, d *directive){
 	"listen": doListen, "server_name": doServerName,
 	"root": doRoot, "alias": doAlias, "index": doIndex, "try_files": doTryFiles,
 	"autoindex": flag("listing"), "gzip_static": flag("precompressed"), "brotli_static": flag("precompressed"), "zstd_static": flag("precompressed"),
+	"gzip": flag("gzip"), "gzip_types": doGzipTypes, "gzip_min_length": doGzipSize, "gzip_comp_level": doGzipLevel,
 	"disable_symlinks": doSymlinks, "error_page": doErrorPage, "max_ranges": doMaxRanges,
 	"types": doTypes, "default_type": doDefaultType, "charset": doCharset,
 	"add_header": doAddHeader, "expires": doExpires, "server_tokens": func(*translator, *scope, *directive) {},

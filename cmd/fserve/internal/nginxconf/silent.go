@@ -16,7 +16,7 @@ var silent = strings.Fields(`
 	client_body_temp_path client_body_in_file_only proxy_temp_path fastcgi_temp_path uwsgi_temp_path scgi_temp_path
 	autoindex_exact_size autoindex_localtime autoindex_format log_not_found log_subrequest recursive_error_pages msie_padding msie_refresh
 	absolute_redirect port_in_redirect server_name_in_redirect real_ip_recursive override_charset charset_types source_charset
-	gzip_vary gunzip gzip_types gzip_min_length gzip_comp_level gzip_buffers gzip_disable gzip_http_version gzip_proxied
+	gzip_vary gunzip gzip_buffers gzip_disable gzip_http_version gzip_proxied
 	brotli_types brotli_comp_level brotli_min_length brotli_buffers
 	ssl ssl_prefer_server_ciphers ssl_session_cache ssl_session_timeout ssl_session_tickets ssl_session_ticket_key ssl_dhparam ssl_ecdh_curve
 	ssl_stapling ssl_stapling_verify ssl_trusted_certificate ssl_buffer_size ssl_early_data ssl_conf_command
@@ -29,8 +29,8 @@ var reasons = []struct{ name, why string }{
 	{"scgi_", "fserve runs no programs"}, {"grpc_", "fserve is no proxy"}, {"memcached_", "fserve is no proxy"},
 	{"upstream", "fserve is no proxy"}, {"auth_request", "embed it: README, Embedding"}, {"auth_jwt", "embed it: README, Embedding"},
 	{"secure_link", "signed links have keys: fserve sign"}, {"map", "there are no variables"}, {"geo", "there are no variables"},
-	{"set", "there are no variables"}, {"split_clients", "there are no variables"}, {"gzip", "nothing is compressed on the fly: gzip_static sends f.gz beside f"},
-	{"brotli", "nothing is compressed on the fly: brotli_static sends f.br beside f"}, {"limit_req", "admission bounds requests: docs/admission.md"},
+	{"set", "there are no variables"}, {"split_clients", "there are no variables"},
+	{"brotli", "Zstandard and gzip are made on the fly, compress: brotli_static sends f.br beside f"}, {"limit_req", "admission bounds requests: docs/admission.md"},
 	{"limit_conn", "max_client_connections is one number for the whole server"}, {"sub_filter", "contents are sent as they are"},
 	{"add_before_body", "contents are sent as they are"}, {"add_after_body", "contents are sent as they are"}, {"mirror", "fserve is no proxy"},
 	{"stub_status", "admin: /metrics has the numbers"}, {"dav_", "files are not written"}, {"mp4", "files are sent as they are"}, {"flv", "files are sent as they are"},

@@ -79,7 +79,7 @@ var keys = []struct {
 	unset any
 }{
 	{"root", nil}, {"alias", nil}, {"redirect", nil}, {"respond", nil}, {"try", nil}, {"index", []string{"index.html"}}, {"listing", false},
-	{"precompressed", false}, {"symlinks", "inside"}, {"error_pages", ordered{}}, {"cache_control", []string{}}, {"headers", []string{}},
+	{"precompressed", false}, {"compress", "off"}, {"symlinks", "inside"}, {"error_pages", ordered{}}, {"cache_control", []string{}}, {"headers", []string{}},
 	{"attachment", []string{}}, {"types", ordered{}}, {"default_type", "application/octet-stream"}, {"max_ranges", 64},
 	{"allow", []string{"all"}}, {"deny", nil}, {"satisfy", "all"}, {"password_file", "off"}, {"realm", nil}, {"referers", []string{"all"}}, {"deny_agents", nil},
 	{"class", "/"}, {"hsts", "off"},
@@ -99,6 +99,9 @@ func (t *translator) final(set settings, match string) settings {
 		if v, ok := set[key].(string); ok {
 			control = append(control, v)
 		}
+	}
+	if set["gzip"] == true {
+		out["compress"] = compression(set)
 	}
 	if len(control) > 0 {
 		out["cache_control"] = []ordered{{{"match", "/"}, {"value", strings.Join(control, ", ")}}}
