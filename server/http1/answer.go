@@ -63,7 +63,9 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 			step = s.answer.Compressed(b)
 		case resolve.Send:
 			if s.answer.Chosen == resolve.Made {
-				s.exchangeOf(c).form = s.answer.Body
+				x := s.exchangeOf(c)
+				x.form.Release() // of an answer that is planned anew
+				x.form = s.answer.Body
 			}
 			if s.sendHot(c) {
 				return

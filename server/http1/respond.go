@@ -40,7 +40,9 @@ func (s *Session) sendPlan(c *loop.Conn) {
 		content = f.Content()
 	} else if a.Chosen == resolve.Made {
 		content = a.Body.Bytes()
-		s.rec.Stats.Compressed++
+		if p.Status == httpfile.StatusOK {
+			s.rec.Stats.Compressed++
+		}
 	}
 	if s.caller != nil && s.caller.FileName != nil {
 		p.SaveAs(string(s.caller.FileName))
