@@ -113,7 +113,7 @@ func (h *Handler) Answer(q *Query) *Answer {
 		case resolve.List:
 			step = h.list(a)
 		case resolve.Compress:
-			step = r.Compressed(h.compress(r.Source()))
+			step = r.Compressed(h.compress(resolve.SourceOf(r)))
 		case resolve.Send:
 			if r.Chosen == resolve.Made {
 				a.form = r.Body

@@ -55,18 +55,12 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 		case resolve.Route:
 			step = s.answer.File()
 		case resolve.Compress:
-			b, here := (*coder)(s).compressed()
-			if !here {
-				(*coder)(s).compressLater(c)
+			var here bool
+			if step, here = (*coder)(s).compress(c); !here {
 				return
 			}
-			step = s.answer.Compressed(b)
 		case resolve.Send:
-			if s.answer.Chosen == resolve.Made {
-				x := s.exchangeOf(c)
-				x.form.Release() // of an answer that is planned anew
-				x.form = s.answer.Body
-			}
+			(*coder)(s).hold(c)
 			if s.sendHot(c) {
 				return
 			}

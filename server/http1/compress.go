@@ -20,12 +20,32 @@ type compressing struct {
 // coder is a session as far as it is concerned with compressed files.
 type coder Session
 
+// compress goes on with the form that the answer at hand asks for; false: it has to be made, and the
+// request is away.
+func (s *coder) compress(c *loop.Conn) (step resolve.Step, here bool) {
+	b, here := s.compressed()
+	if !here {
+		s.compressLater(c)
+		return 0, false
+	}
+	return s.answer.Compressed(b), true
+}
+
+// hold gives the form that is sent to the exchange, which releases it.
+func (s *coder) hold(c *loop.Conn) {
+	if s.answer.Chosen == resolve.Made {
+		x := (*Session)(s).exchangeOf(c)
+		x.form.Release() // of an answer that is planned anew
+		x.form = s.answer.Body
+	}
+}
+
 // compressed returns the form that the answer at hand asks for, retained; nil: it is sent without.
 // false: it has to be made.
 func (s *coder) compressed() (b *compress.Body, here bool) {
 	if m := s.landed; m != nil { // once: a file that keeps changing is sent as it is
 		b, m.form = m.form, nil
-		if b != nil && b.Of() != *s.answer.Source() {
+		if b != nil && b.Of() != *resolve.SourceOf(&s.answer) {
 			b.Release()
 			b = nil
 		}
@@ -34,13 +54,13 @@ func (s *coder) compressed() (b *compress.Body, here bool) {
 	if s.refusing {
 		return nil, true
 	}
-	b = s.cfg.Forms.Find(s.answer.Source())
+	b = s.cfg.Forms.Find(resolve.SourceOf(&s.answer))
 	return b, b != nil
 }
 
 // compressLater leaves the request until its file is compressed.
 func (s *coder) compressLater(c *loop.Conn) {
-	(*Session)(s).sendAway(c, s.answer.Place.Set(), &compressing{s: (*Session)(s), state: s.answer.Save(), of: s.answer.Source()})
+	(*Session)(s).sendAway(c, s.answer.Place.Set(), &compressing{s: (*Session)(s), state: s.answer.Save(), of: resolve.SourceOf(&s.answer)})
 }
 
 func (m *compressing) begin(done func()) {

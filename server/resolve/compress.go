@@ -34,17 +34,17 @@ func (w *Want) level(size int64, lines []byte) int {
 }
 
 // uncoded goes on with the source where there is no sidecar that the client takes.
-func (a *Answer) uncoded() Step {
+func uncoded(a *Answer) Step {
 	c := a.source.coded
 	if c == nil || a.Request.Range != nil { // ranges are of the file
-		return a.plainly()
+		return plainly(a)
 	}
 	k := httpfile.Negotiate(a.Request.AcceptEncoding, httpfile.MadeOrder)
 	switch {
 	case k == httpfile.NotAcceptable:
 		return a.Fail(httpfile.StatusNotAcceptable)
 	case k == httpfile.Identity:
-		return a.plainly()
+		return plainly(a)
 	}
 	a.Coding = k
 	m := &c.made[k]
@@ -53,22 +53,22 @@ func (a *Answer) uncoded() Step {
 		return Send
 	}
 	if m.not > a.now || !a.source.Facts.Distinct() {
-		return a.plainly()
+		return plainly(a)
 	}
 	return Compress
 }
 
 // plainly goes on with the source as it is, unless the client refuses it and there is something
 // else.
-func (a *Answer) plainly() Step {
+func plainly(a *Answer) Step {
 	if a.refused {
 		return a.Fail(httpfile.StatusNotAcceptable)
 	}
 	return Send
 }
 
-// Source returns the file that Compress is about, and is not to be changed before Compressed.
-func (a *Answer) Source() *compress.Source {
+// SourceOf returns the file that Compress is about.
+func SourceOf(a *Answer) *compress.Source {
 	f := &a.source.coded.file
 	p := a.source.Place
 	return &compress.Source{
@@ -85,11 +85,11 @@ func (a *Answer) Compressed(b *compress.Body) Step {
 	switch {
 	case b == nil:
 		m.not = a.now + codingFresh
-		return a.plainly()
+		return plainly(a)
 	case b.Useless():
 		b.Release()
 		m.not = never
-		return a.plainly()
+		return plainly(a)
 	}
 	f := c.file
 	f.Coding, f.Length, f.Negotiable = a.Coding, int64(len(b.Bytes())), true

@@ -20,7 +20,7 @@ func (a *Answer) found(v *Version) Step {
 	a.base, a.codings = a.Want, a.choice[:0]
 	if !v.may {
 		a.refused = false
-		return a.uncoded()
+		return uncoded(a)
 	}
 	for _, k := range httpfile.ServerOrder {
 		if v.gone[k] <= a.now {
@@ -37,7 +37,7 @@ func (a *Answer) negotiate() Step {
 	k := httpfile.Negotiate(a.Request.AcceptEncoding, a.codings)
 	a.refused = k == httpfile.NotAcceptable
 	if k == httpfile.Identity {
-		return a.uncoded()
+		return uncoded(a)
 	}
 	if a.refused { // unless there is nothing to choose from
 		k = a.codings[0]
@@ -64,7 +64,7 @@ func (a *Answer) openedSidecar(v *Version, e syscall.Errno) Step {
 		a.codings = slices.DeleteFunc(a.codings, func(c httpfile.Coding) bool { return c == k })
 		return a.negotiate()
 	case a.refused:
-		return a.uncoded()
+		return uncoded(a)
 	}
 	a.Version, a.Chosen = v, Sidecar
 	return Send

@@ -50,7 +50,7 @@ const (
 	// List: the directory of the path, as View says. Call Listed, or Fail if that
 	// cannot be done now.
 	List
-	// Compress: Source in Coding. Call Compressed.
+	// Compress: SourceOf the Answer in Coding. Call Compressed.
 	Compress
 	// Send: the time. The representation is chosen; call Decide. Who has the answer
 	// to a plain request rendered already may send that instead.
