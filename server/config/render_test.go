@@ -53,6 +53,7 @@ tls:
   min_version: '1.2' # default
   ciphers: [] # default
   max_handshakes: 0 # default
+  kernel: false # default
   http2: false # default
 hsts: off # default
 proxy_protocol: [] # default

@@ -41,7 +41,7 @@ type TLS struct {
 	MaxHandshakes int `key:"max_handshakes" flag:"tls-max-handshakes" help:"TLS handshakes that may be under way; one more ends the oldest (default 1000)"`
 	// Kernel has the kernel seal what connections of TLS 1.3 send (kTLS), where it can: files go
 	// without a copy then. A client that asks for new keys is cut off. The start line and fserve doctor
-	// say what keeps the kernel from it. Default: off.
+	// say what keeps the kernel from it. Default: false.
 	Kernel bool `key:"kernel" flag:"tls-kernel" help:"has the kernel seal what is sent over TLS 1.3 (kTLS), where it can"`
 	// HTTP2 offers HTTP/2 to clients beside HTTP/1.1. For one large file it has no advantage and
 	// takes more of the processor; many small files come by one connection. Default: false.
