@@ -57,6 +57,8 @@ type (
 	IdentityLinks = auth.Links
 	// IdentityMethods are those of an Identity, with their keys.
 	IdentityMethods = auth.Methods
+	// Tier is what each user of a kind gets.
+	Tier = auth.Tier
 	// IdentityIssuer is one whose tokens are believed.
 	IdentityIssuer = auth.Issuer
 	// Ways are those in which a request may prove who asks.

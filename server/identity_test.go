@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,9 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
+	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/internal/testenv"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/nethttp"
@@ -336,4 +339,51 @@ func TestTokensNetHTTP(t *testing.T) {
 			t.Errorf("%d: %d, want %d", i, resp.StatusCode, want)
 		}
 	}
+}
+
+// A user has the rate of its tier over all its connections, in place of that of each client; who proves
+// nothing that of its network. Its limit is seen while it runs.
+func TestTierLimits(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg, good, _ := members(t)
+		slow, err := server.ParseNetworks([]string{"127.0.0.0/8"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Identity.Tiers = map[string]server.Tier{"low": {Rate: 200_000, Networks: slow}, "mid": {Rate: 400_000}}
+		issuer := cfg.Identity.Issuers["id"]
+		issuer.Tier = "sub" // alice is a tier, too
+		issuer.Tiers = map[string]string{"alice": "mid"}
+		cfg.Identity.Issuers["id"] = issuer
+		cfg.Engine.Limits = &shape.Config{Client: shape.Limit{Rate: 1 << 30}}
+		g := start(t, d, cfg)
+		g.pattern("in/large", 1, 200_000)
+		g.pattern("large", 2, 200_000)
+		for _, test := range []struct {
+			target string
+			field  string
+			least  time.Duration // for two of them
+		}{{"/in/large", good, 800 * time.Millisecond}, {"/large", "X-A: b", 1600 * time.Millisecond}} {
+			began := time.Now()
+			a, b := g.dialWith(4096), g.dialWith(4096)
+			for _, c := range []*client{a, b} {
+				c.send(request("GET", test.target, test.field))
+			}
+			seen := func() bool {
+				list, _ := g.srv.Engine().Connections(loop.ByAge, 10)
+				return slices.ContainsFunc(list, func(c loop.ConnInfo) bool { return c.Client == "alice" && c.Group == "mid" })
+			}
+			if test.field == good && !testenv.Eventually(patience, seen) {
+				t.Error("nobody of the tier is seen")
+			}
+			for _, c := range []*client{a, b} {
+				if r := c.read("GET"); r.status != 200 || len(r.body) != 200_000 {
+					t.Errorf("%s: %d, %d bytes", test.target, r.status, len(r.body))
+				}
+			}
+			if took := time.Since(began); took < test.least {
+				t.Errorf("%s took %v, at least %v", test.target, took, test.least)
+			}
+		}
+	})
 }

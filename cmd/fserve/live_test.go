@@ -50,6 +50,8 @@ var proofs = map[string]proof{
 	"identity.api_keys": {from: "identity: {api_keys: DIR/1.keys}\nrequire: key", to: "identity: {api_keys: DIR/2.keys}\nrequire: key",
 		seen: func(l *live) bool { return l.get("/", "X-API-Key: key of 2").StatusCode == 200 }},
 	"identity.jwt":        {from: withIssuer("one"), to: withIssuer("two"), seen: func(l *live) bool { return l.get("/", "Authorization: Bearer "+tokenFor(l.t, "two")).StatusCode == 200 }},
+	"identity.tiers":      {from: "identity: {tiers: {a: {networks: all}}}", to: "identity: {tiers: {a: {networks: all}, b: {networks: 127.0.0.0/8}}}", seen: tierSeen("b")},
+	"identity.tier":       {from: "identity: {tiers: {a: {}, b: {}}, tier: a}", to: "identity: {tiers: {a: {}, b: {}}, tier: b}", seen: tierSeen("b")},
 	"identity.links.keys": {from: withKey("k1", "") + "\nrequire: link", to: withKey("k2", "") + "\nrequire: link", seen: signedLink("k2", "fs", time.Minute)},
 	"identity.links.param": {from: withKey("k1", "") + "\nrequire: link", to: withKey("k1", ", param: link") + "\nrequire: link",
 		seen: signedLink("k1", "link", time.Minute)},

@@ -54,7 +54,9 @@ func signCommand() *cobra.Command {
 	f.StringSliceVar(&s.networks, "network", nil, "network or address of the clients; repeatable")
 	f.StringVar(&s.policy.User, "user", "", "whom downloads are counted by")
 	f.StringVar(&s.policy.ID, "id", "", "name of the link, for logs; without a user downloads are counted by it")
-	f.StringVar(&s.rate, "rate", "", "rate of a download, like 5MiB/s")
+	f.StringVar(&s.rate, "rate", "", "rate of the user, like 5MiB/s")
+	f.IntVar(&s.policy.Connections, "connections", 0, "downloads that the user may have at a time")
+	f.StringVar(&s.policy.Tier, "tier", "", "tier of the user")
 	f.StringVar(&s.policy.FileName, "file-name", "", "name under which clients save the file")
 	return cmd
 }

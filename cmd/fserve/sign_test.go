@@ -51,6 +51,14 @@ func tokenFor(t testing.TB, audience string) string {
 	return s
 }
 
+// tierSeen is seen when a response is counted as one of a tier.
+func tierSeen(name string) func(*live) bool {
+	return func(l *live) bool {
+		l.get("/")
+		return strings.Contains(l.admin("GET", "/metrics", ""), `fserve_tier_responses_total{tier="`+name+`"} 1`)
+	}
+}
+
 // md5Link is seen when a link counts with the hash of a text.
 func md5Link(text string) func(*live) bool {
 	sum := md5.Sum([]byte(text)) //nolint:gosec // what nginx has

@@ -35,6 +35,7 @@ const (
 type whose struct {
 	client []byte // empty: the peer's address
 	class  *shape.Class
+	group  string
 }
 
 // forgetOverrides removes limits of clients whose time is over. One loop does it
@@ -72,14 +73,15 @@ func (l *Loop) runFlows() {
 // is sent at once costs nothing.
 func (s *Stream) identify(r *Response) {
 	c, l := s.conn, s.conn.loop
-	s.whose.class = r.Class
+	s.whose.class, s.whose.group = r.Class, r.Group
 	s.whose.client = append(s.whose.client[:0], r.Client...)
 	own := r.Limit != shape.Limit{}
-	if !own && !l.cfg.Shaper.Active() && !l.sampler.On() {
+	if !own && r.ClientLimit == nil && !l.cfg.Shaper.Active() && !l.sampler.On() {
 		l.flows.leave(&c.flow, l.now) // what it remembers of an earlier response counts no more
 		return
 	}
 	s.join()
+	s.flow.SetClientLimit(l.flows.tree, r.ClientLimit)
 	if own {
 		l.flows.tree.SetLimit(s.flow, r.Limit)
 	}

@@ -99,7 +99,9 @@ type ConnInfo struct {
 	Requests uint32
 	Adopted  Adopted // see Conn.Adopted
 
-	Sending bool // a response is under way, of which the rest tells
+	Sending bool   // a response is under way, of which the rest tells
+	Client  string // what it is counted by; empty: the address of the peer
+	Group   string // see Response.Group
 	File    string
 	For     time.Duration // since it began
 	Sent    int64         // bytes
@@ -254,6 +256,7 @@ func describe(c *Conn) ConnInfo {
 	s := c.stream
 	i.Sending, i.For = true, time.Duration(l.now-s.outcome.Start)
 	i.Sent, i.Left, i.Rate = s.outcome.Total(), s.left, s.rate()
+	i.Client, i.Group = string(s.whose.client), s.whose.group
 	i.Waiting = s.phase == awaitingTokens
 	i.Blocked = s.phase == awaitingRoom || s.phase == awaitingDisk || s.phase == awaitingBody
 	for level, ns := range s.heldSoFar() {

@@ -12,6 +12,28 @@ func (t *Tree) AdaptClient(id ClientID, rate Rate, seq uint64, now int64) {
 	}
 }
 
+// SetClientLimit gives the client of f, which has joined, the limit that its responses bring, in place of
+// the default for clients; nil: that. A limit that an operator has set counts before it (SetClient),
+// and of several that responses bring the last one. With several loops each is told by its own
+// responses. A limit that is not valid changes nothing; l is copied.
+func (f *Flow) SetClientLimit(t *Tree, l *Limit) {
+	if f.client == nil || f.client.client == t.overflow {
+		return
+	}
+	c := f.client.client
+	old := c.meter.table.brought
+	if old == l || old != nil && l != nil && *old == *l || l != nil && l.ValidateAt(LevelClient) != nil {
+		return
+	}
+	o := c.meter.table
+	o.brought, o.order = nil, max(o.order+1, uint64(max(t.now, 0)))
+	if l != nil {
+		brought := *l
+		o.brought = &brought
+	}
+	t.updateClient(c, o, c.granted == 0)
+}
+
 // AdaptClass is AdaptClient for a path class that a response of the tree has joined.
 func (t *Tree) AdaptClass(class *Class, rate Rate, seq uint64, now int64) {
 	t.clock(now)

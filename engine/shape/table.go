@@ -6,7 +6,7 @@ package shape
 type Row uint8
 
 const (
-	RowConfigured Row = iota // the configuration of the level, or of the path class
+	RowConfigured Row = iota // the configuration of the level, or of the path class; what responses of a client bring
 	RowOverride              // the limit of one client, see [Shaper.SetClient]; of one response, see [Tree.SetLimit]
 	RowCap                   // a profile, see [Shaper.SetCaps]
 	RowFound                 // what adaptation has found, see [Tree.AdaptClient]
@@ -31,6 +31,10 @@ type table struct {
 	// RowFound is brought by the loops.
 	found Rate
 	seq   uint64 // of what is found, the higher one counts
+
+	// brought is in the place of limit, unless that is of RowOverride.
+	brought *Limit // see [Flow.SetClientLimit]; not changed; nil: none
+	order   uint64 // of what is brought, the higher one counts
 }
 
 // said is the part of a table that the Shaper says.
@@ -46,7 +50,10 @@ var noLimit Limit
 
 // configured returns the limit of the rows RowConfigured and RowOverride. It must not be changed.
 func (t *table) configured() *Limit {
-	if t.limit == nil {
+	switch {
+	case t.brought != nil && t.first != RowOverride:
+		return t.brought
+	case t.limit == nil:
 		return &noLimit
 	}
 	return t.limit
@@ -78,6 +85,9 @@ func (t *table) update(o *table) (news bool) {
 	}
 	if o.seq > t.seq {
 		t.found, t.seq, news = o.found, o.seq, true
+	}
+	if o.order > t.order {
+		t.brought, t.order, news = o.brought, o.order, true
 	}
 	return news
 }

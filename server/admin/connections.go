@@ -32,8 +32,10 @@ type connView struct {
 }
 
 type responseView struct {
-	File        string             `json:"file,omitempty"` // the one that is being sent, of several the first
-	Seconds     float64            `json:"seconds"`        // since it began
+	Client      string             `json:"client,omitempty"` // what it is counted by, if that is not the address of the peer
+	Tier        string             `json:"tier,omitempty"`   // that it is of
+	File        string             `json:"file,omitempty"`   // the one that is being sent, of several the first
+	Seconds     float64            `json:"seconds"`          // since it began
 	SentBytes   int64              `json:"sent_bytes"`
 	LeftBytes   int64              `json:"left_bytes"`
 	Rate        int64              `json:"rate"`  // bytes per second over about the last eight
@@ -97,7 +99,7 @@ func viewConn(c *loop.ConnInfo) connView {
 		return v
 	}
 	v.Response = &responseView{
-		File: c.File, Seconds: round3(c.For.Seconds()), SentBytes: c.Sent, LeftBytes: c.Left, Rate: c.Rate,
+		Client: c.Client, Tier: c.Group, File: c.File, Seconds: round3(c.For.Seconds()), SentBytes: c.Sent, LeftBytes: c.Left, Rate: c.Rate,
 		State: "sending", HeldSeconds: viewHeld(&c.Held),
 	}
 	switch {

@@ -27,3 +27,9 @@ func keyFailures(s *scrape, e emitter) {
 		e.put(float64(from.Failures), issuer)
 	}
 }
+
+func tierResponses(s *scrape, e emitter) {
+	for tier, n := range s.identity.TierResponses() {
+		e.put(float64(n), tier)
+	}
+}

@@ -58,6 +58,9 @@ var groups = []group{
 		counter("fserve_admission_overflows_total", "Requests that found no place of their own among the debts of clients, and were limited together.", one(func(s *scrape) uint64 { return s.admission.Overflows() })),
 		gauge("fserve_admission_waiting", "Requests that wait for a download to end.", one(func(s *scrape) int { return s.admission.Waiting() })),
 	}},
+	{func(s *scrape) bool { return s.identity.HasTiers() }, []metric{
+		counter("fserve_tier_responses_total", "Responses to users of a tier.", tierResponses, "tier"),
+	}},
 	{func(s *scrape) bool { return s.identity.VerifiesTokens() }, []metric{
 		counter("fserve_identity_tokens_total", "Tokens that were verified, and not known already, by result: good, bad, unknown (there were no keys of the issuer).", tokensVerified, "result"),
 		gauge("fserve_jwks_age_seconds", "How long ago the keys of an issuer were fetched from their URL; NaN: never.", keyAges, "issuer"),

@@ -63,6 +63,18 @@ func (n *Networks) bits(a netip.Addr) int {
 	return best
 }
 
+// Bits returns how many bits the smallest of the networks has that a client is in, 0 for one on a
+// Unix socket if these are among them, and -1 if it is in none.
+func (n *Networks) Bits(addr netip.Addr, unix bool) int {
+	switch {
+	case addr.IsValid():
+		return n.bits(addr.Unmap().WithZone(""))
+	case unix && n.Unix:
+		return 0
+	}
+	return -1
+}
+
 // Everybody reports whether nobody is refused.
 func (a *Access) Everybody() bool { return a.Allow.empty() && a.Deny.empty() }
 

@@ -14,9 +14,11 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/link"
 )
@@ -28,6 +30,9 @@ type Config struct {
 	Keys string
 	// Issuers are those whose tokens are believed, by their names (the claim iss).
 	Issuers map[string]Issuer
+	// Tiers are kinds of users by name, and Tier is that of who is in none; empty: none is.
+	Tiers map[string]Tier
+	Tier  string
 }
 
 // Links are the keys of signed links, see package link.
@@ -66,6 +71,7 @@ type Methods struct {
 	param  string
 	keys   *KeyFile // nil: there are none
 	tokens *tokens  // nil: there are none
+	tiers  *tiers   // nil: there are none
 	opened *Opener
 }
 
@@ -79,6 +85,8 @@ type Opener struct {
 	sources map[string]*source
 	tokens  *tokens
 	issuers map[string]Issuer // of tokens
+
+	responses map[string]*atomic.Uint64 // by tier
 }
 
 // Fault is what is wrong with a value of a Config.
@@ -90,7 +98,7 @@ type Fault struct {
 // Open reads the keys of a Config.
 func (o *Opener) Open(c *Config) (*Methods, []Fault) {
 	m := &Methods{param: cmp.Or(c.Links.Param, "fs"), opened: o}
-	faults := slices.Concat(m.openLinks(c), m.openKeys(c), m.openTokens(c))
+	faults := slices.Concat(m.openLinks(c), m.openKeys(c), m.openTokens(c), m.openTiers(c))
 	if len(faults) == 0 {
 		o.keys, o.tokens, o.issuers = m.keys, m.tokens, c.Issuers
 	}
@@ -247,15 +255,20 @@ type Caller struct {
 	User []byte
 	// FileName is the name under which clients save the file; nil: its own.
 	FileName []byte
-	// Rate is in bytes per second; 0: there is no limit.
-	Rate int64
+	// Rate is in bytes per second, and Connections how many responses may be under way, as far as
+	// proofs say so; 0: they do not. Connections is that of the tier, too.
+	Rate        int64
+	Connections int
 
-	link link.Link
+	said  [2][]byte // names of tiers
+	tier  *tier     // nil: none
+	limit shape.Limit
+	link  link.Link
 }
 
 // Clone returns a copy that is valid for ever.
 func (c *Caller) Clone() *Caller {
-	return &Caller{User: bytes.Clone(c.User), FileName: bytes.Clone(c.FileName), Rate: c.Rate}
+	return &Caller{User: bytes.Clone(c.User), FileName: bytes.Clone(c.FileName), Rate: c.Rate, Connections: c.Connections, tier: c.tier, limit: c.limit}
 }
 
 // Identify finds out who asks for what wants something: Passed, or what the request is refused by.
@@ -267,6 +280,7 @@ func (m *Methods) Identify(c *Caller, w *Wants, a *Asked) admit.Judgement {
 		}
 	}
 	if w.Ways == 0 {
+		m.place(c, a)
 		return admit.Passed
 	}
 	some := false
@@ -288,6 +302,7 @@ func (m *Methods) Identify(c *Caller, w *Wants, a *Asked) admit.Judgement {
 	if !some {
 		return admit.NoCredential
 	}
+	m.place(c, a)
 	return admit.Passed
 }
 
@@ -308,8 +323,8 @@ func (m *Methods) byLink(c *Caller, _ Ways, a *Asked) admit.Judgement {
 	if user == nil {
 		user = l.ID
 	}
-	c.add(user, l.Rate)
-	c.FileName = l.FileName
+	c.add(user, l.Rate, l.Connections)
+	c.FileName, c.said[1] = l.FileName, l.Tier
 	return admit.Passed
 }
 
@@ -359,15 +374,21 @@ func (m *Methods) byToken(c *Caller, ways Ways, a *Asked) admit.Judgement {
 }
 
 // is adds what an identity says.
-func (c *Caller) is(id *Identity) { c.add(id.User, id.Rate) }
+func (c *Caller) is(id *Identity) {
+	c.add(id.User, id.Rate, id.Connections)
+	c.said[0] = id.Tier
+}
 
 // add adds what a proof says: of two users the later counts, of two limits the lower.
-func (c *Caller) add(user []byte, rate int64) {
+func (c *Caller) add(user []byte, rate int64, connections int) {
 	if user != nil {
 		c.User = user
 	}
 	if rate > 0 && (c.Rate == 0 || rate < c.Rate) {
 		c.Rate = rate
+	}
+	if connections > 0 && (c.Connections == 0 || connections < c.Connections) {
+		c.Connections = connections
 	}
 }
 

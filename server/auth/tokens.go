@@ -207,8 +207,8 @@ func (i *issuer) identity(claims jwt.MapClaims) *Identity {
 	if t, err := claims.GetExpirationTime(); err == nil && t != nil {
 		id.Expires = t.Unix()
 	}
-	if i.Tier != "" {
-		name := text(claims[i.Tier])
+	if c, there := claims[i.Tier]; there && i.Tier != "" {
+		name := text(c)
 		if to, ok := i.Tiers[name]; ok {
 			name = to
 		}

@@ -202,14 +202,14 @@ func TestTokens(t *testing.T) {
 func TestClaims(t *testing.T) {
 	i := &issuer{Issuer: Issuer{User: "sub", Tier: "tier", Rate: "rate", Connections: "conns", Tiers: map[string]string{"gold": "vip"}}}
 	for text, want := range map[string]Identity{
-		`{"sub":"a","exp":9}`:                           {User: []byte("a"), Tier: []byte{}, Expires: 9},
+		`{"sub":"a","exp":9}`:                           {User: []byte("a"), Expires: 9},
 		`{"sub":"a","tier":"gold"}`:                     {User: []byte("a"), Tier: []byte("vip")},
 		`{"sub":17,"tier":"x","rate":1000,"conns":3}`:   {User: []byte("17"), Tier: []byte("x"), Rate: 1000, Connections: 3},
-		`{"sub":"a","rate":"2MiB/s","conns":"many"}`:    {User: []byte("a"), Tier: []byte{}, Rate: 2 << 20, Connections: 1},
-		`{"sub":"a","rate":"unlimited","conns":0}`:      {User: []byte("a"), Tier: []byte{}, Rate: leastRate, Connections: 1},
+		`{"sub":"a","rate":"2MiB/s","conns":"many"}`:    {User: []byte("a"), Rate: 2 << 20, Connections: 1},
+		`{"sub":"a","rate":"unlimited","conns":0}`:      {User: []byte("a"), Rate: leastRate, Connections: 1},
 		`{"sub":"a","rate":-5,"conns":-5,"tier":["x"]}`: {User: []byte("a"), Tier: []byte{}, Rate: leastRate, Connections: 1},
-		`{"sub":"a","rate":{},"conns":99999999999}`:     {User: []byte("a"), Tier: []byte{}, Rate: leastRate, Connections: 1<<31 - 1},
-		`{"sub":["a"]}`:                                 {User: []byte(""), Tier: []byte{}},
+		`{"sub":"a","rate":{},"conns":99999999999}`:     {User: []byte("a"), Rate: leastRate, Connections: 1<<31 - 1},
+		`{"sub":["a"]}`:                                 {User: []byte("")},
 	} {
 		claims := jwt.MapClaims{}
 		d := json.NewDecoder(strings.NewReader(text))

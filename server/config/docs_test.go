@@ -35,7 +35,7 @@ func TestDocs(t *testing.T) {
 	testenv.Page(t, "../../docs/configuration.md", map[string]string{
 		"settings": p.String(),
 		"host":     p.keys(reflect.TypeFor[Host]()), "location": p.keys(reflect.TypeFor[Location]()),
-		"limit": p.keys(reflect.TypeFor[Limit]()), "profile": p.keys(reflect.TypeFor[Profile]()), "issuer": p.keys(reflect.TypeFor[Issuer]()),
+		"limit": p.keys(reflect.TypeFor[Limit]()), "profile": p.keys(reflect.TypeFor[Profile]()), "issuer": p.keys(reflect.TypeFor[Issuer]()), "tier": p.keys(reflect.TypeFor[Tier]()),
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/server"
 )
 
@@ -20,6 +21,36 @@ type Identity struct {
 	// JWT are the issuers whose tokens are believed, by their names (the claim iss), each with the
 	// keys of [an issuer](#an-issuer). Default: none.
 	JWT map[string]Issuer `key:"jwt" live:"yes"`
+	// Tiers are kinds of users by their names, each with the keys of [a tier](#a-tier): a token, a
+	// key, a link or the network of the client says who is of which. A name that is none of them
+	// stands for the lowest. Default: none.
+	Tiers map[string]Tier `key:"tiers" live:"yes"`
+	// Tier is that of the clients which are in no other. Default: none.
+	Tier string `key:"tier" flag:"tier" live:"yes" help:"tier of clients which are in no other"`
+}
+
+// Tier is what each user of a kind gets.
+type Tier struct {
+	// Rate is the rate of a user over all connections, in place of limits.client. Default:
+	// unlimited, which stands for limits.client.
+	Rate rate.Rate `key:"rate"`
+	// Weight is the share of a user beside others, from 1 to 1000. Default: 0, which counts as 1.
+	Weight int `key:"weight"`
+	// Connections is how many downloads of a user may be under way at a time; one more waits in the
+	// queue of admission, or gets 429. Default: 0, no bound.
+	Connections int `key:"connections"`
+	// Requests is how many requests of a user are answered, as 600/min burst 100; what is beyond
+	// that gets 429. Default: none.
+	Requests RequestRate `key:"requests"`
+	// Networks are those whose clients are of the tier if nothing that they prove says otherwise, or
+	// addresses, unix, all; the smallest with the client in it decides. Default: none.
+	Networks []string `key:"networks"`
+}
+
+// tier returns the tier as a server has it.
+func (t *Tier) tier() server.Tier {
+	networks, _ := server.ParseNetworks(t.Networks) // Validate has read them
+	return server.Tier{Rate: t.Rate, Weight: t.Weight, Connections: t.Connections, Requests: t.Requests.rate(), Networks: networks}
 }
 
 // Issuer is one whose tokens (JWT) are believed.
@@ -71,10 +102,18 @@ func (i *Identity) identity() server.Identity {
 		}
 		out.Issuers[name] = server.IdentityIssuer(issuer)
 	}
+	for name, t := range i.Tiers {
+		if out.Tiers == nil {
+			out.Tiers = make(map[string]server.Tier)
+		}
+		out.Tiers[name] = t.tier()
+	}
+	out.Tier = i.Tier
 	return out
 }
 
 func (v *validator) identity() {
+	v.tiers()
 	v.issuers()
 	l := &v.Identity.Links
 	if l.MaxLifetime < 0 {
@@ -86,6 +125,31 @@ func (v *validator) identity() {
 	for _, name := range slices.Sorted(maps.Keys(l.Keys)) {
 		if !isParam(name) {
 			v.form("identity.links.keys["+name+"]", "%q is not the name of a key: letters, digits, _ and -", name)
+		}
+	}
+}
+
+// tiers checks the kinds of users, and that there are those that are named.
+func (v *validator) tiers() {
+	i := &v.Identity
+	for _, name := range slices.Sorted(maps.Keys(i.Tiers)) {
+		t, at := i.Tiers[name], "identity.tiers["+name+"]"
+		for n, network := range t.Networks {
+			if _, err := server.ParseNetworks([]string{network}); err != nil {
+				v.form(element(at+".networks", n), "%v", err)
+			}
+		}
+		of := t.tier()
+		v.sense(at, of.Validate())
+	}
+	if _, ok := i.Tiers[i.Tier]; i.Tier != "" && !ok {
+		v.form("identity.tier", "there is no tier %q", i.Tier)
+	}
+	for _, name := range slices.Sorted(maps.Keys(i.JWT)) {
+		for from, to := range i.JWT[name].Tiers {
+			if _, ok := i.Tiers[to]; !ok {
+				v.form("identity.jwt["+name+"].tiers["+from+"]", "there is no tier %q", to)
+			}
 		}
 	}
 }

@@ -130,6 +130,8 @@ identity:
     max_lifetime: 0s # default
   api_keys: '' # default
   jwt: {} # default
+  tiers: {} # default
+  tier: '' # default
 admission:
   client:
     requests: '' # default

@@ -25,6 +25,10 @@ func (s *entry) place(c *loop.Conn) resolve.Step {
 
 // enter goes on with the request at hand when its place is found.
 func (s *entry) enter(c *loop.Conn, step resolve.Step, rest []byte) {
+	if s.tiered && s.caller == nil && step == resolve.Route {
+		s.caller = &s.own
+		s.answer.Place.Set().Methods().Anonymous(s.caller, (*Session)(s).clientOf(c), c.OnUnix())
+	}
 	switch {
 	case step == resolve.Prove:
 		s.proveLater(c)

@@ -79,6 +79,9 @@ func (s *Session) entropy() httpfile.Entropy {
 func (s *Session) respond(c *loop.Conn, status, headLen int, head []byte) {
 	if !loop.Replanned(c) { // else it was counted by what it was to be
 		s.rec.Count(s.answer.Place.Row, status)
+		if s.caller != nil {
+			s.caller.Count()
+		}
 	}
 	if log := &s.answer.Place.Logging; s.rec.Wants(log, status) {
 		s.record(c, log.Log, status, headLen)
@@ -105,11 +108,14 @@ func (s *Session) record(c *loop.Conn, log *record.AccessLog, status, headLen in
 		user = s.credentials.User
 		defer s.credentials.Forget()
 	}
-	if s.caller != nil && user == nil {
-		user = s.caller.User
+	tier := ""
+	if s.caller != nil {
+		if tier = s.caller.Tier(); user == nil {
+			user = s.caller.User
+		}
 	}
 	s.rec.Begin(&x.record, log, &record.Request{
-		Head: &s.head, Client: s.clientOf(c), User: user, Secret: s.set.Methods().Token(s.head.Query()), Peer: c.RemoteAddr(), Unix: c.OnUnix(),
+		Head: &s.head, Client: s.clientOf(c), User: user, Tier: tier, Secret: s.set.Methods().Token(s.head.Query()), Peer: c.RemoteAddr(), Unix: c.OnUnix(),
 		Encrypted: c.Adopted() != nil, HTTP2: ByHTTP2(c), Status: status, HeadLen: headLen, Port: s.cfg.portOf(c),
 	})
 }
@@ -142,7 +148,7 @@ func (s *Session) shape(c *loop.Conn) {
 		path = class
 	}
 	r.Class = s.loop.Limits().Class(path)
-	r.Client, r.Limit = nil, shape.Limit{}
+	r.Client, r.Limit, r.ClientLimit, r.Group = nil, shape.Limit{}, nil, ""
 	if s.cfg.Trust.Any() {
 		s.whose = peer.AppendClient(s.whose[:0], s.clientOf(c), c.OnUnix())
 		r.Client = s.whose
@@ -151,7 +157,7 @@ func (s *Session) shape(c *loop.Conn) {
 		if len(who.User) > 0 {
 			r.Client = who.User
 		}
-		r.Limit.Rate = shape.Rate(who.Rate)
+		r.ClientLimit, r.Group = who.Limit(), who.Tier()
 	}
 	x, ok := c.Data.(*exchange)
 	if !ok || x.call.route == nil || x.call.ctx == nil || x.call.timedOut() != nil {

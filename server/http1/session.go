@@ -69,6 +69,7 @@ type Session struct {
 	caller      *auth.Caller // of the request at hand; nil: nobody was asked for
 	own         auth.Caller  // memory of caller
 	asked       auth.Asked   // for it
+	tiered      bool         // who proves nothing may be of a tier, too
 
 	head   wire.Head
 	client client // of the request in head
@@ -96,6 +97,7 @@ func (c *Config) NewSession(l *loop.Loop, set *site.Set) *Session {
 		cfg: c, loop: l, set: set, rec: record.NewRecorder(c.Rows), rand: rand.NewChaCha8(seed),
 		queued: make(map[*queueing]struct{}), out: make([]byte, 0, 1024), path: make([]byte, 0, 1024), segs: make([]loop.Segment, 0, 40),
 	}
+	s.tiered = set.Methods().Tiered()
 	s.answer.Place = set.Default(nowhere)
 	return s
 }
@@ -113,7 +115,7 @@ func Headroom(set *site.Set) int { return headroom + set.Room() }
 // Enter makes the session use another Set. What was rendered for files under others is
 // dropped, and so are the files of roots that there are not any more.
 func (s *Session) Enter(set *site.Set) {
-	s.set = set
+	s.set, s.tiered = set, set.Methods().Tiered()
 	s.rec.Resize(s.cfg.Rows)
 	s.loop.Files.SetHeadroom(Headroom(set))
 	s.loop.Files.Prune(func(key string, f *openfile.File) bool {

@@ -128,6 +128,7 @@ const (
 	fieldUserAgent
 	fieldHost
 	fieldUser
+	fieldTier // JSON only
 	numFields
 )
 
@@ -205,6 +206,7 @@ type Request struct {
 	Head      *wire.Head
 	Client    netip.Addr // see admit.Trust
 	User      []byte     // whose password was asked for, right or wrong, or who asks; nil: not known
+	Tier      string     // that the response is of; empty: none
 	Secret    []byte     // what of the target is not written; nil: nothing
 	Peer      netip.AddrPort
 	Unix      bool // the connection is one of a Unix socket
@@ -235,6 +237,11 @@ func (r *Recorder) Begin(rec *Record, log *AccessLog, q *Request) {
 		rec.keep(fieldMethod, h.Method(), maxField)
 		rec.keep(fieldTarget, h.Target(), maxRequestLine)
 		rec.keep(fieldRange, h.Get(wire.Range), maxField)
+		var tier []byte // nil: there is none
+		if q.Tier != "" {
+			tier = []byte(q.Tier)
+		}
+		rec.keep(fieldTier, tier, maxField)
 	} else {
 		rec.keepLine(h)
 	}
