@@ -47,6 +47,8 @@ type (
 
 	// Admission bounds what clients may ask for.
 	Admission = admit.Policy
+	// AdmissionPath are the bounds of what begins with a path.
+	AdmissionPath = admit.PathBounds
 	// AdmissionControl admits requests.
 	AdmissionControl = admit.Control
 	// AdmissionReason is why a request is not admitted.

@@ -387,3 +387,64 @@ func TestTierLimits(t *testing.T) {
 		}
 	})
 }
+
+// Users have the bounds of their tier whatever their address, paths have their own, and requests are
+// counted before what they prove is looked at.
+func TestUserAdmission(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg, good, over := members(t)
+		cfg.Identity.Tiers = map[string]server.Tier{"member": {Connections: 1, Requests: server.RequestRate{Requests: 4, Per: time.Hour, Burst: 4}}}
+		issuer := cfg.Identity.Issuers["id"]
+		issuer.Tier, issuer.Tiers = "sub", map[string]string{"alice": "member"}
+		cfg.Identity.Issuers["id"] = issuer
+		cfg.Admission.Paths = map[string]server.AdmissionPath{"/any/": {Requests: server.RequestRate{Requests: 1, Per: time.Hour}}, "/key/": {Downloads: 1}}
+		cfg.Engine.Limits = new(shape.Config)
+		g := start(t, d, cfg)
+		g.pattern("in/large", 1, 64<<20)
+		g.pattern("key/large", 1, 64<<20)
+		bob := "X-API-Key: the key of bob"
+
+		first := g.dialWith(4096)
+		first.send(request("GET", "/in/large", good))
+		under := func(n int) func() bool { return func() bool { return g.srv.Admission().UnderWay() == n } }
+		if !testenv.Eventually(patience, under(1)) {
+			t.Fatal("it does not begin")
+		}
+		other := g.dial()
+		if r := other.get("/in/f", good); r.status != 429 || r.get("Retry-After") == "" {
+			t.Errorf("a second download of alice: %d", r.status)
+		}
+		other.get("/in/f").want(t, 401)
+		first.conn.Close()
+		if !testenv.Eventually(patience, under(0)) {
+			t.Fatal("it does not end")
+		}
+		for _, want := range []int{200, 200, 200, 429} { // what was refused is not counted
+			if r := other.get("/in/f", good); r.status != want {
+				t.Errorf("alice: %d, want %d", r.status, want)
+			}
+		}
+		other.get("/any/f", bob).want(t, 200)
+		other.get("/any/f", bob).want(t, 503)
+
+		first = g.dialWith(4096)
+		first.send(request("GET", "/key/large", bob))
+		if !testenv.Eventually(patience, under(1)) {
+			t.Fatal("it does not begin")
+		}
+		other.get("/key/f", bob).want(t, 503)
+		other.get("/f").want(t, 200)
+		first.conn.Close()
+		if !testenv.Eventually(patience, under(0)) {
+			t.Fatal("it does not end")
+		}
+
+		cfg.Admission.Requests = server.RequestRate{Requests: 1, Per: time.Hour, Burst: 3}
+		mustSwap(t, g.srv, cfg)
+		for _, want := range []int{401, 401, 401, 429} { // the last one is not verified
+			if r := other.get("/in/f", over+"x"); r.status != want {
+				t.Errorf("a bad token: %d, want %d", r.status, want)
+			}
+		}
+	})
+}

@@ -169,7 +169,7 @@ func (s *Server) prepare() error {
 		Rows:   &s.rows, Ports: &s.ports, Passwords: new(auth.Checker), Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
 	}
 	slices.SortStableFunc(s.http.Routes, func(a, b Route) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })
-	s.http.Admission.Set(c.Admission)
+	s.http.Admission.Set(c.admission())
 	s.compiler.Log, s.compiler.AccessLog, s.compiler.Logs, s.compiler.Listeners = c.Log, c.AccessLog, c.AccessLogs, c.listeners()
 	var err error
 	s.set, err = s.compile(c)
@@ -206,6 +206,22 @@ func (c *Config) check() error {
 		return errNoContent
 	}
 	return nil
+}
+
+// admission returns the bounds of clients with those of users.
+func (c *Config) admission() admit.Policy {
+	p := c.Admission
+	p.Claims, p.Users = len(c.Identity.Links.Keys) > 0, make(map[string]admit.Rate)
+	for name, t := range c.Identity.Tiers {
+		p.Claims = p.Claims || t.Connections > 0
+		if t.Requests != (admit.Rate{}) {
+			p.Users[name] = t.Requests
+		}
+	}
+	for _, i := range c.Identity.Issuers {
+		p.Claims = p.Claims || i.Connections != ""
+	}
+	return p
 }
 
 // proxied tells by index of Listen who expects a PROXY header; nil: nobody.

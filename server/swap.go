@@ -46,7 +46,7 @@ func (s *Server) Swap(cfg Config) error {
 		next.Release()
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s.http.Admission.Set(cfg.Admission)
+	s.http.Admission.Set(cfg.admission())
 	s.http.Forms.Resize(cmp.Or(cfg.CompressCache, defaultCompressCache))
 	before := s.set
 	s.set = next

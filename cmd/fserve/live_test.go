@@ -130,6 +130,7 @@ var proofs = map[string]proof{
 
 	"admission.client.requests":  {to: "admission: {client: {requests: 2/h}}", seen: func(l *live) bool { return l.get("/").StatusCode == 429 }},
 	"admission.client.downloads": {to: "admission: {client: {downloads: 3}}", seen: admission(`"client_downloads":3`)},
+	"admission.paths":            {to: "admission: {paths: {/other: {requests: 1/h}}}", seen: func(l *live) bool { l.get("/other.html"); return l.get("/other.html").StatusCode == 503 }},
 	"admission.downloads":        {to: "admission: {downloads: 5}", seen: admission(`"downloads":5`)},
 	"admission.queue.length":     {from: "admission: {downloads: 5}", to: "admission: {downloads: 5, queue: {length: 7}}", seen: admission(`"queue_length":7`)},
 	"admission.queue.wait":       {from: "admission: {downloads: 5}", to: "admission: {downloads: 5, queue: {wait: 3s}}", seen: admission(`"queue_wait":"3s"`)},

@@ -52,7 +52,7 @@ type group struct {
 // docs/metrics.md after make docs.
 var groups = []group{
 	{func(s *scrape) bool { return s.admission.Limits() }, []metric{
-		counter("fserve_admission_total", "Requests that were asked for admission, by result: admitted; requests (the client asks too often), client_downloads (it has too many downloads), downloads (all have), clients (there are too many to count).",
+		counter("fserve_admission_total", "Requests that were asked for admission, by result: admitted; requests (the client asks too often), client_downloads (it has too many downloads), downloads (all have), clients (there are too many to count), path_requests, path_downloads (of admission.paths), user_requests (of a tier).",
 			each(named[server.AdmissionReason], func(s *scrape) []uint64 { return admissionResults(s.admission) }), "result"),
 		gauge("fserve_admission_downloads", "Responses under way that are counted.", one(func(s *scrape) int { return s.admission.UnderWay() })),
 		counter("fserve_admission_overflows_total", "Requests that found no place of their own among the debts of clients, and were limited together.", one(func(s *scrape) uint64 { return s.admission.Overflows() })),

@@ -1,8 +1,12 @@
 package admit
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"hash/maphash"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -18,10 +22,22 @@ type Policy struct {
 	// their order, each for at most QueueWait. 0: none, they are refused.
 	QueueLength int
 	QueueWait   time.Duration
+	// Paths bound what begins with a path, of all clients together; the longest beginning counts.
+	Paths map[string]PathBounds
+	// Users are the rates of the requests of each user, by tier.
+	Users map[string]Rate
+	// Claims is set if users may have bounds of their own of downloads.
+	Claims bool
+}
+
+// PathBounds are those of what begins with a path.
+type PathBounds struct {
+	Requests  Rate // zero: no bound
+	Downloads int  // responses under way; 0: no bound
 }
 
 func (p *Policy) limits() bool {
-	return p.Requests != Rate{} || p.ClientDownloads > 0 || p.Downloads > 0
+	return p.Requests != Rate{} || p.ClientDownloads > 0 || p.Downloads > 0 || len(p.Paths) > 0 || len(p.Users) > 0 || p.Claims
 }
 
 var (
@@ -36,8 +52,18 @@ func (p *Policy) Validate() error {
 		return errDownloads
 	case p.ClientDownloads < 0 || p.Downloads < 0 || p.QueueLength < 0 || p.QueueWait < 0:
 		return errNegative
-	case p.Requests != Rate{}:
-		return p.Requests.Validate()
+	}
+	rates := []Rate{p.Requests}
+	for path, b := range p.Paths {
+		if path == "" || path[0] != '/' || b.Downloads < 0 {
+			return fmt.Errorf("path %q: it begins with a slash, and has no negative bound", path)
+		}
+		rates = append(rates, b.Requests)
+	}
+	for _, r := range slices.AppendSeq(rates, maps.Values(p.Users)) {
+		if err := r.Validate(); r != (Rate{}) && err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -51,15 +77,18 @@ const (
 	ClientBusy           // it has too many responses under way
 	Busy                 // all together have
 	NoRoomToCount        // there are more clients than can be counted
+	PathRequests         // all together ask too often for this path
+	PathBusy             // it has too many responses under way
+	UserRequests         // the user asks too often
 	NumReasons    = iota // how many there are
 )
 
 func (r Reason) String() string {
-	return [...]string{"admitted", "requests", "client_downloads", "downloads", "clients"}[r]
+	return [...]string{"admitted", "requests", "client_downloads", "downloads", "clients", "path_requests", "path_downloads", "user_requests"}[r]
 }
 
 // OfClient reports whether the client's own doing is the reason, and not everybody's.
-func (r Reason) OfClient() bool { return r == Requests || r == ClientBusy }
+func (r Reason) OfClient() bool { return r == Requests || r == ClientBusy || r == UserRequests }
 
 // Control admits requests by a Policy, for all loops of a server. It is safe for concurrent
 // use. The debts of clients and what is under way outlive a change of the policy.
@@ -71,12 +100,67 @@ type Control struct {
 	under   atomic.Int64
 	queue   queue
 	results [NumReasons]atomic.Uint64
+	paths   map[string]*atomic.Int64 // responses under way, of all that there were
 }
 
 // policy is one in force.
 type policy struct {
 	Policy
-	requests *Rule // nil: no bound
+	requests *Rule            // nil: no bound
+	paths    []path           // the longest first
+	users    map[string]*Rule // by tier
+}
+
+// path is what begins with a path.
+type path struct {
+	prefix    []byte
+	requests  *Rule // nil: no bound
+	downloads int64 // 0: no bound
+	under     *atomic.Int64
+}
+
+// pathOf returns the bounds of a path; nil: there are none.
+func (p *policy) pathOf(name []byte) *path {
+	for i := range p.paths {
+		if bytes.HasPrefix(name, p.paths[i].prefix) {
+			return &p.paths[i]
+		}
+	}
+	return nil
+}
+
+// An Ask is a request that asks to be admitted. What it refers to must not change meanwhile.
+type Ask struct {
+	Client []byte // its address, as what is counted by it is named
+	User   []byte // nil: not known, it is the Client
+	Tier   string // of the user
+	// Downloads is how many the user may have at a time; 0: as each client.
+	Downloads int
+	Path      []byte // normalised
+	// Charged is set if Charge has counted it.
+	Charged bool
+}
+
+// user returns whom bounds of users are for, in memory of their own: no user has the name of an address.
+func (a *Ask) user(memory []byte) []byte {
+	if len(a.User) == 0 {
+		return a.Client
+	}
+	return append(append(memory[:0], "user "...), a.User...)
+}
+
+// holder returns who has downloads, and how many at most: a user that has a bound in place of its
+// address, behind which there may be many.
+func (a *Ask) holder(p *policy, memory []byte) (name []byte, most int) {
+	if a.Downloads > 0 {
+		return a.user(memory), a.Downloads
+	}
+	return a.Client, p.ClientDownloads
+}
+
+// clone returns a copy that is valid for ever.
+func (a *Ask) clone() Ask {
+	return Ask{bytes.Clone(a.Client), bytes.Clone(a.User), a.Tier, a.Downloads, bytes.Clone(a.Path), a.Charged}
 }
 
 const (
@@ -98,7 +182,31 @@ func (c *Control) Set(p Policy) {
 	if p.Requests != (Rate{}) {
 		next.requests = c.table.Rule("client", p.Requests)
 	}
+	c.compile(next)
 	c.policy.Store(next)
+}
+
+// compile makes the rules of paths and users. What is under way goes on being counted.
+func (c *Control) compile(p *policy) {
+	if c.paths == nil {
+		c.paths = make(map[string]*atomic.Int64)
+	}
+	for prefix, b := range p.Paths {
+		at := path{prefix: []byte(prefix), downloads: int64(b.Downloads), under: c.paths[prefix]}
+		if at.under == nil {
+			at.under = new(atomic.Int64)
+			c.paths[prefix] = at.under
+		}
+		if b.Requests != (Rate{}) {
+			at.requests = c.table.Rule("path "+prefix, b.Requests)
+		}
+		p.paths = append(p.paths, at)
+	}
+	slices.SortFunc(p.paths, func(a, b path) int { return len(b.prefix) - len(a.prefix) })
+	p.users = make(map[string]*Rule)
+	for tier, r := range p.Users {
+		p.users[tier] = c.table.Rule("tier "+tier, r)
+	}
 }
 
 // Limits reports whether there is anything to ask.
@@ -139,6 +247,7 @@ func (c *Control) UnderWay() int { return int(c.under.Load()) }
 type Grant struct {
 	control *Control
 	held    Held
+	path    *atomic.Int64 // nil: the path has no bound
 	key     uint64
 }
 
@@ -153,6 +262,9 @@ func (g *Grant) Release() {
 	}
 	g.control = nil
 	g.held.Release()
+	if g.path != nil {
+		g.path.Add(-1)
+	}
 	c.under.Add(-1)
 	if c.queue.waiting.Load() > 0 {
 		c.queue.wake(g.key)
@@ -167,44 +279,118 @@ type Refusal struct {
 	Queue  bool
 }
 
-// Admit asks for a request of a client, at a monotonic time in ns, and counts its response if
-// it is admitted.
-func (c *Control) Admit(client []byte, now int64) (Grant, Refusal) {
+// Admit asks for a request, at a monotonic time in ns, and counts its response if it is admitted. The
+// order is: the client, the path, the user, and of downloads all, the path, the client or user. What
+// was taken is given back if a later one refuses.
+func (c *Control) Admit(a *Ask, now int64) (Grant, Refusal) {
 	p := c.policy.Load()
 	if p == nil {
 		return Grant{}, Refusal{}
 	}
-	if p.requests != nil {
-		if wait, ok := c.table.Take(p.requests, c.table.Key(p.requests, client), now); !ok {
-			return Grant{}, c.refuse(Refusal{Reason: Requests, Wait: wait})
-		}
+	var memory [maxName]byte
+	if why, wait := c.take(p, a, memory[:], now); why != Admitted {
+		return Grant{}, c.refuse(Refusal{Reason: why, Wait: wait})
 	}
 	why := ClientBusy // behind those who wait
-	if c.queue.waiting.Load() == 0 || !c.queue.has(maphash.Bytes(c.seed, client)) {
+	name, most := a.holder(p, memory[:])
+	if c.queue.waiting.Load() == 0 || !c.queue.has(maphash.Bytes(c.seed, name)) {
 		var g Grant
-		if g, why = c.begin(p, client); why == Admitted {
+		if g, why = c.begin(p, a, name, most); why == Admitted {
 			c.results[Admitted].Add(1)
 			return g, Refusal{}
 		}
 	}
-	r := Refusal{Reason: why, Queue: why != NoRoomToCount && p.QueueLength > 0}
+	r := Refusal{Reason: why, Queue: why.waits() && p.QueueLength > 0}
 	if r.Queue {
 		return Grant{}, r // it keeps its turn
 	}
-	c.giveBack(p, client)
+	c.giveBack(p, a)
 	return Grant{}, c.refuse(r)
 }
 
+// Charge counts a request by the rate of its client, before it is known who asks: so nobody has more
+// proofs looked at than that. Admit is told by Ask.Charged.
+func (c *Control) Charge(client []byte, now int64) Refusal {
+	p := c.policy.Load()
+	if p == nil || p.requests == nil {
+		return Refusal{}
+	}
+	if wait, ok := c.table.Take(p.requests, c.table.Key(p.requests, client), now); !ok {
+		return c.refuse(Refusal{Reason: Requests, Wait: wait})
+	}
+	return Refusal{}
+}
+
+// waits reports whether a request may wait for the reason to go away.
+func (r Reason) waits() bool { return r == ClientBusy || r == Busy }
+
+// maxName is how long the names of users mostly are, in bytes.
+const maxName = 128
+
+// bound is a rate that a request is counted by.
+type bound struct {
+	rule *Rule
+	key  Key
+	why  Reason
+}
+
+// bounds returns those of a request in their order.
+func (c *Control) bounds(p *policy, a *Ask, memory []byte) (list [3]bound, n int) {
+	add := func(r *Rule, name []byte, why Reason) {
+		list[n] = bound{r, c.table.Key(r, name), why}
+		n++
+	}
+	if p.requests != nil {
+		add(p.requests, a.Client, Requests)
+	}
+	if len(p.paths) > 0 {
+		if at := p.pathOf(a.Path); at != nil && at.requests != nil {
+			add(at.requests, at.prefix, PathRequests)
+		}
+	}
+	if a.Tier != "" {
+		if r := p.users[a.Tier]; r != nil {
+			add(r, a.user(memory), UserRequests)
+		}
+	}
+	return list, n
+}
+
+// take counts a request by all its rates, or by none; wait is as in Table.Take.
+func (c *Control) take(p *policy, a *Ask, memory []byte, now int64) (why Reason, wait int64) {
+	list, n := c.bounds(p, a, memory)
+	for i := range n {
+		b := &list[i]
+		if a.Charged && b.why == Requests {
+			continue
+		}
+		wait, ok := c.table.Take(b.rule, b.key, now)
+		if ok {
+			continue
+		}
+		for _, taken := range list[:i] {
+			c.table.GiveBack(taken.rule, taken.key)
+		}
+		return b.why, wait
+	}
+	return Admitted, 0
+}
+
 // Refuse is for a request that Admit has refused with Queue, and that cannot wait.
-func (c *Control) Refuse(client []byte, why Reason) {
-	c.giveBack(c.policy.Load(), client)
+func (c *Control) Refuse(a *Ask, why Reason) {
+	c.giveBack(c.policy.Load(), a)
 	c.results[why].Add(1)
 }
 
-// giveBack takes back what the rate of requests has counted of a request; p may be nil.
-func (c *Control) giveBack(p *policy, client []byte) {
-	if p != nil && p.requests != nil {
-		c.table.GiveBack(p.requests, c.table.Key(p.requests, client))
+// giveBack takes back what the rates have counted of a request; p may be nil.
+func (c *Control) giveBack(p *policy, a *Ask) {
+	if p == nil {
+		return
+	}
+	var memory [maxName]byte
+	list, n := c.bounds(p, a, memory[:])
+	for _, taken := range list[:n] {
+		c.table.GiveBack(taken.rule, taken.key)
 	}
 }
 
@@ -213,22 +399,31 @@ func (c *Control) refuse(r Refusal) Refusal {
 	return r
 }
 
-// begin counts a response.
-func (c *Control) begin(p *policy, client []byte) (g Grant, why Reason) {
-	if p.ClientDownloads == 0 && p.Downloads == 0 {
+// begin counts a response, of which most may be under way for somebody.
+func (c *Control) begin(p *policy, a *Ask, name []byte, most int) (g Grant, why Reason) {
+	at := p.pathOf(a.Path)
+	if at != nil && at.downloads == 0 {
+		at = nil
+	}
+	if most == 0 && p.Downloads == 0 && at == nil {
 		return Grant{}, Admitted
 	}
-	for n := c.under.Load(); ; n = c.under.Load() {
-		if p.Downloads > 0 && n >= int64(p.Downloads) {
-			return Grant{}, Busy
-		}
-		if c.under.CompareAndSwap(n, n+1) {
-			break
-		}
+	if !below(&c.under, int64(p.Downloads)) {
+		return Grant{}, Busy
 	}
-	if p.ClientDownloads > 0 {
-		held, v := c.gauge.Acquire(client, p.ClientDownloads)
+	if at != nil {
+		if !below(at.under, at.downloads) {
+			c.under.Add(-1)
+			return Grant{}, PathBusy
+		}
+		g.path = at.under
+	}
+	if most > 0 {
+		held, v := c.gauge.Acquire(name, most)
 		if v != Granted {
+			if g.path != nil {
+				g.path.Add(-1)
+			}
 			c.under.Add(-1)
 			if v == TooMany {
 				return Grant{}, ClientBusy
@@ -237,6 +432,16 @@ func (c *Control) begin(p *policy, client []byte) (g Grant, why Reason) {
 		}
 		g.held = held
 	}
-	g.control, g.key = c, maphash.Bytes(c.seed, client)
+	g.control, g.key = c, maphash.Bytes(c.seed, name)
 	return g, Admitted
+}
+
+// below adds one to a number unless that is most already; 0: there is no bound.
+func below(n *atomic.Int64, most int64) bool {
+	for was := n.Load(); most == 0 || was < most; was = n.Load() {
+		if n.CompareAndSwap(was, was+1) {
+			return true
+		}
+	}
+	return false
 }

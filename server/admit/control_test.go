@@ -20,11 +20,88 @@ func control(t *testing.T, p Policy) *Control {
 
 func (c *Control) want(t *testing.T, client string, now int64, want Reason) Grant {
 	t.Helper()
-	g, r := c.Admit([]byte(client), now)
+	g, r := c.Admit(&Ask{Client: []byte(client)}, now)
 	if r.Reason != want {
 		t.Fatalf("%s: %v, want %v", client, r.Reason, want)
 	}
 	return g
+}
+
+// Bounds of paths and users: what one of them refuses none has counted, and a user has its own bound of
+// downloads in place of that of its address.
+func TestPathsAndUsers(t *testing.T) {
+	c := control(t, Policy{
+		Requests: Rate{Requests: 1, Per: time.Second, Burst: 10}, ClientDownloads: 2,
+		Paths: map[string]PathBounds{"/p/": {Requests: Rate{Requests: 1, Per: time.Second, Burst: 3}}, "/p/deep/": {Downloads: 1}},
+		Users: map[string]Rate{"low": {Requests: 1, Per: time.Second, Burst: 2}},
+	})
+	ask := func(a Ask, now int64, want Reason) Grant {
+		t.Helper()
+		g, r := c.Admit(&a, now)
+		if r.Reason != want || (r.Wait > 0) != (want == Requests || want == PathRequests || want == UserRequests) {
+			t.Fatalf("%s %s %s: %+v, want %v", a.Client, a.User, a.Path, r, want)
+		}
+		return g
+	}
+	address := func(client, path string) Ask { return Ask{Client: []byte(client), Path: []byte(path)} }
+	user := func(client, name string, most int) Ask {
+		return Ask{Client: []byte(client), User: []byte(name), Tier: "low", Downloads: most, Path: []byte("/")}
+	}
+	end := func(g Grant) { g.Release() }
+	now := int64(time.Hour)
+	for _, client := range []string{"a", "b", "c"} {
+		end(ask(address(client, "/p/x"), now, Admitted))
+	}
+	for range 20 {
+		ask(address("a", "/p/x"), now, PathRequests)
+	}
+	for range 9 { // of ten, one was answered
+		end(ask(address("a", "/"), now, Admitted))
+	}
+	ask(address("a", "/"), now, Requests)
+	ask(address("a", "/p/x"), now, Requests)
+	end(ask(address("d", "/p/x"), now+int64(time.Second), Admitted))
+
+	deep := ask(address("d", "/p/deep/x"), now, Admitted)
+	for range 20 {
+		ask(address("e", "/p/deep/y"), now, PathBusy)
+	}
+	end(deep)
+	end(ask(address("e", "/p/deep/y"), now, Admitted))
+
+	for _, client := range []string{"f", "g"} { // wherever it comes from
+		end(ask(user(client, "alice", 0), now, Admitted))
+	}
+	for range 20 {
+		ask(user("h", "alice", 0), now, UserRequests)
+	}
+	for range 10 {
+		end(ask(address("h", "/"), now, Admitted))
+	}
+	end(ask(user("i", "bob", 0), now, Admitted))
+	anonymous := Ask{Client: []byte("k"), Tier: "low", Path: []byte("/")}
+	end(ask(anonymous, now, Admitted))
+	end(ask(anonymous, now, Admitted))
+	ask(anonymous, now, UserRequests)
+
+	c.Set(Policy{ClientDownloads: 2, Claims: true})
+	var under []Grant
+	for range 3 { // more than its address
+		under = append(under, ask(user("n", "carol", 3), now, Admitted))
+	}
+	ask(user("m", "carol", 3), now, ClientBusy)
+	under = append(under, ask(user("n", "dave", 1), now, Admitted), ask(address("n", "/"), now, Admitted))
+	ask(user("n", "dave", 1), now, ClientBusy)
+	for i := range under {
+		under[i].Release()
+	}
+	if n := c.UnderWay(); n != 0 {
+		t.Errorf("%d are left", n)
+	}
+	under[0] = ask(user("n", "carol", 3), now, Admitted)
+	if a := user("n", "carol", 1); testing.AllocsPerRun(100, func() { c.Admit(&a, now) }) > 0 {
+		t.Error("it allocates")
+	}
 }
 
 // TestControl: what was taken for a request that another bound refuses is given back.
@@ -44,7 +121,7 @@ func TestControl(t *testing.T) {
 	a.Release()
 	a = c.want(t, "a", 1, Admitted)
 	a.Release()
-	if _, r := c.Admit([]byte("a"), 1); r.Reason != Requests || r.Wait != 1e9 {
+	if _, r := c.Admit(&Ask{Client: []byte("a")}, 1); r.Reason != Requests || r.Wait != 1e9 {
 		t.Errorf("a fourth request of three: %+v", r)
 	}
 	if n := c.UnderWay(); n != 1 {
@@ -76,11 +153,11 @@ func TestQueue(t *testing.T) {
 	var order []string
 	wait := func(name, client string, why Reason) *Waiter {
 		t.Helper()
-		_, r := c.Admit([]byte(client), 0)
+		_, r := c.Admit(&Ask{Client: []byte(client)}, 0)
 		if r.Reason != why || !r.Queue {
 			t.Fatalf("%s: %+v, want %v", name, r, why)
 		}
-		return c.Wait([]byte(client), r.Reason, func() { order = append(order, name) })
+		return c.Wait(&Ask{Client: []byte(client)}, r.Reason, func() { order = append(order, name) })
 	}
 	a := c.want(t, "a", 0, Admitted)
 	first, second := wait("first", "a", ClientBusy), wait("second", "a", ClientBusy)
@@ -120,7 +197,7 @@ func TestQueueAfterAChange(t *testing.T) {
 		done := 0
 		var waiters []*Waiter
 		for range 4 {
-			waiters = append(waiters, c.Wait([]byte("a"), ClientBusy, func() { done++ }))
+			waiters = append(waiters, c.Wait(&Ask{Client: []byte("a")}, ClientBusy, func() { done++ }))
 		}
 		c.Set(next)
 		if done != 4 {
@@ -150,10 +227,10 @@ func TestQueueTogether(t *testing.T) {
 			random := rand.New(rand.NewPCG(w, 7))
 			for range 5000 {
 				client := []byte{'a' + byte(random.IntN(4))}
-				g, r := c.Admit(client, 0)
+				g, r := c.Admit(&Ask{Client: client}, 0)
 				if r.Reason != Admitted {
 					done := make(chan struct{})
-					waiter := c.Wait(client, r.Reason, func() { close(done) })
+					waiter := c.Wait(&Ask{Client: client}, r.Reason, func() { close(done) })
 					if random.IntN(10) == 0 {
 						waiter.Leave()
 					}

@@ -3,7 +3,6 @@ package admit
 import (
 	"container/list"
 	"hash/maphash"
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -15,7 +14,7 @@ const maxWaiting = 1 << 14
 // are safe for concurrent use.
 type Waiter struct {
 	control *Control
-	client  []byte // its own
+	ask     Ask // its own
 	key     uint64
 	done    func()
 	grant   Grant
@@ -42,8 +41,14 @@ type clientQueue struct {
 // Wait puts a request that Admit has refused with Queue into the queue. done is called once:
 // when it is admitted, when Leave is called, or, if there is no room in the queue, at once;
 // Admitted then says which.
-func (c *Control) Wait(client []byte, why Reason, done func()) *Waiter {
-	w := &Waiter{control: c, client: slices.Clone(client), key: maphash.Bytes(c.seed, client), done: done, why: why}
+func (c *Control) Wait(a *Ask, why Reason, done func()) *Waiter {
+	w := &Waiter{control: c, ask: a.clone(), done: done, why: why}
+	p := c.policy.Load()
+	if p == nil { // it has just been taken away
+		p = new(policy)
+	}
+	name, _ := w.ask.holder(p, nil)
+	w.key = maphash.Bytes(c.seed, name)
 	if !c.queue.add(w) {
 		done()
 	}
@@ -66,7 +71,7 @@ func (q *queue) add(w *Waiter) bool {
 		of = new(clientQueue)
 	}
 	if p := w.control.policy.Load(); p != nil && (q.waiting.Load() >= maxWaiting || of.waiting >= p.QueueLength) {
-		w.control.Refuse(w.client, w.why)
+		w.control.Refuse(&w.ask, w.why)
 		return false
 	}
 	if q.of == nil {
@@ -117,13 +122,19 @@ func (q *queue) admit(w *Waiter) bool {
 	c := w.control
 	w.why = Admitted
 	if p := c.policy.Load(); p != nil {
-		if w.grant, w.why = c.begin(p, w.client); w.why != Admitted {
+		if w.grant, w.why = w.begin(p); w.why != Admitted {
 			return false
 		}
 	}
 	c.results[Admitted].Add(1)
 	q.end(w)
 	return true
+}
+
+// begin counts the response of a waiter.
+func (w *Waiter) begin(p *policy) (Grant, Reason) {
+	name, most := w.ask.holder(p, nil)
+	return w.control.begin(p, &w.ask, name, most)
 }
 
 // wake admits one who may be, after a response of a client has ended: the first one of that client,

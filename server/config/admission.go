@@ -3,6 +3,7 @@ package config
 import (
 	"time"
 
+	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server"
 )
 
@@ -14,6 +15,10 @@ type Admission struct {
 	// What is beyond them waits in the queue, or gets 503. Connections that rest do not count;
 	// max_connections bounds them. Default: 0, no bound.
 	Downloads int `key:"downloads" flag:"max-downloads" live:"yes" help:"responses that may be under way at a time, of all clients together (default: no bound)"`
+	// Paths bound what begins with a path, of all clients together, each with the keys requests and
+	// downloads: /updates/: {requests: 2000/s burst 500, downloads: 400}. The longest beginning
+	// counts; what is beyond gets 503. Default: none.
+	Paths map[string]PathAdmission `key:"paths" live:"yes"`
 	// Queue is where requests wait that are beyond these bounds of downloads.
 	Queue Queue `key:"queue"`
 }
@@ -29,6 +34,15 @@ type ClientAdmission struct {
 	Downloads int `key:"downloads" flag:"max-client-downloads" live:"yes" help:"responses to each client that may be under way at a time (default: no bound)"`
 }
 
+// PathAdmission bounds what begins with a path.
+type PathAdmission struct {
+	// Requests is how many requests are answered, of all clients together, as that of each client.
+	// Default: none.
+	Requests RequestRate `key:"requests"`
+	// Downloads is how many responses may be under way at a time. Default: 0, no bound.
+	Downloads int `key:"downloads"`
+}
+
 // Queue is where requests wait.
 type Queue struct {
 	// Length is how many requests of a client may wait; 0: none, what is beyond a bound is
@@ -40,8 +54,12 @@ type Queue struct {
 
 // policy returns the bounds as a server has them.
 func (a *Admission) policy() server.Admission {
+	paths := make(map[string]server.AdmissionPath)
+	for prefix, b := range a.Paths {
+		paths[prefix] = server.AdmissionPath{Requests: b.Requests.rate(), Downloads: b.Downloads}
+	}
 	return server.Admission{
-		Requests: a.Client.Requests.rate(), ClientDownloads: a.Client.Downloads, Downloads: a.Downloads,
+		Paths: paths, Requests: a.Client.Requests.rate(), ClientDownloads: a.Client.Downloads, Downloads: a.Downloads,
 		QueueLength: a.Queue.Length, QueueWait: a.Queue.Wait,
 	}
 }
@@ -51,6 +69,15 @@ func (v *validator) admission() {
 	for path, n := range map[string]int{"admission.downloads": a.Downloads, "admission.client.downloads": a.Client.Downloads, "admission.queue.length": a.Queue.Length} {
 		if n < 0 {
 			v.form(path, "%d: must not be negative", n)
+		}
+	}
+	for prefix, b := range a.Paths {
+		at := "admission.paths[" + prefix + "]"
+		if err := shape.CheckPrefix(prefix); err != nil {
+			v.form(at, "%q: %v", prefix, err)
+		}
+		if b.Downloads < 0 {
+			v.form(at+".downloads", "%d: must not be negative", b.Downloads)
 		}
 	}
 	if a.Queue.Wait <= 0 {

@@ -137,6 +137,7 @@ admission:
     requests: '' # default
     downloads: 0 # default
   downloads: 0 # default
+  paths: {} # default
   queue:
     length: 16 # default
     wait: 15s # default

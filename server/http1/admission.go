@@ -56,7 +56,13 @@ func (s *entry) route(c *loop.Conn, step resolve.Step, rest []byte) {
 // waits, or is refused. rest is what has arrived behind its head.
 func (s *entry) admit(c *loop.Conn, rest []byte) bool {
 	s.whose = peer.AppendClient(s.whose[:0], (*Session)(s).clientOf(c), c.OnUnix())
-	grant, refusal := s.cfg.Admission.Admit(s.whose, s.loop.Now())
+	ask := &s.ask
+	*ask = admit.Ask{Client: s.whose, Path: s.answer.Request.Path, Charged: s.charged}
+	s.charged = true
+	if who := s.caller; who != nil {
+		ask.User, ask.Tier, ask.Downloads = who.User, who.Tier(), who.Connections
+	}
+	grant, refusal := s.cfg.Admission.Admit(ask, s.loop.Now())
 	switch {
 	case refusal.Reason == admit.Admitted:
 		if grant.Counts() {
@@ -65,16 +71,30 @@ func (s *entry) admit(c *loop.Conn, rest []byte) bool {
 		return true
 	case refusal.Queue && !s.head.HasBody(): // a body would have to wait, too
 		c.Suspend(0) // what was waited for before, a password, had a time of its own
-		(*Session)(s).sendAway(c, s.answer.Place.Set(), &queueing{s: (*Session)(s), client: s.whose, why: refusal.Reason})
+		(*Session)(s).sendAway(c, s.answer.Place.Set(), &queueing{s: (*Session)(s), ask: ask, why: refusal.Reason})
 	default:
 		if refusal.Queue {
-			s.cfg.Admission.Refuse(s.whose, refusal.Reason)
+			s.cfg.Admission.Refuse(ask, refusal.Reason)
 		}
 		if (*Session)(s).skipBody(c, rest) {
 			(*Session)(s).drive(c, s.tooMany(refusal))
 		}
 	}
 	return false
+}
+
+// charge counts the request at hand by its client, once, before what it proves is looked at. It
+// reports false, with the answer, if that client asks too often.
+func (s *entry) charge(c *loop.Conn) (resolve.Step, bool) {
+	if s.charged || !s.cfg.Admission.Limits() {
+		return 0, true
+	}
+	s.charged = true
+	s.whose = peer.AppendClient(s.whose[:0], (*Session)(s).clientOf(c), c.OnUnix())
+	if r := s.cfg.Admission.Charge(s.whose, s.loop.Now()); r.Reason != admit.Admitted {
+		return s.tooMany(r), false
+	}
+	return 0, true
 }
 
 // tooMany answers a request that is not admitted.
@@ -96,15 +116,15 @@ func retryAfter(wait int64) int {
 // queueing is the errand of a request that waits for its turn.
 type queueing struct {
 	s      *Session
-	client []byte
+	ask    *admit.Ask // nil: it has begun
 	why    admit.Reason
 	waiter *admit.Waiter
 }
 
 func (q *queueing) begin(done func()) {
 	q.s.queued[q] = struct{}{}
-	q.waiter = q.s.cfg.Admission.Wait(q.client, q.why, done)
-	q.client = nil
+	q.waiter = q.s.cfg.Admission.Wait(q.ask, q.why, done)
+	q.ask = nil
 }
 
 func (q *queueing) patience(s *Session) time.Duration { return s.cfg.Admission.QueueWait() }

@@ -43,9 +43,7 @@ func (x *exchange) isAway() bool { return x.detour != nil }
 func (s *Session) sendAway(c *loop.Conn, set *site.Set, e errand) {
 	x := s.exchangeOf(c)
 	x.keepHead(s.head.Raw())
-	if s.caller == &s.own {
-		x.caller = s.caller.Clone()
-	}
+	s.keepAsked(x)
 	d := &detour{s, x, e, set}
 	x.detour = d
 	if set != nil {
@@ -53,6 +51,14 @@ func (s *Session) sendAway(c *loop.Conn, set *site.Set, e errand) {
 	}
 	c.Suspend(e.patience(s))
 	e.begin(s.loop.Await(d.back))
+}
+
+// keepAsked keeps what is known of the request at hand beyond its head, for resume.
+func (s *Session) keepAsked(x *exchange) {
+	if s.caller == &s.own {
+		x.caller = s.caller.Clone()
+	}
+	x.charged = s.charged
 }
 
 // back ends the detour, on the loop.
@@ -96,7 +102,7 @@ func (s *Session) resume(x *exchange) {
 	s.parse(x.head, 0)
 	s.begin(x.conn)
 	s.answer.Locate(x.call.path)
-	s.answer.Fields, s.caller = x.call.fields, x.caller
+	s.answer.Fields, s.caller, s.charged = x.call.fields, x.caller, x.charged
 }
 
 // letGo releases what a detour has retained. If the session has another Set by now, the files that

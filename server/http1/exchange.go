@@ -17,17 +17,18 @@ type exchange struct {
 	s    *Session
 	conn *loop.Conn // nil: closed during a detour
 
-	body   body
-	detour *detour // nil: the request is not away
-	call   call
-	record record.Record
-	plain  bool           // it has nothing but the record
-	head   []byte         // of the request, so that it can be read again
-	parts  []byte         // part headers of a multipart response
-	page   *listing.Page  // that is the response; nil: none
-	form   *compress.Body // likewise
-	grant  admit.Grant    // by which the response is counted
-	caller *auth.Caller   // who asks; nil: nobody was asked for, or the request has not been away
+	body    body
+	detour  *detour // nil: the request is not away
+	call    call
+	record  record.Record
+	plain   bool           // it has nothing but the record
+	head    []byte         // of the request, so that it can be read again
+	parts   []byte         // part headers of a multipart response
+	page    *listing.Page  // that is the response; nil: none
+	form    *compress.Body // likewise
+	grant   admit.Grant    // by which the response is counted
+	caller  *auth.Caller   // who asks; nil: nobody was asked for, or the request has not been away
+	charged bool           // the rate of its client has counted it, when it went away
 }
 
 // keepHead copies the request head, so that it can be read again.

@@ -22,6 +22,9 @@ func (s *entry) judge(c *loop.Conn) resolve.Step {
 	if step != resolve.Prove {
 		return step
 	}
+	if step, ok := s.charge(c); !ok {
+		return step
+	}
 	if a.Place.Wants.Any() {
 		switch v := s.identify(c); v {
 		case admit.Passed:

@@ -69,6 +69,8 @@ type Session struct {
 	caller      *auth.Caller // of the request at hand; nil: nobody was asked for
 	own         auth.Caller  // memory of caller
 	asked       auth.Asked   // for it
+	ask         admit.Ask    // for it
+	charged     bool         // the rate of its client has counted it
 	tiered      bool         // who proves nothing may be of a tier, too
 
 	head   wire.Head
@@ -166,7 +168,7 @@ type client struct {
 
 // parse reads a head into s.head.
 func (s *Session) parse(p []byte, seen int) (n int, r wire.Reason) {
-	s.client.found, s.caller = false, nil
+	s.client.found, s.caller, s.charged = false, nil, false
 	return s.head.Parse(p, seen, s.cfg.Heads)
 }
 
