@@ -11,7 +11,7 @@ func TestBroughtLimit(t *testing.T) {
 	}
 	trees := []*Tree{s.Tree(0), s.Tree(1)}
 	flows := []*Flow{{}, {}}
-	now := int64(second)
+	now := second
 	send := func(l *Limit) (rate int64) {
 		until := now + 4*second
 		var n int64

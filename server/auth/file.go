@@ -33,11 +33,11 @@ type watched[T any] struct {
 	fault string // of the last look; each is logged once
 }
 
-// File is a file with users, and KeyFile one with keys. Their methods are safe for concurrent use.
-type (
-	File    struct{ watched[Users] }
-	KeyFile struct{ watched[APIKeys] }
-)
+// File is a file with users. Its methods are safe for concurrent use.
+type File struct{ watched[Users] }
+
+// KeyFile is a file with API keys. Its methods are safe for concurrent use.
+type KeyFile struct{ watched[APIKeys] }
 
 // Open reads a file with users.
 func Open(path string, log *slog.Logger) (*File, error) {
