@@ -43,7 +43,7 @@ func (x *exchange) isAway() bool { return x.detour != nil }
 func (s *Session) sendAway(c *loop.Conn, set *site.Set, e errand) {
 	x := s.exchangeOf(c)
 	x.keepHead(s.head.Raw())
-	s.keepAsked(x)
+	x.keepAsked()
 	d := &detour{s, x, e, set}
 	x.detour = d
 	if set != nil {
@@ -54,7 +54,8 @@ func (s *Session) sendAway(c *loop.Conn, set *site.Set, e errand) {
 }
 
 // keepAsked keeps what is known of the request at hand beyond its head, for resume.
-func (s *Session) keepAsked(x *exchange) {
+func (x *exchange) keepAsked() {
+	s := x.s
 	if s.caller == &s.own {
 		x.caller = s.caller.Clone()
 	}

@@ -15,7 +15,7 @@ import (
 func (s *Session) handle(c *loop.Conn, r *Route) {
 	h, x := &s.head, s.exchangeOf(c)
 	x.keepHead(h.Raw())
-	s.keepAsked(x)
+	x.keepAsked()
 	x.call.route, x.call.log = r, s.cfg.Log
 	x.call.path = append(x.call.path[:0], s.answer.Request.Path...)
 	if !h.HasBody() {
