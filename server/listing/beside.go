@@ -65,6 +65,13 @@ func cells(text []byte) int {
 
 // content returns what is in a small file of the directory, nil if it cannot be had.
 func (d *Directory) content(name string) (text []byte) {
+	if d.FS != nil {
+		if f, err := d.FS.Open(d.Below + name); err == nil {
+			defer func() { _ = f.Close() }() // it was only read
+			text = small(f)
+		}
+		return text
+	}
 	o := d.Root.Open(d.Below+name, false)
 	if o.FD < 0 {
 		return nil
@@ -72,12 +79,18 @@ func (d *Directory) content(name string) (text []byte) {
 	f := os.NewFile(uintptr(o.FD), name)
 	o.Do(func() {
 		defer f.Close()
-		b, err := io.ReadAll(io.LimitReader(f, maxBeside+1))
-		if err == nil && len(b) <= maxBeside {
-			text = bytes.ToValidUTF8(b, []byte("\uFFFD"))
-		}
+		text = small(f)
 	})
 	return text
+}
+
+// small returns what is in a file, nil if that is too much.
+func small(f io.Reader) []byte {
+	b, err := io.ReadAll(io.LimitReader(f, maxBeside+1))
+	if err != nil || len(b) > maxBeside {
+		return nil
+	}
+	return bytes.ToValidUTF8(b, []byte("\uFFFD"))
 }
 
 // icons are the symbols of extensions; see the template.

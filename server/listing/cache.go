@@ -134,7 +134,7 @@ func (c *Cache) get(k key, d *Directory, users int) (*Page, syscall.Errno) {
 	w := want{key: k}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
-		return nil, errnoOf(err)
+		return nil, ErrnoOf(err)
 	}
 	w.dev, w.ino, w.mtime, w.ctime = st.Dev, st.Ino, st.Mtim, st.Ctim
 	if p := c.look(w, users); p != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"html/template"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"strings"
@@ -35,6 +36,7 @@ type entry struct {
 // Directory is a directory that is to be listed.
 type Directory struct {
 	Root  *openfile.Root
+	FS    fs.FS  // in place of Root; see Cache.Make
 	Below string // its name below Root: empty, or with a slash at the end
 	Path  string // the normalised path of the request, with its slash at the end
 	Host  string // the name that its host has in the configuration; empty: none
@@ -68,8 +70,13 @@ type listing struct {
 func (d *Directory) read(dir *os.File, view View, html bool, most int) (*listing, syscall.Errno) {
 	all, partial, err := d.entries(dir, most)
 	if err != nil {
-		return nil, errnoOf(err)
+		return nil, ErrnoOf(err)
 	}
+	return d.cut(all, partial, view, html)
+}
+
+// cut cuts the page that view asks for out of all entries.
+func (d *Directory) cut(all []entry, partial bool, view View, html bool) (*listing, syscall.Errno) {
 	l := &listing{path: d.Path, host: d.Host, view: view, pages: 1, partial: partial}
 	if html && view.page <= 1 && view.search == "" {
 		d.beside(l, all)
@@ -98,14 +105,6 @@ func (d *Directory) name() string {
 		return "."
 	}
 	return strings.TrimSuffix(d.Below, "/")
-}
-
-func errnoOf(err error) syscall.Errno {
-	var e syscall.Errno
-	if errors.As(err, &e) {
-		return e
-	}
-	return syscall.EIO
 }
 
 // entries returns what the directory shows: what a request for it would get.
@@ -152,11 +151,16 @@ func (d *Directory) entry(dir *os.File, name string) (entry, bool) {
 	default:
 		return entry{}, false
 	}
-	path := d.Path + name
+	return e, d.shows(&e)
+}
+
+// shows reports whether an entry is shown.
+func (d *Directory) shows(e *entry) bool {
+	path := d.Path + e.name
 	if e.dir {
 		path += "/"
 	}
-	return e, d.Shows([]byte(path))
+	return d.Shows([]byte(path))
 }
 
 // escape percent-encodes all of a name but the unreserved characters of RFC 3986, so

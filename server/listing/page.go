@@ -15,7 +15,7 @@ type Page struct {
 	Body   []byte // not to be changed
 	Fields []byte // more field lines, each with its CRLF
 
-	cache *Cache
+	cache *Cache // nil: it is of an FS, and of one user
 	// of, made, refs and kept are guarded by cache.mu.
 	of   want
 	made time.Time
@@ -25,7 +25,7 @@ type Page struct {
 
 // Release ends the use of the Page. nil is allowed.
 func (p *Page) Release() {
-	if p != nil {
+	if p != nil && p.cache != nil {
 		p.cache.mu.Lock()
 		defer p.cache.mu.Unlock()
 		p.cache.release(p)
