@@ -83,7 +83,7 @@ type Answer struct {
 
 // file is an open file; nil: there is none.
 type file struct {
-	*os.File
+	content
 	opened  openfile.Opened
 	growing bool
 }
@@ -163,7 +163,7 @@ func (a *Answer) open(w *resolve.Want) resolve.Step {
 	}
 	f := &a.files[w.Kind]
 	_ = f.close() // it was only read
-	o.Do(func() { *f = file{os.NewFile(uintptr(o.FD), name), o, p.Growing} })
+	o.Do(func() { *f = file{onDisk{os.NewFile(uintptr(o.FD), name)}, o, p.Growing} })
 	v := w.Version(httpfile.File{
 		Size: o.Stat.Size, MtimeNs: o.Stat.Mtim.Nano(), CtimeNs: o.Stat.Ctim.Nano(), Inode: o.Stat.Ino,
 		SeenNs: o.At, Indistinct: o.Indistinct, Hash: o.Hash,
@@ -234,11 +234,11 @@ func (a *Answer) closeBut(k resolve.Kind) {
 }
 
 func (f *file) close() (err error) {
-	if f.File == nil {
+	if f.content == nil {
 		return nil
 	}
-	defer func() { f.File = nil }()
-	f.opened.Do(func() { err = f.File.Close() })
+	defer func() { f.content = nil }()
+	f.opened.Do(func() { err = f.Close() })
 	return err
 }
 

@@ -24,8 +24,8 @@ const remoteBytes = 128 << 10
 // an *os.File, which connections know to send without copying. What is in the
 // buffer of a bufio.Writer is flushed before.
 func (a *Answer) WriteTo(w io.Writer) (n int64, err error) {
-	if a.chosen().opened.Remote() { // no call on a thread of the caller may wait for it
-		return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{a}, make([]byte, remoteBytes))
+	if !a.chosen().bySendfile() { // of remote files: no call on a thread of the caller may wait for it
+		return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{a}, make([]byte, max(1, min(remoteBytes, a.ContentLength()))))
 	}
 	for len(a.rest) > 0 && err == nil {
 		var k int64
@@ -54,10 +54,11 @@ func (a *Answer) writeRange(w io.Writer, s httpfile.Segment) (n int64, err error
 				return 0, err
 			}
 		}
-		if _, err := a.chosen().Seek(s.Off, io.SeekStart); err != nil {
+		disk := a.chosen().content.(onDisk).File
+		if _, err := disk.Seek(s.Off, io.SeekStart); err != nil {
 			return 0, err
 		}
-		n, err = io.CopyN(w, a.chosen().File, bulk)
+		n, err = io.CopyN(w, disk, bulk)
 		if errors.Is(err, io.EOF) {
 			err = ErrFileChanged
 		}
@@ -83,18 +84,18 @@ func (a *Answer) readAt(p []byte, off int64) (err error) {
 }
 
 func (f *file) readAt(p []byte, off int64) error {
-	if _, err := f.ReadAt(p, off); err != nil {
+	if n, err := f.ReadAt(p, off); n < len(p) && err != nil {
 		if errors.Is(err, io.EOF) {
 			return ErrFileChanged
 		}
 		return fmt.Errorf("read: %w", err)
 	}
-	st, err := f.Stat()
+	size, mtime, err := f.version()
 	if err != nil {
 		return fmt.Errorf("stat: %w", err)
 	}
-	switch same := st.Size() == f.opened.Stat.Size && st.ModTime().UnixNano() == f.opened.Stat.Mtim.Nano(); {
-	case same, f.growing && st.Size() >= f.opened.Stat.Size:
+	switch same := size == f.opened.Stat.Size && mtime == f.opened.Stat.Mtim.Nano(); {
+	case same, f.growing && size >= f.opened.Stat.Size:
 		return nil
 	}
 	return ErrFileChanged
