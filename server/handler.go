@@ -20,6 +20,7 @@ func NewHandler(cfg Config) (*Handler, error) {
 			return nil, fmt.Errorf("%w: %s has no effect in a Handler: the server that calls it listens, limits and logs", ErrConfig, given.Type().Field(i).Name)
 		}
 	}
+	s.compiler.Handler = true
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}

@@ -270,7 +270,7 @@ func (s *Server) newSession(l *loop.Loop) loop.Session {
 var errNoContent = fmt.Errorf("%w: neither a root nor a route", ErrConfig)
 
 func (c *Config) hasContent() bool {
-	return c.Root != "" || c.Redirect != (Redirect{}) || c.Respond != (Respond{}) || len(c.Hosts)+len(c.Routes) > 0
+	return c.Root != "" || c.FS != nil || c.Redirect != (Redirect{}) || c.Respond != (Respond{}) || len(c.Hosts)+len(c.Routes) > 0
 }
 
 // Addrs returns the bound addresses, in the order of Config.Listen.

@@ -39,6 +39,7 @@ type Handler struct {
 	listings *listing.Cache
 	forms    *compress.Cache
 	faults   *record.Faults
+	hashes   sync.Map // of files of an FS: *hashed by hashKey
 	closing  sync.Once
 
 	passwords auth.Checker
@@ -109,7 +110,7 @@ func (h *Handler) Answer(q *Query) *Answer {
 		case resolve.Route:
 			step = r.File()
 		case resolve.Open:
-			step = a.open(&r.Want)
+			step = h.open(a, &r.Want)
 		case resolve.List:
 			step = h.list(a)
 		case resolve.Compress:
@@ -149,7 +150,10 @@ func (h *Handler) noteFault(r *resolve.Answer, client netip.Addr) {
 }
 
 // open opens the file that the answer wants, in place of an earlier one of the kind.
-func (a *Answer) open(w *resolve.Want) resolve.Step {
+func (h *Handler) open(a *Answer, w *resolve.Want) resolve.Step {
+	if w.Place.FS != nil {
+		return h.openIn(a, w)
+	}
 	name := w.Name(string(w.Key))
 	p := w.WritePolicy()
 	o := openWritten(w.Place.Root, name, p)
@@ -197,6 +201,11 @@ func openWritten(r *openfile.Root, name string, p openfile.Policy) openfile.Open
 func (h *Handler) list(a *Answer) resolve.Step {
 	r := &a.resolved
 	dir := r.Directory()
+	if dir.FS != nil {
+		page, e := h.listings.Make(&dir, r.View, httpfile.PrefersJSON(r.Request.Accept))
+		a.page = page
+		return r.Listed(page, e)
+	}
 	var e syscall.Errno
 	done := make(chan struct{})
 	if !h.listings.Begin(&dir, r.View, httpfile.PrefersJSON(r.Request.Accept), func(p *listing.Page, err syscall.Errno) {

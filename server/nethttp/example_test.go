@@ -2,6 +2,7 @@ package nethttp_test
 
 import (
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,6 +27,22 @@ func ExampleNew() {
 	r.Header.Set("Range", "bytes=7-")
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, r)
+	fmt.Println(w.Code, w.Header().Get("Content-Range"), w.Body)
+	// Output: 206 bytes 7-11/12 world
+}
+
+// Files that are in the program (//go:embed static) have ranges and tags as others have.
+func ExampleNew_embedded() {
+	static, err := fs.Sub(embedded, "testdata/site")
+	must(err)
+	files, err := nethttp.New(server.Config{Site: server.Site{FS: static}})
+	must(err)
+	defer files.Close()
+
+	r := httptest.NewRequest(http.MethodGet, "/hello.txt", http.NoBody)
+	r.Header.Set("Range", "bytes=7-")
+	w := httptest.NewRecorder()
+	files.ServeHTTP(w, r)
 	fmt.Println(w.Code, w.Header().Get("Content-Range"), w.Body)
 	// Output: 206 bytes 7-11/12 world
 }

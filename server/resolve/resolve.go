@@ -243,7 +243,7 @@ func (a *Answer) File() Step {
 		return a.decline()
 	case a.Place.Astray:
 		return a.Fail(statusMisdirected)
-	case a.Place.Root == nil || a.Place.Policy.Hidden(q.Path):
+	case a.Place.Root == nil && a.Place.FS == nil || a.Place.Policy.Hidden(q.Path):
 		return a.failErrno(syscall.ENOENT)
 	}
 	if a.Place.Try != nil && !a.other {
@@ -331,7 +331,7 @@ func (a *Answer) Opened(v *Version, e syscall.Errno) Step {
 func (a *Answer) Directory() listing.Directory {
 	p, path := a.Place, string(a.Request.Path)
 	d := listing.Directory{
-		Root: p.Root, Below: p.Below(path), Path: path, Host: p.HostName(), Owner: p, Shows: p.Shows, PageEntries: p.ListingPage, Policy: p.Policy,
+		Root: p.Root, FS: p.FS, Below: p.Below(path), Path: path, Host: p.HostName(), Owner: p, Shows: p.Shows, PageEntries: p.ListingPage, Policy: p.Policy,
 	}
 	if p.Policy.Compresses() {
 		if k := httpfile.Negotiate(a.Request.AcceptEncoding, httpfile.MadeOrder); k != httpfile.NotAcceptable {

@@ -24,6 +24,7 @@ type Compiler struct {
 	Log       *slog.Logger      // of what happens to roots while they are open; nil: slog.Default
 	AccessLog *record.AccessLog // of places that name none; nil: none
 	Logs      *record.Logs      // opens those that places name
+	Handler   bool              // the Sets are for a Handler, which can read from an FS
 	Listeners []Listener        // that Find is asked about, by index
 	Identity  auth.Config       // how requests prove who asks, in the next Set
 	opener    auth.Opener
@@ -58,7 +59,7 @@ func (c *Compiler) Compile(base Host, hosts []Host, before *Set) (*Set, error) {
 	b.out.Retain()
 	b.identity()
 	whole := b.host("", &base, nil)
-	whole.whole.Astray = base.Root == "" && len(hosts) > 0 && !whole.whole.Answers
+	whole.whole.Astray = base.Root == "" && base.FS == nil && len(hosts) > 0 && !whole.whole.Answers
 	b.tables(whole, hosts)
 	for i := range hosts {
 		b.named(&hosts[i], whole.whole.pages)
@@ -278,6 +279,11 @@ func (p *Place) compileIndex() error {
 
 // openRoot opens the root of a place and gives its files their keys.
 func (b *compilation) openRoot(p *Place, l *Location, where string) {
+	if l.FS != nil {
+		p.FS = l.FS
+		b.fault(where, l.checkFS(b.Handler))
+		return
+	}
 	if l.Root == "" {
 		if l.Match != "" && l.Redirect == (Redirect{}) && l.Respond == (Respond{}) {
 			b.fault(where, errors.New("a location needs a root"))
@@ -420,6 +426,9 @@ func (p *Place) checkPage(status int, page Page) error {
 	}
 	if !CleanPath(name) || name[len(name)-1] == '/' {
 		return errors.New("not an absolute path of a file below the root")
+	}
+	if p.FS != nil {
+		return isFileIn(p.FS, name[1:])
 	}
 	if p.Root == nil {
 		return errors.New("error pages need a root")

@@ -1,6 +1,8 @@
 package site
 
 import (
+	"io/fs"
+
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
@@ -12,7 +14,8 @@ import (
 // Set is in use.
 type Place struct {
 	Policy        *httpfile.Policy
-	Root          *openfile.Root // nil: there are no files
+	Root          *openfile.Root // nil: there are no files, or FS has them
+	FS            fs.FS          // nil: there is a Root, or nothing
 	Index         []string       // not empty
 	Precompressed bool
 	Listing       bool

@@ -4,6 +4,7 @@ package site
 
 import (
 	"cmp"
+	"io/fs"
 	"time"
 
 	"github.com/fserve/fserve/engine/openfile"
@@ -20,6 +21,13 @@ type Site struct {
 	// Root is the directory that is served. Empty: everything is 404, or in a Config
 	// with Hosts 421.
 	Root string
+	// FS has the files in place of Root, those of an embed.FS for example. It is for Handlers
+	// (server.NewHandler, nethttp.New) only, which read from it as from any io.Reader: nothing of it is
+	// sent without copying or kept in memory. A file without a time of modification, as those of
+	// embed.FS, is taken never to change, and has a tag of its content, which is read whole for that
+	// when it is first asked for; so has every file with ContentTags. A file that cannot seek is read
+	// up to the range that is asked for. Nothing is compressed on the way: see Precompressed.
+	FS fs.FS
 	// Symlinks says which symbolic links below Root are followed. Default:
 	// those that stay inside.
 	Symlinks openfile.Symlinks
