@@ -96,6 +96,17 @@ func (s System) openat2() Finding {
 	return f
 }
 
+// kernelTLS says whether tls.kernel can be had.
+func (s System) kernelTLS() Finding {
+	f := Finding{Name: "TLS in the kernel", Status: OK, Found: "available, if tls.kernel is set"}
+	if err := s.KernelTLS(); err != nil {
+		f.Status, f.Found = Note, err.Error()
+		f.Lost = "tls.kernel: files over TLS are sealed by the loops, with a copy"
+		f.Mend = "modprobe tls, where the kernel has it"
+	}
+	return f
+}
+
 // filtered reports whether a seccomp filter holds for this process.
 func (s System) filtered() bool {
 	for line := range strings.Lines(read(s.Proc, "self/status")) {

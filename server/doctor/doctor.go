@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/server/tls"
 	"github.com/fserve/fserve/uring"
 )
 
@@ -46,6 +47,8 @@ type System struct {
 	Uring func() error
 	// Openat2 returns why openat2 cannot be used, or nil.
 	Openat2 func() error
+	// KernelTLS returns why the kernel cannot seal records of TLS, or nil.
+	KernelTLS func() error
 	// Files looks at the file system of a directory.
 	Files func(dir string) (FileSystem, error)
 }
@@ -64,7 +67,7 @@ type FileSystem struct {
 
 // Here is the machine that this process runs on.
 func Here() System {
-	return System{Proc: "/proc", Sys: "/sys", CPUs: runtime.NumCPU(), Uring: uring.Probe, Openat2: openfile.Probe, Files: lookAt}
+	return System{Proc: "/proc", Sys: "/sys", CPUs: runtime.NumCPU(), Uring: uring.Probe, Openat2: openfile.Probe, KernelTLS: tls.KernelSeals, Files: lookAt}
 }
 
 // Examine runs all checks. root is the directory that is served; if it is empty no
@@ -72,7 +75,7 @@ func Here() System {
 func Examine(s System, root string) Report {
 	r := Report{
 		s.kernel(), s.uring(), s.openat2(), s.memlock(), s.openFiles(), s.cores(),
-		s.congestion(), s.backlog(),
+		s.congestion(), s.backlog(), s.kernelTLS(),
 	}
 	if root != "" {
 		r = append(r, s.files(root)...)

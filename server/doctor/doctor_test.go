@@ -15,7 +15,8 @@ import (
 func machine(t *testing.T, files map[string]string) System {
 	t.Helper()
 	s := System{Proc: t.TempDir(), Sys: t.TempDir(), CPUs: 8, Uring: func() error { return nil }, Openat2: func() error { return nil },
-		Files: func(string) (FileSystem, error) { return FileSystem{Name: "xfs", Cachestat: true, Nowait: true}, nil }}
+		KernelTLS: func() error { return nil },
+		Files:     func(string) (FileSystem, error) { return FileSystem{Name: "xfs", Cachestat: true, Nowait: true}, nil }}
 	all := map[string]string{
 		"proc/sys/kernel/osrelease": "6.18.1-x\n", "proc/sys/kernel/io_uring_disabled": "0\n",
 		"proc/sys/net/ipv4/tcp_congestion_control": "cubic\n", "proc/sys/net/core/default_qdisc": "fq_codel\n",
@@ -56,7 +57,7 @@ func (r Report) find(name string) Finding {
 
 func TestHealthy(t *testing.T) {
 	r := Examine(machine(t, nil), "/srv")
-	if !r.Healthy() || len(r) != 11 {
+	if !r.Healthy() || len(r) != 12 {
 		t.Errorf("%+v", r)
 	}
 	for _, f := range r {
@@ -88,6 +89,8 @@ func TestFindings(t *testing.T) {
 		{"io_uring", nil, func(s *System) { s.Uring = func() error { return errors.New("odd") } }, Warning, "odd", "--driver=uring"},
 		{"openat2", map[string]string{"proc/self/status": "Seccomp:\t2\n"}, func(s *System) { s.Openat2 = denied }, Warning, "not permitted", "@file-system"},
 		{"openat2", nil, func(s *System) { s.Openat2 = func() error { return syscall.ENOSYS } }, Warning, "not implemented", "Linux 5.12"},
+		{"TLS in the kernel", nil, nil, OK, "available", ""},
+		{"TLS in the kernel", nil, func(s *System) { s.KernelTLS = func() error { return syscall.ENOENT } }, Note, "no such file", "modprobe tls"},
 		{"locked memory", map[string]string{"proc/self/limits": limits("1048576", "65536")}, nil, OK, "64 KiB", ""},
 		{"locked memory", map[string]string{"proc/self/limits": limits("1048576", "unlimited")}, nil, OK, "unlimited", ""},
 		{"locked memory", nil, func(s *System) { s.Uring = func() error { return syscall.ENOMEM } }, Warning, "8192 KiB", "LimitMEMLOCK"},
