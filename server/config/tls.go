@@ -17,8 +17,9 @@ type TLS struct {
 	Listen []string `key:"listen" flag:"tls-listen" sep:"," help:"addresses to listen on for TLS, host:port; repeatable"`
 	// Cert is the file of the certificate and its chain, PEM. It is read anew
 	// when it changes; the last good pair stays in use if it cannot be used. Clients get it
-	// that name no server, or one without certificates of its own. Default: none; such
-	// clients are refused then.
+	// that name no server, or one without certificates of its own. An answer of OCSP in a file
+	// beside it, whose name has .ocsp behind (DER), is stapled for as long as it counts: so for
+	// every certificate. Default: none; such clients are refused then.
 	Cert string `key:"cert" flag:"tls-cert" file:"file" live:"yes" help:"file of the certificate and its chain, PEM; read anew when it changes"`
 	// Key is the file of the certificate's key, PEM. Default: none.
 	Key string `key:"key" flag:"tls-key" file:"file" live:"yes" help:"file of the certificate's key, PEM; read anew when it changes"`

@@ -3,7 +3,9 @@ package tls
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -23,18 +25,22 @@ type keyPair struct {
 
 	mu      sync.Mutex // held by the one who looks
 	checked time.Time
-	tried   [2]fileMark // of the files when they were read last, well or not
+	tried   [3]fileMark // of the files when they were read last, well or not
 	fault   string      // of the last look; each is logged once
+	stapled time.Time   // until when the answer of OCSP counts that handshakes carry; zero: they carry none
 }
 
 // fileMark tells a version of a file from others.
 type fileMark struct {
-	info  os.FileInfo
+	info  os.FileInfo // nil: there is no file
 	size  int64
 	mtime time.Time
 }
 
 func (m fileMark) same(o fileMark) bool {
+	if m.info == nil || o.info == nil {
+		return m.info == nil && o.info == nil
+	}
 	return m.size == o.size && m.mtime.Equal(o.mtime) && os.SameFile(m.info, o.info)
 }
 
@@ -45,7 +51,7 @@ func newKeyPair(certFile, keyFile string, log *slog.Logger) (*keyPair, error) {
 		return nil, err
 	}
 	k.tried = marks
-	return k, k.load()
+	return k, k.load(k.checked)
 }
 
 // current returns the certificate to use at now. Whoever finds it due looks at
@@ -54,7 +60,7 @@ func (k *keyPair) current(now time.Time) *tls.Certificate {
 	if k.mu.TryLock() {
 		if now.Sub(k.checked) >= keyPairPause {
 			k.checked = now
-			k.check()
+			k.check(now)
 		}
 		k.mu.Unlock()
 	}
@@ -63,14 +69,15 @@ func (k *keyPair) current(now time.Time) *tls.Certificate {
 
 // check reads the files if they are not those that were read last. A pair of
 // which one half is replaced does not match, and is read again with the other.
-func (k *keyPair) check() {
+func (k *keyPair) check(now time.Time) {
 	marks, err := k.marks()
 	if err == nil {
-		if marks[0].same(k.tried[0]) && marks[1].same(k.tried[1]) {
+		if marks[0].same(k.tried[0]) && marks[1].same(k.tried[1]) && marks[2].same(k.tried[2]) {
+			k.unstaple(now)
 			return
 		}
 		k.tried = marks
-		err = k.load()
+		err = k.load(now)
 	}
 	if err == nil {
 		k.fault = ""
@@ -86,9 +93,12 @@ func (k *keyPair) check() {
 
 // marks is asked before the files are read: what changes in between is seen the
 // next time.
-func (k *keyPair) marks() (m [2]fileMark, err error) {
-	for i, name := range []string{k.certFile, k.keyFile} {
+func (k *keyPair) marks() (m [3]fileMark, err error) {
+	for i, name := range []string{k.certFile, k.keyFile, k.certFile + stapleSuffix} {
 		info, err := os.Stat(name)
+		if i == len(m)-1 && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return m, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
@@ -97,11 +107,12 @@ func (k *keyPair) marks() (m [2]fileMark, err error) {
 	return m, nil
 }
 
-func (k *keyPair) load() error {
+func (k *keyPair) load(now time.Time) error {
 	cert, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
 	if err != nil {
 		return fmt.Errorf("%w: %s and %s: %w", ErrConfig, k.certFile, k.keyFile, err)
 	}
+	k.staple(&cert, now)
 	k.cert.Store(&cert)
 	return nil
 }
