@@ -17,13 +17,22 @@ var errUnhealthy = errors.New("there is something to mend on this machine")
 // which root; without one the machine alone is looked at.
 func doctorCommand() *cobra.Command {
 	var asJSON, sizing bool
+	var peer, name string
 	cmd := withConfig(&cobra.Command{
 		Use: "doctor", Short: "say what costs speed on this machine, and what mends it",
 		Long: "doctor looks at the kernel, io_uring, limits, cores, congestion control and the file system of the root.\n" +
 			"For each it says what is lost and the command that mends it. It changes nothing.\n" +
 			"With --sizing it says what connections, requests and files take at most, as configured, and whether this machine has it.\n" +
+			"With --tls HOST:PORT it looks at a server of TLS as its clients see it: versions, suites, chain, expiry, resumption, ALPN, OCSP.\n" +
 			"The exit code is 1 if something is worth mending.",
 	}, func(cmd *cobra.Command, sources *config.Sources) error {
+		if peer != "" {
+			r, err := doctor.TLS(cmd.Context(), peer, name)
+			if err != nil {
+				return &exitError{1, err}
+			}
+			return report(cmd, r, asJSON)
+		}
 		root := ""
 		c, err := sources.Load()
 		switch {
@@ -39,6 +48,8 @@ func doctorCommand() *cobra.Command {
 		return report(cmd, doctor.Examine(doctor.Here(), root), asJSON)
 	})
 	cmd.Flags().BoolVar(&sizing, "sizing", false, "say what the configuration takes of memory and descriptors at most, in place of that")
+	cmd.Flags().StringVar(&peer, "tls", "", "look at the server of TLS at HOST:PORT, in place of that")
+	cmd.Flags().StringVar(&name, "tls-name", "", "whom --tls asks for; empty: HOST")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write the findings as JSON")
 	return cmd
 }
