@@ -291,13 +291,19 @@ func (c *Control) Admit(a *Ask, now int64) (Grant, Refusal) {
 	if why, wait := c.take(p, a, memory[:], now); why != Admitted {
 		return Grant{}, c.refuse(Refusal{Reason: why, Wait: wait})
 	}
-	why := ClientBusy // behind those who wait
+	why, behind := Admitted, false
 	name, most := a.holder(p, memory[:])
-	if c.queue.waiting.Load() == 0 || !c.queue.has(maphash.Bytes(c.seed, name)) {
+	if c.queue.waiting.Load() > 0 {
+		why, behind = c.queue.ahead(maphash.Bytes(c.seed, name))
+	}
+	if !behind {
 		var g Grant
 		if g, why = c.begin(p, a, name, most); why == Admitted {
 			c.results[Admitted].Add(1)
 			return g, Refusal{}
+		}
+		if c.queue.waiting.Load() > 0 { // one of them may just have seen it counted
+			c.queue.wake(maphash.Bytes(c.seed, name))
 		}
 	}
 	r := Refusal{Reason: why, Queue: why.waits() && p.QueueLength > 0}

@@ -184,7 +184,7 @@ func TestQueue(t *testing.T) {
 		t.Errorf("who has left: %v", why)
 	}
 	g.Release()
-	if c.UnderWay() != 0 || c.gauge.total() != 0 || c.queue.waiting.Load() != 0 || len(c.queue.of) != 0 || c.queue.all.Len() != 0 {
+	if c.UnderWay() != 0 || c.gauge.total() != 0 || c.queue.waiting.Load() != 0 || len(c.queue.of) != 0 || len(c.queue.ready) != 0 {
 		t.Errorf("at the end %d under way, %d counted, %d waiting", c.UnderWay(), c.gauge.total(), c.queue.waiting.Load())
 	}
 }
@@ -245,7 +245,7 @@ func TestQueueTogether(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if c.UnderWay() != 0 || c.gauge.total() != 0 || c.queue.waiting.Load() != 0 || len(c.queue.of) != 0 {
+	if c.UnderWay() != 0 || c.gauge.total() != 0 || c.queue.waiting.Load() != 0 || len(c.queue.of) != 0 || len(c.queue.ready) != 0 {
 		t.Errorf("at the end %d under way, %d counted, %d waiting", c.UnderWay(), c.gauge.total(), c.queue.waiting.Load())
 	}
 }

@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"container/heap"
 	"container/list"
 	"hash/maphash"
 	"sync"
@@ -20,22 +21,46 @@ type Waiter struct {
 	grant   Grant
 	why     Reason
 
-	in *list.List // nil: in none
-	at *list.Element
+	at      *list.Element // in the list of its client; nil: it does not wait
+	arrived uint64        // how many waited before it, ever
 }
 
-// queue has the requests that wait, in their order: each for its client, or, if that may have
-// one more, for all.
+// queue has the requests that wait, in their order, apart from those whose client has all that it may
+// have.
 type queue struct {
 	waiting atomic.Int32
 	mu      sync.Mutex
-	all     list.List
 	of      map[uint64]*clientQueue
+	ready   ready
+	arrived uint64
 }
 
 type clientQueue struct {
-	waiting int // for all too
-	list    list.List
+	list list.List // of *Waiter
+	turn int       // in ready; notReady: the client has all that it may have, until one has ended
+}
+
+const notReady = -1
+
+// ready is a heap of the clients that may have one more, as far as is known: the one of the request that
+// has arrived first is the first.
+type ready []*clientQueue
+
+func (r ready) Len() int           { return len(r) }
+func (r ready) Less(i, j int) bool { return r[i].first().arrived < r[j].first().arrived }
+func (r ready) Swap(i, j int)      { r[i], r[j], r[i].turn, r[j].turn = r[j], r[i], j, i }
+
+func (r *ready) Push(of any) {
+	of.(*clientQueue).turn = len(*r)
+	*r = append(*r, of.(*clientQueue))
+}
+
+func (r *ready) Pop() any {
+	n := len(*r) - 1
+	of := (*r)[n]
+	(*r)[n], *r = nil, (*r)[:n]
+	of.turn = notReady
+	return of
 }
 
 // Wait puts a request that Admit has refused with Queue into the queue. done is called once:
@@ -49,138 +74,147 @@ func (c *Control) Wait(a *Ask, why Reason, done func()) *Waiter {
 	}
 	name, _ := w.ask.holder(p, nil)
 	w.key = maphash.Bytes(c.seed, name)
-	if !c.queue.add(w) {
-		done()
+	if next := c.queue.add(w); next != nil {
+		next.done()
 	}
 	return w
 }
 
-// has reports whether requests of a client wait.
-func (q *queue) has(key uint64) bool {
+// ahead returns why the first request of a client waits; false: none does.
+func (q *queue) ahead(key uint64) (why Reason, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.of[key] != nil
+	of := q.of[key]
+	if of == nil {
+		return Admitted, false
+	}
+	return of.first().why, true
 }
 
-// add reports whether w waits now.
-func (q *queue) add(w *Waiter) bool {
+// add returns whose waiting has ended by it: that of w, if there is no room, or of who is admitted; nil: nobody's.
+func (q *queue) add(w *Waiter) *Waiter {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	of := q.of[w.key]
 	if of == nil {
-		of = new(clientQueue)
+		of = &clientQueue{turn: notReady}
 	}
-	if p := w.control.policy.Load(); p != nil && (q.waiting.Load() >= maxWaiting || of.waiting >= p.QueueLength) {
+	if p := w.control.policy.Load(); p != nil && (q.waiting.Load() >= maxWaiting || of.list.Len() >= p.QueueLength) {
 		w.control.Refuse(&w.ask, w.why)
-		return false
+		return w
 	}
 	if q.of == nil {
 		q.of = make(map[uint64]*clientQueue)
 	}
 	q.of[w.key] = of
-	of.waiting++
+	w.at, w.arrived = of.list.PushBack(w), q.arrived
+	q.arrived++
 	q.waiting.Add(1)
+	if of.list.Len() > 1 {
+		return nil
+	}
 	// One may have ended before it was seen that somebody waits.
-	if of.waiting == 1 && q.admit(w) {
-		return false
-	}
-	q.put(w)
-	return true
+	q.line(of)
+	return q.next()
 }
 
-// put puts a waiter into the list where it waits, or leaves it there.
-func (q *queue) put(w *Waiter) {
-	in := &q.all
-	if w.why != Busy {
-		in = &q.of[w.key].list
-	}
-	if w.in != in {
-		q.take(w)
-		w.in, w.at = in, in.PushBack(w)
-	}
-}
+func (of *clientQueue) first() *Waiter { return of.list.Front().Value.(*Waiter) }
 
-func (q *queue) take(w *Waiter) {
-	if w.in != nil {
-		w.in.Remove(w.at)
-		w.in = nil
+// line has the first request of a client ask again.
+func (q *queue) line(of *clientQueue) {
+	if of.turn == notReady {
+		heap.Push(&q.ready, of)
 	}
 }
 
 // end ends the waiting of one.
 func (q *queue) end(w *Waiter) {
-	q.take(w)
 	of := q.of[w.key]
-	if of.waiting--; of.waiting == 0 {
-		delete(q.of, w.key)
+	turn := of.turn
+	if turn != notReady {
+		heap.Remove(&q.ready, turn)
 	}
+	of.list.Remove(w.at)
+	w.at = nil
 	q.waiting.Add(-1)
+	switch {
+	case of.list.Len() == 0:
+		delete(q.of, w.key)
+	case turn != notReady:
+		heap.Push(&q.ready, of)
+	}
 }
 
-// admit tries once more, and ends the waiting if it is admitted.
-func (q *queue) admit(w *Waiter) bool {
+// next admits the first request that may be, or refuses one before it that cannot wait any more; nil: there is
+// neither.
+func (q *queue) next() *Waiter {
+	for len(q.ready) > 0 {
+		w := q.ready[0].first()
+		switch w.try() {
+		case Busy: // and so it is for the others
+			return nil
+		case ClientBusy:
+			heap.Pop(&q.ready)
+		default:
+			q.end(w)
+			return w
+		}
+	}
+	return nil
+}
+
+// try asks once more. Without waits of its reason it is the last time.
+func (w *Waiter) try() Reason {
 	c := w.control
 	w.why = Admitted
 	if p := c.policy.Load(); p != nil {
-		if w.grant, w.why = w.begin(p); w.why != Admitted {
-			return false
-		}
+		name, most := w.ask.holder(p, nil)
+		w.grant, w.why = c.begin(p, &w.ask, name, most)
 	}
-	c.results[Admitted].Add(1)
-	q.end(w)
-	return true
+	switch {
+	case w.why == Admitted:
+		c.results[Admitted].Add(1)
+	case !w.why.waits():
+		c.Refuse(&w.ask, w.why)
+	}
+	return w.why
 }
 
-// begin counts the response of a waiter.
-func (w *Waiter) begin(p *policy) (Grant, Reason) {
-	name, most := w.ask.holder(p, nil)
-	return w.control.begin(p, &w.ask, name, most)
-}
-
-// wake admits one who may be, after a response of a client has ended: the first one of that client,
-// or the first one that only waits for all together.
+// wake admits one who may be, after a response of a client has ended.
 func (q *queue) wake(key uint64) {
 	q.mu.Lock()
-	w := q.next(key)
-	q.mu.Unlock()
-	if w != nil {
-		w.done()
+	if of := q.of[key]; of != nil {
+		q.line(of)
 	}
+	q.admit(1)
 }
 
 // wakeAll admits all who may be, after a change of the policy.
 func (q *queue) wakeAll() {
-	var admitted []*Waiter
 	q.mu.Lock()
-	for key := range q.of {
-		for w := q.next(key); w != nil; w = q.next(key) {
-			admitted = append(admitted, w)
+	for _, of := range q.of {
+		q.line(of)
+	}
+	q.admit(maxWaiting)
+}
+
+// admit admits at most so many who may be, and unlocks.
+func (q *queue) admit(most int) {
+	var ended []*Waiter
+	for most > 0 {
+		w := q.next()
+		if w == nil {
+			break
+		}
+		ended = append(ended, w)
+		if w.why == Admitted {
+			most--
 		}
 	}
 	q.mu.Unlock()
-	for _, w := range admitted {
+	for _, w := range ended {
 		w.done()
 	}
-}
-
-func (q *queue) next(key uint64) *Waiter {
-	lists := []*list.List{&q.all}
-	if of := q.of[key]; of != nil {
-		lists = []*list.List{&of.list, &q.all}
-	}
-	for _, in := range lists {
-		for e := in.Front(); e != nil; e = in.Front() {
-			w := e.Value.(*Waiter)
-			if q.admit(w) {
-				return w
-			}
-			q.put(w)
-			if w.in == in {
-				break // so it is with those behind it
-			}
-		}
-	}
-	return nil
 }
 
 // Admitted returns why the request is not admitted, or Admitted and what counts its response.
@@ -191,7 +225,7 @@ func (w *Waiter) Admitted() (Grant, Reason) { return w.grant, w.why }
 func (w *Waiter) Leave() {
 	q := &w.control.queue
 	q.mu.Lock()
-	left := w.in != nil
+	left := w.at != nil
 	if left {
 		q.end(w)
 	}
