@@ -1,13 +1,19 @@
 package fserve_test
 
 import (
+	"context"
+	"io"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // pages returns the text of every Markdown page by its path.
@@ -113,14 +119,115 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
-// The README's programs compile as they stand.
+// The README's programs compile as they stand, and serve. Only where they do is replaced.
 func TestReadmePrograms(t *testing.T) {
 	for _, text := range blocks(t, "go") {
-		file := filepath.Join(t.TempDir(), "main.go")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		dir := t.TempDir()
+		file, binary, socket := filepath.Join(dir, "main.go"), filepath.Join(dir, "main"), filepath.Join(dir, "s")
+		if err := os.Mkdir(filepath.Join(dir, "paid"), 0o700); err != nil {
 			t.Fatal(err)
 		}
+		for name, content := range map[string]string{file: text, filepath.Join(dir, "f.txt"): "content", filepath.Join(dir, "paid", "x"): "paid"} {
+			if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 		goCommand(t, "vet", file)
+		here := strings.NewReplacer("/srv/downloads", dir, `[]string{":8080"}`, `[]string{"unix:`+socket+`"}`, `"tcp", ":8080"`, `"unix", "`+socket+`"`).Replace(text)
+		if err := os.WriteFile(file, []byte(here), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		goCommand(t, "build", "-o", binary, file)
+		run(t, binary)
+		want := map[string]string{"/f.txt": "206 ont"}
+		if strings.Contains(text, `"/paid/"`) {
+			want["/paid/x"], want["/paid/x?ticket=1"] = "403 ", "206 aid"
+		}
+		for target, answer := range want {
+			if got := ask(t, socket, target, "bytes=1-3"); got != answer {
+				t.Errorf("%s: %q, want %q", target, got, answer)
+			}
+		}
+	}
+}
+
+// run runs a program until the end of the test.
+func run(t *testing.T, binary string) {
+	t.Helper()
+	cmd := exec.Command(binary)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it has ended, or does now
+		_ = cmd.Wait()
+	})
+}
+
+// ask makes a request of a server on a Unix socket, once it listens, and returns status and body.
+func ask(t *testing.T, socket, target, ranges string) string {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (c net.Conn, err error) {
+		for range 3000 {
+			if c, err = new(net.Dialer).DialContext(ctx, "unix", socket); err == nil {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return c, err
+	}}}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x"+target, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Range", ranges)
+	w, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Body.Close()
+	body, err := io.ReadAll(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(w.StatusCode) + " " + string(body)
+}
+
+// ofPackage is a name of the module in a code span; e stands for an engine.
+var ofPackage = regexp.MustCompile(`\b(engine|server|nethttp|e)\.([A-Z]\w*)(\()?`)
+
+// What the README says of embedding in code spans is there: functions are no methods.
+func TestReadmeNames(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(b), "\n## Embedding\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	found := 0
+	for _, span := range codeSpan.FindAllString(codeBlock.ReplaceAllString(section, ""), -1) {
+		for _, m := range ofPackage.FindAllStringSubmatch(span, -1) {
+			found++
+			api := map[string]string{"engine": "engine", "e": "engine", "server": "server", "nethttp": "server.nethttp"}[m[1]]
+			text, err := os.ReadFile("api/" + api + ".txt")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "(?m)^(type|func|\t) ?" + m[2] + `\b`
+			switch {
+			case m[1] == "e":
+				want = `(?m)^func \(e \*Engine\) ` + m[2] + `\(`
+			case m[3] != "":
+				want = "(?m)^func " + m[2] + `\(`
+			}
+			if !regexp.MustCompile(want).Match(text) {
+				t.Errorf("%s: there is no such name in api/%s.txt", m[0], api)
+			}
+		}
+	}
+	if found < 8 {
+		t.Errorf("%d names were found", found)
 	}
 }
 
