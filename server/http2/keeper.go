@@ -10,8 +10,9 @@ import (
 )
 
 // keeper gives a stream time to go on for as long as its client takes what there is. net/http ends a
-// stream whose response is not written within the time-out, which is moved on twice within
-// that time, also while limits hold the response; but not while a client has taken nothing since the last move.
+// stream whose response is not written up to a point of time, which is moved on twice within the
+// time-out, also while limits hold the response; but not while a client has taken nothing since the last
+// look. It lies half a time-out further off, so that each pause that is shorter than the time-out is seen to end.
 type keeper struct {
 	moved   atomic.Int64 // monotonic ns: the last time that something moved
 	writing atomic.Bool  // it waits for its client
@@ -30,10 +31,12 @@ func (k *keeper) keep(w http.ResponseWriter, patience time.Duration) {
 	k.timer = time.AfterFunc(patience/2, func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if k.ended || k.writing.Load() && sys.Nanotime()-k.moved.Load() >= int64(patience/2) {
+		if k.ended {
 			return
 		}
-		_ = out.SetWriteDeadline(time.Now().Add(patience)) // net/http can
+		if !k.writing.Load() || sys.Nanotime()-k.moved.Load() < int64(patience/2) {
+			_ = out.SetWriteDeadline(time.Now().Add(patience + patience/2)) // net/http can
+		}
 		k.timer.Reset(patience / 2)
 	})
 }
