@@ -2,6 +2,7 @@ package loop
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/internal/tlsrec"
@@ -25,6 +26,14 @@ type Adopted interface {
 type Socket interface {
 	// Control is that of a syscall.RawConn, which fails once the connection is closed.
 	Control(f func(fd uintptr)) error
+}
+
+// Relay is what an Adopted is besides if it watches how its client takes what it passes on.
+type Relay interface {
+	// Rests returns for how long the client has taken nothing, by which a response is cut in
+	// place of when the loop could send last: a socket that was full has room again only after
+	// much of it was taken, which takes a slow client longer. It is called on the loop.
+	Rests() time.Duration
 }
 
 // Adopt gives a connected, non-blocking stream socket to the loop, which serves it like
@@ -57,6 +66,15 @@ func (l *Loop) adopt(fd int32, a Adopted) {
 		_ = s.Control(func(fd uintptr) { c.line.local = listen.IsLocal(int(fd)) }) // closed by now: it does not matter
 	}
 	c.SetRemoteAddr(a.Peer())
+}
+
+// stillTakes moves the deadline of a response on if its client is known to have taken something.
+func stillTakes(c *Conn) bool {
+	r, ok := c.adopted.(Relay)
+	if ok {
+		c.deadline = c.loop.now + int64(c.loop.cfg.SendTimeout-r.Rests())
+	}
+	return ok && c.deadline > c.loop.now
 }
 
 // Adopted returns what the engine was given with the connection, nil if it has accepted it.

@@ -352,6 +352,9 @@ func (c *Conn) expire() {
 	c.deadline = 0
 	switch c.state {
 	case connSending:
+		if stillTakes(c) {
+			return
+		}
 		l.stats.SendTimeouts++
 		c.broken(outcome.TimedOut, true)
 	case connReading:

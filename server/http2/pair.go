@@ -6,8 +6,10 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/server/tls"
 )
 
@@ -19,8 +21,9 @@ type pair struct {
 	leads bool
 	// release ends what makes the end of the stream that of the pair; false: it was ended.
 	release func() bool
-	ended   bool        // by the loop; under conn.mu
-	cut     atomic.Bool // what the loop has sent is not the whole
+	ended   bool                   // by the loop; under conn.mu
+	cut     atomic.Bool            // what the loop has sent is not the whole
+	serves  atomic.Pointer[stream] // the last one
 }
 
 const (
@@ -56,6 +59,11 @@ func (p *pair) Ending(reset bool) {
 		p.cut.Store(true)
 	}
 	go p.of.drop(p)
+}
+
+// Rests implements loop.Relay. The loop asks while it sends, which is to a stream.
+func (p *pair) Rests() time.Duration {
+	return time.Duration(sys.Nanotime() - p.serves.Load().moved.Load())
 }
 
 // HTTP2 returns the number of the client's connection.

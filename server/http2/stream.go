@@ -86,6 +86,7 @@ func (s *stream) ask(head []byte) (*pair, *http.Response, error) {
 }
 
 func (s *stream) askBy(p *pair, head []byte) (*http.Response, error) {
+	p.serves.Store(s)
 	p.release = context.AfterFunc(s.r.Context(), p.close)
 	if _, err := p.local.Write(head); err != nil {
 		return nil, err
