@@ -229,6 +229,30 @@ func TestLinkLimits(t *testing.T) {
 	})
 }
 
+// A file that a handler sends is limited, saved and logged as one without a handler is: by who asks.
+func TestLinksOfRoutes(t *testing.T) {
+	var buf bytes.Buffer
+	cfg := paid(t)
+	cfg.Engine.Limits = new(shape.Config)
+	cfg.AccessLog = server.NewAccessLog(&buf)
+	cfg.Routes = []server.Route{{Prefix: "/paid/r/", Handler: serveFile}, {Prefix: "/paid/l/", Handler: serveFile, Blocking: true}}
+	g := start(t, engine.DriverFallback, cfg)
+	for _, dir := range []string{"/r/", "/l/"} {
+		g.pattern(dir+"large", 1, 400_000)
+		link := signed(t, "/paid"+dir, func(p *server.LinkPolicy) { p.User, p.Rate, p.FileName = "alice", 400_000, "n.txt" })
+		began := time.Now()
+		r := g.once("GET", "/paid"+dir+"large"+link)
+		if took := time.Since(began); r.status != 200 || len(r.body) != 400_000 || took < 300*time.Millisecond || !strings.Contains(r.get("Content-Disposition"), "n.txt") {
+			t.Errorf("%s: %d, %d bytes in %v, %q", dir, r.status, len(r.body), took, r.get("Content-Disposition"))
+		}
+	}
+	for _, line := range g.lines(cfg.AccessLog, &buf) {
+		if !strings.Contains(line, " - alice [") {
+			t.Errorf("%s", line)
+		}
+	}
+}
+
 // members is the configuration of places that ask for a key or a token, with a token of alice that is
 // good and one that is over.
 func members(t testing.TB) (cfg server.Config, good, over string) {

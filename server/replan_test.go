@@ -9,6 +9,7 @@ import (
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server"
 )
@@ -57,6 +58,21 @@ func TestReplanned(t *testing.T) {
 	})
 }
 
+// Who asks for the file of a handler is known when it is planned anew.
+func TestReplannedForCaller(t *testing.T) {
+	cfg := paid(t)
+	cfg.Site.Consistency = openfile.ConsistencyCheck
+	cfg.Engine.Limits = new(shape.Config)
+	cfg.Routes = []server.Route{{Prefix: "/paid/", Handler: serveFile}}
+	g := start(t, engine.DriverFallback, cfg)
+	g.write("f", strings.Repeat("a", 200_000))
+	link := signed(t, "/paid/f", func(p *server.LinkPolicy) { p.FileName = "n.txt" })
+	r := g.replan(&replan{"/paid/f" + link, "", 200, 200_001}, bytes.Repeat([]byte("b"), 200_001), false)
+	if got := r.get("Content-Disposition"); !strings.Contains(got, "n.txt") {
+		t.Errorf("the file is to be saved as %q", got)
+	}
+}
+
 // replan is a request, and what is answered when the file is another.
 type replan struct {
 	target, fields string
@@ -64,9 +80,10 @@ type replan struct {
 }
 
 // replan has the response wait while its file is copied over, and looks at what comes of it.
-func (g *rig) replan(c *replan, after []byte, encrypted bool) {
-	t, name := g.t, strings.TrimPrefix(c.target, "/paid")
+func (g *rig) replan(c *replan, after []byte, encrypted bool) *response {
+	t := g.t
 	t.Helper()
+	name, _, _ := strings.Cut(strings.TrimPrefix(c.target, "/paid"), "?")
 	g.once(http.MethodHead, name) // so that the file is in the cache
 	limits := g.srv.Engine().Limits()
 	if _, _, err := limits.SetClient(loopback, paused, 0); err != nil {
@@ -104,4 +121,5 @@ func (g *rig) replan(c *replan, after []byte, encrypted bool) {
 	if n := replanned() - n; n != 1 || recalled != 0 {
 		t.Errorf("%+v, TLS %v: planned anew %d times, %d connections recalled", *c, encrypted, n, recalled)
 	}
+	return r
 }

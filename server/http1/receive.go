@@ -176,7 +176,7 @@ func (s *Session) Again(c *loop.Conn, request []byte) {
 		x.record.Began = began
 	}
 	if ok && x.call.route != nil { // its handler has named the file
-		x.call.fields = x.call.fields[:0]
+		x.call.fields, s.caller = x.call.fields[:0], x.caller
 		x.call.goOn(s, x)
 		return
 	}
