@@ -268,8 +268,12 @@ func (c *Cache) keep(b *Body) bool {
 }
 
 // makeRoom lets forms go that nobody uses and that were not asked for since it came by last, until
-// there is room for so many bytes more; false: what is being sent leaves none. The caller holds mu.
+// there is room for so many bytes more; false: there never is, or what is being sent leaves none. The
+// caller holds mu.
 func (c *Cache) makeRoom(n int64) bool {
+	if n > c.most.Load() {
+		return false
+	}
 	for left := 2 * c.clock.Len(); c.held.Load()+n > c.most.Load() && left > 0 && c.clock.Len() > 0; left-- {
 		e := c.clock.Front()
 		b := e.Value.(*Body)

@@ -278,3 +278,29 @@ func TestUseless(t *testing.T) {
 		t.Error("a file that is not there")
 	}
 }
+
+// A form that is larger than the cache takes the place of none.
+func TestTooLargeForCache(t *testing.T) {
+	p, c := newPlace(t), NewCache(1<<20, slog.Default())
+	p.write("small", strings.Repeat("text ", 1000))
+	p.write("large", noiseText(200_000))
+	small := c.get(t, p.source("small", httpfile.Zstd))
+	small.Release()
+	c.Resize(4 * small.cost)
+	if c.get(t, p.source("large", httpfile.Zstd)) != nil || c.Stats().Full != 1 {
+		t.Fatalf("%+v", c.Stats())
+	}
+	if !small.Retain() {
+		t.Error("what is kept has made room in vain")
+	}
+}
+
+// noiseText is n bytes of two kinds, which half the room would do for.
+func noiseText(n int) string {
+	b, x := make([]byte, n), uint32(1)
+	for i := range b {
+		x = x*1664525 + 1013904223
+		b[i] = 'a' + byte(x>>28)
+	}
+	return string(b)
+}
