@@ -30,6 +30,7 @@ type Logs struct {
 	writing sync.Mutex
 	mu      sync.Mutex
 	logs    []*AccessLog // replaced, and not changed
+	ending  []*AccessLog // taken away, and being closed
 	gone    uint64       // lines that logs had lost that are closed
 
 	full chan struct{} // a block is to be written
@@ -129,6 +130,7 @@ func (s *Logs) end(which func(*AccessLog) bool, writes bool) error {
 		}
 	}
 	s.logs = slices.DeleteFunc(slices.Clone(s.logs), which)
+	s.ending = ended
 	s.mu.Unlock()
 	var errs []error
 	for _, a := range ended {
@@ -136,9 +138,12 @@ func (s *Logs) end(which func(*AccessLog) bool, writes bool) error {
 			a.write(true)
 		}
 		errs = append(errs, a.close())
-		s.mu.Lock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ending = nil
+	for _, a := range ended {
 		s.gone += a.dropped.Load()
-		s.mu.Unlock()
 	}
 	return errors.Join(errs...)
 }
@@ -148,8 +153,10 @@ func (s *Logs) Dropped() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.gone
-	for _, a := range s.logs {
-		n += a.dropped.Load()
+	for _, list := range [...][]*AccessLog{s.logs, s.ending} {
+		for _, a := range list {
+			n += a.dropped.Load()
+		}
 	}
 	return n
 }

@@ -46,3 +46,33 @@ func TestStuckLogIsNotWaitedFor(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Lost lines of a log that is being closed count all the while: a counter never falls.
+func TestDroppedWhileClosing(t *testing.T) {
+	r, w := io.Pipe() // takes nothing until it is read
+	log := NewAccessLog(w)
+	b := log.newBuffer()
+	log.dropped.Store(5)
+	log.of.Keep(nil)
+	line := []byte("a line\n")
+	b.add(append(b.room(len(line)), line...))
+	reopened := make(chan error, 1)
+	go func() { reopened <- log.of.Reopen() }()
+	read := make([]byte, 1)
+	if _, err := io.ReadFull(r, read); err != nil { // the writing is under way
+		t.Fatal(err)
+	}
+	if n := log.of.Dropped(); n != 5 {
+		t.Errorf("%d lines are lost, were 5", n)
+	}
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	if err := <-reopened; err != nil {
+		t.Error(err)
+	}
+	if n := log.of.Dropped(); n != 5 {
+		t.Errorf("%d lines are lost, were 5", n)
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+}
