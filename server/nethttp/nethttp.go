@@ -58,7 +58,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() { _ = a.Close() }() // it was only read
 	head := w.Header()
 	for name, value := range a.Fields() {
-		if name == "Location" && strings.HasPrefix(value, "/") {
+		switch {
+		case name == "Vary": // there may be one of those around, and one of a rule
+			head.Add(name, value)
+			continue
+		case name == "Location" && strings.HasPrefix(value, "/"):
 			value = stripped(r) + value
 		}
 		head.Set(name, value)

@@ -318,6 +318,22 @@ func TestSidecarsPagesAndRules(t *testing.T) {
 	}
 }
 
+// What a response varies by is what the handlers around it say, the file's codings, and who asks.
+func TestVary(t *testing.T) {
+	root := site(t, map[string]string{"f.txt": "text", "f.txt.gz": "packed"})
+	h, err := nethttp.New(server.Config{Site: server.Site{Root: root, Precompressed: true, Headers: []server.HeaderRule{{Match: "/", Name: "Vary", Value: "X-A"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	w := httptest.NewRecorder()
+	w.Header().Set("Vary", "Origin")
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/f.txt", nil))
+	if got := strings.Join(w.Result().Header.Values("Vary"), ", "); got != "Origin, Accept-Encoding, X-A" {
+		t.Errorf("Vary: %s", got)
+	}
+}
+
 func TestStripPrefix(t *testing.T) {
 	testenv.LeakCheck(t)
 	root := site(t, map[string]string{"dir/index.html": "index", "bare/b c.txt": "b", "f.txt": "file"})
