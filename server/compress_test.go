@@ -184,6 +184,34 @@ func TestCompressionAndValidators(t *testing.T) {
 	})
 }
 
+// A date is the same for the file and its forms: it does not tell that the beginning that a client has is
+// of what a range would be of.
+func TestCompressionAndDates(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := compressed(httpfile.Compression{})
+		cfg.Site.ContentTags = true // of which there are none
+		g := start(t, d, cfg)
+		text := prose(20_000)
+		g.write("a.txt", text)
+		c := g.dial()
+		r := c.get("/a.txt", "Accept-Encoding: gzip")
+		r.wantField(t, "Content-Encoding", "gzip")
+		dated := "If-Range: " + r.get("Last-Modified")
+		for _, f := range []string{"Range: bytes=100-", "Range: bytes=1-2,4-5", "Range: bytes=30000-"} {
+			whole := c.get("/a.txt", "Accept-Encoding: gzip", f, dated)
+			whole.wantField(t, "Content-Encoding", "gzip")
+			whole.want(t, 200, string(r.body))
+		}
+		c.get("/a.txt", "Range: bytes=100-", dated).want(t, 206, text[100:])
+		c.get("/a.txt", "Accept-Encoding: br", "Range: bytes=100-", dated).want(t, 206, text[100:])
+		g.pattern("noise.txt", 1, 20_000) // has no form
+		dated = "If-Range: " + c.get("/noise.txt", "Accept-Encoding: gzip").get("Last-Modified")
+		if r := c.get("/noise.txt", "Accept-Encoding: gzip", "Range: bytes=100-", dated); r.status != 206 || len(r.body) != 19_900 {
+			t.Errorf("what gains nothing: %d, %d bytes", r.status, len(r.body))
+		}
+	})
+}
+
 // A file that was replaced has the form of what it is, and one that changed just now none.
 func TestCompressionOfChanges(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {

@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"bytes"
 	"math"
 
 	"github.com/fserve/fserve/server/compress"
@@ -35,11 +36,12 @@ func (w *Want) level(size int64, lines []byte) int {
 
 // uncoded goes on with the source where there is no sidecar that the client takes.
 func uncoded(a *Answer) Step {
-	c := a.source.coded
-	if c == nil || a.Request.Range != nil { // ranges are of the file
+	c, q := a.source.coded, &a.Request
+	dated := q.IfRange != nil && bytes.IndexByte(q.IfRange, '"') < 0
+	if c == nil || q.Range != nil && !dated { // ranges are of the file
 		return plainly(a)
 	}
-	k := httpfile.Negotiate(a.Request.AcceptEncoding, httpfile.MadeOrder)
+	k := httpfile.Negotiate(q.AcceptEncoding, httpfile.MadeOrder)
 	switch {
 	case k == httpfile.NotAcceptable:
 		return a.Fail(httpfile.StatusNotAcceptable)
@@ -48,6 +50,9 @@ func uncoded(a *Answer) Step {
 	}
 	a.Coding = k
 	m := &c.made[k]
+	if m.not != never {
+		q.Range = nil // what the client has of that date may be the beginning of a form
+	}
 	if m.body.Retain() {
 		a.Body, a.Version, a.Chosen = m.body, &m.Version, Made
 		return Send
