@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/loop"
@@ -58,19 +59,41 @@ func TestReplanned(t *testing.T) {
 	})
 }
 
-// Who asks for the file of a handler is known when it is planned anew.
+// Who asks is known when the response is planned anew, be it by a link or by its network, and the request
+// is not counted again.
 func TestReplannedForCaller(t *testing.T) {
-	cfg := paid(t)
-	cfg.Site.Consistency = openfile.ConsistencyCheck
-	cfg.Engine.Limits = new(shape.Config)
-	cfg.Routes = []server.Route{{Prefix: "/paid/", Handler: serveFile}}
-	g := start(t, engine.DriverFallback, cfg)
-	g.write("f", strings.Repeat("a", 200_000))
-	link := signed(t, "/paid/f", func(p *server.LinkPolicy) { p.FileName = "n.txt" })
-	r := g.replan(&replan{"/paid/f" + link, "", 200, 200_001}, bytes.Repeat([]byte("b"), 200_001), false)
-	if got := r.get("Content-Disposition"); !strings.Contains(got, "n.txt") {
-		t.Errorf("the file is to be saved as %q", got)
-	}
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		var buf bytes.Buffer
+		cfg := paid(t)
+		cfg.Site.Consistency = openfile.ConsistencyCheck
+		own := cfg.Site
+		own.Require = server.ByLink
+		cfg.Locations = append(cfg.Locations, server.Location{Match: "/own/", Site: own})
+		loopbacks, err := server.ParseNetworks([]string{"127.0.0.0/8"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Identity.Tiers = map[string]server.Tier{"low": {Rate: 1 << 30, Networks: loopbacks}}
+		cfg.Engine.Limits = new(shape.Config)
+		cfg.AccessLog = server.NewAccessLogIn(server.LogJSON, &buf)
+		cfg.Routes = []server.Route{{Prefix: "/paid/", Handler: serveFile}}
+		cfg.Admission.Requests = server.RequestRate{Requests: 1, Per: time.Hour, Burst: 6} // two each
+		g := start(t, d, cfg)
+		after := bytes.Repeat([]byte("b"), 200_001)
+		for _, target := range []string{"/paid/f", "/own/f", "/f"} {
+			g.write(strings.TrimPrefix(target, "/paid"), strings.Repeat("a", 200_000))
+			link := signed(t, target, func(p *server.LinkPolicy) { p.FileName = "n.txt" })
+			r := g.replan(&replan{target + link, "", 200, 200_001}, after, false)
+			if got := r.get("Content-Disposition"); strings.Contains(got, "n.txt") != (target != "/f") {
+				t.Errorf("%s is to be saved as %q", target, got)
+			}
+		}
+		for _, line := range g.lines(cfg.AccessLog, &buf) {
+			if strings.Contains(line, `"/f`) && !strings.Contains(line, `"tier":"low"`) {
+				t.Errorf("%s", line)
+			}
+		}
+	})
 }
 
 // replan is a request, and what is answered when the file is another.

@@ -25,15 +25,20 @@ func (s *entry) place(c *loop.Conn) resolve.Step {
 
 // enter goes on with the request at hand when its place is found.
 func (s *entry) enter(c *loop.Conn, step resolve.Step, rest []byte) {
-	if s.tiered && s.caller == nil && step == resolve.Route {
-		s.caller = &s.own
-		s.answer.Place.Set().Methods().Anonymous(s.caller, (*Session)(s).clientOf(c), c.OnUnix())
-	}
+	s.anonymous(c, step)
 	switch {
 	case step == resolve.Prove:
 		s.proveLater(c)
 	case step != resolve.Route || !s.cfg.Admission.Limits() || s.admit(c, rest):
 		s.route(c, step, rest)
+	}
+}
+
+// anonymous finds the tier of who was not asked for a proof.
+func (s *entry) anonymous(c *loop.Conn, step resolve.Step) {
+	if s.tiered && s.caller == nil && step == resolve.Route {
+		s.caller = &s.own
+		s.answer.Place.Set().Methods().Anonymous(s.caller, (*Session)(s).clientOf(c), c.OnUnix())
 	}
 }
 

@@ -168,6 +168,7 @@ func (s *Session) Sent(c *loop.Conn, o *engine.Outcome) {
 func (s *Session) Again(c *loop.Conn, request []byte) {
 	s.clock.at(s.loop.Now())
 	s.parse(request, 0)
+	s.charged = true
 	s.begin(c)
 	x, ok := c.Data.(*exchange)
 	if ok {
@@ -181,7 +182,9 @@ func (s *Session) Again(c *loop.Conn, request []byte) {
 		return
 	}
 	e := (*entry)(s)
-	e.route(c, e.place(c), nil)
+	step := e.place(c)
+	e.anonymous(c, step)
+	e.route(c, step, nil)
 }
 
 // Ending implements loop.Ender: who waits for a turn does not get it any more.
