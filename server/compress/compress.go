@@ -223,13 +223,7 @@ func (c *Cache) serve(first *Waiter) {
 
 // make makes a form, retained once for the caller; nil: it cannot be had.
 func (c *Cache) make(s *Source) *Body {
-	content, err := s.read()
-	var coded []byte
-	if err == nil {
-		c.making <- struct{}{}
-		coded, err = Encode(content, s.Coding, s.Level)
-		<-c.making
-	}
+	coded, err := c.code(s)
 	switch {
 	case errors.Is(err, errChanged):
 		c.counts.changed.Add(1)
@@ -240,7 +234,7 @@ func (c *Cache) make(s *Source) *Body {
 		return nil
 	}
 	b := &Body{of: *s, cache: c, bytes: coded}
-	if len(coded) > len(content)-len(content)/gain {
+	if int64(len(coded)) > s.Size-s.Size/gain {
 		b.bytes = nil
 	}
 	b.cost = int64(len(b.bytes)) + entryCost
@@ -250,7 +244,7 @@ func (c *Cache) make(s *Source) *Body {
 		return nil
 	}
 	c.counts.made.Add(1)
-	c.counts.in.Add(uint64(len(content)))
+	c.counts.in.Add(uint64(s.Size)) //nolint:gosec // it was read
 	c.counts.out.Add(uint64(len(coded)))
 	return b
 }
@@ -288,17 +282,44 @@ func (c *Cache) makeRoom(n int64) bool {
 	return c.held.Load()+n <= c.most.Load()
 }
 
-// read returns the content of the file, all of it of the version that is meant.
-func (s *Source) read() (content []byte, err error) {
+// code reads and compresses the file when it is its turn, which bounds the memory, too. Where reading may hang it
+// is read before that, and holds up nobody elsewhere.
+func (c *Cache) code(s *Source) (coded []byte, err error) {
+	o, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	if !o.Remote() {
+		c.making <- struct{}{}
+		defer func() { <-c.making }()
+	}
+	content, err := s.read(&o)
+	if err != nil {
+		return nil, err
+	}
+	if o.Remote() {
+		c.making <- struct{}{}
+		defer func() { <-c.making }()
+	}
+	return Encode(content, s.Coding, s.Level)
+}
+
+// open opens the file.
+func (s *Source) open() (openfile.Opened, error) {
 	o := s.Root.OpenAs(s.Name, openfile.Policy{})
 	switch {
 	case o.Err == syscall.ENOENT:
-		return nil, errChanged
+		return o, errChanged
 	case o.Err != 0:
-		return nil, o.Err
+		return o, o.Err
 	case o.FD < 0:
-		return nil, errChanged
+		return o, errChanged
 	}
+	return o, nil
+}
+
+// read returns the content of the open file, all of it of the version that is meant, and closes it.
+func (s *Source) read(o *openfile.Opened) (content []byte, err error) {
 	f := os.NewFile(uintptr(o.FD), s.Name)
 	o.Do(func() {
 		defer f.Close() // it was only read

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -303,4 +304,42 @@ func noiseText(n int) string {
 		b[i] = 'a' + byte(x>>28)
 	}
 	return string(b)
+}
+
+// A file is read when it is its turn: those that wait take no memory.
+func TestTurn(t *testing.T) {
+	p, c := newPlace(t), NewCache(1<<20, slog.Default())
+	const most = 64 << 20
+	p.write("f", "")
+	if err := os.Truncate(filepath.Join(p.dir, "f"), most); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(filepath.Join(p.dir, "f"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	for range maxMaking { // nobody gets a turn
+		c.making <- struct{}{}
+	}
+	before := allocated()
+	made := make(chan *Body, 1)
+	c.Begin(p.source("f", httpfile.Zstd), func(b *Body) { made <- b })
+	for range 1000 { // of what might be done meanwhile
+		runtime.Gosched()
+		if allocated()-before >= most {
+			t.Fatal("it is in memory already")
+		}
+	}
+	for range maxMaking {
+		<-c.making
+	}
+	if b := <-made; b == nil || c.Stats().In != most || allocated()-before < most {
+		t.Errorf("%v, %+v", b, c.Stats())
+	}
+}
+
+// allocated is how many bytes were ever allocated.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
 }
