@@ -20,7 +20,7 @@ func TestCompress(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"yes": "neither on nor off", "levle=1": "did you mean level?", "level=x": "not a whole number", "min_size=1": "min_size",
+		"yes": "neither on nor off", "levels=1": "did you mean level?", "level=x": "not a whole number", "min_size=1": "min_size",
 	} {
 		var c Compress
 		if err := c.Set(text); err == nil || !strings.Contains(err.Error(), want) {

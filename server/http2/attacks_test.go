@@ -40,7 +40,7 @@ func TestRapidReset(t *testing.T) {
 				most = max(most, g.loops(func(s *loop.Stats) int { return s.Open }))
 			}
 		}
-		if most > 100 {
+		if most > 200 { // 100, and those that loops are just closing
 			t.Errorf("%d streams were served at once", most)
 		}
 	})

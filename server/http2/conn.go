@@ -20,6 +20,10 @@ type conn struct {
 	led     bool    // one of the pairs stands for the client's connection where that is measured
 	over    bool
 	running sync.WaitGroup // streams and what sends their bodies
+
+	// places has one for each pair that its loop has not ended: a client that resets streams
+	// faster than loops end theirs has no more of them than one that does not.
+	places chan struct{}
 }
 
 // begin notes a stream; false: the connection has ended.
@@ -74,7 +78,11 @@ func (c *conn) take(used bool) (*pair, error) {
 	leads := !c.led
 	c.led = true
 	c.mu.Unlock()
+	c.places <- struct{}{} // pairs of streams that are over are about to end
 	p, err := newPair(c, leads)
+	if err != nil {
+		<-c.places
+	}
 	if err != nil && leads {
 		c.mu.Lock()
 		c.led = false
@@ -98,6 +106,7 @@ func (c *conn) put(p *pair) {
 
 // drop forgets a pair that its loop has ended. If it serves a stream, that finds out.
 func (c *conn) drop(p *pair) {
+	<-c.places
 	c.mu.Lock()
 	p.ended = true
 	if p.leads {

@@ -74,7 +74,7 @@ func (noListener) Addr() net.Addr            { return nil }
 
 // Serve implements tls.HTTP2Server.
 func (s *Server) Serve(client *tls.Client) {
-	c := &conn{of: s, client: client, streams: make(map[*stream]struct{})}
+	c := &conn{of: s, client: client, streams: make(map[*stream]struct{}), places: make(chan struct{}, maxStreams)}
 	s.mu.Lock()
 	s.numbered++
 	c.number = s.numbered
