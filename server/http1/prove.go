@@ -81,6 +81,7 @@ type proving struct {
 	client netip.Addr
 	proof  auth.Proof
 	result auth.Result
+	state  *resolve.State // of the answer, if it is another path than that of the request that asks; nil: it is not
 }
 
 // proveLater leaves the request until the password or the token that judge has read is checked.
@@ -88,6 +89,11 @@ func (s *entry) proveLater(c *loop.Conn) {
 	p := &proving{s: (*Session)(s), users: s.users, client: (*Session)(s).clientOf(c)}
 	if p.users != nil {
 		p.proof = s.credentials.Proof(s.users)
+	}
+	if state := s.answer.Save(); state.Elsewhere() {
+		state.Prove, p.state = true, &state
+		(*Session)(s).sendAway(c, s.answer.Place.Set(), p)
+		return
 	}
 	(*Session)(s).sendAway(c, nil, p)
 }
@@ -113,10 +119,23 @@ func (p *proving) land(s *Session, _ *exchange) {
 	}
 }
 
-// goOn begins anew: the verdict is known now.
+// goOn begins anew, or with the path that has asked: the verdict is known now.
 func (p *proving) goOn(s *Session, x *exchange) {
+	if p.state != nil { // the request was admitted, and its body seen to
+		s.drive(x.conn, p.judge(s, x, s.answer.Resume(p.state)))
+		return
+	}
 	e := (*entry)(s)
-	step := s.answer.Start(s.head.Path())
+	step := p.judge(s, x, s.answer.Start(s.head.Path()))
+	if x.grant.Counts() || loop.Replanned(x.conn) { // it was admitted
+		e.route(x.conn, step, nil)
+		return
+	}
+	e.enter(x.conn, step, nil)
+}
+
+// judge goes on from a step with what was found.
+func (p *proving) judge(s *Session, x *exchange, step resolve.Step) resolve.Step {
 	switch {
 	case step != resolve.Identify:
 	case p.result == auth.Crowded:
@@ -126,13 +145,9 @@ func (p *proving) goOn(s *Session, x *exchange) {
 	case p.result == auth.Unknown:
 		step = s.answer.Proved(admit.NoKeys)
 	default:
-		if step = e.judge(x.conn); step == resolve.Prove && p.users == nil && s.users == nil { // it is forgotten already
+		if step = (*entry)(s).judge(x.conn); step == resolve.Prove && p.users == nil && s.users == nil { // it is forgotten already
 			step = s.answer.Proved(admit.Crowded)
 		}
 	}
-	if x.grant.Counts() || loop.Replanned(x.conn) { // it is another path that asks for a password, or was admitted
-		e.route(x.conn, step, nil)
-		return
-	}
-	e.enter(x.conn, step, nil)
+	return step
 }

@@ -10,6 +10,9 @@ import (
 // State is where an Answer was left, because what it needs takes time. It refers to
 // nothing of the Answer.
 type State struct {
+	// Prove is set if it was left at that, for another path than that of the request.
+	Prove bool
+
 	place   *site.Place
 	path    []byte
 	tried   []byte
@@ -20,7 +23,7 @@ type State struct {
 	failure *httpfile.Plan // whose page is wanted; nil: it is a candidate, or a listing
 }
 
-// Save returns where the Answer stands, at Open or List. Place.Set is to be retained until
+// Save returns where the Answer stands, at Open, List or Prove. Place.Set is to be retained until
 // Resume.
 func (a *Answer) Save() State {
 	r := State{
@@ -32,6 +35,9 @@ func (a *Answer) Save() State {
 	}
 	return r
 }
+
+// Elsewhere reports whether it is another path than that of the request that is answered.
+func (r *State) Elsewhere() bool { return r.other }
 
 // Ahead returns what may have to be opened from where Save goes on: all at once, so
 // that the answer is decided after one wait, however slow the disk is.
@@ -52,6 +58,8 @@ func (a *Answer) Resume(r *State) Step {
 	a.Request.Path, a.tried, a.turn, a.other, a.paged = r.path, r.tried, r.turn, r.other, r.paged
 	a.enter(r.place)
 	switch {
+	case r.Prove:
+		return Identify
 	case r.failure != nil:
 		a.Plan = *r.failure
 		return a.finish()
