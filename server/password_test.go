@@ -278,13 +278,16 @@ func TestPasswordNetHTTP(t *testing.T) {
 	for _, test := range []struct {
 		user, password string
 		status         int
-	}{{"", "", 401}, {"joe", "x", 401}, {"joe", "pa:ss", 200}, {"joe", "pa:ss", 200}} {
+	}{{"", "", 401}, {"joe", "x", 401}, {"joe", "pa:ss", 200}, {"joe", "pa:ss", 200}, {"twice", "", 400}} {
 		req, err := http.NewRequest("GET", front.URL+"/vault/f", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if test.user != "" {
 			req.SetBasicAuth(test.user, test.password)
+		}
+		if test.user == "twice" {
+			req.Header.Add("Authorization", "Basic am9lOnBhOnNz")
 		}
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {

@@ -71,6 +71,12 @@ func (s *signing) sign(text string, now time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if _, n := link.Find([]byte(u.RawQuery), s.param); n > 0 {
+		return "", fmt.Errorf("it has a link already: the parameter %s", s.param)
+	}
+	if u.Host == "" && !s.anyHost {
+		return "", errors.New("it has no host: --any-host lets the link count for all")
+	}
 	p := s.policy
 	p.Path, p.Expires = u.Path, now.Add(s.lasts)
 	if !s.anyHost {

@@ -103,7 +103,8 @@ func TestSign(t *testing.T) {
 	if a.Body != "content" || a.Header.Get("Content-Disposition") != `attachment; filename="other name.txt"` {
 		t.Errorf("%q %v", a.Body, a.Header)
 	}
-	for _, args := range [][]string{{file}, {key}, {"--key=x", file}, {"--key=k=/none", file}, {key, "--rate=5", file}, {key, "--network=x", file}, {key, "relative"}} {
+	for _, args := range [][]string{{file}, {key}, {"--key=x", file}, {"--key=k=/none", file}, {key, "--rate=5", file}, {key, "--network=x", file}, {key, "relative"},
+		{key, "/a%20b/f.txt"}, {key, sign(file)}} {
 		if r := fserve(t, nil, append([]string{"sign"}, args...)...); r.code == 0 || r.stdout != "" {
 			t.Errorf("%v: %d %s", args, r.code, r.stdout)
 		}

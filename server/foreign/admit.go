@@ -5,6 +5,7 @@ import (
 
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
+	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/link"
 	"github.com/fserve/fserve/server/resolve"
 )
@@ -29,6 +30,9 @@ func (h *Handler) admit(a *Answer, q *Query) resolve.Step {
 	}
 	if r.Place.Users == nil {
 		return r.Proved(admit.Passed)
+	}
+	if q.Twice { // programs on the way may take another than this one
+		return r.Fail(httpfile.StatusBadRequest)
 	}
 	var c auth.Credentials
 	if !c.Read([]byte(q.Authorization)) {
