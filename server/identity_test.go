@@ -156,6 +156,7 @@ func TestLinksAreNotLogged(t *testing.T) {
 		c.get("/paid/f"+link).want(t, 200)
 		c.get("/f"+link, "Referer: http://files.example/paid/f"+link).want(t, 200)
 		c.get("/paid/x"+link).want(t, 403)
+		c.get("/paid/f"+link+"&x=1&fs=***").want(t, 400)
 		for _, line := range g.lines(cfg.AccessLog, &buf) {
 			if strings.Contains(line, link[len(link)-20:]) || !strings.Contains(line, "?fs=***") {
 				t.Errorf("%s", line)

@@ -62,6 +62,9 @@ func (k *APIKeys) add(words []string) error {
 	if _, err := hex.Decode(hash[:], []byte(words[1])); err != nil {
 		return errors.New("not NAME SHA256, with 64 hexadecimal digits of the hash of a key")
 	}
+	if hash == sha256.Sum256(nil) {
+		return errors.New("the hash of an empty key: was the variable empty?")
+	}
 	id := &Identity{User: []byte(words[0])}
 	if other := k.byHash[hash]; other != nil {
 		return fmt.Errorf("the key of %s is that of %s already", id.User, other.User)

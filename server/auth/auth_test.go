@@ -171,8 +171,10 @@ func TestCheckerIsBounded(t *testing.T) {
 	for range 50 { // the same credentials are one check
 		ask(0, "joe:right")
 	}
-	for i := range maxOfClient + 5 {
-		ask(1, fmt.Sprintf("joe:%d", i))
+	for i := range maxOfClient + 5 { // a host has all of its network
+		var cred Credentials
+		cred.Read(basic(fmt.Sprintf("joe:%d", i)))
+		c.Check(u, &cred, netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i)}), func(r Result) { got <- r })
 	}
 	if by := got.of(5); by[Insistent] != 5 {
 		t.Fatalf("%v", by)
@@ -231,6 +233,16 @@ func TestFileIsReadAnew(t *testing.T) {
 	now := int64(time.Hour) // it is due
 	if !testenv.Eventually(patience, func() bool { now += int64(time.Hour); return f.Users(now).check("joe", []byte("2")) }) {
 		t.Error("the new file is not read")
+	}
+	before, _ := os.Stat(path)
+	if err := os.WriteFile(path, []byte(line(t, "joe", "3")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, before.ModTime(), before.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Look(); err != nil || !f.good.Load().check("joe", []byte("3")) {
+		t.Errorf("a file whose time was set back is not read: %v", err)
 	}
 	for _, path := range []string{path + ".none", t.TempDir(), "/dev/null"} {
 		if _, err := Open(path, slog.Default()); err == nil {

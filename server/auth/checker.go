@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"github.com/fserve/fserve/engine/peer"
 )
 
 const (
@@ -36,14 +38,14 @@ type Checker struct {
 	running  int
 	queue    []*check // those that nobody works at yet
 	pending  map[Proof]*check
-	ofClient map[netip.Addr]int // checks that wait or run
-	waiting  int                // requests
+	ofClient map[string]int // checks that wait or run, by the name that peer has for a client
+	waiting  int            // requests
 }
 
 // check is one check.
 type check struct {
 	proof  Proof
-	client netip.Addr
+	client string
 	run    func() Result
 	done   []func(Result)
 }
@@ -74,7 +76,7 @@ func (c *Checker) do(p Proof, client netip.Addr, run func() Result, done func(Re
 func (c *Checker) add(p Proof, client netip.Addr, run func() Result, done func(Result)) (Result, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	same := c.pending[p]
+	same, name := c.pending[p], string(peer.AppendClient(nil, client, true))
 	switch {
 	case c.waiting >= maxWaiting:
 		return Crowded, true
@@ -82,15 +84,15 @@ func (c *Checker) add(p Proof, client netip.Addr, run func() Result, done func(R
 		same.done = append(same.done, done)
 		c.waiting++
 		return 0, false
-	case c.ofClient[client] >= maxOfClient:
+	case c.ofClient[name] >= maxOfClient:
 		return Insistent, true
 	}
 	if c.pending == nil {
-		c.pending, c.ofClient = make(map[Proof]*check), make(map[netip.Addr]int)
+		c.pending, c.ofClient = make(map[Proof]*check), make(map[string]int)
 	}
-	k := &check{proof: p, client: client, run: run, done: []func(Result){done}}
+	k := &check{proof: p, client: name, run: run, done: []func(Result){done}}
 	c.pending[p] = k
-	c.ofClient[client]++
+	c.ofClient[name]++
 	c.waiting++
 	c.queue = append(c.queue, k)
 	if c.running < workers() {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -97,7 +98,7 @@ func (f *watched[T]) read() (changed bool, err error) {
 		return false, err
 	}
 	defer file.Close()
-	if t := f.tried; t != nil && os.SameFile(t, info) && t.Size() == info.Size() && t.ModTime().Equal(info.ModTime()) {
+	if t := f.tried; t != nil && os.SameFile(t, info) && t.Size() == info.Size() && t.ModTime().Equal(info.ModTime()) && ctime(t) == ctime(info) {
 		return false, nil
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
@@ -118,3 +119,6 @@ func (f *watched[T]) read() (changed bool, err error) {
 	}
 	return true, nil
 }
+
+// ctime is the time of the change of a file, which nobody can set back.
+func ctime(info os.FileInfo) syscall.Timespec { return info.Sys().(*syscall.Stat_t).Ctim }

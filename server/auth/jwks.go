@@ -168,7 +168,7 @@ func (s *source) look(t instant) {
 	switch due := s.due.Load(); {
 	case s.file != nil:
 		s.file.at(t.mono)
-	case t.unix >= due && s.due.CompareAndSwap(due, t.unix+int64(pollEvery/time.Second)) && due != 0: // the first token waits for its keys
+	case (t.unix >= due || due-t.unix > int64(pollEvery/time.Second)) && s.due.CompareAndSwap(due, t.unix+int64(pollEvery/time.Second)) && due != 0: // the first token waits for its keys
 		go s.fetch(time.Unix(t.unix, 0), pollEvery)
 	}
 }
@@ -178,7 +178,7 @@ func (s *source) look(t instant) {
 func (s *source) fetch(now time.Time, every time.Duration) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running == nil && (s.polled.IsZero() || now.Sub(s.polled) >= every) {
+	if s.running == nil && (s.polled.IsZero() || now.Sub(s.polled).Abs() >= every) { // a clock may have been set back
 		s.polled, s.running = now, make(chan struct{})
 		go s.run(now)
 	}

@@ -405,9 +405,12 @@ func ofLink(v link.Verdict) admit.Judgement {
 	return [...]admit.Judgement{link.Good: admit.Passed, link.Expired: admit.ExpiredLink, link.Bad: admit.BadLink}[v]
 }
 
-// Token returns what of a query is a secret; nil: nothing.
+// Token returns what of a query is a secret; nil: nothing. If there are two it is all from the first on.
 func (m *Methods) Token(query []byte) []byte {
-	value, _ := link.Find(query, m.param)
+	value, n := link.Find(query, m.param)
+	if n > 1 {
+		_, value, _ = bytes.Cut(query, []byte(m.param+"="))
+	}
 	return value
 }
 

@@ -293,6 +293,10 @@ func TestJWKS(t *testing.T) {
 	if n := o.asked.Load(); n != 3 || s.epoch.Load() != 0 {
 		t.Errorf("asked %d times, epoch %d", n, s.epoch.Load())
 	}
+	now = now.Add(-24 * time.Hour) // the clock was ahead
+	if find("c"); o.asked.Load() != 4 {
+		t.Errorf("asked %d times, with another clock", o.asked.Load())
+	}
 	o.body.Store(nil)
 	for range 24 * 4 { // a day
 		now = now.Add(pollEvery)
@@ -412,7 +416,7 @@ func TestAPIKeys(t *testing.T) {
 	for content, want := range map[string]string{
 		"alice": "line 1: not NAME SHA256", "alice secret": "line 1: not NAME SHA256", "a " + strings.Repeat("z", 64): "line 1: not NAME SHA256",
 		"a " + hash("x") + "\nb " + hash("x"): "line 2: the key of b is that of a already", "a " + hash("x") + " tier": `"tier" is neither`,
-		"a " + hash("x") + " expires=soon": "expires=soon: not a date",
+		"a " + hash(""): "line 1: the hash of an empty key", "a " + hash("x") + " expires=soon": "expires=soon: not a date",
 	} {
 		if _, err := parseKeys([]byte(content)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v, want %q", content, err, want)
