@@ -66,7 +66,8 @@ func (s *stream) refuse(status int) {
 func (s *stream) hasBody() bool { return s.r.ContentLength != 0 }
 
 // ask sends the request to a loop and returns its answer. A pair that was used before may end
-// just then, without an answer: then another one is asked.
+// just then, in order and without an answer: then another one is asked. If it was cut the request may
+// have had an effect.
 func (s *stream) ask(head []byte) (*pair, *http.Response, error) {
 	for used := !s.hasBody(); ; used = false {
 		p, err := s.conn.take(used)
@@ -79,7 +80,7 @@ func (s *stream) ask(head []byte) (*pair, *http.Response, error) {
 		}
 		p.release()
 		p.close()
-		if !used || s.r.Context().Err() != nil {
+		if !used || p.cut.Load() || s.r.Context().Err() != nil {
 			return nil, nil, err
 		}
 	}

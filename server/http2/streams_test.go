@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/loop"
@@ -246,6 +249,31 @@ func TestStreamsAreShown(t *testing.T) {
 	}
 	if len(of) != 2 || of[1] != 2 || of[2] != 2 {
 		t.Errorf("streams by connection: %v", of)
+	}
+}
+
+// A request that is cut before its response begins is not asked again: it may have had an effect.
+func TestCutRequestIsNotAskedAgain(t *testing.T) {
+	var calls atomic.Int64
+	running, cut := make(chan struct{}), make(chan struct{})
+	g := start(t, engine.DriverFallback, server.Config{Routes: []server.Route{{Prefix: "/count", Blocking: true, Handler: func(*fasthttp.RequestCtx) {
+		if calls.Add(1) == 2 {
+			close(running)
+			<-cut
+		}
+	}}}})
+	client := g.client(true)
+	if a := g.do(client, ask{method: "POST", path: "/count"}); a.status != http.StatusOK {
+		t.Fatalf("%d %v", a.status, a.err)
+	}
+	go func() {
+		<-running
+		list, _ := g.srv.Engine().Connections(loop.ByAge, 1)
+		g.srv.Engine().Cut(list[0].Loop, list[0].ID)
+		close(cut)
+	}()
+	if a := g.do(client, ask{method: "POST", path: "/count"}); a.status != http.StatusServiceUnavailable || calls.Load() != 2 {
+		t.Errorf("%d %v; the handler was called %d times, want 2", a.status, a.err, calls.Load())
 	}
 }
 
