@@ -277,7 +277,7 @@ func TestCutRequestIsNotAskedAgain(t *testing.T) {
 
 // Nothing is left of thousands of streams, most of which their clients reset.
 func TestRandomResets(t *testing.T) {
-	streams := 5000
+	streams := 2000
 	if testenv.Race {
 		streams = 1000
 	}
