@@ -102,7 +102,7 @@ func TestCopiedOver(t *testing.T) {
 						body, err := io.ReadAll(r.Body)
 						r.Body.Close()
 						if err != nil || len(body) != size {
-							t.Errorf("round %d: %d of %d bytes: %v", round, len(body), size, err)
+							t.Errorf("round %d: status %d, %d of %d bytes: %v", round, r.StatusCode, len(body), size, err)
 							return
 						}
 						wantOneVersion(t, body)
