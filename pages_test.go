@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fserve/fserve/internal/testenv"
 )
 
 // pages returns the text of every Markdown page by its path.
@@ -169,12 +171,10 @@ func run(t *testing.T, binary string) {
 func ask(t *testing.T, socket, target, ranges string) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (c net.Conn, err error) {
-		for range 3000 {
-			if c, err = new(net.Dialer).DialContext(ctx, "unix", socket); err == nil {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+		testenv.Eventually(30*time.Second, func() bool {
+			c, err = new(net.Dialer).DialContext(ctx, "unix", socket)
+			return err == nil
+		})
 		return c, err
 	}}}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x"+target, http.NoBody)
