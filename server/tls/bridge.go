@@ -38,6 +38,7 @@ type bridge struct {
 	tcp     *net.TCPConn
 	at      int // the listener
 	tls     *crypto.Conn
+	patient *patientConn // what tls writes to
 	local   *net.UnixConn
 	proxied bool
 	peer    netip.AddrPort
@@ -67,6 +68,9 @@ func (b *bridge) Listener() int { return b.at }
 
 // Peer implements loop.Adopted.
 func (b *bridge) Peer() netip.AddrPort { return b.peer }
+
+// Rests implements loop.Relay. The loop asks while the pair is full, when down writes.
+func (b *bridge) Rests() time.Duration { return b.patient.rests() }
 
 // Control implements loop.Socket: what is measured is the client's connection.
 func (b *bridge) Control(f func(fd uintptr)) error {
@@ -137,7 +141,8 @@ func (b *bridge) open() error {
 		return err
 	}
 	b.peer = unmap(b.tcp.RemoteAddr())
-	tap := &tapped{Conn: &patientConn{b.tcp, f.cfg.Send}}
+	b.patient = &patientConn{TCPConn: b.tcp, timeout: f.cfg.Send}
+	tap := &tapped{Conn: b.patient}
 	if b.proxied {
 		rest, err := b.readProxyHeader()
 		if err != nil {
@@ -311,23 +316,48 @@ func (b *bridge) up() {
 	}
 }
 
-// patientConn gives up on a write when the client has taken nothing for so long.
+// patientConn gives up on a write when the client has taken nothing for so long. A socket that was
+// full takes no more before a third of it is empty, for which a slow client may need longer: what
+// counts is what the client has acknowledged.
 type patientConn struct {
 	*net.TCPConn
 	timeout time.Duration
+	moved   atomic.Int64 // monotonic ns: when a write has begun, or was seen to go on
 }
 
+// looks is how often, within its time-out, a write that waits is looked at.
+const looks = 4
+
 func (c *patientConn) Write(p []byte) (done int, err error) {
-	for {
-		if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+	c.moved.Store(sys.Nanotime())
+	for left := int64(0); ; {
+		if err := c.SetWriteDeadline(time.Now().Add(c.timeout / looks)); err != nil {
 			return done, err
 		}
 		n, err := c.TCPConn.Write(p[done:])
 		done += n
-		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return done, err
+		}
+		before := left
+		if left = c.unacknowledged(); n > 0 || left < before {
+			c.moved.Store(sys.Nanotime())
+		} else if c.rests() >= c.timeout {
 			return done, err
 		}
 	}
+}
+
+// rests returns for how long the write that is under way has not gone on.
+func (c *patientConn) rests() time.Duration { return time.Duration(sys.Nanotime() - c.moved.Load()) }
+
+// unacknowledged returns how many bytes the kernel has that the client has not acknowledged.
+func (c *patientConn) unacknowledged() (n int64) {
+	raw, err := c.SyscallConn()
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) { n = sys.Unsent(int32(fd)) }) // closed: the next write says so
+	}
+	return n
 }
 
 // prefixConn reads some bytes first that were read from the connection before.
