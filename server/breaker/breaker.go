@@ -153,6 +153,9 @@ func (b *Breaker) put(s State, refused int, now int64, why string) *Change {
 func (b *Breaker) Note(now int64, r *Readings) *Change {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.forced {
+		return b.expire(now)
+	}
 	at := b.get()
 	why := b.over(r)
 	if why != "" {
