@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
+	"time"
 
 	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/engine/loop"
@@ -128,6 +130,36 @@ func (e *Engine) Turning(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Lag returns how late the slowest loop is: how long a post to it waits for its turn. Those that
+// have not turned when ctx ends count with the time until then. It is safe for concurrent use.
+func (e *Engine) Lag(ctx context.Context) time.Duration {
+	posted, slowest := time.Now(), new(atomic.Int64)
+	var turned []chan struct{}
+	e.each(func(r *loop.Runner) {
+		done := make(chan struct{})
+		if r.Post(func(*loop.Loop) {
+			raise(slowest, int64(time.Since(posted)))
+			close(done)
+		}) {
+			turned = append(turned, done)
+		}
+	})
+	for _, done := range turned {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return time.Since(posted)
+		}
+	}
+	return time.Duration(slowest.Load())
+}
+
+// raise makes a number at least n.
+func raise(to *atomic.Int64, n int64) {
+	for was := to.Load(); was < n && !to.CompareAndSwap(was, n); was = to.Load() {
+	}
 }
 
 // hangs reports on a loop when the time is over; it may have turned just then.

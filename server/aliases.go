@@ -8,6 +8,7 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
+	"github.com/fserve/fserve/server/breaker"
 	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/foreign"
 	"github.com/fserve/fserve/server/http1"
@@ -53,6 +54,10 @@ type (
 	AdmissionControl = admit.Control
 	// AdmissionReason is why a request is not admitted.
 	AdmissionReason = admit.Reason
+	// Breaker says when a server has too much to do.
+	Breaker = breaker.Config
+	// BreakerStatus is whom it refuses, and why.
+	BreakerStatus = breaker.Status
 	// Identity says how requests prove who asks, beside passwords.
 	Identity = auth.Config
 	// IdentityLinks are the keys of signed links.

@@ -23,6 +23,7 @@ import (
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
+	"github.com/fserve/fserve/server/breaker"
 	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/http1"
 	"github.com/fserve/fserve/server/listing"
@@ -58,6 +59,9 @@ type Config struct {
 
 	// Admission bounds what each client, and all, may ask for at a time.
 	Admission Admission
+	// Breaker says when the server has too much to do. It then answers requests of the lowest tiers
+	// 503, see package breaker; what is under way goes on.
+	Breaker Breaker
 	// Identity says how requests prove who asks, where Site.Require wants it.
 	Identity Identity
 
@@ -103,6 +107,7 @@ type Server struct {
 	http     http1.Config
 	tls      *tls.Front // nil: no TLS listeners
 	sessions sessionSet
+	load     loadWatch
 	ports    atomic.Pointer[[]uint16] // of the listeners; nil: they are not bound yet
 
 	swapping sync.Mutex // guards what follows
@@ -135,6 +140,7 @@ func New(cfg Config) (*Server, error) {
 	if err := s.startTLS(forTLS); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.watchLoad(&cfg.Breaker, s.set)
 	if !e.Paused {
 		s.tls.Begin()
 	}
@@ -163,7 +169,7 @@ func (s *Server) prepare() error {
 		return err
 	}
 	s.http = http1.Config{
-		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
+		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Breaker: new(breaker.Breaker), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
 		Proxied: c.proxied(), Plain: len(c.Listen), Listings: listing.NewCache(c.Log), Forms: compress.NewCache(c.CompressCache, c.Log), Log: c.Log,
 		Faults: record.NewFaults(c.Log),
 		Rows:   &s.rows, Ports: &s.ports, Passwords: new(auth.Checker), Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
@@ -201,6 +207,9 @@ func (c *Config) check() error {
 	}
 	if err := c.Admission.Validate(); err != nil {
 		return fmt.Errorf("%w: admission: %w", ErrConfig, err)
+	}
+	if err := c.Breaker.Validate(); err != nil {
+		return fmt.Errorf("%w: breaker: %w", ErrConfig, err)
 	}
 	if !c.hasContent() {
 		return errNoContent
@@ -316,6 +325,7 @@ func (s *Server) Close() error {
 func (s *Server) closeSet() {
 	s.swapping.Lock()
 	defer s.swapping.Unlock()
+	s.load.stop()
 	if s.set != nil {
 		s.set.Release()
 		s.set = nil

@@ -14,7 +14,7 @@ import (
 var ErrClosed = errors.New("server: closed")
 
 // Swap puts what cfg says about files in the place of what the Config has said:
-// its Site, Locations, Hosts, CompressCache and Admission, and of its TLS all but what is listened on and how many
+// its Site, Locations, Hosts, CompressCache, Admission and Breaker, and of its TLS all but what is listened on and how many
 // connections there may be. The rest of cfg is not looked at.
 //
 // Roots are opened and everything is checked before anything changes; an error
@@ -38,6 +38,9 @@ func (s *Server) Swap(cfg Config) error {
 	if err := cfg.Admission.Validate(); err != nil {
 		return fmt.Errorf("%w: admission: %w", ErrConfig, err)
 	}
+	if err := cfg.Breaker.Validate(); err != nil {
+		return fmt.Errorf("%w: breaker: %w", ErrConfig, err)
+	}
 	next, err := s.compile(&cfg)
 	if err != nil {
 		return err
@@ -47,6 +50,7 @@ func (s *Server) Swap(cfg Config) error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	s.http.Admission.Set(cfg.admission())
+	s.watchLoad(&cfg.Breaker, next)
 	s.http.Forms.Resize(cmp.Or(cfg.CompressCache, defaultCompressCache))
 	before := s.set
 	s.set = next

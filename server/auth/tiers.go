@@ -48,6 +48,7 @@ func (t *Tier) Validate() error {
 type tier struct {
 	Tier
 	name      string
+	rank      int // among all, from the lowest
 	responses *atomic.Uint64
 }
 
@@ -89,12 +90,29 @@ func (m *Methods) openTiers(c *Config) (faults []Fault) {
 			m.tiers.lowest = t
 		}
 	}
+	m.tiers.rank()
 	if c.Tier != "" {
 		if m.tiers.fallback = m.tiers.byName[c.Tier]; m.tiers.fallback == nil {
 			faults = append(faults, Fault{"tier", fmt.Errorf("there is no tier %q", c.Tier)})
 		}
 	}
 	return faults
+}
+
+// rank numbers the tiers from the lowest; those that are alike have their own numbers.
+func (s *tiers) rank() {
+	all := slices.SortedFunc(maps.Values(s.byName), func(a, b *tier) int {
+		switch {
+		case a.lower(b):
+			return -1
+		case b.lower(a):
+			return 1
+		}
+		return cmp.Compare(a.name, b.name)
+	})
+	for i, t := range all {
+		t.rank = i
+	}
 }
 
 // lower reports whether a tier lets pass less than another one.
@@ -191,6 +209,14 @@ func (c *Caller) Tier() string {
 	return c.tier.name
 }
 
+// Rank returns how many tiers are below the caller's; 0 if it is in none.
+func (c *Caller) Rank() int {
+	if c.tier == nil {
+		return 0
+	}
+	return c.tier.rank
+}
+
 // Requests returns how often the caller may ask, and the name of the rule; zero: there is none.
 func (c *Caller) Requests() (admit.Rate, string) {
 	if c.tier == nil {
@@ -204,6 +230,14 @@ func (c *Caller) Count() {
 	if c.tier != nil {
 		c.tier.responses.Add(1)
 	}
+}
+
+// Ranks returns how many ranks callers may have, at least 1.
+func (m *Methods) Ranks() int {
+	if m.tiers == nil {
+		return 1
+	}
+	return max(1, len(m.tiers.byName))
 }
 
 // HasTiers reports whether there are tiers.

@@ -17,10 +17,40 @@ type entry Session
 // place finds the place of the request in s.head, and whether its client is answered there.
 func (s *entry) place(c *loop.Conn) resolve.Step {
 	step := s.answer.Start(s.head.Path())
+	if s.cfg.Breaker.Refuses() {
+		if refused, ok := s.bear(c); !ok {
+			return refused
+		}
+	}
 	if step == resolve.Identify {
 		step = s.judge(c)
 	}
 	return step
+}
+
+// bear asks the breaker for the request at hand, once. It reports false, with the answer, if that is
+// refused. While a token is yet to be verified it is not asked: that is bounded by itself.
+func (s *entry) bear(c *loop.Conn) (resolve.Step, bool) {
+	if s.borne {
+		return 0, true
+	}
+	rank := 0
+	if s.answer.Place.Wants.Any() {
+		switch s.identify(c) {
+		case admit.Passed:
+			rank = s.caller.Rank()
+		case admit.Unproven:
+			return 0, true
+		}
+	} else if s.tiered {
+		s.answer.Place.Set().Methods().Anonymous(&s.own, (*Session)(s).clientOf(c), c.OnUnix())
+		rank = s.own.Rank()
+	}
+	wait, ok := s.cfg.Breaker.Admit(rank, s.loop.Now())
+	if s.borne = ok; !ok {
+		return s.answer.FailFor(http.StatusServiceUnavailable, retryAfter(wait)), false
+	}
+	return 0, true
 }
 
 // enter goes on with the request at hand when its place is found.

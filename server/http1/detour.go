@@ -59,7 +59,7 @@ func (x *exchange) keepAsked() {
 	if s.caller == &s.own {
 		x.caller = s.caller.Clone()
 	}
-	x.charged = s.charged
+	x.charged, x.borne = s.charged, s.borne
 }
 
 // back ends the detour, on the loop.
@@ -103,7 +103,8 @@ func (s *Session) resume(x *exchange) {
 	s.parse(x.head, 0)
 	s.begin(x.conn)
 	s.answer.Locate(x.call.path)
-	s.answer.Fields, s.caller, s.charged = x.call.fields, x.caller, x.charged
+	s.answer.Fields, s.caller = x.call.fields, x.caller
+	s.charged, s.borne = x.charged, x.borne
 }
 
 // letGo releases what a detour has retained. If the session has another Set by now, the files that

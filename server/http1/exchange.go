@@ -29,6 +29,7 @@ type exchange struct {
 	grant   admit.Grant    // by which the response is counted
 	caller  *auth.Caller   // who asks; nil: nobody was asked for, or the request has not been away
 	charged bool           // the rate of its client has counted it, when it went away
+	borne   bool           // the breaker has let it in, likewise
 }
 
 // keepHead copies the request head, so that it can be read again.

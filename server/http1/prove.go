@@ -131,6 +131,11 @@ func (p *proving) goOn(s *Session, x *exchange) {
 		e.route(x.conn, step, nil)
 		return
 	}
+	if s.cfg.Breaker.Refuses() && step == resolve.Route { // it is known now who asks
+		if refused, ok := e.bear(x.conn); !ok {
+			step = refused
+		}
+	}
 	e.enter(x.conn, step, nil)
 }
 

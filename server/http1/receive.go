@@ -168,7 +168,7 @@ func (s *Session) Sent(c *loop.Conn, o *engine.Outcome) {
 func (s *Session) Again(c *loop.Conn, request []byte) {
 	s.clock.at(s.loop.Now())
 	s.parse(request, 0)
-	s.charged = true
+	s.charged, s.borne = true, true
 	s.begin(c)
 	x, ok := c.Data.(*exchange)
 	if ok {

@@ -18,6 +18,7 @@ import (
 	"github.com/fserve/fserve/internal/free"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
+	"github.com/fserve/fserve/server/breaker"
 	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
@@ -33,8 +34,10 @@ type Config struct {
 	Trust  admit.Trust
 	// Admission bounds what clients ask for.
 	Admission *admit.Control
-	Heads     wire.Limits
-	MaxBody   int64 // of bodies that handlers get, in bytes
+	// Breaker refuses requests of a server that has too much to do.
+	Breaker *breaker.Breaker
+	Heads   wire.Limits
+	MaxBody int64 // of bodies that handlers get, in bytes
 	// BodyTimeout is how long a body may take to arrive, beyond a second for each 8 KiB.
 	BodyTimeout time.Duration
 	MaxDrain    int64         // how much of an unwanted body is read, in bytes
@@ -71,6 +74,7 @@ type Session struct {
 	asked       auth.Asked   // for it
 	ask         admit.Ask    // for it
 	charged     bool         // the rate of its client has counted it
+	borne       bool         // the breaker has let it in
 	tiered      bool         // who proves nothing may be of a tier, too
 
 	head   wire.Head
@@ -168,7 +172,7 @@ type client struct {
 
 // parse reads a head into s.head.
 func (s *Session) parse(p []byte, seen int) (n int, r wire.Reason) {
-	s.client.found, s.caller, s.charged = false, nil, false
+	s.client.found, s.caller, s.charged, s.borne = false, nil, false, false
 	return s.head.Parse(p, seen, s.cfg.Heads)
 }
 
