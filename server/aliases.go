@@ -56,6 +56,8 @@ type (
 	AdmissionReason = admit.Reason
 	// Breaker says when a server has too much to do.
 	Breaker = breaker.Config
+	// BreakerState is a state of it.
+	BreakerState = breaker.State
 	// BreakerStatus is whom it refuses, and why.
 	BreakerStatus = breaker.Status
 	// Identity says how requests prove who asks, beside passwords.
@@ -111,6 +113,7 @@ type (
 
 const (
 	Admitted             = admit.Admitted
+	NumBreakerStates     = int(breaker.NumStates)
 	NumAdmissionReasons  = int(admit.NumReasons)
 	ClientFieldAuto      = admit.ClientFieldAuto
 	ClientFieldForwarded = admit.ClientFieldForwarded

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/alerts"
 	"github.com/fserve/fserve/server/config"
 )
@@ -44,9 +45,10 @@ func openAlerting(c *config.Config) (*alerting, error) {
 }
 
 // watch lets alerts that come in switch the profiles of a configuration.
-func (a *alerting) watch(s *shape.Shaper, c *config.Config) {
-	a.profiles = alerts.NewSwitch(func(caps shape.Caps) error {
-		_, err := s.SetCaps(caps)
+func (a *alerting) watch(srv *server.Server, c *config.Config) {
+	a.profiles = alerts.NewSwitch(func(caps shape.Caps, profiles []string) error {
+		srv.ProfilesInForce(profiles)
+		_, err := srv.Engine().Limits().SetCaps(caps)
 		return err
 	}, slog.Default())
 	a.profiles.SetProfiles(c.AlertProfiles())

@@ -131,7 +131,7 @@ func (h *host) start(sources *config.Sources) (err error) {
 	if h.srv, err = server.New(sc); err != nil {
 		return errors.Join(h.failed(err), h.closeLog())
 	}
-	h.alerts.watch(h.srv.Engine().Limits(), c)
+	h.alerts.watch(h.srv, c)
 	if h.pid, err = preparePID(c.PIDFile); err != nil {
 		return errors.Join(&exitError{exitConfig, err}, h.srv.Close(), h.closeLog())
 	}

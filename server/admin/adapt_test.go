@@ -25,7 +25,7 @@ func startAdapted(t *testing.T) (*rig, *alerts.Switch) {
 		t.Fatal(err)
 	}
 	var g *rig
-	profiles := alerts.NewSwitch(func(c shape.Caps) error {
+	profiles := alerts.NewSwitch(func(c shape.Caps, _ []string) error {
 		_, err := g.srv.Engine().Limits().SetCaps(c)
 		return err
 	}, slog.New(slog.DiscardHandler))

@@ -95,10 +95,13 @@ type scrape struct {
 	webhook        *alerts.SenderStats // nil: none are sent
 	admission      *server.AdmissionControl
 	identity       *server.IdentityMethods
+	breaker        server.BreakerStatus
+	refused        uint64 // by the breaker
 }
 
 func (a *Admin) scrape() *scrape {
 	s := &scrape{snapshot: a.snapshot(busiestSeries), version: a.cfg.Version, started: a.started, admission: a.cfg.Server.Admission(), identity: a.cfg.Server.Identity()}
+	s.breaker, s.refused = a.cfg.Server.Breaker(), a.cfg.Server.BreakerRefused()
 	s.driver, s.reason = a.cfg.Server.Engine().Driver()
 	if ad := a.adaptation(); ad != nil {
 		r := ad.Report(busiestSeries)

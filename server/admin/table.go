@@ -67,6 +67,14 @@ var groups = []group{
 		counter("fserve_jwks_failures_total", "Fetches of the keys of an issuer that have failed.", keyFailures, "issuer"),
 	}},
 	{always, []metric{
+		gauge("fserve_breaker_state", "1 for the state of the breaker: closed, open (it refuses requests, because there is too much to do) or half-open.",
+			each(named[server.BreakerState], func(s *scrape) []int {
+				var states [server.NumBreakerStates]int
+				states[s.breaker.State] = 1
+				return states[:]
+			}), "state"),
+		gauge("fserve_breaker_tiers_refused", "Tiers whose requests the breaker refuses, from the lowest on.", one(func(s *scrape) int { return s.breaker.Refused })),
+		counter("fserve_breaker_refused_total", "Requests that the breaker has refused.", one(func(s *scrape) uint64 { return s.refused })),
 		gauge("fserve_build_info", "What is running; always 1.", func(s *scrape, e emitter) { e.put(1, s.version, runtime.Version()) }, "version", "goversion"),
 		gauge("fserve_driver_info", "The driver in use and why it was chosen; always 1.", func(s *scrape, e emitter) { e.put(1, s.driver, s.reason) }, "driver", "reason"),
 		gauge("fserve_start_time_seconds", "When the admin listener was made, in Unix time.", one(func(s *scrape) float64 { return unixSeconds(s.started) })),

@@ -62,7 +62,7 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	b := &bench{}
-	b.Switch = NewSwitch(func(c shape.Caps) error { b.caps, b.calls = c, b.calls+1; return nil }, quiet)
+	b.Switch = NewSwitch(func(c shape.Caps, _ []string) error { b.caps, b.calls = c, b.calls+1; return nil }, quiet)
 	t.Cleanup(b.Close)
 	b.SetProfiles([]Profile{
 		{Name: "degraded", Match: map[string]string{"alertname": "Slow"}, Caps: shape.Caps{Global: 400, Client: 50}, Forget: 24 * time.Hour},

@@ -33,7 +33,7 @@ func (p *Profile) matches(labels map[string]string) bool {
 // time of its begin an episode of it. A message about an older episode than the known one
 // changes nothing.
 type Switch struct {
-	apply func(shape.Caps) error
+	apply func(caps shape.Caps, profiles []string) error
 	log   *slog.Logger
 
 	mu       sync.Mutex
@@ -70,9 +70,9 @@ type SwitchStats struct {
 	Lost     uint64 // episodes that were not heard of any more
 }
 
-// NewSwitch returns a Switch without profiles. apply brings caps into force; it is
-// called with a lock held and must not call the Switch.
-func NewSwitch(apply func(shape.Caps) error, log *slog.Logger) *Switch {
+// NewSwitch returns a Switch without profiles. apply brings caps into force, those of the
+// profiles that are named; it is called with a lock held and must not call the Switch.
+func NewSwitch(apply func(caps shape.Caps, profiles []string) error, log *slog.Logger) *Switch {
 	s := &Switch{apply: apply, log: log, known: make(map[string]*episode)}
 	s.timer = time.AfterFunc(time.Hour, s.expire)
 	s.timer.Stop()
@@ -235,8 +235,8 @@ func (s *Switch) enforce(active map[string]bool, why string) {
 			caps = caps.Lower(p.Caps)
 		}
 	}
-	if caps != s.caps {
-		if err := s.apply(caps); err != nil {
+	if caps != s.caps || !slices.Equal(names, s.active) {
+		if err := s.apply(caps, names); err != nil {
 			s.log.Error("profiles not changed", "err", err)
 			return
 		}

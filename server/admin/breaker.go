@@ -1,0 +1,63 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+)
+
+// breakerView is the answer to GET and PUT /breaker.
+type breakerView struct {
+	State        string `json:"state"`
+	TiersRefused int    `json:"tiers_refused"` // from the lowest on
+	Tiers        int    `json:"tiers"`
+	Why          string `json:"why,omitempty"`
+	Forced       bool   `json:"forced"` // by PUT, whatever is measured
+	TTL          string `json:"ttl,omitempty"`
+	Refused      uint64 `json:"refused"` // requests since the start
+}
+
+func (a *Admin) viewBreaker() breakerView {
+	s := a.cfg.Server.Breaker()
+	v := breakerView{State: s.State.String(), TiersRefused: s.Refused, Tiers: s.Tiers, Why: s.Why, Forced: s.Forced, Refused: a.cfg.Server.BreakerRefused()}
+	if s.Ends > 0 {
+		v.TTL = s.Ends.Round(time.Second).String()
+	}
+	return v
+}
+
+func (a *Admin) getBreaker(*http.Request) (any, *problem) { return a.viewBreaker(), nil }
+
+func (a *Admin) putBreaker(r *http.Request) (any, *problem) {
+	o, p := readObject(r, "state", "ttl")
+	if p != nil {
+		return nil, p
+	}
+	state, _, p := o.text("state")
+	if p != nil {
+		return nil, p
+	}
+	ttl, timed, p := o.text("ttl")
+	if p != nil {
+		return nil, p
+	}
+	var d time.Duration
+	if timed {
+		var err error
+		if d, err = parseTTL(ttl); err != nil {
+			return nil, bad("ttl", "%v", err)
+		}
+	}
+	was := a.viewBreaker().State
+	switch {
+	case state == "auto" && timed:
+		return nil, bad("ttl", "what is measured counts for ever")
+	case state == "auto":
+		a.cfg.Server.AutoBreaker()
+	case state == "open" || state == "closed":
+		a.cfg.Server.ForceBreaker(state == "open", d)
+	default:
+		return nil, bad("state", `it must be "open", "closed" or "auto"`)
+	}
+	a.log.Info("breaker ordered", "who", a.who(r), "was", was, "is", state, "ttl", ttl)
+	return a.viewBreaker(), nil
+}
