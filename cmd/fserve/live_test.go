@@ -135,6 +135,12 @@ var proofs = map[string]proof{
 	"admission.queue.length":     {from: "admission: {downloads: 5}", to: "admission: {downloads: 5, queue: {length: 7}}", seen: admission(`"queue_length":7`)},
 	"admission.queue.wait":       {from: "admission: {downloads: 5}", to: "admission: {downloads: 5, queue: {wait: 3s}}", seen: admission(`"queue_wait":"3s"`)},
 
+	"admission.breaker.loop_lag":    {to: "admission: {breaker: {loop_lag: 1ns}}", seen: refuses},
+	"admission.breaker.descriptors": {to: "admission: {breaker: {descriptors: 0.0001%}}", seen: refuses},
+	"admission.breaker.memory":      {to: "admission: {breaker: {memory: 0.0001%}}", seen: refuses},
+	"admission.breaker.profiles": {from: "profiles: {p: {global: 1GiB/s, match: {alertname: A}}}", to: "profiles: {p: {global: 1GiB/s, match: {alertname: A}}}\nadmission: {breaker: {profiles: [p]}}",
+		seen: func(l *live) bool { l.admin("POST", "/alerts", firing); return refuses(l) }},
+
 	"limits.global":     {to: "limits: {global: 5MiB/s}", seen: func(l *live) bool { return l.limits().Global.Limit.Rate == "5MiB/s" }},
 	"limits.client":     {to: "limits: {client: 5MiB/s}", seen: func(l *live) bool { return l.limits().Client.Rate == "5MiB/s" }},
 	"limits.connection": {to: "limits: {connection: 5MiB/s}", seen: func(l *live) bool { return l.limits().Connection.Rate == "5MiB/s" }},
@@ -171,6 +177,11 @@ var proofs = map[string]proof{
 	"admin.token_file": {from: "admin: {token_file: DIR/1.token}", to: "admin: {token_file: DIR/2.token}", seen: func(l *live) bool {
 		return get(l.t, l.at+"/metrics", "Authorization: Bearer 2").StatusCode == 200
 	}},
+}
+
+// refuses is seen when a breaker is open.
+func refuses(l *live) bool {
+	return strings.Contains(l.admin("GET", "/breaker", ""), `"state":"open"`) && l.get("/").StatusCode == 503
 }
 
 // admission looks for a text in what GET /admission says.

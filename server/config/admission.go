@@ -19,6 +19,8 @@ type Admission struct {
 	// downloads: /updates/: {requests: 2000/s burst 500, downloads: 400}. The longest beginning
 	// counts; what is beyond gets 503. Default: none.
 	Paths map[string]PathAdmission `key:"paths" live:"yes"`
+	// Breaker refuses requests while the server has too much to do.
+	Breaker Breaker `key:"breaker"`
 	// Queue is where requests wait that are beyond these bounds of downloads.
 	Queue Queue `key:"queue"`
 }
@@ -41,6 +43,34 @@ type PathAdmission struct {
 	Requests RequestRate `key:"requests"`
 	// Downloads is how many responses may be under way at a time. Default: 0, no bound.
 	Downloads int `key:"downloads"`
+}
+
+// Breaker says what is too much to do. Requests of the lowest tier are then answered 503, each second those
+// of one tier more if that is not enough, and in the end four in five of the highest. What is under way goes
+// on. Without tiers it is four in five of all requests.
+type Breaker struct {
+	// LoopLag is how late the event loops may be, for three tenths of a second: 50ms. Default: 0s, that
+	// is not looked at.
+	LoopLag time.Duration `key:"loop_lag" flag:"breaker-loop-lag" live:"yes" help:"how late event loops may be before requests are refused, like 50ms (default: not looked at)"`
+	// Descriptors is how many of those that the process may have may be in use: 95%. Default: 100%, that
+	// is not looked at.
+	Descriptors Percent `key:"descriptors" flag:"breaker-descriptors" live:"yes" help:"part of the descriptors that may be in use before requests are refused, like 95%"`
+	// Memory is how much of GOMEMLIMIT may be in use, and of the limit of the control group apart from
+	// pages of files: 95%. Default: 100%, that is not looked at.
+	Memory Percent `key:"memory" flag:"breaker-memory" live:"yes" help:"part of the memory that may be in use before requests are refused, like 95%"`
+	// Profiles are profiles of limits that open the breaker while they are in force. Default: none.
+	Profiles []string `key:"profiles" flag:"breaker-profile" sep:"," live:"yes" help:"profiles of limits that refuse requests while they are in force; repeatable"`
+}
+
+// breaker returns the Breaker as a server has it.
+func (b *Breaker) breaker() server.Breaker {
+	part := func(p Percent) float64 {
+		if p >= 1 {
+			return 0 // more cannot be in use
+		}
+		return float64(p)
+	}
+	return server.Breaker{LoopLag: b.LoopLag, Descriptors: part(b.Descriptors), Memory: part(b.Memory), Profiles: b.Profiles}
 }
 
 // Queue is where requests wait.
@@ -78,6 +108,19 @@ func (v *validator) admission() {
 		}
 		if b.Downloads < 0 {
 			v.form(at+".downloads", "%d: must not be negative", b.Downloads)
+		}
+	}
+	if a.Breaker.LoopLag < 0 {
+		v.form("admission.breaker.loop_lag", "%v: must not be negative", a.Breaker.LoopLag)
+	}
+	for path, p := range map[string]Percent{"admission.breaker.descriptors": a.Breaker.Descriptors, "admission.breaker.memory": a.Breaker.Memory} {
+		if p <= 0 {
+			v.form(path, "%v: that is always in use", p)
+		}
+	}
+	for i, name := range a.Breaker.Profiles {
+		if _, ok := v.Profiles[name]; !ok {
+			v.form(element("admission.breaker.profiles", i), "there is no profile %q", name)
 		}
 	}
 	if a.Queue.Wait <= 0 {

@@ -381,7 +381,7 @@ func Default() *Config {
 		Congestion: CongestionAuto,
 		MaxBuffers: 64 << 20,
 		Identity:   Identity{Links: Links{Param: "fs"}},
-		Admission:  Admission{Queue: Queue{Length: 16, Wait: 15 * time.Second}},
+		Admission:  Admission{Breaker: Breaker{Descriptors: 1, Memory: 1}, Queue: Queue{Length: 16, Wait: 15 * time.Second}},
 		Timeouts:   Timeouts{Header: 10 * time.Second, Idle: time.Minute, Body: 30 * time.Second, Open: 30 * time.Second, Send: 30 * time.Second, Drain: 30 * time.Second, Upgrade: time.Hour},
 		AccessLog:  AccessLog{File: LogOff, Format: "combined", Sample: 1},
 		Files:      complete(Files{ListingPage: new(1000), MaxRanges: new(64), BeingWritten: new(BeingWritten(defaultWriteWait))}),

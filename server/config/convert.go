@@ -25,7 +25,7 @@ func (c *Config) Server() server.Config {
 		Locations: above.locations(c.Locations), Hosts: c.hosts(),
 		Listen: c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
 		TLS:         c.tlsOf(),
-		BodyTimeout: c.Timeouts.Body, OpenTimeout: c.Timeouts.Open, Admission: c.Admission.policy(), Identity: c.Identity.identity(),
+		BodyTimeout: c.Timeouts.Body, OpenTimeout: c.Timeouts.Open, Admission: c.Admission.policy(), Breaker: c.Admission.Breaker.breaker(), Identity: c.Identity.identity(),
 		CompressCache: int64(c.CompressCache),
 		Engine: engine.Config{
 			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),

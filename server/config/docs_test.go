@@ -73,8 +73,12 @@ func TestMan(t *testing.T) {
 // man writes the settings of a type that a file may have.
 func (p *reference) man(m *testenv.Man, typ reflect.Type, prefix string) {
 	for sf := range structFields(typ) {
-		if key := sf.Tag.Get("key"); key != "" && !isSection(sf.Type) {
+		switch key := sf.Tag.Get("key"); {
+		case key == "":
+		case !isSection(sf.Type):
 			m.Item(prefix+key, plain(p.comment(typ, sf))+"\n\n"+plain(names(fieldAt(prefix+key)))+".")
+		case prefix != "": // a section within one
+			p.man(m, sf.Type, prefix+key+".")
 		}
 	}
 }
@@ -158,6 +162,10 @@ func (p *reference) comment(typ reflect.Type, sf reflect.StructField) string {
 func (p *reference) fields(typ reflect.Type, prefix string, want func(key string) bool) {
 	for sf := range structFields(typ) {
 		key := sf.Tag.Get("key")
+		if isSection(sf.Type) && prefix != "" { // a section within one
+			fmt.Fprintf(p, "\n### `%s`\n\n%s\n", prefix+key, p.comment(typ, sf))
+			p.fields(sf.Type, prefix+key+".", want)
+		}
 		if isSection(sf.Type) || !want(key) {
 			continue
 		}

@@ -138,6 +138,11 @@ admission:
     downloads: 0 # default
   downloads: 0 # default
   paths: {} # default
+  breaker:
+    loop_lag: 0s # default
+    descriptors: 100% # default
+    memory: 100% # default
+    profiles: [] # default
   queue:
     length: 16 # default
     wait: 15s # default
