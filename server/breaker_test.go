@@ -52,11 +52,11 @@ func TestBreaker(t *testing.T) {
 			path, field string
 			answered    int // of ten requests
 		}{
-			"nobody":         {"/f", "Accept: */*", 0},
-			"ordinary":       {"/members/f", "X-API-Key: key of joe", 0},
-			"vip":            {"/members/f", "X-API-Key: key of vip", 2},
-			"in the office":  {"/f", "X-Forwarded-For: 192.0.2.7", 2},
-			"a wrong key":    {"/members/f", "X-API-Key: guessed", 0},
+			"nobody":        {"/f", "Accept: */*", 0},
+			"ordinary":      {"/members/f", "X-API-Key: key of joe", 0},
+			"vip":           {"/members/f", "X-API-Key: key of vip", 2},
+			"in the office": {"/f", "X-Forwarded-For: 192.0.2.7", 2},
+			"a wrong key":   {"/members/f", "X-API-Key: guessed", 0},
 		} {
 			n := 0
 			for range 10 {
