@@ -19,7 +19,7 @@ var rooms = map[string][][]string{
 	},
 	"server": {
 		{"server/admit", "server/breaker", "server/httpfile", "server/link", "server/proxyproto", "server/wire"},
-		{"server/compress"},
+		{"server/compress", "server/quota"},
 		{"server/auth", "server/listing", "server/record", "server/tls"},
 		{"server/site"},
 		{"server/resolve"},
