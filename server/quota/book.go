@@ -16,6 +16,7 @@ var seed = maphash.MakeSeed()
 // Close. The zero value keeps nothing.
 type Book struct {
 	shards [64]shard
+	files  files
 }
 
 type shard struct {
