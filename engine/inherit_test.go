@@ -251,7 +251,7 @@ func TestInheritBad(t *testing.T) {
 func TestTurning(t *testing.T) {
 	testenv.LeakCheck(t)
 	e := make1(t, "x", engine.Config{Listeners: []string{"127.0.0.1:0"}, Loops: 2})
-	if err := e.Turning(context.Background()); err != nil {
+	if _, err := e.Turning(context.Background()); err != nil {
 		t.Error(err)
 	}
 	hang, hangs := make(chan struct{}), make(chan struct{})
@@ -266,7 +266,7 @@ func TestTurning(t *testing.T) {
 	if !testenv.Eventually(20*time.Second, func() bool { // a busy machine may hold up the other loop, too
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		defer cancel()
-		if err = e.Turning(ctx); err == nil || !strings.Contains(err.Error(), "loop 1 ") {
+		if _, err = e.Turning(ctx); err == nil || !strings.Contains(err.Error(), "loop 1 ") {
 			t.Errorf("%v", err)
 		}
 		return err == nil || !strings.Contains(err.Error(), "loop 0 ")
@@ -274,7 +274,7 @@ func TestTurning(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	close(hang)
-	if err := e.Turning(context.Background()); err != nil {
+	if _, err := e.Turning(context.Background()); err != nil {
 		t.Error(err)
 	}
 }

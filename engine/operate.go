@@ -110,13 +110,17 @@ func (e *Engine) HandOver() {
 // requests are closed not at once, but after two seconds, or by the next answer.
 func (e *Engine) Retire(ctx context.Context) error { return e.end(ctx, (*loop.Runner).Retire) }
 
-// Turning waits until each loop has made a turn. The error names those that have
-// not when ctx ends: they hang, in a handler or in the kernel.
-func (e *Engine) Turning(ctx context.Context) error {
+// Turning waits until each loop has made a turn, and returns how late the slowest one was. The error
+// names those that have not turned when ctx ends: they hang, in a handler or in the kernel.
+func (e *Engine) Turning(ctx context.Context) (late time.Duration, err error) {
+	posted, slowest := time.Now(), new(atomic.Int64)
 	var turned []chan struct{}
 	e.each(func(r *loop.Runner) {
 		done := make(chan struct{})
-		if !r.Post(func(*loop.Loop) { close(done) }) {
+		if !r.Post(func(*loop.Loop) {
+			raise(slowest, int64(time.Since(posted)))
+			close(done)
+		}) {
 			close(done) // it has ended
 		}
 		turned = append(turned, done)
@@ -129,31 +133,10 @@ func (e *Engine) Turning(ctx context.Context) error {
 			errs = append(errs, hangs(i, done, ctx.Err()))
 		}
 	}
-	return errors.Join(errs...)
-}
-
-// Lag returns how late the slowest loop is: how long a post to it waits for its turn. Those that
-// have not turned when ctx ends count with the time until then. It is safe for concurrent use.
-func (e *Engine) Lag(ctx context.Context) time.Duration {
-	posted, slowest := time.Now(), new(atomic.Int64)
-	var turned []chan struct{}
-	e.each(func(r *loop.Runner) {
-		done := make(chan struct{})
-		if r.Post(func(*loop.Loop) {
-			raise(slowest, int64(time.Since(posted)))
-			close(done)
-		}) {
-			turned = append(turned, done)
-		}
-	})
-	for _, done := range turned {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return time.Since(posted)
-		}
+	if err = errors.Join(errs...); err != nil {
+		return time.Since(posted), err
 	}
-	return time.Duration(slowest.Load())
+	return time.Duration(slowest.Load()), nil
 }
 
 // raise makes a number at least n.

@@ -50,7 +50,7 @@ func keepAlive(ctx context.Context, srv *server.Server) {
 	defer t.Stop()
 	for {
 		turn, cancel := context.WithTimeout(ctx, every)
-		err := srv.Engine().Turning(turn)
+		_, err := srv.Engine().Turning(turn)
 		cancel()
 		switch {
 		case ctx.Err() != nil:

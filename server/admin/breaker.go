@@ -16,18 +16,21 @@ type breakerView struct {
 	Refused      uint64 `json:"refused"` // requests since the start
 }
 
-func (a *Admin) viewBreaker() breakerView {
-	s := a.cfg.Server.Breaker()
-	v := breakerView{State: s.State.String(), TiersRefused: s.Refused, Tiers: s.Tiers, Why: s.Why, Forced: s.Forced, Refused: a.cfg.Server.BreakerRefused()}
+// breaker is the listener as far as it shows and orders the breaker.
+type breaker struct{ *Admin }
+
+func (b breaker) view() breakerView {
+	s := b.cfg.Server.Breaker()
+	v := breakerView{State: s.State.String(), TiersRefused: s.Refused, Tiers: s.Tiers, Why: s.Why, Forced: s.Forced, Refused: b.cfg.Server.BreakerRefused()}
 	if s.Ends > 0 {
 		v.TTL = s.Ends.Round(time.Second).String()
 	}
 	return v
 }
 
-func (a *Admin) getBreaker(*http.Request) (any, *problem) { return a.viewBreaker(), nil }
+func (b breaker) get(*http.Request) (any, *problem) { return b.view(), nil }
 
-func (a *Admin) putBreaker(r *http.Request) (any, *problem) {
+func (b breaker) put(r *http.Request) (any, *problem) {
 	o, p := readObject(r, "state", "ttl")
 	if p != nil {
 		return nil, p
@@ -47,17 +50,17 @@ func (a *Admin) putBreaker(r *http.Request) (any, *problem) {
 			return nil, bad("ttl", "%v", err)
 		}
 	}
-	was := a.viewBreaker().State
+	was := b.view().State
 	switch {
 	case state == "auto" && timed:
 		return nil, bad("ttl", "what is measured counts for ever")
 	case state == "auto":
-		a.cfg.Server.AutoBreaker()
+		b.cfg.Server.AutoBreaker()
 	case state == "open" || state == "closed":
-		a.cfg.Server.ForceBreaker(state == "open", d)
+		b.cfg.Server.ForceBreaker(state == "open", d)
 	default:
 		return nil, bad("state", `it must be "open", "closed" or "auto"`)
 	}
-	a.log.Info("breaker ordered", "who", a.who(r), "was", was, "is", state, "ttl", ttl)
-	return a.viewBreaker(), nil
+	b.log.Info("breaker ordered", "who", b.who(r), "was", was, "is", state, "ttl", ttl)
+	return b.view(), nil
 }
