@@ -61,6 +61,7 @@ const protocolHTTP2 = "h2"
 func (b *bridge) multiplex(tap *tapped) {
 	tap.over = true
 	tap.tap.Forget()
+	tap.Conn = newGatherer(tap.Conn)
 	b.mux = b.front.http2(b.policy.of.HTTP2)
 	b.adopted.Store(true)
 }
