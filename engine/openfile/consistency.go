@@ -53,6 +53,10 @@ type Leases interface {
 const (
 	// askAgain is how long a file is believed to be written to still, in ns.
 	askAgain = int64(5e6)
+	// idleAfter is how long a file that is open for writing is waited for although it looks as if
+	// nobody writes, in ns: who has opened it may be held by another's lease, or about to cut it,
+	// which sets the time of modification afterwards. An empty file may be one that was cut.
+	idleAfter = int64(50e6)
 	// forgetBusy is how long a file is remembered that was being written, in ns.
 	forgetBusy = int64(60e9)
 )
@@ -61,6 +65,7 @@ const (
 type busy struct {
 	since, asked int64 // monotonic ns
 	broken       bool  // it has become so by breaking a lease
+	idle         bool  // it is open for writing, and nobody has written
 }
 
 // hold makes sure of a file that was opened as its policy says. ETXTBSY: it is being
@@ -109,14 +114,17 @@ func (fs *Files) mustWait(f *File) bool {
 		return wait < 0
 	}
 	b := fs.busy[f.key]
-	if (b == nil || !b.broken) && fs.wall()-f.Mtime >= wait {
-		return false // it is open for writing, and nobody writes
-	}
 	if b == nil {
 		b = &busy{since: fs.now}
 		fs.busy[f.key] = b
 	}
 	b.asked = fs.now
+	switch idle := !b.broken && f.Size > 0 && fs.wall()-f.Mtime >= wait; {
+	case idle:
+		b.idle, wait = true, min(wait, idleAfter)
+	case b.idle: // it is not any more
+		b.idle, b.since = false, fs.now
+	}
 	return fs.now-b.since < wait
 }
 

@@ -1,6 +1,7 @@
 package openfile
 
 import (
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -57,6 +58,33 @@ func TestBrokenIsBusy(t *testing.T) {
 		c.turn(policy.Wait)
 		if _, e := open(); e != 0 {
 			t.Errorf("size %d: after the time for it: %v", size, e)
+		}
+	}
+}
+
+// TestIdleIsBusy: who opens a file to cut it may be held before that, and sets the time of
+// modification afterwards. So one that is open for writing is waited for a moment, however old it
+// looks, and longer if it is empty. When it is written to after all it is waited for again.
+func TestIdleIsBusy(t *testing.T) {
+	for _, size := range []int64{0, 1 << 10} {
+		l := newLeases()
+		l.writing = true
+		c := newCacheTest(t, onFallback, Config{MaxBody: 512, Leases: l})
+		c.write("f", string(make([]byte, size)))
+		const wait = 10 * time.Second
+		mustWait := func(step time.Duration, old bool) bool {
+			c.turn(step)
+			o := c.root.Open("f", true)
+			if old {
+				o.Stat.Mtim = unix.Timespec{Sec: 1}
+			}
+			_, e := c.fs.Add("f", o, Policy{Wait: wait})
+			return e == syscall.ETXTBSY
+		}
+		got := []bool{mustWait(0, true), mustWait(time.Duration(idleAfter)-1, true), mustWait(1, true), mustWait(10*time.Millisecond, false), mustWait(wait, false)}
+		want := []bool{true, true, size == 0, true, false}
+		if !slices.Equal(got, want) {
+			t.Errorf("size %d: must wait %v, want %v", size, got, want)
 		}
 	}
 }
