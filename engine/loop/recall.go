@@ -14,7 +14,8 @@ import (
 // kernel meanwhile, the loop recalls the file: connections that have bytes of it on the way
 // get a moment to end in peace. Then they are severed, which drops what lies in their
 // sockets; when the network has let go of it too, the lease is given up and the writer
-// goes on. Responses of which nothing was sent are planned anew; see replan.go.
+// goes on. Responses of which nothing was sent are planned anew; see replan.go. What is sent
+// by copying goes on from memory.
 
 const (
 	// recallGrace is how long connections may go on, in ns: enough for a file of some
@@ -26,6 +27,11 @@ const (
 	// longer holds the writer no longer.
 	recallEvery = int64(250e3)
 	recallTime  = int64(30e6)
+
+	// maxTaken bounds what is read of a file into memory for one response, and maxTakenAll for
+	// all of them in one recall, in bytes: the latter takes about 2 ms.
+	maxTaken    = int64(256 << 10)
+	maxTakenAll = int64(8 << 20)
 
 	// maxFreeLent is how many lents are kept for later.
 	maxFreeLent = 1024
@@ -50,6 +56,7 @@ type recalls struct {
 type recall struct {
 	file         *openfile.File
 	grace, until int64 // monotonic ns
+	taken        int64 // bytes that were read into memory
 }
 
 // severed is a connection that the driver is yet to close: when the network holds nothing of
@@ -121,6 +128,31 @@ func (c *lender) uses(f *openfile.File) bool {
 	return c.stream != nil && (*waiter)(c.stream).uses(f)
 }
 
+// take reads what is left of a file in a response into memory, from where it goes on: none of
+// the file's pages are on the way, and the file is as it was as long as its writer is held. It
+// reports false if that cannot be, or would be too much or wait for the disk.
+func (c *lender) take(f *recall) bool {
+	s := (*waiter)(c.stream)
+	if s == nil || c.state != connSending || s.staged || f.file.Lends() && !c.sealed.seals() {
+		return false
+	}
+	n := s.rangesOf(f.file, func(*Segment) bool { return true })
+	if n > maxTaken || f.taken+n > maxTakenAll {
+		return false
+	}
+	f.taken += n
+	d := c.loop.driver
+	return s.rangesOf(f.file, func(p *Segment) bool {
+		mem := make([]byte, p.N)
+		k, e := d.ReadAt(f.file.Lent(), mem, p.Off)
+		if e != 0 || k < len(mem) {
+			return false
+		}
+		p.Mem = mem
+		return true
+	}) >= 0
+}
+
 // lends reports whether pages of a file that somebody may come to write may be in the socket.
 func (c *lender) lends() bool {
 	return c.lent != nil || c.stream != nil && c.stream.at.File != nil && c.stream.at.File.Lends()
@@ -156,7 +188,7 @@ func (c *lender) stillDrains() bool {
 
 // recall begins to end all use of a file, of which the lease is broken.
 func (l *Loop) recall(f *openfile.File) {
-	l.recalls.files = append(l.recalls.files, recall{f, l.now + recallGrace, l.now + recallTime})
+	l.recalls.files = append(l.recalls.files, recall{f, l.now + recallGrace, l.now + recallTime, 0})
 	l.recalls.at = l.now
 }
 
@@ -194,6 +226,9 @@ func (r *recalls) await(l *Loop, f *recall) (waits bool) {
 			s.outdate()
 		}
 		if !lender.uses(f.file) {
+			return
+		}
+		if l.now >= f.grace && lender.take(f) {
 			return
 		}
 		waits = true

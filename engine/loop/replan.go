@@ -34,15 +34,29 @@ func (s *waiter) mayReplan() bool {
 
 // uses reports whether bytes of a file are to be sent.
 func (s *waiter) uses(f *openfile.File) bool {
-	if s.at.File == f && !s.at.inMemory() {
-		return true
-	}
-	for i := range s.parts.list {
-		if p := &s.parts.list[i]; p.File == f && !p.inMemory() {
-			return true
+	return s.rangesOf(f, func(*Segment) bool { return false }) < 0
+}
+
+// rangesOf calls each for what is yet to be sent of a file from where it lies, and returns how
+// many bytes that is; negative: each has returned false.
+func (s *waiter) rangesOf(f *openfile.File, each func(*Segment) bool) (n int64) {
+	if p := &s.at; p.File == f && !p.inMemory() {
+		n += p.N
+		if !each(p) {
+			return -1
 		}
 	}
-	return false
+	for i := s.parts.next; i < len(s.parts.list); i++ {
+		p := &s.parts.list[i]
+		if p.File != f || p.inMemory() {
+			continue
+		}
+		n += p.N
+		if !each(p) {
+			return -1
+		}
+	}
+	return n
 }
 
 // recheck has a response that has waited planned anew if files of it have changed, as far as

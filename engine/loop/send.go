@@ -89,7 +89,7 @@ func (s *Stream) pump() {
 
 // pull gets the next segment, and reports whether there is one.
 func (s *Stream) pull(budget int64) bool {
-	if f := s.at.File; f != nil && s.conn.sealed == nil {
+	if f := s.at.File; f != nil && !s.at.inMemory() && s.conn.sealed == nil {
 		(*lender)(s.conn).lend(f)
 	}
 	s.release()

@@ -82,6 +82,38 @@ func TestRecall(t *testing.T) {
 	}
 }
 
+// TestRecallTakes: what is sent by copying goes on from memory while its writer is held, unless it
+// is too much: the client, who reads later, gets the old version whole.
+func TestRecallTakes(t *testing.T) {
+	for _, c := range []struct {
+		size int64
+		end  outcome.End
+	}{{maxTaken, outcome.Complete}, {maxTaken + 100_000, outcome.FileChanged}} {
+		m := emptySimulation(aiosim.Config{})
+		m.lease()
+		m.policy.Consistency = openfile.ConsistencyCopy
+		m.add("f", c.size)
+		r := wholeFile()
+		script := []aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.Await(100), aiosim.StopReading(), aiosim.Sleep(2 * time.Second), aiosim.StartReading(), aiosim.AwaitResponses(1), aiosim.Close()}
+		peer := m.dial(aiosim.ClientConfig{Window: 30_000, Script: script}, r).peer
+		f := m.files["f"].current()
+		m.w.At(time.Second, func() { f.OpenForWriting(f.Overwrite) })
+		m.w.WhenDone(m.drain)
+		m.mustRun(t)
+		wanted := 0
+		if c.end == outcome.Complete {
+			wanted = 1
+		}
+		st := &m.loop.stats
+		if got := peer.Result(); got.Responses != wanted || m.session.ends[c.end] != 1 || int(st.Recalled) != 1-wanted || st.Files.LeasesBroken != 1 {
+			t.Errorf("size %d: ends %v, %d recalled, %d leases broken, the client saw %+v", c.size, m.session.ends, st.Recalled, st.Files.LeasesBroken, got)
+		}
+		if held := time.Duration(m.w.LongestHeld()); held > 2*time.Duration(recallGrace) {
+			t.Errorf("size %d: the writer was held for %v", c.size, held)
+		}
+	}
+}
+
 // TestRecallSpares: who has everything, or is sent another file, is left alone, and a
 // connection that ends waits until its peer has everything.
 func TestRecallSpares(t *testing.T) {
