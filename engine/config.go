@@ -3,7 +3,9 @@ package engine
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
+	"reflect"
 	"runtime"
 	"slices"
 	"time"
@@ -36,7 +38,8 @@ const (
 )
 
 // Config configures an Engine. The zero value of every field is a good default:
-// an engine without loops, for Listener and Send.
+// an engine without loops, for Listener and Send. It uses Limits and ZeroCopy alone; New refuses a
+// Config with other fields that have no effect.
 type Config struct {
 	// Listeners are TCP addresses, host:port, or Unix sockets, unix:/path. They need
 	// NewSession.
@@ -182,6 +185,27 @@ func largeShare(c *Config) int64 {
 	return min(cache/4/int64(max(min(c.Loops, shared), 1)), c.MaxBodyBytes)
 }
 
+// ofGuests are the fields that matter without loops, or that validate speaks of.
+var ofGuests = []string{"NewSession", "Guests", "ZeroCopy", "Limits", "OnAdapt"}
+
+// withoutLoops reports the fields that were set and have no effect, since there are no loops.
+func (c *Config) withoutLoops() error {
+	if c.NewSession != nil {
+		return nil
+	}
+	var errs []error
+	v := reflect.ValueOf(*c)
+	for i := range v.NumField() {
+		name, f := v.Type().Field(i).Name, v.Field(i)
+		empty := f.IsZero() || (f.Kind() == reflect.Slice || f.Kind() == reflect.Map) && f.Len() == 0
+		if !empty && !slices.Contains(ofGuests, name) {
+			errs = append(errs, fmt.Errorf("engine: Config.%s has no effect: Config.NewSession is missing, so there are no loops", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// validate reports what is wrong with a Config that has its defaults.
 func (c *Config) validate() error {
 	var errs []error
 	check := func(ok bool, what string) {
@@ -189,21 +213,24 @@ func (c *Config) validate() error {
 			errs = append(errs, errors.New("engine: "+what))
 		}
 	}
-	if c.NewSession != nil {
-		check(c.Loops > 0 && c.Loops <= 1024, "Config.Loops must be from 1 to 1024")
-	} else {
-		check(c.Loops == 0 && len(c.Listeners) == 0, "Config.NewSession is missing")
+	check(c.NewSession == nil || c.Loops > 0 && c.Loops <= 1024, "Config.Loops must be from 1 to 1024")
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"HeaderTimeout", int64(c.HeaderTimeout)}, {"IdleTimeout", int64(c.IdleTimeout)}, {"SendTimeout", int64(c.SendTimeout)},
+		{"LingerTimeout", int64(c.LingerTimeout)}, {"DeferAccept", int64(c.DeferAccept)}, {"FastOpen", int64(c.FastOpen)},
+		{"TurnBudget", c.TurnBudget}, {"MaxClientConns", int64(c.MaxClientConns)}, {"MaxBuffered", c.MaxBuffered},
+		{"MaxFiles", int64(c.MaxFiles)}, {"MaxBody", c.MaxBody}, {"BodyHeadroom", int64(c.BodyHeadroom)}, {"MaxBodyBytes", c.MaxBodyBytes},
+	} {
+		check(f.value >= 0, "Config."+f.name+" must not be negative")
 	}
-	check(c.HeaderTimeout > 0 && c.IdleTimeout > 0 && c.SendTimeout > 0 && c.LingerTimeout > 0,
-		"timeouts must be positive")
 	for addr := range c.Inherit {
 		check(slices.Contains(c.Listeners, addr), "Config.Inherit has "+addr+", which is not in Config.Listeners")
 	}
 	check(c.Adapt == nil || c.Limits != nil, "Config.Adapt needs Config.Limits")
-	check(c.DeferAccept >= 0 && c.FastOpen >= 0, "Config.DeferAccept and FastOpen must not be negative")
-	check(c.TurnBudget > 0, "Config.TurnBudget must be positive")
-	check(c.MaxConns > 0 && c.MaxConns < aio.MaxSlots-1024, "Config.MaxConns is out of range")
-	check(c.MaxClientConns >= 0 && c.MaxBuffered > 0, "Config.MaxClientConns and MaxBuffered must be positive")
-	check(c.MaxFiles > 0 && c.MaxBody > 0 && c.MaxBodyBytes > 0, "cache bounds must be positive")
+	check(c.OnAdapt == nil || c.Adapt != nil, "Config.OnAdapt has no effect without Config.Adapt")
+	check(c.Limits == nil || c.Limits.Loops == 0 && c.Limits.Changed == nil, "Config.Limits.Loops and Changed are set by the engine")
+	check(c.MaxConns > 0 && c.MaxConns < aio.MaxSlots-1024, fmt.Sprintf("Config.MaxConns must be from 1 to %d", aio.MaxSlots-1025))
 	return errors.Join(errs...)
 }

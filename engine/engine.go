@@ -55,7 +55,7 @@ func New(cfg Config) (_ *Engine, err error) {
 	e := &Engine{cfg: cfg.withDefaults(), done: make(chan struct{})}
 	inherited := maps.Clone(cfg.Inherit)
 	defer inherited.Close() // what is left when it fails
-	if err := e.cfg.validate(); err != nil {
+	if err := errors.Join(cfg.withoutLoops(), e.cfg.validate()); err != nil {
 		return nil, err
 	}
 	e.cfg.Inherit = nil
