@@ -304,4 +304,15 @@ func TestHandlerRefusesWhatIsNotItsOwn(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for name, change := range map[string]func(*server.Site){
+		`class "/a/"`: func(s *server.Site) { s.Class = "/a/" }, "log": func(s *server.Site) { s.AccessLog.File = "/log" },
+		"log ": func(s *server.Site) { s.NoAccessLog = true }, " log": func(s *server.Site) { s.LogSample = 0.5 },
+	} {
+		in := site
+		change(&in)
+		_, err := server.NewHandler(server.Config{Site: site, Locations: []server.Location{{Match: "/x/", Site: in}}})
+		if !errors.Is(err, server.ErrConfig) || !strings.Contains(err.Error(), strings.TrimSpace(name)+" has no effect in a Handler") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,7 +41,7 @@ type Config struct {
 	// Hosts are found by the name that a request is for.
 	Hosts []Host
 
-	// Routes are handlers by path prefix, of all hosts; the longest prefix wins over
+	// Routes are handlers by path prefix, each another, of all hosts; the longest prefix wins over
 	// shorter ones and over files.
 	Routes []Route
 
@@ -94,9 +93,9 @@ type Config struct {
 	// Log is for what an operator should know. Default: slog.Default.
 	Log *slog.Logger
 
-	// Engine has the rest: loops, driver, timeouts, caches. Its Listeners and
-	// NewSession are set by the Server. Inherit may have addresses of TLS.Listen,
-	// too; they are the Server's from the call of New on.
+	// Engine has the rest: loops, driver, timeouts, caches. Its Listeners, NewSession, CountClient,
+	// Refusal, OnShortage and BodyHeadroom are set by the Server, so they must be zero. Inherit may
+	// have addresses of TLS.Listen, too; they are the Server's from the call of New on.
 	Engine engine.Config
 }
 
@@ -164,10 +163,10 @@ var ErrConfig = errors.New("bad configuration")
 // prepare checks the Config, all but what is to be bound, and opens the roots.
 func (s *Server) prepare() error {
 	c := &s.cfg
-	c.setDefaults()
 	if err := c.check(); err != nil {
 		return err
 	}
+	c.setDefaults()
 	s.http = http1.Config{
 		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Breaker: new(breaker.Breaker), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
 		Proxied: c.proxied(), Plain: len(c.Listen), Listings: listing.NewCache(c.Log), Forms: compress.NewCache(c.CompressCache, c.Log), Log: c.Log,
@@ -192,29 +191,6 @@ func (c *Config) setDefaults() {
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 30*time.Second)
 	c.Log = cmp.Or(c.Log, slog.Default())
 	c.RequestLimits = c.RequestLimits.WithDefaults()
-}
-
-func (c *Config) check() error {
-	for _, r := range c.Routes {
-		if !strings.HasPrefix(r.Prefix, "/") || r.Handler == nil {
-			return fmt.Errorf("%w: route %q needs a handler and a prefix that begins with /", ErrConfig, r.Prefix)
-		}
-	}
-	for _, addr := range c.ProxyProtocol {
-		if !slices.Contains(c.Listen, addr) && !slices.Contains(c.TLS.Listen, addr) {
-			return fmt.Errorf("%w: PROXY protocol for %q, which is no listener's address", ErrConfig, addr)
-		}
-	}
-	if err := c.Admission.Validate(); err != nil {
-		return fmt.Errorf("%w: admission: %w", ErrConfig, err)
-	}
-	if err := c.Breaker.Validate(); err != nil {
-		return fmt.Errorf("%w: breaker: %w", ErrConfig, err)
-	}
-	if !c.hasContent() {
-		return errNoContent
-	}
-	return nil
 }
 
 // admission returns the bounds of clients with those of users.
@@ -273,13 +249,6 @@ func (s *Server) newSession(l *loop.Loop) loop.Session {
 	x := s.http.NewSession(l, s.set)
 	s.sessions.add(l, x)
 	return x
-}
-
-// errNoContent is of a Config that nothing could be answered with.
-var errNoContent = fmt.Errorf("%w: neither a root nor a route", ErrConfig)
-
-func (c *Config) hasContent() bool {
-	return c.Root != "" || c.FS != nil || c.Redirect != (Redirect{}) || c.Respond != (Respond{}) || len(c.Hosts)+len(c.Routes) > 0
 }
 
 // Addrs returns the bound addresses, in the order of Config.Listen.

@@ -32,14 +32,8 @@ func (s *Server) Swap(cfg Config) error {
 		return ErrClosed
 	}
 	cfg.Routes = s.cfg.Routes
-	if !cfg.hasContent() {
-		return errNoContent
-	}
-	if err := cfg.Admission.Validate(); err != nil {
-		return fmt.Errorf("%w: admission: %w", ErrConfig, err)
-	}
-	if err := cfg.Breaker.Validate(); err != nil {
-		return fmt.Errorf("%w: breaker: %w", ErrConfig, err)
+	if err := cfg.checkLive(); err != nil {
+		return err
 	}
 	next, err := s.compile(&cfg)
 	if err != nil {

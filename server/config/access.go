@@ -113,7 +113,6 @@ func (a *Access) into(s *server.Site) {
 	s.Access.Allow, _ = server.ParseNetworks(a.Allow) // Validate has read them
 	s.Access.Deny, _ = server.ParseNetworks(a.Deny)
 	s.Referers, s.AllowAgents, s.DenyAgents = a.Referers, a.AllowAgents, a.DenyAgents
-	s.Either, s.Realm = *a.Satisfy == SatisfyAny, *a.Realm
 	for _, w := range a.Require {
 		s.Require |= ways[w]
 	}
@@ -123,7 +122,44 @@ func (a *Access) into(s *server.Site) {
 	if *a.PasswordFile != LogOff {
 		s.PasswordFile = *a.PasswordFile
 	}
+	// Both are taken over from around a place, which may ask for no proof.
+	s.Either = *a.Satisfy == SatisfyAny && (s.PasswordFile != "" || s.Require != 0 || s.SecureLink != "")
+	if a.asksUser() {
+		s.Realm = *a.Realm
+	}
 }
+
+// asksUser reports whether a says that requests need a password, a key or a token.
+func (a *Access) asksUser() bool {
+	return a.PasswordFile != nil && *a.PasswordFile != "" && *a.PasswordFile != LogOff || slices.Contains(a.Require, WayKey) || slices.Contains(a.Require, WayJWT)
+}
+
+// realms reports realms where nobody is asked who he is, as if the file of passwords had been
+// forgotten.
+func (v *validator) realms() {
+	asked := v.Access.asksUser()
+	for key, h := range v.Hosts {
+		asked = v.realm("hosts["+key+"].", &h.Access, h.Access.within(v.Access), h.Locations) || asked
+	}
+	if !v.realm("", &v.Access, v.Access, v.Locations) && !asked && *v.Realm != "" {
+		v.form("realm", noPassword)
+	}
+}
+
+// realm checks the realm of a place, of which in is what counts there, and those of its locations. It
+// reports whether anybody is asked who he is.
+func (v *validator) realm(prefix string, own *Access, in Access, locations map[string]Location) (asked bool) {
+	asked = in.asksUser()
+	for key, l := range locations {
+		asked = v.realm(prefix+"locations["+key+"].", &l.Access, l.Access.within(in), nil) || asked
+	}
+	if !asked && prefix != "" && own.Realm != nil && *own.Realm != "" {
+		v.form(prefix+"realm", noPassword)
+	}
+	return asked
+}
+
+const noPassword = "no password is asked for: password_file is missing"
 
 // access checks rules; prefix stands before their keys.
 func (v *validator) access(prefix string, a *Access) {

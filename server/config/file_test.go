@@ -105,6 +105,10 @@ func TestFaults(t *testing.T) {
 		{"pattern", root + "files: {attachment: [\"*.iso\", \"a*b*\"]}\n", `f.yaml:2:31: files.attachment[1]: disposition rule "a*b*": not a path or a pattern with one *`},
 		{"header", root + "files:\n  headers:\n    - \"/=X-A: 1\"\n    - {match: /, name: Date, value: now}\n",
 			`f.yaml:5:7: files.headers[1]: header rule "/": Date cannot be set: the server alone can be right about it`},
+		{"realm", root + "realm: r\nhosts:\n  a: {realm: b, password_file: \"off\"}\n  b: {realm: c, locations: {/x/: {password_file: p}, /y/: {realm: d}}}\n",
+			`f.yaml:4:14: hosts[a].realm: no password is asked for: password_file is missing` + "\n" +
+				`f.yaml:5:67: hosts[b].locations[/y/].realm: no password is asked for: password_file is missing`},
+		{"realm of nobody", root + "realm: r\nlocations: {/x/: {require: link}}\n", `f.yaml:2:8: realm: no password is asked for: password_file is missing`},
 		{"header form", root + "files: {headers: [X-A]}\n", `f.yaml:2:19: files.headers[0]: "X-A" is not PATTERN=NAME: VALUE`},
 		{"status", root + "files: {error_pages: {x: /a, 200: /b, 404: c}}\n",
 			`f.yaml:2:23: files.error_pages[x]: "x" is not a whole number` + "\n" +

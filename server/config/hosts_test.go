@@ -294,7 +294,7 @@ hosts:
 	for name, got := range map[string]struct{ got, want rules }{
 		"above":   {of(c.Site), outer},
 		"/in/":    {of(c.Locations[2].Site), outer},
-		"/all/":   {of(c.Locations[0].Site), rules{"", "outer", true, "all", ".*", "b", false, true, true}},
+		"/all/":   {of(c.Locations[0].Site), rules{"", "", false, "all", ".*", "b", false, true, true}},
 		"/deny/":  {of(c.Locations[1].Site), rules{"other", "inner", false, "none", "a", "b c", false, false, true}},
 		"host":    {of(c.Hosts[0].Site), host},
 		"host in": {of(c.Hosts[0].Locations[0].Site), host},

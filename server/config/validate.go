@@ -26,6 +26,7 @@ func (c *Config) validate(origins Origins) Problems {
 	v.timeouts()
 	v.files("files", &v.Files)
 	v.hosts()
+	v.realms()
 	v.admission()
 	v.identity()
 	v.limits()

@@ -25,6 +25,7 @@ type Compiler struct {
 	AccessLog *record.AccessLog // of places that name none; nil: none
 	Logs      *record.Logs      // opens those that places name
 	Handler   bool              // the Sets are for a Handler, which can read from an FS
+	Trial     bool              // the Sets are looked at only: no access log is opened
 	Listeners []Listener        // that Find is asked about, by index
 	Identity  auth.Config       // how requests prove who asks, in the next Set
 	opener    auth.Opener
@@ -206,6 +207,9 @@ func (b *compilation) place(host *vhost, l *Location, m match, outer map[int]*Er
 		if s.Class[0] != '/' {
 			b.fault(where, fmt.Errorf("class %q is not a path", s.Class))
 		}
+		if b.Handler {
+			b.fault(where, fmt.Errorf("class %q has no effect in a Handler: use engine.SetFlow", s.Class))
+		}
 	}
 	b.answers(p, l, m)
 	b.logging(p, l)
@@ -231,6 +235,10 @@ func (p *Place) alias(l *Location, m match) error {
 // logging finds out where the lines of a place go.
 func (b *compilation) logging(p *Place, l *Location) {
 	s := &l.Site
+	if b.Handler && (s.AccessLog != record.Target{} || s.NoAccessLog || s.LogSample != 0) {
+		b.fault(whereOf(p.host.name, l.Match), errors.New("an access log has no effect in a Handler: the server that calls it logs"))
+		return
+	}
 	if s.NoAccessLog {
 		return
 	}
@@ -243,7 +251,11 @@ func (b *compilation) logging(p *Place, l *Location) {
 		err = cmp.Or(err, fmt.Errorf("access log: %s has another format elsewhere", t.File))
 	}
 	b.targets[s.AccessLog.File] = s.AccessLog
-	if err == nil && b.Logs != nil {
+	switch {
+	case err != nil || b.Trial:
+	case b.Logs == nil:
+		err = errors.New("access log: Config.AccessLogs is missing, which opens it")
+	default:
 		p.Logging.Log, err = b.Logs.Open(s.AccessLog)
 	}
 	if err != nil {

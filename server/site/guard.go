@@ -34,6 +34,12 @@ func (b *compilation) guard(p *Place, l *Location, where string) {
 		}
 	}
 	g.Proof = s.PasswordFile != "" || p.Wants.Any()
+	if g.Either && !g.Proof {
+		b.fault(where, errors.New("Either has no effect: neither a password nor another proof is asked for"))
+	}
+	if s.Realm != "" && s.PasswordFile == "" && p.Bearer == "" {
+		b.fault(where, errors.New("Realm has no effect: neither a password nor a key or token is asked for"))
+	}
 	g.Referers, err = admit.NewReferers(s.Referers, p.host.names)
 	b.fault(where, err)
 	g.Agents, err = admit.NewAgents(s.AllowAgents, s.DenyAgents)
