@@ -105,8 +105,10 @@ func (w *nginxWriter) answers(depth int, match string) {
 		w.say(depth, "index %s;", w.pick("f.txt", "none f.txt", "x.php index.html"))
 	case 11:
 		w.say(depth, "proxy_pass http://127.0.0.1:9;")
-	case 12, 13, 14:
+	case 12, 13:
 		w.say(depth, "expires 1d;")
+	case 14:
+		w.say(depth, "access_log %s;", w.pick("off", w.dir+"/access.log"))
 	case 15:
 		w.say(depth, "autoindex on;")
 	}

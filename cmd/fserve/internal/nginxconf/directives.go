@@ -406,35 +406,6 @@ func doRealIP(t *translator, s *scope, d *directive) {
 	}
 }
 
-func doLogFormat(t *translator, _ *scope, d *directive) {
-	list := d.args[1:]
-	if strings.HasPrefix(d.arg(1), "escape=") {
-		list = list[1:]
-	}
-	t.formats[d.arg(0)] = strings.Join(list, "")
-}
-
-func doAccessLog(t *translator, s *scope, d *directive) {
-	file, format := d.arg(0), d.arg(1)
-	switch {
-	case file == "off" && s.server != nil:
-		t.leave(s, d, "there is one access log")
-		return
-	case strings.ContainsAny(file, "$") || strings.HasPrefix(file, "syslog:"):
-		t.leave(s, d, "the access log is one file")
-		return
-	case file == "/dev/stdout":
-		file = "-"
-	}
-	t.set(s, d, "access_log.file", file)
-	if text := t.formats[format]; strings.HasPrefix(strings.TrimSpace(text), "{") {
-		t.set(s, d, "access_log.format", "json")
-		t.remark(d, "the keys of access_log.format json are fserve's")
-	} else if text != "" && format != "combined" {
-		t.remark(d, "lines are in the format combined")
-	}
-}
-
 func doWorkers(t *translator, s *scope, d *directive) {
 	if n, err := strconv.Atoi(d.arg(0)); err == nil {
 		t.set(s, d, "workers", n)

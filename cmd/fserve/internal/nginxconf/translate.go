@@ -60,7 +60,8 @@ type translator struct {
 	top      map[string]any
 	topAt    map[string]string
 	servers  []*host
-	formats  map[string]string
+	formats  map[string]accessLog // without a file, by name
+	logs     map[string]log       // by file
 	classes  map[string]class
 	absorbed []listen          // of servers whose only purpose is to send their names to https
 	zones    map[string]string // rates of requests by directive and name
@@ -74,7 +75,7 @@ type translator struct {
 type class struct{ rate, after string }
 
 func newTranslator() *translator {
-	t := &translator{top: make(map[string]any), topAt: make(map[string]string), formats: make(map[string]string),
+	t := &translator{top: make(map[string]any), topAt: make(map[string]string), formats: make(map[string]accessLog), logs: make(map[string]log),
 		classes: make(map[string]class), zones: make(map[string]string)}
 	t.main = newScope(nil)
 	// nginx follows all links.
@@ -131,6 +132,12 @@ func (t *translator) read(list []directive) {
 	}
 	for i := range servers {
 		t.readServer(&servers[i])
+	}
+	for _, s := range t.servers {
+		if _, said := s.settings["access_log"]; !said {
+			t.remarks = append(t.remarks, Note{s.place.String(), "server", "it has no access_log: nginx writes one in any case, fserve does not"})
+			break
+		}
 	}
 }
 

@@ -41,6 +41,8 @@ func node(v any) *yaml.Node {
 			n.Content = append(n.Content, node(e.key), node(e.value))
 		}
 		return n
+	case accessLog:
+		return node(v.within(nil))
 	case map[string]any:
 		var list ordered
 		for _, k := range slices.Sorted(maps.Keys(v)) {
@@ -82,7 +84,7 @@ var keys = []struct {
 	{"precompressed", false}, {"compress", "off"}, {"symlinks", "inside"}, {"error_pages", ordered{}}, {"cache_control", []string{}}, {"headers", []string{}},
 	{"attachment", []string{}}, {"types", ordered{}}, {"default_type", "application/octet-stream"}, {"max_ranges", 64},
 	{"allow", []string{"all"}}, {"deny", nil}, {"satisfy", "all"}, {"password_file", "off"}, {"realm", nil}, {"referers", []string{"all"}}, {"deny_agents", nil},
-	{"class", "/"}, {"hsts", "off"},
+	{"class", "/"}, {"hsts", "off"}, {"access_log", accessLog{}},
 	{"secure_link", "off"}, {"secure_link_md5", nil},
 }
 
@@ -201,6 +203,9 @@ func difference(own, around settings) settings {
 		case !has && had && k.unset != nil:
 			out[k.name] = k.unset
 		}
+	}
+	if l, ok := out["access_log"].(accessLog); ok {
+		out["access_log"] = l.within(around["access_log"])
 	}
 	_, allow := out["allow"]
 	_, deny := out["deny"]
@@ -357,7 +362,7 @@ func (t *translator) general(b block) {
 	}
 	for _, path := range []string{"listen", "tls.listen", "tls.cert", "tls.key", "tls.unknown_name", "tls.min_version", "tls.ciphers", "tls.http2", "proxy_protocol", "trusted_proxies",
 		"client_header", "workers", "pin", "pid_file", "timeouts.header", "timeouts.idle", "timeouts.body", "timeouts.send", "timeouts.drain",
-		"access_log.file", "access_log.format", "log.file", "log.level"} {
+		"log.file", "log.level"} {
 		v, ok := t.top[path]
 		if !ok {
 			continue
