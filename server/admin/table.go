@@ -132,7 +132,7 @@ var groups = []group{
 		gauge("fserve_tls_certificate_expiry_seconds", "When the certificate in use, or one of its chain, ceases to be valid, in Unix time, by host; that of tls.cert is of the host default.", certificateExpiry, "host"),
 		counter("fserve_compressed_responses_total", "Responses with the content of a file that was compressed here; listings are not among them.",
 			one(func(s *scrape) uint64 { return s.sum.session.Compressed })),
-		counter("fserve_compressions_total", "Files that were to be compressed, by result: made, changed (within the last 2 s, or meanwhile), failed, full (what is being sent takes all of compress_cache). All but the first were sent as they are.",
+		counter("fserve_compressions_total", "Files that were to be compressed, by result: made, changed (within the last 2 s, or meanwhile), failed, full (larger than compress_cache, or what is being sent takes all of it). All but the first were sent as they are.",
 			each(words("made", "changed", "failed", "full"), func(s *scrape) []uint64 {
 				c := &s.compress
 				return []uint64{c.Made, c.Changed, c.Failed, c.Full}

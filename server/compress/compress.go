@@ -50,12 +50,13 @@ type Source struct {
 
 // Body is a form in memory. Its content is there while it is retained.
 type Body struct {
-	bytes []byte
-	cost  int64
-	refs  atomic.Int32 // users, and 1 for the Cache
-	used  atomic.Bool  // since it was looked at last whether it can go
-	of    Source
-	cache *Cache
+	bytes    []byte
+	tooLarge bool // for the whole Cache: there is no content
+	cost     int64
+	refs     atomic.Int32 // users, and 1 for the Cache
+	used     atomic.Bool  // since it was looked at last whether it can go
+	of       Source
+	cache    *Cache
 }
 
 // Bytes returns the content, which must not be changed.
@@ -64,7 +65,8 @@ func (b *Body) Bytes() []byte { return b.bytes }
 // Of returns what the form was made of.
 func (b *Body) Of() Source { return b.of }
 
-// Useless reports whether the form would be no shorter than the file; it has no content then.
+// Useless reports whether the form would be no shorter than the file, or is larger than the whole Cache; it
+// has no content then.
 func (b *Body) Useless() bool { return b.bytes == nil }
 
 // Retain keeps the content until Release, and reports whether it is still there. nil is allowed, of
@@ -127,6 +129,13 @@ func (c *Cache) Resize(most int64) {
 	c.most.Store(most)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for e := c.clock.Front(); e != nil; {
+		b, next := e.Value.(*Body), e.Next()
+		if b.tooLarge { // it may be no more
+			c.drop(e)
+		}
+		e = next
+	}
 	c.makeRoom(0)
 }
 
@@ -239,9 +248,15 @@ func (c *Cache) make(s *Source) *Body {
 	}
 	b.cost = int64(len(b.bytes)) + entryCost
 	b.refs.Store(2)
-	if !c.keep(b) {
+	kept := c.keep(b)
+	if !kept || b.tooLarge {
 		c.counts.full.Add(1)
+	}
+	if !kept {
 		return nil
+	}
+	if b.tooLarge {
+		return b
 	}
 	c.counts.made.Add(1)
 	c.counts.in.Add(uint64(s.Size)) //nolint:gosec // it was read
@@ -249,10 +264,14 @@ func (c *Cache) make(s *Source) *Body {
 	return b
 }
 
-// keep keeps a form if there is room for it.
+// keep keeps a form if there is room for it. Of one that is larger than the whole Cache only that is kept, so
+// that it is not made again and again.
 func (c *Cache) keep(b *Body) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if b.cost > c.most.Load() {
+		b.bytes, b.tooLarge, b.cost = nil, true, entryCost
+	}
 	if !c.makeRoom(b.cost) {
 		return false
 	}
@@ -275,11 +294,17 @@ func (c *Cache) makeRoom(n int64) bool {
 			c.clock.MoveToBack(e)
 			continue
 		}
-		c.clock.Remove(e)
-		delete(c.bodies, b.of)
-		b.Release()
+		c.drop(e)
 	}
 	return c.held.Load()+n <= c.most.Load()
+}
+
+// drop lets a form go. The caller holds mu.
+func (c *Cache) drop(e *list.Element) {
+	b := e.Value.(*Body)
+	c.clock.Remove(e)
+	delete(c.bodies, b.of)
+	b.Release()
 }
 
 // code reads and compresses the file when it is its turn, which bounds the memory, too. Where reading may hang it
@@ -353,7 +378,7 @@ type Stats struct {
 	Made    uint64 // forms, also those that are no shorter and not sent
 	Changed uint64 // not made, because the file has changed, less than 2 s ago or meanwhile
 	Failed  uint64 // not made for other reasons
-	Full    uint64 // made and not kept: those that are being sent take all the room
+	Full    uint64 // made and not kept: larger than the Cache, or those that are being sent take all the room
 	In, Out uint64 // bytes of files, and of what was made of them
 	Held    int64  // bytes in memory, kept or being sent
 }

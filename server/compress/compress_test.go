@@ -280,7 +280,7 @@ func TestUseless(t *testing.T) {
 	}
 }
 
-// A form that is larger than the cache takes the place of none.
+// A form that is larger than the cache takes the place of none, and is made once; again when the cache is larger.
 func TestTooLargeForCache(t *testing.T) {
 	p, c := newPlace(t), NewCache(1<<20, slog.Default())
 	p.write("small", strings.Repeat("text ", 1000))
@@ -288,11 +288,20 @@ func TestTooLargeForCache(t *testing.T) {
 	small := c.get(t, p.source("small", httpfile.Zstd))
 	small.Release()
 	c.Resize(4 * small.cost)
-	if c.get(t, p.source("large", httpfile.Zstd)) != nil || c.Stats().Full != 1 {
-		t.Fatalf("%+v", c.Stats())
+	for range 3 {
+		b := c.get(t, p.source("large", httpfile.Zstd))
+		if !b.Useless() || c.Stats().Full != 1 || c.Stats().Made != 1 {
+			t.Fatalf("%+v, %+v", b, c.Stats())
+		}
+		b.Release()
 	}
 	if !small.Retain() {
 		t.Error("what is kept has made room in vain")
+	}
+	c.Resize(1 << 20)
+	b := c.get(t, p.source("large", httpfile.Zstd))
+	if b.Useless() || c.Stats().Made != 2 || c.Stats().Held != small.cost+b.cost {
+		t.Errorf("%+v", c.Stats())
 	}
 }
 
