@@ -4,12 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server"
 )
 
-// Strict-Transport-Security is in every encrypted answer, be it of a file in memory, a failure or
-// a redirect, and in none that is not encrypted.
+// Strict-Transport-Security is in every encrypted answer, be it of a file in memory, a failure, a
+// redirect or a handler that does not set it itself, and in none that is not encrypted.
 func TestHSTS(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		const year = "max-age=31536000; includeSubDomains"
@@ -18,7 +20,17 @@ func TestHSTS(t *testing.T) {
 		own.HSTS = "max-age=60"
 		top := server.Site{Root: dir, HSTS: year, Headers: []server.HeaderRule{{Match: "/", Name: "X-A", Value: "b"}}}
 		moved := server.Site{HSTS: year, Redirect: server.Redirect{To: "https://other.example/"}}
-		cfg := withTLS(t, server.Config{Site: top, Hosts: []server.Host{
+		handler := func(ctx *fasthttp.RequestCtx) {
+			if ctx.QueryArgs().Has("own") && ctx.IsTLS() {
+				ctx.Response.Header.Set("Strict-Transport-Security", "max-age=1")
+			}
+			if ctx.QueryArgs().Has("file") {
+				if err := server.ServeFile(ctx, "/f"); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		cfg := withTLS(t, server.Config{Routes: []server.Route{{Prefix: "/api", Handler: handler}, {Prefix: "/slow", Handler: handler, Blocking: true}}, Site: top, Hosts: []server.Host{
 			{Names: []string{"own.example"}, Site: own}, {Names: []string{"none.example"}, Site: site(dir)}, {Names: []string{"moved.example"}, Site: moved},
 		}})
 		g := start(t, d, cfg)
@@ -38,6 +50,15 @@ func TestHSTS(t *testing.T) {
 			{"own.example", "GET /f", 200, "max-age=60"},
 			{"none.example", "GET /f", 200, ""},
 			{"moved.example", "GET /f", 302, year},
+			{"a", "GET /api", 200, year},
+			{"a", "HEAD /slow", 200, year},
+			{"a", "GET /slow?own", 200, "max-age=1"},
+			{"a", "GET /api?file", 200, year},
+			{"a", "GET /api?file&own", 200, year},
+			{"none.example", "GET /api", 200, ""},
+			{"none.example", "GET /api?own", 200, "max-age=1"},
+			{"none.example", "GET /api?file&own", 200, "max-age=1"},
+			{"own.example", "GET /slow", 200, "max-age=60"},
 			{"a", "GET /f HTTP/1.1\r\nBad : x", 400, year},
 		} {
 			line, more, _ := strings.Cut(test.request, " HTTP/1.1\r\n")
@@ -55,7 +76,7 @@ func TestHSTS(t *testing.T) {
 				if got := p.get("Strict-Transport-Security"); got != "" || p.status != test.status {
 					t.Errorf("%s: not encrypted %d with %q", raw, p.status, got)
 				}
-				if test.status == 200 && test.host == "a" && s.get("X-A") != "b" {
+				if strings.HasSuffix(test.request, " /f") && test.status == 200 && test.host == "a" && s.get("X-A") != "b" {
 					t.Errorf("%s: the other rules are gone", raw)
 				}
 			}

@@ -106,6 +106,9 @@ func (s *Session) handlerBody(c *loop.Conn, k *call, r *fasthttp.Response) {
 		r.Header.Set("Connection", "keep-alive")
 	}
 	s.out = append(s.out[:0], r.Header.Header()...)
+	if secure := s.answer.Secure(); len(secure) > 0 && len(r.Header.Peek(hsts)) == 0 {
+		s.out = append(append(s.out[:len(s.out)-len("\r\n")], secure...), "\r\n"...)
+	}
 	setDate(s.out, s.clock.date[:])
 	s.segs = s.segs[:0]
 	if len(body) > 0 && string(s.head.Method()) != http.MethodHead {
@@ -113,6 +116,9 @@ func (s *Session) handlerBody(c *loop.Conn, k *call, r *fasthttp.Response) {
 	}
 	s.respond(c, status, len(s.out), s.out)
 }
+
+// hsts is the field of the host that a handler may set itself.
+const hsts = "Strict-Transport-Security"
 
 // setDate sets the Date of a head that fasthttp rendered: its own clock ticks
 // once a second, at no particular instant, and stands still on a busy machine.
@@ -130,12 +136,12 @@ func (s *Session) handlerFile(c *loop.Conn, k *call, name string) {
 		s.fail(c, http.StatusInternalServerError)
 		return
 	}
+	s.answer.Locate([]byte(name))
 	for field, v := range k.ctx.Response.Header.All() {
-		if !describesFile(string(field)) {
+		if !describesFile(string(field)) && (string(field) != hsts || len(s.answer.Secure()) == 0) {
 			k.fields = append(append(append(append(k.fields, field...), ": "...), v...), "\r\n"...)
 		}
 	}
-	s.answer.Locate([]byte(name))
 	s.answer.Fields = k.fields
 	s.drive(c, s.answer.File())
 }
