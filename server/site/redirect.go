@@ -78,7 +78,7 @@ func (r *Requested) isAt(url []byte) bool {
 		if end < 0 {
 			end = len(rest)
 		}
-		if host := rest[:end]; string(scheme) != r.scheme() || !bytes.EqualFold(host, r.Host) && !bytes.EqualFold(host, r.name) {
+		if string(scheme) != r.scheme() || !bytes.EqualFold(r.withoutPort(rest[:end]), r.withoutPort(r.Host)) {
 			return false
 		}
 		url = rest[end:]
@@ -87,6 +87,14 @@ func (r *Requested) isAt(url []byte) bool {
 	var memory [512]byte
 	own := httpfile.AppendLocation(memory[:0], r.Path, r.Query)
 	return bytes.Equal(url, own) || len(url) == 0 && len(own) == 1
+}
+
+// withoutPort returns a host without the port that its scheme has in any case.
+func (r *Requested) withoutPort(host []byte) []byte {
+	if r.Encrypted {
+		return bytes.TrimSuffix(host, []byte(":443"))
+	}
+	return bytes.TrimSuffix(host, []byte(":80"))
 }
 
 // maxHops is how many redirects clients follow, as the Fetch standard has it.

@@ -40,7 +40,14 @@ func TestRedirect(t *testing.T) {
 		{"https://x.example/?{query}", "a.example", "/", "a=\"<>", "https://x.example/?a=%22%3C%3E"},
 		// It is there already.
 		{"http://{host}{uri}", "a.example", "/f", "q", ""},
-		{"http://{host}{uri}", "a.example:8080", "/f", "", ""},
+		{"http://{host}{uri}", "A.example:80", "/f", "", ""},
+		{"http://{host}:80{uri}", "a.example", "/f", "", ""},
+		{"http://{host}:8080{uri}", "a.example:8080", "/f", "", ""},
+		// Another port is another place.
+		{"http://{host}{uri}", "a.example:8080", "/f", "", "http://a.example/f"},
+		{"http://a.example{uri}", "a.example:8080", "/f", "", "http://a.example/f"},
+		{"http://{host}:8080{uri}", "a.example", "/f", "", "http://a.example:8080/f"},
+		{"http://a.example:443{uri}", "a.example", "/f", "", "http://a.example:443/f"},
 		{"http://a.example{uri}", "any.b.example", "/f", "", "http://a.example/f"},
 		{"http://a.example/f", "a.example", "/f", "", ""},
 		{"http://a.example", "a.example", "/", "", ""},
