@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -53,6 +54,41 @@ func ExampleEngine_Send() {
 	fmt.Printf("%s\n", got)
 	// Output:
 	// complete 4 bytes, sendfile <nil>
+	// 3456
+}
+
+// Over TLS the bytes are read and written, by the same limits.
+func ExampleEngine_Send_tls() {
+	e, err := engine.New(engine.Config{Limits: &shape.Config{Client: shape.Limit{Rate: 50e6}}})
+	must(err)
+	defer e.Close()
+	name, remove := tempFile("0123456789")
+	defer remove()
+	file, err := os.Open(name)
+	must(err)
+	defer file.Close()
+
+	srv := httptest.NewUnstartedServer(nil) // for its certificate
+	srv.StartTLS()
+	defer srv.Close()
+	conn, peer := connection()
+	defer conn.Close()
+	client := tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
+	defer client.Close()
+	client.SetDeadline(time.Now().Add(time.Minute))
+	go func() {
+		out, err := e.Send(context.Background(), tls.Server(conn, srv.TLS), file, 3, 4)
+		must(err)
+		fmt.Println(out.End, out.Total(), "bytes,", out.FileVia())
+		conn.CloseWrite()
+	}()
+	got := make([]byte, 4)
+	_, err = io.ReadFull(client, got)
+	must(err)
+	_, _ = client.Read(make([]byte, 1)) // the end
+	fmt.Printf("%s\n", got)
+	// Output:
+	// complete 4 bytes, copy
 	// 3456
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"os"
-	"syscall"
 
 	"github.com/fserve/fserve/engine/guest"
 )
@@ -43,12 +42,13 @@ var (
 // they go on by themselves. Shut the server down first.
 func (e *Engine) Listener(ln net.Listener) net.Listener { return e.guests.Listener(ln) }
 
-// Send sends n bytes of file from off to conn, a connected stream socket, and
-// returns when they are with the kernel. With n < 0 it sends the file to its end.
+// Send sends n bytes of file from off to conn, and returns when they are with the kernel. With n < 0 it sends the file to its end.
 // The file's own offset is neither used nor changed.
 //
 // The bytes go by sendfile(2) or splice(2), by the limits of the engine (see
-// WithFlow), and no thread waits for the disk or for the peer meanwhile. Any
+// WithFlow), and no thread waits for the disk or for the peer meanwhile, if conn is a syscall.Conn: a
+// stream socket. To others, as *tls.Conn, they are read and written, by the same limits; over a connection of Listener
+// they count there, with what TLS adds. Any
 // goroutine may call it; one at a time for each connection, since bytes of others
 // would come between.
 //
@@ -62,7 +62,7 @@ func (e *Engine) Listener(ln net.Listener) net.Listener { return e.guests.Listen
 // Send never uses a descriptor that was closed: it keeps the runtime's hold on
 // both while it does. If ctx ends while the socket is waited for, Send sets conn's
 // write deadline to the past and leaves it there.
-func (e *Engine) Send(ctx context.Context, conn syscall.Conn, file *os.File, off, n int64) (Outcome, error) {
+func (e *Engine) Send(ctx context.Context, conn net.Conn, file *os.File, off, n int64) (Outcome, error) {
 	return e.guests.Send(ctx, conn, file, off, n)
 }
 

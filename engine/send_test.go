@@ -409,37 +409,6 @@ func TestSendColdInterrupted(t *testing.T) {
 	}
 }
 
-// A connection whose waits cannot be interrupted.
-type bare struct{ syscall.Conn }
-
-func TestSendToBareConn(t *testing.T) {
-	testenv.LeakCheck(t)
-	e := hostOf(t, Config{})
-	p := testenv.NewPattern(7)
-	ours, peer := tcpPair(t)
-	narrow(t, ours, peer)
-	f := patternFile(t, p, 1<<20)
-	got := make(chan error, 1)
-	go func() { got <- receive(p, peer, 0, 1<<20) }()
-	if out, err := e.Send(context.Background(), bare{ours}, f, 0, -1); err != nil {
-		t.Errorf("%+v, %v", out, err)
-	}
-	if err := <-got; err != nil {
-		t.Error(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() {
-		_, err := e.Send(ctx, bare{ours}, patternFile(t, p, 8<<20), 0, -1)
-		ended <- err
-	}()
-	if err := receive(p, peer, 0, 1); err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	wantEnd(t, ended, context.Canceled)
-}
-
 // report returns what the limits did for a client.
 func clientReport(t *testing.T, e *Engine, client string) shape.NodeReport {
 	t.Helper()

@@ -256,7 +256,7 @@ func (c *Conn) sendFrom(ctx context.Context, file syscall.RawConn, flow Flow, of
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	s := f.sender()
-	s.ctx, s.raw, s.deadline, s.guest, s.off, s.left = ctx, c.raw, c.Conn, c, off, n
+	s.ctx, s.raw, s.guest, s.off, s.left = ctx, c.raw, c, off, n
 	if f.gate != nil {
 		s.lane = c.join(flow)
 	}

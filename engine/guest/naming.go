@@ -126,6 +126,19 @@ func (n *naming) set(ctx context.Context, f Flow) {
 	n.flow, n.ctx, n.wrote, n.after = f, ctx, false, 0
 }
 
+// lend sets a Flow, and returns what sets that again which held before.
+func (n *naming) lend(f Flow) (giveBack func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	flow, ctx := n.flow, n.ctx
+	n.flow, n.ctx = f, context.Background()
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.flow, n.ctx = flow, ctx
+	}
+}
+
 func (n *naming) clear() { n.flow, n.ctx = Flow{}, nil }
 
 // forWrite returns the Flow that counts for the next bytes.

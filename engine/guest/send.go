@@ -21,21 +21,23 @@ import (
 )
 
 const (
-	// retryEvery is how often a socket is tried whose wait cannot be interrupted, or for which
-	// the kernel had no memory.
+	// retryEvery is how often a socket is tried for which the kernel had no memory.
 	retryEvery = 5 * time.Millisecond
 )
 
 // Send sends n bytes of a file to a connection; see engine.Engine.Send.
-func (g *Guests) Send(ctx context.Context, conn syscall.Conn, file *os.File, off, n int64) (outcome.Outcome, error) {
+func (g *Guests) Send(ctx context.Context, conn net.Conn, file *os.File, off, n int64) (outcome.Outcome, error) {
 	out, err := outcome.Outcome{End: outcome.Aborted}, ctx.Err()
-	switch c, ok := conn.(*Conn); {
-	case err != nil:
-		err = context.Cause(ctx)
-	case ok:
+	if err != nil {
+		return out, fmt.Errorf("engine: send: %w", context.Cause(ctx))
+	}
+	switch c := conn.(type) {
+	case *Conn:
 		out, err = c.send(ctx, file, off, n)
+	case syscall.Conn:
+		out, err = g.send(ctx, conn, c, file, off, n)
 	default:
-		out, err = g.send(ctx, conn, file, off, n)
+		out, err = g.write(ctx, conn, file, off, n)
 	}
 	if err != nil {
 		err = fmt.Errorf("engine: send: %w", err)
@@ -44,12 +46,12 @@ func (g *Guests) Send(ctx context.Context, conn syscall.Conn, file *os.File, off
 }
 
 // send is Send to a connection that is not of a Listener.
-func (g *Guests) send(ctx context.Context, conn syscall.Conn, file *os.File, off, n int64) (outcome.Outcome, error) {
+func (g *Guests) send(ctx context.Context, conn net.Conn, socket syscall.Conn, file *os.File, off, n int64) (outcome.Outcome, error) {
 	if err := g.enter(); err != nil {
 		return outcome.Outcome{End: outcome.Aborted}, err
 	}
 	defer g.exit()
-	raw, err := conn.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return outcome.Outcome{End: outcome.Aborted}, err
 	}
@@ -59,7 +61,6 @@ func (g *Guests) send(ctx context.Context, conn syscall.Conn, file *os.File, off
 	}
 	s := g.sender()
 	s.ctx, s.raw, s.off, s.left = ctx, raw, off, n
-	s.deadline, _ = conn.(writeDeadline)
 	if g.gate != nil {
 		s.lane = newLane()
 		flow, _ := flowFrom(ctx)
@@ -68,7 +69,7 @@ func (g *Guests) send(ctx context.Context, conn syscall.Conn, file *os.File, off
 		}
 		g.join(s.lane, flow)
 	}
-	defer g.interruptible(ctx, s.deadline)()
+	defer g.interruptible(ctx, conn)()
 	return s.finish(s.withFile(source))
 }
 
@@ -77,16 +78,13 @@ func (g *Guests) join(l *lane, flow Flow) {
 	g.gate.join(l, g.shaper.Class([]byte(flow.Path)), flow.Client, flow.Limit)
 }
 
-// writeDeadline is what a connection has whose writers can be woken.
-type writeDeadline interface{ SetWriteDeadline(time.Time) error }
-
 // obstacle is why an attempt on the socket has come back.
 type obstacle uint8
 
 const (
 	noObstacle obstacle = iota // its turn is over, or its tokens are used
 	needsDisk                  //
-	needsTime                  // memory is short, or the wait for the peer could not be interrupted
+	needsTime                  // memory is short
 	atEnd                      // of the file
 	broken                     // see sender.errno
 )
@@ -100,11 +98,10 @@ type sender struct {
 	attempt func(fd uintptr) bool // attemptFD
 	run     func(fd uintptr)      // runFD
 
-	ctx      context.Context
-	raw      syscall.RawConn
-	deadline writeDeadline // nil: the wait for the socket cannot be interrupted
-	guest    *Conn         // conn, if it is of a Listener
-	lane     *lane         // nil: not shaped
+	ctx   context.Context
+	raw   syscall.RawConn
+	guest *Conn // conn, if it is of a Listener
+	lane  *lane // nil: not shaped
 
 	off, left int64
 	grant     int64 // bytes that may be sent before the gate is asked again
@@ -121,12 +118,9 @@ type sender struct {
 }
 
 // interruptible makes the end of ctx and of the engine wake who waits for the
-// socket of d (nil: that cannot be). The function that it returns ends that.
-func (g *Guests) interruptible(ctx context.Context, d writeDeadline) (stop func()) {
-	if d == nil {
-		return func() {}
-	}
-	w := &wait{d}
+// socket of c. The function that it returns ends that.
+func (g *Guests) interruptible(ctx context.Context, c net.Conn) (stop func()) {
+	w := &wait{c}
 	g.watch(w)
 	if ctx.Done() == nil {
 		return func() { g.unwatch(w) }
@@ -145,10 +139,10 @@ func (g *Guests) interruptible(ctx context.Context, d writeDeadline) (stop func(
 }
 
 // wait is somebody who may be waiting for a socket.
-type wait struct{ deadline writeDeadline }
+type wait struct{ conn net.Conn }
 
 // interrupt ends the wait, and those that follow.
-func (w *wait) interrupt() { _ = w.deadline.SetWriteDeadline(past) } // what is closed needs none
+func (w *wait) interrupt() { _ = w.conn.SetWriteDeadline(past) } // what is closed needs none
 
 // withFile runs s while the file cannot be closed.
 func (s *sender) withFile(file syscall.RawConn) error {
@@ -326,7 +320,8 @@ func (s *sender) turn(sock int32, budget int64) bool {
 				return true
 			}
 		case aio.BlockedSocket:
-			return s.blocked()
+			s.giveBack() // the peer may be slow, and others are not to wait for it
+			return false
 		case aio.BlockedDisk:
 			s.why = needsDisk
 			return true
@@ -367,17 +362,6 @@ func (s *sender) move1(sock int32, n int64) aio.Sent {
 		}
 	}
 	return sent
-}
-
-// blocked gives back the tokens that the socket has no room for: the peer may
-// be slow, and others are not to wait for it.
-func (s *sender) blocked() bool {
-	s.giveBack()
-	if s.deadline == nil {
-		s.why = needsTime
-		return true
-	}
-	return false
 }
 
 // enlarge gives the connection a larger send buffer, once, if its peer is fast and
@@ -462,11 +446,7 @@ func (s *sender) giveBack() {
 }
 
 // clientOf returns what the peer of a connection is counted by.
-func clientOf(conn any) string {
-	c, ok := conn.(net.Conn)
-	if !ok {
-		return ""
-	}
+func clientOf(c net.Conn) string {
 	a := c.RemoteAddr()
 	_, unix := a.(*net.UnixAddr)
 	return string(peer.AppendClient(nil, peer.Of(a), unix))
