@@ -36,6 +36,9 @@ func (s *Stream) sendWhole(head []byte, body *Segment) {
 	if sent.Status == aio.OK && sent.N == all && !c.sealed.owesEnd() {
 		s.outcome.Bytes[sent.Via] = sent.N
 		s.grant = 0
+		if s.meter != nil {
+			s.meter.Spend(sent.N)
+		}
 		s.end(outcome.Complete)
 		return
 	}
@@ -225,6 +228,9 @@ func (s *Stream) account(n aio.Sent) bool {
 	}
 	s.left -= n.N
 	s.grant -= n.N
+	if s.meter != nil && n.N > 0 && !s.spend(n.N) {
+		return false
+	}
 	if n.Status == aio.OK {
 		return true
 	}
@@ -243,6 +249,21 @@ func (s *Stream) account(n aio.Sent) bool {
 		s.end(outcome.OfErrno(c.sealed.errorOf(n.Err)))
 	}
 	return false
+}
+
+// spend tells the meter what was sent, and reports whether the stream goes on.
+func (s *Stream) spend(n int64) bool {
+	slow, ok := s.meter.Spend(n)
+	switch {
+	case s.left <= 0 && (s.last || s.body == Body(&s.parts)): // it is all there
+	case !ok:
+		s.end(outcome.Aborted)
+		return false
+	case slow != nil && s.conn.loop.flows.tree != nil:
+		s.joinLate()
+		s.flow.SetClientLimit(s.conn.loop.flows.tree, slow)
+	}
+	return true
 }
 
 // share returns how many bytes a stream may send before others get their turn, and

@@ -59,6 +59,8 @@ type Response struct {
 	// Request is what a Replanner is to get if it has to answer anew. It may be reused as
 	// Head may. nil, or longer than MaxRequest: such a response is reset.
 	Request []byte
+	// Meter is told what the socket takes of the response. nil: nobody wants to know.
+	Meter Meter
 
 	// What follows counts only where there are limits (see Loop.Shaped).
 
@@ -74,4 +76,13 @@ type Response struct {
 	ClientLimit *shape.Limit
 	// Group is what operators see beside the client, see ConnInfo.
 	Group string
+}
+
+// Meter counts the bytes of one response, on its loop. It is told of no more when Session.Sent, or Closed,
+// was called.
+type Meter interface {
+	// Spend takes n bytes that the socket took. If ok is false, and there is more to send, the response
+	// ends as outcome.Aborted. slow takes the place of Response.ClientLimit from here on, where there are
+	// limits; it is copied. nil: nothing does.
+	Spend(n int64) (slow *shape.Limit, ok bool)
 }

@@ -45,6 +45,7 @@ type Stream struct {
 	request []byte // see Response.Request; in memory of parts. nil: it cannot be planned anew
 	stale   bool   // that is to be done when its turn comes
 
+	meter   Meter // nil: nobody counts
 	outcome outcome.Outcome
 	left    int64 // bytes that are to be sent, as far as is known
 	speed   speed // while it is measured
@@ -62,7 +63,7 @@ func (s *Stream) underWay() bool { return s.phase < ended }
 // begin starts a response.
 func (s *Stream) begin(r *Response) {
 	c := s.conn
-	s.outcome.Start = c.loop.now
+	s.outcome.Start, s.meter = c.loop.now, r.Meter
 	if c.loop.flows.tree != nil {
 		s.identify(r)
 	}

@@ -3,7 +3,9 @@
 package quota
 
 import (
+	"cmp"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,8 +17,9 @@ var seed = maphash.MakeSeed()
 // Book has the accounts of all users. It is safe for concurrent use, and does no I/O but in Open, Sync and
 // Close. The zero value keeps nothing.
 type Book struct {
-	shards [64]shard
-	files  files
+	shards  [64]shard
+	refused atomic.Uint64
+	files   files
 }
 
 type shard struct {
@@ -87,13 +90,39 @@ func (b *Book) Of(name []byte, p Period) *Account {
 	return a
 }
 
-// Find returns the account of a name in a period; nil: there is none.
-func (b *Book) Find(name string, p Period) *Account {
+// Named returns the accounts of a name whose periods have not ended at now, in Unix seconds. It looks at many
+// others.
+func (b *Book) Named(name string, now int64) (list []*Account) {
 	s := &b.shards[maphash.String(seed, name)%uint64(len(b.shards))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.accounts[id{name, p}]
+	for id, a := range s.accounts {
+		if id.name == name && id.period.Ends() > now {
+			list = append(list, a)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Account) int { return cmp.Compare(a.Ends(), b.Ends()) })
+	return list
 }
+
+// Refuse counts a request that was refused for its quota.
+func (b *Book) Refuse() { b.refused.Add(1) }
+
+// Refused returns how many there were.
+func (b *Book) Refused() uint64 { return b.refused.Load() }
+
+// What the names of accounts begin with.
+const (
+	OfUser    = "user "
+	OfAddress = "address "
+	OfLink    = "link "
+)
+
+// Kind returns of which length its period is.
+func (a *Account) Kind() Kind { return a.period.Kind }
+
+// Ends returns when the period of the account ends, in Unix seconds.
+func (a *Account) Ends() int64 { return a.period.Ends() }
 
 // Set says what an account has used.
 func (a *Account) Set(bytes int64) { a.used.Store(bytes) }
@@ -127,6 +156,10 @@ const (
 	Life  Kind = 'l'
 )
 
+func (k Kind) String() string {
+	return map[Kind]string{Day: "day", Month: "month", Life: "life of the link"}[k]
+}
+
 const daySeconds = 24 * 60 * 60
 
 // At returns the period of a time in Unix seconds. Life has none.
@@ -157,35 +190,35 @@ func (p Period) over(now int64) bool { return p.Ends() < now-2*daySeconds }
 type Spender struct {
 	parts [2]part
 	n     int
-	over  bool
 }
 
 type part struct {
 	account *Account
 	most    int64
+	then    Then
+	over    bool
 	block   int64 // taken and not yet spent; below 0: spent beyond what there was
 }
 
-// Of adds an account of which most bytes may be used.
-func (s *Spender) Of(a *Account, most int64) {
-	s.parts[s.n] = part{account: a, most: most}
+// Of adds an account of which most bytes may be used, and what becomes of the response then.
+func (s *Spender) Of(a *Account, most int64, then Then) {
+	s.parts[s.n] = part{account: a, most: most, then: then}
 	s.n++
 }
 
 // Counts reports whether there is an account.
 func (s *Spender) Counts() bool { return s.n > 0 }
 
-// Spend counts bytes that were sent. It reports false, once, when an account has nothing left; what is sent
-// after that is counted all the same.
-func (s *Spender) Spend(n int64) bool {
-	was := s.over
+// Spend counts bytes that were sent. over is set, once for each account, when that has nothing left, and
+// then says what becomes of the response. What is sent after that is counted all the same.
+func (s *Spender) Spend(n int64) (then Then, over bool) {
 	for i := range s.parts[:s.n] {
 		p := &s.parts[i]
-		if p.block -= n; p.block <= 0 && !p.refill() {
-			s.over = true
+		if p.block -= n; p.block <= 0 && !p.refill() && !p.over {
+			p.over, over, then = true, true, max(then, p.then)
 		}
 	}
-	return was || !s.over
+	return then, over
 }
 
 // refill takes a block, and reports whether there is something left.

@@ -12,9 +12,9 @@ func TestSpend(t *testing.T) {
 	const most = 10 << 20
 	a := new(Book).Of([]byte("alice"), today)
 	var s, other Spender
-	s.Of(a, most)
-	other.Of(a, most)
-	if !other.Spend(1) || a.Used() <= 1 {
+	s.Of(a, most, Cut)
+	other.Of(a, most, Cut)
+	if _, over := other.Spend(1); over || a.Used() <= 1 {
 		t.Fatal("no block was taken")
 	}
 	other.End()
@@ -24,14 +24,17 @@ func TestSpend(t *testing.T) {
 	sent := int64(0)
 	for sent < 2*most {
 		sent += 100_000
-		if !s.Spend(100_000) {
+		if then, over := s.Spend(100_000); over {
+			if then != Cut {
+				t.Errorf("then %v", then)
+			}
 			break
 		}
 	}
 	if sent < most || sent > most+100_000 {
 		t.Errorf("stopped after %d bytes of %d", sent, most)
 	}
-	if !s.Spend(5) { // it is said once
+	if _, over := s.Spend(5); over { // it is said once
 		t.Error("stopped again")
 	}
 	s.End()
@@ -46,10 +49,13 @@ func TestSpendOfTwo(t *testing.T) {
 	b := new(Book)
 	user, link := b.Of([]byte("alice"), today), b.Of([]byte("link 7"), Period{Life, 2_000_000_000})
 	var s Spender
-	s.Of(user, 1<<30)
-	s.Of(link, 1000)
-	if s.Spend(999); s.over || s.Spend(1) {
-		t.Error("the link is not used up")
+	s.Of(user, 1<<30, Throttle)
+	s.Of(link, 1000, Cut)
+	if _, over := s.Spend(999); over {
+		t.Error("nothing is used up yet")
+	}
+	if then, over := s.Spend(1); !over || then != Cut {
+		t.Errorf("the link is not used up: %v, %v", then, over)
 	}
 	s.End()
 	if user.Used() != 1000 || link.Used() != 1000 {
@@ -101,7 +107,7 @@ func TestLimitText(t *testing.T) {
 func BenchmarkSpend(b *testing.B) {
 	a := new(Book).Of([]byte("alice"), today)
 	var s Spender
-	s.Of(a, 1<<62)
+	s.Of(a, 1<<62, Cut)
 	for b.Loop() {
 		s.Spend(1000)
 	}
