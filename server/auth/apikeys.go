@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/fserve/fserve/server/quota"
 )
 
 const (
@@ -29,7 +31,8 @@ type Identity struct {
 	Tier        []byte // nil: none is said
 	Rate        int64  // bytes per second; 0: none is said
 	Connections int    // 0: none is said
-	Expires     int64  // Unix seconds; 0: never
+	Quota       quota.Limit
+	Expires     int64 // Unix seconds; 0: never
 }
 
 // parseKeys reads lines of NAME SHA256 [tier=TIER] [expires=DATE]. Empty lines and those that begin

@@ -21,6 +21,7 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/link"
+	"github.com/fserve/fserve/server/quota"
 )
 
 // Config says how requests prove who asks, beside passwords.
@@ -259,6 +260,12 @@ type Caller struct {
 	// proofs say so; 0: they do not. Connections is that of the tier, too.
 	Rate        int64
 	Connections int
+	// Quota is how many bytes the user may have, and LinkBytes how many all who use the link have together
+	// until LinkEnds, in Unix seconds; zero: there is no bound.
+	Quota     quota.Limit
+	LinkID    []byte
+	LinkBytes int64
+	LinkEnds  int64
 
 	said  [2][]byte // names of tiers
 	tier  *tier     // nil: none
@@ -268,7 +275,8 @@ type Caller struct {
 
 // Clone returns a copy that is valid for ever.
 func (c *Caller) Clone() *Caller {
-	return &Caller{User: bytes.Clone(c.User), FileName: bytes.Clone(c.FileName), Rate: c.Rate, Connections: c.Connections, tier: c.tier, limit: c.limit}
+	return &Caller{User: bytes.Clone(c.User), FileName: bytes.Clone(c.FileName), Rate: c.Rate, Connections: c.Connections,
+		Quota: c.Quota, LinkID: bytes.Clone(c.LinkID), LinkBytes: c.LinkBytes, LinkEnds: c.LinkEnds, tier: c.tier, limit: c.limit}
 }
 
 // Identify finds out who asks for what wants something: Passed, or what the request is refused by.
@@ -325,6 +333,7 @@ func (m *Methods) byLink(c *Caller, _ Ways, a *Asked) admit.Judgement {
 	}
 	c.add(user, l.Rate, l.Connections)
 	c.FileName, c.said[1] = l.FileName, l.Tier
+	c.LinkID, c.LinkBytes, c.LinkEnds = l.ID, l.Bytes, l.Expires
 	return admit.Passed
 }
 
@@ -376,6 +385,7 @@ func (m *Methods) byToken(c *Caller, ways Ways, a *Asked) admit.Judgement {
 // is adds what an identity says.
 func (c *Caller) is(id *Identity) {
 	c.add(id.User, id.Rate, id.Connections)
+	c.Quota = c.Quota.Lower(id.Quota)
 	c.said[0] = id.Tier
 }
 

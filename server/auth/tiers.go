@@ -13,6 +13,7 @@ import (
 	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/quota"
 )
 
 // Tier is what each user of a kind gets.
@@ -26,6 +27,8 @@ type Tier struct {
 	// may ask; 0: no bound.
 	Connections int
 	Requests    admit.Rate
+	// Quota is how many bytes each user may have in a day or a month; zero: there is no bound.
+	Quota quota.Limit
 	// Networks are those whose clients are of the tier, unless a proof says otherwise.
 	Networks admit.Networks
 }
@@ -182,6 +185,7 @@ func (c *Caller) limited(t *tier) {
 	c.tier = t
 	l := shape.Limit{Rate: rate.Rate(c.Rate)}
 	if t != nil {
+		c.Quota = t.Quota.Lower(c.Quota)
 		l.Weight = t.Weight
 		if c.Rate == 0 || t.Rate.Below(l.Rate) {
 			l.Rate = t.Rate
@@ -192,6 +196,9 @@ func (c *Caller) limited(t *tier) {
 	}
 	c.limit = l
 }
+
+// Slow lowers the rate of the caller.
+func (c *Caller) Slow(r rate.Rate) { c.limit.Rate = rate.Least(c.limit.Rate, r) }
 
 // Limit returns that of the caller in place of that of each client; nil: that.
 func (c *Caller) Limit() *shape.Limit {

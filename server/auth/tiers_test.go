@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"net/netip"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/link"
+	"github.com/fserve/fserve/server/quota"
 )
 
 func networks(t testing.TB, list ...string) admit.Networks {
@@ -97,4 +99,22 @@ func field(s string) []byte {
 		return nil
 	}
 	return []byte(s)
+}
+
+// Of the quotas of tier and claim the lower counts, and a claim that cannot be read is none that is free.
+func TestQuotaOf(t *testing.T) {
+	for claim, want := range map[any]string{
+		json.Number("1023"): "1023B/day", "2GiB/month": "2GiB/month", "much": "1B/day", json.Number("-1"): "1B/day", true: "1B/day",
+	} {
+		if q := quotaOf(claim); q.String() != want {
+			t.Errorf("%v is read as %v", claim, q)
+		}
+	}
+	tier := &tier{Tier: Tier{Quota: quota.Limit{Bytes: 1000, Kind: quota.Day}}}
+	for said, want := range map[int64]int64{0: 1000, 500: 500, 2000: 1000} {
+		c := Caller{Quota: quota.Limit{Bytes: said, Kind: quota.Day}}
+		if c.limited(tier); c.Quota.Bytes != want {
+			t.Errorf("tier 1000, claim %d: %d", said, c.Quota.Bytes)
+		}
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/fserve/fserve/engine/rate"
+	"github.com/fserve/fserve/server/quota"
 )
 
 // Issuer is one whose tokens (JWT, RFC 7519) are believed.
@@ -31,9 +32,9 @@ type Issuer struct {
 	JWKS, Secret string
 	// Leeway is how wrong clocks may be.
 	Leeway time.Duration
-	// User, Tier, Rate and Connections are the names of claims. Default: sub for the User, and
+	// User, Tier, Rate, Connections and Quota are the names of claims. Default: sub for the User, and
 	// none for the others.
-	User, Tier, Rate, Connections string
+	User, Tier, Rate, Connections, Quota string
 	// Tiers are the names that tiers have here, by those in the claim; what is not among them has
 	// its own name.
 	Tiers map[string]string
@@ -224,6 +225,9 @@ func (i *issuer) identity(claims jwt.MapClaims) *Identity {
 			id.Connections = 1
 		}
 	}
+	if c, there := claims[i.Quota]; there && i.Quota != "" {
+		id.Quota = quotaOf(c)
+	}
 	return id
 }
 
@@ -258,6 +262,18 @@ func rateOf(claim any) int64 {
 		return int64(r)
 	}
 	return leastRate
+}
+
+// quotaOf reads a quota: bytes a day, or a text like 20GiB/month. What cannot be read is a byte a day, so
+// that the tier, which has a reason, is seen to be cut short.
+func quotaOf(claim any) quota.Limit {
+	if n, err := number(claim); err == nil && n > 0 {
+		return quota.Limit{Bytes: n, Kind: quota.Day}
+	}
+	if l, err := quota.ParseLimit(text(claim)); err == nil && l.Bytes > 0 {
+		return l
+	}
+	return quota.Limit{Bytes: 1, Kind: quota.Day}
 }
 
 // isToken reports whether a credential has the form of a JWT.

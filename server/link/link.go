@@ -62,6 +62,8 @@ type Policy struct {
 	Rate int64
 	// Connections is how many responses may be under way at a time.
 	Connections int
+	// Bytes is how many all who use the link may have together. It needs an ID.
+	Bytes int64
 	// ID is the name of the link. Without a User responses are counted by it.
 	ID string
 	// FileName is the name under which clients save the file.
@@ -102,6 +104,9 @@ func (k *Key) Sign(p *Policy) (string, error) {
 	if p.Connections > 0 {
 		add("c", strconv.Itoa(p.Connections))
 	}
+	if p.Bytes > 0 {
+		add("q", strconv.FormatInt(p.Bytes, 10))
+	}
 	add("i", p.ID)
 	add("f", p.FileName)
 	policy := strings.Join(fields, ";")
@@ -123,7 +128,9 @@ func (p *Policy) check() error {
 		return fmt.Errorf("the path %q of a link: it begins with / and has no empty, . and .. segments, as requests have it when they are decoded", p.Path)
 	case p.Expires.IsZero():
 		return errors.New("a link needs a time when it expires")
-	case p.Rate < 0 || p.Connections < 0:
+	case p.Bytes > 0 && p.ID == "":
+		return errors.New("a link that is good for so many bytes needs an id, by which they are counted")
+	case p.Rate < 0 || p.Connections < 0 || p.Bytes < 0:
 		return errors.New("a limit of a link is negative")
 	case strings.Contains(p.Host, ":") && !strings.HasSuffix(p.Host, "]"):
 		return fmt.Errorf("the host %q of a link has no port", p.Host)

@@ -25,6 +25,7 @@ type Link struct {
 	Key, User, Tier, ID, FileName []byte // nil: it does not say
 	Rate                          int64  // bytes per second; 0: it does not say
 	Connections                   int    // 0: it does not say
+	Bytes                         int64  // that all who use it may have; 0: it does not say
 	Expires                       int64  // Unix seconds
 
 	path, host, networks []byte
@@ -120,7 +121,7 @@ func (l *Link) decode(text []byte) bool {
 		}
 		seen |= bit
 	}
-	return l.Key != nil && len(l.path) > 0 && l.path[0] == '/' && l.Expires >= 0
+	return l.Key != nil && (l.Bytes == 0 || l.ID != nil) && len(l.path) > 0 && l.path[0] == '/' && l.Expires >= 0
 }
 
 // set sets what a field says; false: there is no such field, or not with such a value.
@@ -151,6 +152,9 @@ func (l *Link) set(name byte, value []byte) (ok bool) {
 	case 'r':
 		l.Rate, ok = number(value)
 		return ok && l.Rate > 0
+	case 'q':
+		l.Bytes, ok = number(value)
+		return ok && l.Bytes > 0
 	case 'c':
 		n, ok := number(value)
 		l.Connections = int(n)
