@@ -13,6 +13,7 @@ import (
 	"github.com/fserve/fserve/server/foreign"
 	"github.com/fserve/fserve/server/http1"
 	"github.com/fserve/fserve/server/link"
+	"github.com/fserve/fserve/server/quota"
 	"github.com/fserve/fserve/server/record"
 	"github.com/fserve/fserve/server/site"
 )
@@ -76,6 +77,8 @@ type (
 	LinkKey = link.Key
 	// LinkPolicy is what a signed link allows.
 	LinkPolicy = link.Policy
+	// Quota is how many bytes a user may have in a day or a month.
+	Quota = quota.Limit
 	// RequestRate is how many requests of a client are answered.
 	RequestRate = admit.Rate
 	// Judgement is what a request was refused by, as SessionStats.Denied counts it.
@@ -156,6 +159,9 @@ func ParseNetworks(list []string) (Networks, error) { return admit.ParseNetworks
 
 // ParseRequestRate is admit.ParseRate.
 func ParseRequestRate(s string) (RequestRate, error) { return admit.ParseRate(s) }
+
+// ParseQuota is quota.ParseLimit.
+func ParseQuota(s string) (Quota, error) { return quota.ParseLimit(s) }
 
 // ParseTrust is admit.ParseTrust.
 func ParseTrust(list []string) (Trust, error) { return admit.ParseTrust(list) }

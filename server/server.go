@@ -26,6 +26,7 @@ import (
 	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/http1"
 	"github.com/fserve/fserve/server/listing"
+	"github.com/fserve/fserve/server/quota"
 	"github.com/fserve/fserve/server/record"
 	"github.com/fserve/fserve/server/site"
 	"github.com/fserve/fserve/server/tls"
@@ -63,6 +64,10 @@ type Config struct {
 	Breaker Breaker
 	// Identity says how requests prove who asks, where Site.Require wants it.
 	Identity Identity
+
+	// QuotaDir is where is kept what users with quotas have had (Tier.Quota), which each process
+	// that serves adds to. Empty: it is forgotten with the process.
+	QuotaDir string
 
 	// RequestLimits bound request heads. Default: 16 KiB, a target of 8 KiB, 100 fields.
 	RequestLimits wire.Limits
@@ -107,6 +112,7 @@ type Server struct {
 	tls      *tls.Front // nil: no TLS listeners
 	sessions sessionSet
 	load     loadWatch
+	quotas   quotaKeeper
 	ports    atomic.Pointer[[]uint16] // of the listeners; nil: they are not bound yet
 
 	swapping sync.Mutex // guards what follows
@@ -140,6 +146,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.watchLoad(&cfg.Breaker, s.set)
+	s.keepQuotas(&cfg)
 	if !e.Paused {
 		s.tls.Begin()
 	}
@@ -168,7 +175,7 @@ func (s *Server) prepare() error {
 	}
 	c.setDefaults()
 	s.http = http1.Config{
-		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Breaker: new(breaker.Breaker), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
+		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Breaker: new(breaker.Breaker), Quotas: new(quota.Book), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
 		Proxied: c.proxied(), Plain: len(c.Listen), Listings: listing.NewCache(c.Log), Forms: compress.NewCache(c.CompressCache, c.Log), Log: c.Log,
 		Faults: record.NewFaults(c.Log),
 		Rows:   &s.rows, Ports: &s.ports, Passwords: new(auth.Checker), Patience: cmp.Or(c.OpenTimeout, 30*time.Second),
@@ -295,6 +302,7 @@ func (s *Server) closeSet() {
 	s.swapping.Lock()
 	defer s.swapping.Unlock()
 	s.load.stop()
+	s.endQuotas()
 	if s.set != nil {
 		s.set.Release()
 		s.set = nil

@@ -45,6 +45,7 @@ func (s *Server) Swap(cfg Config) error {
 	}
 	s.http.Admission.Set(cfg.admission())
 	s.watchLoad(&cfg.Breaker, next)
+	s.keepQuotas(&cfg)
 	s.http.Forms.Resize(cmp.Or(cfg.CompressCache, defaultCompressCache))
 	before := s.set
 	s.set = next

@@ -56,6 +56,11 @@ func (s *entry) bear(c *loop.Conn) (resolve.Step, bool) {
 // enter goes on with the request at hand when its place is found.
 func (s *entry) enter(c *loop.Conn, step resolve.Step, rest []byte) {
 	s.anonymous(c, step)
+	if step == resolve.Route {
+		if refused, ok := s.afford(c); !ok {
+			step = refused
+		}
+	}
 	switch {
 	case step == resolve.Prove:
 		s.proveLater(c)

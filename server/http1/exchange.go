@@ -27,6 +27,7 @@ type exchange struct {
 	page    *listing.Page  // that is the response; nil: none
 	form    *compress.Body // likewise
 	grant   admit.Grant    // by which the response is counted
+	meter   meter          // of what it sends
 	caller  *auth.Caller   // who asks; nil: nobody was asked for, or the request has not been away
 	charged bool           // the rate of its client has counted it, when it went away
 	borne   bool           // the breaker has let it in, likewise
@@ -93,6 +94,7 @@ func (s *Session) put(c *loop.Conn, x *exchange) {
 	x.form.Release()
 	x.form = nil
 	x.grant.Release()
+	x.meter.End()
 	if x.call.timedOut() != nil {
 		return // the handler goes on with what the exchange refers to
 	}

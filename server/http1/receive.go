@@ -154,6 +154,7 @@ func (s *Session) Sent(c *loop.Conn, o *engine.Outcome) {
 		return
 	}
 	x.grant.Release()
+	x.meter.End()
 	s.clock.at(s.loop.Now())
 	s.rec.End(&x.record, o, s.clock.unix(s.loop.Now()))
 	if x.plain {

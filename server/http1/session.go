@@ -22,6 +22,7 @@ import (
 	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/listing"
+	"github.com/fserve/fserve/server/quota"
 	"github.com/fserve/fserve/server/record"
 	"github.com/fserve/fserve/server/resolve"
 	"github.com/fserve/fserve/server/site"
@@ -34,6 +35,8 @@ type Config struct {
 	Trust  admit.Trust
 	// Admission bounds what clients ask for.
 	Admission *admit.Control
+	// Quotas count what users have had.
+	Quotas *quota.Book
 	// Breaker refuses requests of a server that has too much to do.
 	Breaker *breaker.Breaker
 	Heads   wire.Limits
@@ -91,6 +94,7 @@ type Session struct {
 	segs   []loop.Segment
 	out    []byte // response head
 	whose  []byte // whom a response is counted by
+	named  []byte // what accounts of quotas are called
 	path   []byte // of a handler's request, encoded
 	parser ctxParser
 }
