@@ -18,6 +18,7 @@ import (
 // signing is what the flags of sign say.
 type signing struct {
 	key, param, rate string
+	bytes            rate.Size
 	lasts, after     time.Duration
 	networks         []string
 	anyHost          bool
@@ -55,6 +56,7 @@ func signCommand() *cobra.Command {
 	f.StringVar(&s.policy.User, "user", "", "whom downloads are counted by")
 	f.StringVar(&s.policy.ID, "id", "", "name of the link, for logs; without a user downloads are counted by it")
 	f.StringVar(&s.rate, "rate", "", "rate of the user, like 5MiB/s")
+	f.Func("bytes", "how many bytes all who use the link may have together, like 5GiB; needs --id", s.bytes.Set)
 	f.IntVar(&s.policy.Connections, "connections", 0, "downloads that the user may have at a time")
 	f.StringVar(&s.policy.Tier, "tier", "", "tier of the user")
 	f.StringVar(&s.policy.FileName, "file-name", "", "name under which clients save the file")
@@ -78,6 +80,7 @@ func (s *signing) sign(text string, now time.Time) (string, error) {
 		return "", errors.New("it has no host: --any-host lets the link count for all")
 	}
 	p := s.policy
+	p.Bytes = int64(s.bytes)
 	p.Path, p.Expires = u.Path, now.Add(s.lasts)
 	if !s.anyHost {
 		p.Host = u.Hostname()

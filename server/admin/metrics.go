@@ -97,10 +97,12 @@ type scrape struct {
 	identity       *server.IdentityMethods
 	breaker        server.BreakerStatus
 	refused        uint64 // by the breaker
+	overQuota      uint64 // requests that were refused
 }
 
 func (a *Admin) scrape() *scrape {
 	s := &scrape{snapshot: a.snapshot(busiestSeries), version: a.cfg.Version, started: a.started, admission: a.cfg.Server.Admission(), identity: a.cfg.Server.Identity()}
+	s.overQuota = a.cfg.Server.Quotas().Refused()
 	s.breaker, s.refused = a.cfg.Server.Breaker(), a.cfg.Server.BreakerRefused()
 	s.driver, s.reason = a.cfg.Server.Engine().Driver()
 	if ad := a.adaptation(); ad != nil {

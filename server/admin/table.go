@@ -73,6 +73,7 @@ var groups = []group{
 				states[s.breaker.State] = 1
 				return states[:]
 			}), "state"),
+		counter("fserve_quota_refused_total", "Requests that were refused because a user, or a link, has had all that its quota allows.", one(func(s *scrape) uint64 { return s.overQuota })),
 		gauge("fserve_breaker_tiers_refused", "Tiers whose requests the breaker refuses, from the lowest on.", one(func(s *scrape) int { return s.breaker.Refused })),
 		counter("fserve_breaker_refused_total", "Requests that the breaker has refused.", one(func(s *scrape) uint64 { return s.refused })),
 		gauge("fserve_build_info", "What is running; always 1.", func(s *scrape, e emitter) { e.put(1, s.version, runtime.Version()) }, "version", "goversion"),

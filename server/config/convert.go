@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -26,7 +27,7 @@ func (c *Config) Server() server.Config {
 		Listen: c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
 		TLS:         c.tlsOf(),
 		BodyTimeout: c.Timeouts.Body, OpenTimeout: c.Timeouts.Open, Admission: c.Admission.policy(), Breaker: c.Admission.Breaker.breaker(), Identity: c.Identity.identity(),
-		CompressCache: int64(c.CompressCache),
+		CompressCache: int64(c.CompressCache), QuotaDir: c.quotaDir(),
 		Engine: engine.Config{
 			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),
 			Driver: c.Driver, ZeroCopy: c.ZeroCopy, Congestion: c.congestion(), DeferAccept: c.DeferAccept, FastOpen: c.FastOpen,
@@ -35,6 +36,14 @@ func (c *Config) Server() server.Config {
 			Limits: &limits, Adapt: &adapt, Sample: c.Admin.Listen != "",
 		},
 	}
+}
+
+// quotaDir returns where what users have had is kept; empty: nowhere.
+func (c *Config) quotaDir() string {
+	if c.StateDir == "" {
+		return ""
+	}
+	return filepath.Join(c.StateDir, "quota")
 }
 
 // congestion returns the engine's name of Congestion.

@@ -42,6 +42,10 @@ type Tier struct {
 	// Requests is how many requests of a user are answered, as 600/min burst 100; what is beyond
 	// that gets 429. Default: none.
 	Requests RequestRate `key:"requests"`
+	// Quota is how many bytes a user may have in a day or a month of UTC, and what comes then: 20GiB/day
+	// (requests get 429), 20GiB/day then cut (what is under way ends, too), 500GiB/month then 200KiB/s
+	// (all goes on slowly). It is kept in the state directory. Default: none.
+	Quota Quota `key:"quota"`
 	// Networks are those whose clients are of the tier if nothing that they prove says otherwise, or
 	// addresses, unix, all; the smallest with the client in it decides. Default: none.
 	Networks []string `key:"networks"`
@@ -50,7 +54,7 @@ type Tier struct {
 // tier returns the tier as a server has it.
 func (t *Tier) tier() server.Tier {
 	networks, _ := server.ParseNetworks(t.Networks) // Validate has read them
-	return server.Tier{Rate: t.Rate, Weight: t.Weight, Connections: t.Connections, Requests: t.Requests.rate(), Networks: networks}
+	return server.Tier{Rate: t.Rate, Weight: t.Weight, Connections: t.Connections, Requests: t.Requests.rate(), Quota: t.Quota.limit(), Networks: networks}
 }
 
 // Issuer is one whose tokens (JWT) are believed.
@@ -76,6 +80,9 @@ type Issuer struct {
 	Rate string `key:"rate"`
 	// Connections is the claim with the downloads that the user may have at a time. Default: none.
 	Connections string `key:"connections"`
+	// Quota is the claim with the quota of the user: bytes a day, or a text like 20GiB/month. Default:
+	// none.
+	Quota string `key:"quota"`
 	// Tiers are the names that tiers have here by those in the claim: gold: vip. What is not
 	// among them has its own name. Default: none.
 	Tiers map[string]string `key:"tiers"`
@@ -139,6 +146,9 @@ func (v *validator) tiers() {
 				v.form(element(at+".networks", n), "%v", err)
 			}
 		}
+		if t.Quota != "" && v.StateDir == "" {
+			v.form(at+".quota", "%s: there is no state directory in which it would be kept: --state-dir, or StateDirectory= of systemd", t.Quota)
+		}
 		of := t.tier()
 		v.sense(at, of.Validate())
 	}
@@ -170,4 +180,22 @@ func isParam(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// Quota is how many bytes a user may have, as server.ParseQuota reads it; empty: there is no bound.
+type Quota string
+
+// Set reads a quota.
+func (q *Quota) Set(s string) error {
+	l, err := server.ParseQuota(s)
+	if err == nil {
+		*q = Quota(l.String())
+	}
+	return err
+}
+
+// limit returns what Set has read.
+func (q Quota) limit() server.Quota {
+	l, _ := server.ParseQuota(string(q)) // Set has read it
+	return l
 }

@@ -204,6 +204,9 @@ func (r random) fill(v reflect.Value) {
 	case *BeingWritten:
 		*p = []BeingWritten{-1, 0, BeingWritten(defaultWriteWait), BeingWritten(5e8)}[r.IntN(4)]
 		return
+	case *Quota:
+		*p = Quota([]string{"", "20GiB/day", "500GiB/month then cut", "1GiB/day then 200KiB/s"}[r.IntN(4)])
+		return
 	case *RequestRate:
 		_ = p.Set([]string{"unlimited", "5/s", "600/min burst 1000"}[r.IntN(3)])
 		return
