@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,6 +48,32 @@ func TestRequestRate(t *testing.T) {
 			t.Errorf("with a body: %d", r.status)
 		}
 		c.get("/f", "X-Forwarded-For: 192.0.2.7").want(t, 200, "hello")
+	})
+}
+
+// TestRateFields: clients are told what is left, with answers that take a way off the loop, too; and those who
+// prefer JSON get a problem.
+func TestRateFields(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		g := start(t, d, server.Config{
+			Admission: server.Admission{Requests: server.RequestRate{Requests: 1, Per: time.Minute, Burst: 3}, Fields: server.FieldsNear},
+			Site:      server.Site{Listing: true},
+		})
+		g.write("f", "hello")
+		c := g.dial()
+		for i, path := range []string{"/f", "/f", "/"} {
+			r := c.get(path)
+			if got, want := r.get("RateLimit"), []string{"", "", `"client";r=0;t=180`}[i]; r.status != 200 || got != want {
+				t.Errorf("%s: %d, RateLimit %q, want %q", path, r.status, got, want)
+			}
+		}
+		r := c.get("/f", "Accept: application/json")
+		if r.status != 429 || r.get("RateLimit-Policy") != `"client";q=1;w=60` || r.get("RateLimit") != `"client";r=0;t=60` {
+			t.Errorf("refused: %d, %q, %q", r.status, r.get("RateLimit-Policy"), r.get("RateLimit"))
+		}
+		if r.get("Content-Type") != "application/problem+json" || !strings.Contains(string(r.body), `"violated-policies":["requests"]`) {
+			t.Errorf("%s: %s", r.get("Content-Type"), r.body)
+		}
 	})
 }
 

@@ -51,6 +51,8 @@ type (
 	Admission = admit.Policy
 	// AdmissionPath are the bounds of what begins with a path.
 	AdmissionPath = admit.PathBounds
+	// AdmissionFields says which answers tell clients what they have left.
+	AdmissionFields = admit.Fields
 	// AdmissionControl admits requests.
 	AdmissionControl = admit.Control
 	// AdmissionReason is why a request is not admitted.
@@ -116,6 +118,9 @@ type (
 
 const (
 	Admitted             = admit.Admitted
+	FieldsOff            = admit.FieldsOff
+	FieldsNear           = admit.FieldsNear
+	FieldsAlways         = admit.FieldsAlways
 	NumBreakerStates     = int(breaker.NumStates)
 	NumAdmissionReasons  = int(admit.NumReasons)
 	ClientFieldAuto      = admit.ClientFieldAuto

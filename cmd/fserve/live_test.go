@@ -135,6 +135,9 @@ var proofs = map[string]proof{
 	"admission.queue.length":     {from: "admission: {downloads: 5}", to: "admission: {downloads: 5, queue: {length: 7}}", seen: admission(`"queue_length":7`)},
 	"admission.queue.wait":       {from: "admission: {downloads: 5}", to: "admission: {downloads: 5, queue: {wait: 3s}}", seen: admission(`"queue_wait":"3s"`)},
 
+	"admission.fields": {from: "admission: {client: {requests: 9/h burst 900}}", to: "admission: {client: {requests: 9/h burst 900}, fields: always}", seen: func(l *live) bool {
+		return strings.HasPrefix(l.get("/").Header.Get("RateLimit"), `"client";r=`)
+	}},
 	"admission.breaker.loop_lag":    {to: "admission: {breaker: {loop_lag: 1ns}}", seen: refuses},
 	"admission.breaker.descriptors": {to: "admission: {breaker: {descriptors: 0.0001%}}", seen: refuses},
 	"admission.breaker.memory":      {to: "admission: {breaker: {memory: 0.0001%}}", seen: refuses},

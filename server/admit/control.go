@@ -24,6 +24,8 @@ type Policy struct {
 	QueueWait   time.Duration
 	// Paths bound what begins with a path, of all clients together; the longest beginning counts.
 	Paths map[string]PathBounds
+	// Fields says which answers tell clients what they have left.
+	Fields Fields
 	// Users are the rates of the requests of each user, by tier.
 	Users map[string]Rate
 	// Claims is set if users may have bounds of their own of downloads.
@@ -237,6 +239,14 @@ func (c *Control) Overflows() uint64 {
 	return c.table.Overflows()
 }
 
+// Fields returns which answers tell clients what they have left.
+func (c *Control) Fields() Fields {
+	if p := c.policy.Load(); p != nil {
+		return p.Fields
+	}
+	return FieldsOff
+}
+
 // Waiting returns how many requests wait for their turn.
 func (c *Control) Waiting() int { return int(c.queue.waiting.Load()) }
 
@@ -277,6 +287,8 @@ type Refusal struct {
 	Reason Reason
 	Wait   int64
 	Queue  bool
+	// Standing is that with its rates; of a request that is admitted, too.
+	Standing Standing
 }
 
 // Admit asks for a request, at a monotonic time in ns, and counts its response if it is admitted. The
@@ -288,8 +300,9 @@ func (c *Control) Admit(a *Ask, now int64) (Grant, Refusal) {
 		return Grant{}, Refusal{}
 	}
 	var memory [maxName]byte
-	if why, wait := c.take(p, a, memory[:], now); why != Admitted {
-		return Grant{}, c.refuse(Refusal{Reason: why, Wait: wait})
+	var standing Standing
+	if why, wait := c.take(p, a, memory[:], now, &standing); why != Admitted {
+		return Grant{}, c.refuse(Refusal{Reason: why, Wait: wait, Standing: standing})
 	}
 	why, behind := Admitted, false
 	name, most := a.holder(p, memory[:])
@@ -300,13 +313,13 @@ func (c *Control) Admit(a *Ask, now int64) (Grant, Refusal) {
 		var g Grant
 		if g, why = c.begin(p, a, name, most); why == Admitted {
 			c.results[Admitted].Add(1)
-			return g, Refusal{}
+			return g, Refusal{Standing: standing}
 		}
 		if c.queue.waiting.Load() > 0 { // one of them may just have seen it counted
 			c.queue.wake(maphash.Bytes(c.seed, name))
 		}
 	}
-	r := Refusal{Reason: why, Queue: why.waits() && p.QueueLength > 0}
+	r := Refusal{Reason: why, Queue: why.waits() && p.QueueLength > 0, Standing: standing}
 	if r.Queue {
 		return Grant{}, r // it keeps its turn
 	}
@@ -322,7 +335,7 @@ func (c *Control) Charge(client []byte, now int64) Refusal {
 		return Refusal{}
 	}
 	if wait, ok := c.table.Take(p.requests, c.table.Key(p.requests, client), now); !ok {
-		return c.refuse(Refusal{Reason: Requests, Wait: wait})
+		return c.refuse(Refusal{Reason: Requests, Wait: wait, Standing: Standing{policyOf[Requests], p.requests, 0, wait}})
 	}
 	return Refusal{}
 }
@@ -363,7 +376,7 @@ func (c *Control) bounds(p *policy, a *Ask, memory []byte) (list [3]bound, n int
 }
 
 // take counts a request by all its rates, or by none; wait is as in Table.Take.
-func (c *Control) take(p *policy, a *Ask, memory []byte, now int64) (why Reason, wait int64) {
+func (c *Control) take(p *policy, a *Ask, memory []byte, now int64, s *Standing) (why Reason, wait int64) {
 	list, n := c.bounds(p, a, memory)
 	for i := range n {
 		b := &list[i]
@@ -372,8 +385,12 @@ func (c *Control) take(p *policy, a *Ask, memory []byte, now int64) (why Reason,
 		}
 		wait, ok := c.table.Take(b.rule, b.key, now)
 		if ok {
+			if p.Fields != FieldsOff {
+				s.near(policyOf[b.why], b.rule, b.rule.left(wait), wait)
+			}
 			continue
 		}
+		*s = Standing{policyOf[b.why], b.rule, 0, wait}
 		for _, taken := range list[:i] {
 			c.table.GiveBack(taken.rule, taken.key)
 		}

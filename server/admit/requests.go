@@ -35,6 +35,7 @@ func (r *Rate) interval() int64 { return int64(r.Per) / r.Requests }
 
 // Rule is a Rate in force, for all clients each. It is safe for concurrent use.
 type Rule struct {
+	Rate
 	id       uint64
 	interval int64
 	burst    int64        // ns of debt with which a request is still answered
@@ -45,7 +46,7 @@ type Rule struct {
 // name, and stay when it gets another rate.
 func (t *Table) Rule(name string, r Rate) *Rule {
 	i := r.interval()
-	return &Rule{id: maphash.String(t.seed, name), interval: i, burst: (max(r.Burst, 1) - 1) * i}
+	return &Rule{Rate: r, id: maphash.String(t.seed, name), interval: i, burst: (max(r.Burst, 1) - 1) * i}
 }
 
 // Key is a client as a Rule counts it.
@@ -91,7 +92,7 @@ func (t *Table) Key(r *Rule, name []byte) Key {
 }
 
 // Take takes one request of a client, at a monotonic time in ns. If it is refused, wait is
-// how many ns later one will not be, if no other comes meanwhile.
+// how many ns later one will not be, if no other comes meanwhile; else how many ns later it has no debts.
 func (t *Table) Take(r *Rule, k Key, now int64) (wait int64, ok bool) {
 	for {
 		d := t.find(k, now)
@@ -116,10 +117,13 @@ func (r *Rule) take(paid *atomic.Int64, now int64) (wait int64, ok bool) {
 			return owed - r.burst, false
 		}
 		if paid.CompareAndSwap(was, now+owed+r.interval) {
-			return 0, true
+			return owed + r.interval, true
 		}
 	}
 }
+
+// left returns how many more requests are answered of a client with a debt, in ns.
+func (r *Rule) left(debt int64) int64 { return max(0, (r.burst+r.interval-debt)/r.interval) }
 
 // GiveBack takes back a request that was taken and, for another reason, is not answered.
 func (t *Table) GiveBack(r *Rule, k Key) {

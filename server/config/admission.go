@@ -19,6 +19,10 @@ type Admission struct {
 	// downloads: /updates/: {requests: 2000/s burst 500, downloads: 400}. The longest beginning
 	// counts; what is beyond gets 503. Default: none.
 	Paths map[string]PathAdmission `key:"paths" live:"yes"`
+	// Fields says which answers have RateLimit-Policy and RateLimit
+	// (draft-ietf-httpapi-ratelimit-headers), by which clients see what they have left of a rate of
+	// requests: off, near (less than a quarter is left, or the request is refused) or always. Default: off.
+	Fields RateFields `key:"fields" flag:"rate-fields" live:"yes" help:"answers that have RateLimit fields: off, near (less than a quarter is left) or always"`
 	// Breaker refuses requests while the server has too much to do.
 	Breaker Breaker `key:"breaker"`
 	// Queue is where requests wait that are beyond these bounds of downloads.
@@ -89,7 +93,7 @@ func (a *Admission) policy() server.Admission {
 		paths[prefix] = server.AdmissionPath{Requests: b.Requests.rate(), Downloads: b.Downloads}
 	}
 	return server.Admission{
-		Paths: paths, Requests: a.Client.Requests.rate(), ClientDownloads: a.Client.Downloads, Downloads: a.Downloads,
+		Fields: server.AdmissionFields(a.Fields), Paths: paths, Requests: a.Client.Requests.rate(), ClientDownloads: a.Client.Downloads, Downloads: a.Downloads,
 		QueueLength: a.Queue.Length, QueueWait: a.Queue.Wait,
 	}
 }
@@ -128,6 +132,9 @@ func (v *validator) admission() {
 	}
 	v.sense("admission.client.downloads", (&server.Admission{ClientDownloads: max(a.Client.Downloads, 0)}).Validate())
 }
+
+// RateFields says which answers have RateLimit fields.
+type RateFields server.AdmissionFields
 
 // RequestRate is how many requests are answered, as server.ParseRequestRate reads it; empty:
 // no bound.

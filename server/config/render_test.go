@@ -138,6 +138,7 @@ admission:
     downloads: 0 # default
   downloads: 0 # default
   paths: {} # default
+  fields: off # default
   breaker:
     loop_lag: 0s # default
     descriptors: 100% # default

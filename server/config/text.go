@@ -28,6 +28,7 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[openfile.Consistency](): {openfile.ConsistencyAuto: "auto", openfile.ConsistencyLease: "lease", openfile.ConsistencyCopy: "copy", openfile.ConsistencyCheck: "check"},
 	reflect.TypeFor[server.LogEscape]():     {server.EscapeDefault: "default", server.EscapeJSON: "json", server.EscapeNone: "none"},
 	reflect.TypeFor[server.ClientField]():   {server.ClientFieldAuto: "auto", server.ClientFieldForwarded: "forwarded", server.ClientFieldXFF: "x-forwarded-for", server.ClientFieldXRealIP: "x-real-ip"},
+	reflect.TypeFor[RateFields]():           {RateFields(server.FieldsOff): "off", RateFields(server.FieldsNear): "near", RateFields(server.FieldsAlways): "always"},
 	reflect.TypeFor[ETag]():                 {ETagVersion: "version", ETagContent: "content"},
 	reflect.TypeFor[UnknownName]():          {UnknownNameDefault: "default", UnknownNameRefuse: "refuse"},
 	reflect.TypeFor[TLSVersion]():           {TLSVersion12: "1.2", TLSVersion13: "1.3"},

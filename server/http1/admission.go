@@ -48,7 +48,7 @@ func (s *entry) bear(c *loop.Conn) (resolve.Step, bool) {
 	}
 	wait, ok := s.cfg.Breaker.Admit(rank, s.loop.Now())
 	if s.borne = ok; !ok {
-		return s.answer.FailFor(http.StatusServiceUnavailable, retryAfter(wait)), false
+		return s.answer.FailFor(http.StatusServiceUnavailable, "breaker", retryAfter(wait)), false
 	}
 	return 0, true
 }
@@ -103,6 +103,7 @@ func (s *entry) admit(c *loop.Conn, rest []byte) bool {
 		ask.User, ask.Tier, ask.Downloads = who.User, who.Tier(), who.Connections
 	}
 	grant, refusal := s.cfg.Admission.Admit(ask, s.loop.Now())
+	s.tell(&refusal)
 	switch {
 	case refusal.Reason == admit.Admitted:
 		if grant.Counts() {
@@ -132,9 +133,18 @@ func (s *entry) charge(c *loop.Conn) (resolve.Step, bool) {
 	s.charged = true
 	s.whose = peer.AppendClient(s.whose[:0], (*Session)(s).clientOf(c), c.OnUnix())
 	if r := s.cfg.Admission.Charge(s.whose, s.loop.Now()); r.Reason != admit.Admitted {
+		s.tell(&r)
 		return s.tooMany(r), false
 	}
 	return 0, true
+}
+
+// tell adds to the answer how its client stands with the rates of requests.
+func (s *entry) tell(r *admit.Refusal) {
+	if f := s.cfg.Admission.Fields(); f != admit.FieldsOff {
+		s.standing = r.Standing.Append(s.standing[:0], f)
+		s.answer.Fields = s.standing
+	}
 }
 
 // tooMany answers a request that is not admitted.
@@ -143,7 +153,7 @@ func (s *entry) tooMany(r admit.Refusal) resolve.Step {
 	if r.Reason.OfClient() {
 		status = http.StatusTooManyRequests
 	}
-	return s.answer.FailFor(status, retryAfter(r.Wait))
+	return s.answer.FailFor(status, r.Reason.String(), retryAfter(r.Wait))
 }
 
 // retryAfter returns a wait in ns as whole seconds, and a bit more, so that those who were

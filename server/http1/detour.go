@@ -59,6 +59,9 @@ func (x *exchange) keepAsked() {
 	if s.caller == &s.own {
 		x.caller = s.caller.Clone()
 	}
+	if x.call.route == nil { // else they are those of its handler
+		x.call.fields = append(x.call.fields[:0], s.answer.Fields...)
+	}
 	x.charged, x.borne = s.charged, s.borne
 }
 

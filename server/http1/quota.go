@@ -73,7 +73,7 @@ func (s *entry) afford(c *loop.Conn) (resolve.Step, bool) {
 			return 0, true
 		}
 		s.cfg.Quotas.Refuse()
-		return s.answer.FailFor(http.StatusTooManyRequests, retryAfter((o.user.Ends()-now)*int64(time.Second))), false
+		return s.answer.FailFor(http.StatusTooManyRequests, "quota", retryAfter((o.user.Ends()-now)*int64(time.Second))), false
 	}
 	return 0, true
 }

@@ -90,13 +90,14 @@ type Session struct {
 	// refusing is set while a request that could not be read is answered.
 	refusing bool
 
-	resp   loop.Response
-	segs   []loop.Segment
-	out    []byte // response head
-	whose  []byte // whom a response is counted by
-	named  []byte // what accounts of quotas are called
-	path   []byte // of a handler's request, encoded
-	parser ctxParser
+	resp     loop.Response
+	segs     []loop.Segment
+	out      []byte // response head
+	whose    []byte // whom a response is counted by
+	standing []byte // lines that tell a client how it stands
+	named    []byte // what accounts of quotas are called
+	path     []byte // of a handler's request, encoded
+	parser   ctxParser
 }
 
 // NewSession returns the session of a loop.

@@ -22,7 +22,7 @@ func PrefersJSON(accept []byte) bool {
 	return jsonQ > 0 && jsonBy > htmlBy
 }
 
-var html = []byte("html")
+var html, jsonName = []byte("html"), []byte("json")
 
 // PrefersHTML reports whether an Accept field names HTML, as those of browsers do, and ranks
 // neither plain text nor JSON above it.
@@ -35,6 +35,23 @@ func PrefersHTML(accept []byte) bool {
 	textQ, _ := weightOf(value, "text", "plain")
 	jsonQ, _ := weightOf(value, "application", "json")
 	return by == byName && q > 0 && q >= textQ && q >= jsonQ
+}
+
+// prefersProblem reports whether an Accept field names JSON, or problems in JSON (RFC 9457), and ranks
+// neither plain text nor HTML above it.
+func prefersProblem(accept []byte) bool {
+	if !bytes.Contains(accept, jsonName) {
+		return false
+	}
+	value := string(accept)
+	q, by := weightOf(value, "application", "json")
+	problemQ, problemBy := weightOf(value, "application", "problem+json")
+	textQ, _ := weightOf(value, "text", "plain")
+	htmlQ, _ := weightOf(value, "text", "html")
+	if q, by = max(q, problemQ), max(by, problemBy); by < byName {
+		return false
+	}
+	return q > 0 && q >= textQ && q >= htmlQ
 }
 
 // byName is how exactly a range names a type that it spells out.

@@ -1,6 +1,9 @@
 package httpfile
 
-import "testing"
+import (
+	"encoding/json"
+	"testing"
+)
 
 func TestPrefersHTML(t *testing.T) {
 	for accept, want := range map[string]bool{
@@ -10,6 +13,33 @@ func TestPrefersHTML(t *testing.T) {
 	} {
 		if got := PrefersHTML([]byte(accept)); got != want {
 			t.Errorf("%q: %t, want %t", accept, got, want)
+		}
+	}
+}
+
+// A problem in JSON is for those who name it, and rank nothing else above it.
+func TestProblem(t *testing.T) {
+	pol := testPolicy(t, Config{})
+	for accept, want := range map[string]bool{
+		"application/json": true, "application/problem+json": true, "application/json, text/plain;q=0.5, */*;q=0.1": true,
+		"": false, "*/*": false, "application/*": false, "text/html, application/json": false, "application/json;q=0": false, "application/json;q=0.5, text/plain": false,
+	} {
+		var p Plan
+		req := Request{Method: MethodGet, Accept: []byte(accept)}
+		p.Fail(StatusTooManyRequests, &req, pol)
+		p.Violates(&req, "requests", 7)
+		if p.RetryAfter != 7 || p.IsProblem() != want {
+			t.Errorf("%q: a problem: %v", accept, p.IsProblem())
+		}
+		var v struct {
+			Type, Title string
+			Status      int
+			Violated    []string `json:"violated-policies"`
+			RetryAfter  int      `json:"retry_after"`
+		}
+		body := p.Segments()[0].Mem
+		if err := json.Unmarshal(body, &v); want != (err == nil) || want && (v.Type != problemQuota || v.Title != "Too Many Requests" || v.Status != 429 || v.Violated[0] != "requests" || v.RetryAfter != 7) {
+			t.Errorf("%q: %s", accept, body)
 		}
 	}
 }

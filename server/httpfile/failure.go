@@ -1,6 +1,7 @@
 package httpfile
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -9,6 +10,17 @@ import (
 // to nothing else.
 func failurePage(code int, reason string) []byte {
 	return []byte(strings.NewReplacer("CODE", strconv.Itoa(code), "REASON", reason, "\n", "").Replace(failureHTML))
+}
+
+// Types of problems of draft-ietf-httpapi-ratelimit-headers, section 6.
+const (
+	problemQuota    = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+	problemCapacity = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+)
+
+// renderProblem renders a failure as application/problem+json (RFC 9457), with more members.
+func renderProblem(code int, kind, more string) []byte {
+	return fmt.Appendf(nil, `{"type":%q,"title":%q,"status":%d%s}`+"\n", kind, reasons[code], code, more)
 }
 
 const failureHTML = `<!DOCTYPE html>

@@ -1,6 +1,9 @@
 package httpfile
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // SegmentKind tells where a segment's bytes are.
 type SegmentKind uint8
@@ -69,6 +72,8 @@ type Plan struct {
 const (
 	noteType = "text/plain; charset=utf-8"
 	pageType = "text/html; charset=utf-8"
+
+	problemType = "application/problem+json"
 )
 
 // fixedSegments holds an answer of two parts: two part headers, two ranges, the end.
@@ -103,12 +108,33 @@ func (p *Plan) Fail(status int, req *Request, pol *Policy) {
 		status = StatusInternalServerError
 	}
 	p.note(status, req, pol)
-	if PrefersHTML(req.Accept) {
+	switch {
+	case PrefersHTML(req.Accept):
 		p.typ = pageType
 		p.memory(req, statusTexts[p.Status].page)
+	case prefersProblem(req.Accept):
+		p.typ = problemType
+		p.memory(req, statusTexts[p.Status].problem)
 	}
 	p.retryLater()
 	p.vary = p.Status == StatusNotAcceptable // only negotiation gives 406
+}
+
+// IsProblem reports whether the body of a failure is a problem in JSON, which no page takes the place of.
+func (p *Plan) IsProblem() bool { return p.typ == problemType }
+
+// Violates says in the problem, if the body is one, which policy a request was refused by, and sets when it
+// may be made again, in seconds.
+func (p *Plan) Violates(req *Request, policy string, retryAfter int) {
+	p.RetryAfter = retryAfter
+	if !p.IsProblem() {
+		return
+	}
+	kind := problemQuota
+	if p.Status == StatusServiceUnavailable {
+		kind = problemCapacity
+	}
+	p.memory(req, renderProblem(p.Status, kind, fmt.Sprintf(`,"violated-policies":[%q],"retry_after":%d`, policy, retryAfter)))
 }
 
 // retryLater says when to come again, with the codes that are about that.

@@ -60,6 +60,8 @@ type statusText struct {
 	line string // up to the value of Date
 	note []byte // the short body
 	page []byte // the body for those who prefer HTML; nil: the code is not of a failure
+	// problem is the body for those who prefer JSON, likewise.
+	problem []byte
 }
 
 var statusTexts = renderStatuses()
@@ -73,6 +75,7 @@ func renderStatuses() (texts [statusLimit]*statusText) {
 		}
 		if code >= StatusBadRequest {
 			texts[code].page = failurePage(code, reason)
+			texts[code].problem = renderProblem(code, "about:blank", "")
 		}
 	}
 	return texts

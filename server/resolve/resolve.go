@@ -371,7 +371,7 @@ func (a *Answer) failErrno(e syscall.Errno) Step {
 	}
 	status := httpfile.StatusOfErrno(e)
 	if status == httpfile.StatusServiceUnavailable {
-		return a.FailFor(status, 1)
+		return a.FailFor(status, "descriptors", 1)
 	}
 	return a.Fail(status)
 }
@@ -392,10 +392,10 @@ func (a *Answer) Fail(status int) Step {
 	return a.finish()
 }
 
-// FailFor is Fail for a request that may be made again, in so many seconds.
-func (a *Answer) FailFor(status, seconds int) Step {
+// FailFor is Fail for a request that was refused by a policy and may be made again, in so many seconds.
+func (a *Answer) FailFor(status int, policy string, seconds int) Step {
 	a.Plan.Fail(status, &a.Request, a.Place.Policy)
-	a.Plan.RetryAfter = seconds
+	a.Plan.Violates(&a.Request, policy, seconds)
 	return a.finish()
 }
 
@@ -413,7 +413,7 @@ func (a *Answer) finish() Step {
 	}
 	a.Chosen = None // a planned failure sends nothing of the file
 	page := a.Place.ErrorPage(a.Plan.Status)
-	if page == nil {
+	if page == nil || a.Plan.IsProblem() {
 		return a.done()
 	}
 	a.Want.page(page)
