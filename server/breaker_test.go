@@ -47,7 +47,7 @@ func TestBreaker(t *testing.T) {
 		if !testenv.Eventually(patience, func() bool { return g.srv.Stats().Loops[0].Sending+g.srv.Stats().Loops[1].Sending == 1 }) {
 			t.Fatal("nothing is under way")
 		}
-		g.srv.ForceBreaker(true, time.Hour)
+		g.srv.Breaker().Force(true, time.Hour)
 		for name, test := range map[string]struct {
 			path, field string
 			answered    int // of ten requests
@@ -77,9 +77,9 @@ func TestBreaker(t *testing.T) {
 			}
 		}
 		running.read(http.MethodGet).want(t, 200, string(p.Bytes(0, 600_000)))
-		g.srv.AutoBreaker()
+		g.srv.Breaker().Auto()
 		c.get("/f").want(t, 200, "f")
-		if n := g.srv.BreakerRefused(); n != 46 {
+		if n := g.srv.Breaker().Refused(); n != 46 {
 			t.Errorf("%d are counted as refused, want 46", n)
 		}
 		if n := g.logs.count("breaker"); n != 2 {
@@ -96,7 +96,7 @@ func TestBreakerOpensByItself(t *testing.T) {
 		c := g.dial()
 		c.get("/f").want(t, 200, "f")
 		for _, much := range []server.Breaker{{LoopLag: 1}, {Descriptors: 1e-9}, {Profiles: []string{"evening"}}} {
-			g.srv.ProfilesInForce([]string{"evening"})
+			g.srv.Breaker().InForce([]string{"evening"})
 			if err := g.srv.Swap(server.Config{Site: server.Site{Root: g.root}, Breaker: much}); err != nil {
 				t.Fatal(err)
 			}
@@ -108,7 +108,7 @@ func TestBreakerOpensByItself(t *testing.T) {
 			}
 			c.get("/f").want(t, 200, "f")
 		}
-		g.srv.ForceBreaker(true, time.Millisecond)
+		g.srv.Breaker().Force(true, time.Millisecond)
 		if !testenv.Eventually(patience, func() bool { return c.get("/f").status == 200 }) {
 			t.Error("an order outlives its time")
 		}

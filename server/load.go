@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"math"
 	"runtime/debug"
 	"runtime/metrics"
@@ -10,20 +11,21 @@ import (
 
 	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/server/breaker"
-	"github.com/fserve/fserve/server/site"
 )
 
-// loadWatch is what gives the breaker its readings, while there is anything to read.
-type loadWatch struct {
+// BreakerControl is a server's breaker. It is safe for concurrent use.
+type BreakerControl struct {
+	breaker.Breaker
+	log  *slog.Logger
+	lag  func(context.Context) (late time.Duration, err error) // of event loops
 	mu   sync.Mutex
 	end  context.CancelFunc // nil: it does not run
 	done sync.WaitGroup
 }
 
-// watchLoad goes by another configuration of the breaker.
-func (s *Server) watchLoad(c *breaker.Config, set *site.Set) {
-	s.tellBreaker(s.http.Breaker.Set(*c, set.Methods().Ranks(), sys.Nanotime()))
-	w := &s.load
+// watch goes by another configuration, for so many tiers.
+func (w *BreakerControl) watch(c *breaker.Config, tiers int) {
+	w.tell(w.Breaker.Set(*c, tiers, sys.Nanotime()))
 	w.stop()
 	if !c.Watches() {
 		return
@@ -41,14 +43,14 @@ func (s *Server) watchLoad(c *breaker.Config, set *site.Set) {
 				return
 			case <-tick.C:
 			}
-			r := s.readLoad(ctx, c)
-			s.tellBreaker(s.http.Breaker.Note(sys.Nanotime(), &r))
+			r := w.read(ctx, c)
+			w.tell(w.Note(sys.Nanotime(), &r))
 		}
 	})
 }
 
 // stop ends the readings. It may be called again.
-func (w *loadWatch) stop() {
+func (w *BreakerControl) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.end != nil {
@@ -58,11 +60,11 @@ func (w *loadWatch) stop() {
 	}
 }
 
-// readLoad measures what a configuration has bounds for.
-func (s *Server) readLoad(ctx context.Context, c *breaker.Config) (r breaker.Readings) {
+// read measures what a configuration has bounds for.
+func (w *BreakerControl) read(ctx context.Context, c *breaker.Config) (r breaker.Readings) {
 	if c.LoopLag > 0 {
 		turn, cancel := context.WithTimeout(ctx, max(2*c.LoopLag, breaker.Every))
-		r.LoopLag, _ = s.engine.Turning(turn) // late is all that it wants to know
+		r.LoopLag, _ = w.lag(turn) // late is all that it wants to know
 		cancel()
 	}
 	if c.Descriptors > 0 {
@@ -85,30 +87,26 @@ func heapPart() float64 {
 	return float64(m[0].Value.Uint64()-m[1].Value.Uint64()) / float64(limit)
 }
 
-// tellBreaker logs a change; nil: there is none.
-func (s *Server) tellBreaker(c *breaker.Change) {
+// tell logs a change; nil: there is none.
+func (w *BreakerControl) tell(c *breaker.Change) {
 	if c != nil {
-		s.cfg.Log.Warn("breaker", "was", c.From.String(), "is", c.To.String(), "tiers_refused", c.Refused, "why", c.Why)
+		w.log.Warn("breaker", "was", c.From.String(), "is", c.To.String(), "tiers_refused", c.Refused, "why", c.Why)
 	}
 }
 
-// Breaker returns whom the server refuses because it has too much to do.
-func (s *Server) Breaker() BreakerStatus { return s.http.Breaker.Status(sys.Nanotime()) }
+// Status returns whom the server refuses, and why.
+func (w *BreakerControl) Status() BreakerStatus { return w.Breaker.Status(sys.Nanotime()) }
 
-// BreakerRefused returns how many requests were refused for that.
-func (s *Server) BreakerRefused() uint64 { return s.http.Breaker.Refused() }
-
-// ForceBreaker refuses requests, or none, whatever is measured; for a time, 0: until AutoBreaker.
-func (s *Server) ForceBreaker(open bool, d time.Duration) {
-	b := s.http.Breaker
-	s.tellBreaker(b.Force(open, d, sys.Nanotime()))
+// Force refuses requests, or none, whatever is measured; for a time, 0: until Auto.
+func (w *BreakerControl) Force(open bool, d time.Duration) {
+	w.tell(w.Breaker.Force(open, d, sys.Nanotime()))
 	if d > 0 { // there may be nobody who takes readings
-		time.AfterFunc(d, func() { s.tellBreaker(b.Expire(sys.Nanotime())) })
+		time.AfterFunc(d, func() { w.tell(w.Expire(sys.Nanotime())) })
 	}
 }
 
-// AutoBreaker ends what ForceBreaker has begun.
-func (s *Server) AutoBreaker() { s.tellBreaker(s.http.Breaker.Auto(sys.Nanotime())) }
+// Auto ends what Force has begun.
+func (w *BreakerControl) Auto() { w.tell(w.Breaker.Auto(sys.Nanotime())) }
 
-// ProfilesInForce tells the server of profiles of limits, for Breaker.Profiles.
-func (s *Server) ProfilesInForce(names []string) { s.http.Breaker.InForce(names) }
+// Breaker returns what refuses requests while the server has too much to do.
+func (s *Server) Breaker() *BreakerControl { return &s.load }

@@ -22,7 +22,6 @@ import (
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
-	"github.com/fserve/fserve/server/breaker"
 	"github.com/fserve/fserve/server/compress"
 	"github.com/fserve/fserve/server/http1"
 	"github.com/fserve/fserve/server/listing"
@@ -111,7 +110,7 @@ type Server struct {
 	http     http1.Config
 	tls      *tls.Front // nil: no TLS listeners
 	sessions sessionSet
-	load     loadWatch
+	load     BreakerControl
 	quotas   quotaKeeper
 	ports    atomic.Pointer[[]uint16] // of the listeners; nil: they are not bound yet
 
@@ -145,7 +144,8 @@ func New(cfg Config) (*Server, error) {
 	if err := s.startTLS(forTLS); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.watchLoad(&cfg.Breaker, s.set)
+	s.load.log, s.load.lag = s.cfg.Log, s.engine.Turning
+	s.load.watch(&cfg.Breaker, s.set.Methods().Ranks())
 	s.keepQuotas(&cfg)
 	if !e.Paused {
 		s.tls.Begin()
@@ -175,7 +175,7 @@ func (s *Server) prepare() error {
 	}
 	c.setDefaults()
 	s.http = http1.Config{
-		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Breaker: new(breaker.Breaker), Quotas: new(quota.Book), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
+		Routes: slices.Clone(c.Routes), Trust: c.Trust, Admission: new(admit.Control), Breaker: &s.load.Breaker, Quotas: new(quota.Book), Heads: c.RequestLimits, MaxBody: c.MaxBody, MaxDrain: c.MaxDrain, BodyTimeout: c.BodyTimeout,
 		Proxied: c.proxied(), Plain: len(c.Listen), Listings: listing.NewCache(c.Log), Forms: compress.NewCache(c.CompressCache, c.Log), Log: c.Log,
 		Faults: record.NewFaults(c.Log),
 		Rows:   &s.rows, Ports: &s.ports, Passwords: new(auth.Checker), Patience: cmp.Or(c.OpenTimeout, 30*time.Second),

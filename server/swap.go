@@ -44,7 +44,7 @@ func (s *Server) Swap(cfg Config) error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	s.http.Admission.Set(cfg.admission())
-	s.watchLoad(&cfg.Breaker, next)
+	s.load.watch(&cfg.Breaker, next.Methods().Ranks())
 	s.keepQuotas(&cfg)
 	s.http.Forms.Resize(cmp.Or(cfg.CompressCache, defaultCompressCache))
 	before := s.set

@@ -47,7 +47,7 @@ func openAlerting(c *config.Config) (*alerting, error) {
 // watch lets alerts that come in switch the profiles of a configuration.
 func (a *alerting) watch(srv *server.Server, c *config.Config) {
 	a.profiles = alerts.NewSwitch(func(caps shape.Caps, profiles []string) error {
-		srv.ProfilesInForce(profiles)
+		srv.Breaker().InForce(profiles)
 		_, err := srv.Engine().Limits().SetCaps(caps)
 		return err
 	}, slog.Default())

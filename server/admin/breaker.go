@@ -20,8 +20,8 @@ type breakerView struct {
 type breaker struct{ *Admin }
 
 func (b breaker) view() breakerView {
-	s := b.cfg.Server.Breaker()
-	v := breakerView{State: s.State.String(), TiersRefused: s.Refused, Tiers: s.Tiers, Why: s.Why, Forced: s.Forced, Refused: b.cfg.Server.BreakerRefused()}
+	s := b.cfg.Server.Breaker().Status()
+	v := breakerView{State: s.State.String(), TiersRefused: s.Refused, Tiers: s.Tiers, Why: s.Why, Forced: s.Forced, Refused: b.cfg.Server.Breaker().Refused()}
 	if s.Ends > 0 {
 		v.TTL = s.Ends.Round(time.Second).String()
 	}
@@ -55,9 +55,9 @@ func (b breaker) put(r *http.Request) (any, *problem) {
 	case state == "auto" && timed:
 		return nil, bad("ttl", "what is measured counts for ever")
 	case state == "auto":
-		b.cfg.Server.AutoBreaker()
+		b.cfg.Server.Breaker().Auto()
 	case state == "open" || state == "closed":
-		b.cfg.Server.ForceBreaker(state == "open", d)
+		b.cfg.Server.Breaker().Force(state == "open", d)
 	default:
 		return nil, bad("state", `it must be "open", "closed" or "auto"`)
 	}

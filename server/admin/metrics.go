@@ -103,7 +103,7 @@ type scrape struct {
 func (a *Admin) scrape() *scrape {
 	s := &scrape{snapshot: a.snapshot(busiestSeries), version: a.cfg.Version, started: a.started, admission: a.cfg.Server.Admission(), identity: a.cfg.Server.Identity()}
 	s.overQuota = a.cfg.Server.Quotas().Refused()
-	s.breaker, s.refused = a.cfg.Server.Breaker(), a.cfg.Server.BreakerRefused()
+	s.breaker, s.refused = a.cfg.Server.Breaker().Status(), a.cfg.Server.Breaker().Refused()
 	s.driver, s.reason = a.cfg.Server.Engine().Driver()
 	if ad := a.adaptation(); ad != nil {
 		r := ad.Report(busiestSeries)

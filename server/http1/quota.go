@@ -79,17 +79,17 @@ func (s *entry) afford(c *loop.Conn) (resolve.Step, bool) {
 }
 
 // count has the response in s.resp counted by the quotas of who has asked for it.
-func (s *Session) count(c *loop.Conn) {
+func (s *entry) count(c *loop.Conn) {
 	who := s.caller
 	s.resp.Meter = nil
 	if who == nil || who.Quota.Bytes == 0 && who.LinkBytes == 0 {
 		return
 	}
-	m := &s.exchangeOf(c).meter
+	m := &(*Session)(s).exchangeOf(c).meter
 	if s.resp.Meter = m; m.Counts() { // it is planned anew
 		return
 	}
-	o := (*entry)(s).accounts(c)
+	o := s.accounts(c)
 	if l := who.Limit(); l != nil {
 		m.slow = *l
 	}

@@ -93,7 +93,7 @@ func (s *Session) respond(c *loop.Conn, status, headLen int, head []byte) {
 	if s.loop.Shaped() {
 		s.shape(c)
 	}
-	s.count(c)
+	(*entry)(s).count(c)
 	c.Respond(&s.resp)
 }
 
