@@ -67,6 +67,8 @@ type (
 	Identity = auth.Config
 	// IdentityLinks are the keys of signed links.
 	IdentityLinks = auth.Links
+	// Denial takes back what a proof says.
+	Denial = auth.Denial
 	// IdentityMethods are those of an Identity, with their keys.
 	IdentityMethods = auth.Methods
 	// Tier is what each user of a kind gets.
@@ -141,6 +143,9 @@ const (
 
 	HistogramBuckets = record.HistogramBuckets
 )
+
+// DenialKinds is auth.DenialKinds.
+var DenialKinds = auth.DenialKinds
 
 var (
 	// ErrFileChanged is foreign.ErrFileChanged.

@@ -473,3 +473,67 @@ func TestUserAdmission(t *testing.T) {
 		}
 	})
 }
+
+// A link in a cookie counts for GET and HEAD, unless there is one in the query.
+func TestLinkInCookie(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := paid(t)
+		cfg.Identity.Links.Cookie = "dl"
+		g := start(t, d, cfg)
+		c := g.dial()
+		good, bad := strings.TrimPrefix(signed(t, "/paid/"), "?fs="), strings.TrimPrefix(signed(t, "/else/"), "?fs=")
+		for _, test := range []struct {
+			method, target, cookie string
+			status                 int
+		}{
+			{"GET", "/paid/f", "a=b; dl=" + good, 200}, {"HEAD", "/paid/f", "dl=" + good, 200}, {"GET", "/paid/f", `dl="` + good + `"`, 200},
+			{"GET", "/paid/f", "dl=" + bad, 403}, {"GET", "/paid/f", "fs=" + good, 403}, {"GET", "/paid/f", "dl=" + good + "; dl=" + good, 400},
+			{"GET", "/paid/f?fs=" + bad, "dl=" + good, 403}, {"DELETE", "/paid/f", "dl=" + good, 403}, {"POST", "/paid/echo", "dl=" + good, 403},
+		} {
+			if r := c.do(test.method, test.target, "Cookie: "+test.cookie); r.status != test.status {
+				t.Errorf("%s %s, cookie %.20s: %d, want %d", test.method, test.target, test.cookie, r.status, test.status)
+			}
+		}
+	})
+}
+
+// What was taken back counts no more, after a new start either.
+func TestDeny(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := paid(t)
+		cfg.Identity.DenialsFile = filepath.Join(t.TempDir(), "state", "denied.json")
+		g := start(t, d, cfg)
+		of := func(id, user string) string {
+			return "/paid/f" + signed(t, "/paid/f", func(p *server.LinkPolicy) { p.ID, p.User = id, user })
+		}
+		now, hour := time.Now().Unix(), time.Now().Add(time.Hour).Unix()
+		want := func(g *rig, path string, status int) {
+			t.Helper()
+			if r := g.dial().get(path); r.status != status {
+				t.Errorf("%d, want %d", r.status, status)
+			}
+		}
+		for _, e := range []server.Denial{{Kind: "link", Name: "7", Until: hour}, {Kind: "user", Name: "joe", Until: hour}, {Kind: "user", Name: "ann", Until: now}} {
+			if err := g.srv.Identity().Deny(e, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		check := func(g *rig) {
+			t.Helper()
+			want(g, of("7", "alice"), 403)
+			want(g, of("8", "joe"), 403)
+			want(g, of("8", "ann"), 200)
+			want(g, of("8", "alice"), 200)
+		}
+		check(g)
+		g = serve(t, d, cfg)
+		check(g)
+		if err := g.srv.Identity().Deny(server.Denial{Kind: "link", Name: "7"}, now); err != nil {
+			t.Fatal(err)
+		}
+		want(g, of("7", "alice"), 200)
+		if list := g.srv.Identity().Denials(); len(list) != 1 || list[0].Name != "joe" {
+			t.Errorf("%+v", list)
+		}
+	})
+}

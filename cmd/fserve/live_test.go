@@ -55,6 +55,9 @@ var proofs = map[string]proof{
 	"identity.links.keys": {from: withKey("k1", "") + "\nrequire: link", to: withKey("k2", "") + "\nrequire: link", seen: signedLink("k2", "fs", time.Minute)},
 	"identity.links.param": {from: withKey("k1", "") + "\nrequire: link", to: withKey("k1", ", param: link") + "\nrequire: link",
 		seen: signedLink("k1", "link", time.Minute)},
+	"identity.links.cookie": {from: withKey("k1", "") + "\nrequire: link", to: withKey("k1", ", cookie: dl") + "\nrequire: link", seen: func(l *live) bool {
+		return l.get("/", "Cookie: a=b; dl="+linkFor(l.t, "k1", time.Minute)).StatusCode == 200
+	}},
 	"identity.links.max_lifetime": {from: withKey("k1", "") + "\nrequire: link", to: withKey("k1", ", max_lifetime: 1h") + "\nrequire: link",
 		seen: func(l *live) bool { return !signedLink("k1", "fs", 2*time.Hour)(l) }},
 	"referers":     {to: "referers: [a.example]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},

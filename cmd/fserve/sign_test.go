@@ -24,14 +24,18 @@ func withKey(name, more string) string {
 
 // signedLink is seen when a link counts that a key has signed.
 func signedLink(key, param string, lasts time.Duration) func(*live) bool {
-	return func(l *live) bool {
-		k := link.Key{ID: key, Secret: []byte(linkSecret + key)}
-		value, err := k.Sign(&link.Policy{Path: "/", Expires: time.Now().Add(lasts)})
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		return l.get("/?"+param+"="+value).StatusCode == 200
+	return func(l *live) bool { return l.get("/?"+param+"="+linkFor(l.t, key, lasts)).StatusCode == 200 }
+}
+
+// linkFor returns a link for all paths.
+func linkFor(t *testing.T, key string, lasts time.Duration) string {
+	t.Helper()
+	k := link.Key{ID: key, Secret: []byte(linkSecret + key)}
+	value, err := k.Sign(&link.Policy{Path: "/", Expires: time.Now().Add(lasts)})
+	if err != nil {
+		t.Fatal(err)
 	}
+	return value
 }
 
 // keyLine is the line of a file of API keys.

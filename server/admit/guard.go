@@ -55,6 +55,7 @@ const (
 	BadToken      // the token is not believed
 	ExpiredToken  // it was good
 	NoKeys        // there are no keys to verify it
+	Denied        // the user, the token or the link was taken back
 	NumJudgement
 )
 
@@ -62,7 +63,7 @@ var judgements = [NumJudgement]string{
 	Passed: "admitted", Unproven: "unproven", ByAddress: "address", ByReferer: "referer", ByAgent: "user_agent",
 	NoPassword: "no_password", WrongPassword: "wrong_password", Crowded: "crowded", Insistent: "insistent",
 	NoCredential: "no_credential", Repeated: "repeated", BadLink: "bad_link", ExpiredLink: "expired_link",
-	BadKey: "bad_key", BadToken: "bad_token", ExpiredToken: "expired_token", NoKeys: "no_keys",
+	BadKey: "bad_key", BadToken: "bad_token", ExpiredToken: "expired_token", NoKeys: "no_keys", Denied: "denied",
 }
 
 // String returns what a request was refused by.

@@ -32,7 +32,8 @@ type Identity struct {
 	Rate        int64  // bytes per second; 0: none is said
 	Connections int    // 0: none is said
 	Quota       quota.Limit
-	Expires     int64 // Unix seconds; 0: never
+	ID          []byte // of a token: jti
+	Expires     int64  // Unix seconds; 0: never
 }
 
 // parseKeys reads lines of NAME SHA256 [tier=TIER] [expires=DATE]. Empty lines and those that begin

@@ -248,3 +248,21 @@ func (s *source) get() (*keySet, error) {
 	}
 	return parseKeySet(b)
 }
+
+// FetchKeys fetches the keys of all issuers anew, which have URLs, and waits for that for a while.
+func (m *Methods) FetchKeys() {
+	if m.tokens == nil {
+		return
+	}
+	for _, i := range m.tokens.issuers {
+		if i.source == nil || i.source.file != nil {
+			continue
+		}
+		if done := i.source.fetch(time.Now(), 0); done != nil {
+			select {
+			case <-done:
+			case <-time.After(fetchPatience):
+			}
+		}
+	}
+}

@@ -34,6 +34,8 @@ type Config struct {
 	// Tiers are kinds of users by name, and Tier is that of who is in none; empty: none is.
 	Tiers map[string]Tier
 	Tier  string
+	// DenialsFile is where Deny keeps whom it denies. Empty: nowhere.
+	DenialsFile string
 }
 
 // Links are the keys of signed links, see package link.
@@ -43,6 +45,9 @@ type Links struct {
 	Keys map[string]string
 	// Param is the parameter of a query that has a link. Default: fs.
 	Param string
+	// Cookie is the name of a cookie that has a link, where the query of a GET or HEAD has none. Empty: none
+	// is looked at.
+	Cookie string
 	// MaxLifetime bounds how long a link may still be good. 0: no bound.
 	MaxLifetime time.Duration
 }
@@ -70,6 +75,7 @@ func (w Ways) String() string {
 type Methods struct {
 	links  *link.Keys // nil: there are none
 	param  string
+	cookie string   // empty: none is looked at
 	keys   *KeyFile // nil: there are none
 	tokens *tokens  // nil: there are none
 	tiers  *tiers   // nil: there are none
@@ -85,6 +91,7 @@ type Opener struct {
 	keys    *KeyFile
 	sources map[string]*source
 	tokens  *tokens
+	denials denials
 	issuers map[string]Issuer // of tokens
 
 	responses map[string]*atomic.Uint64 // by tier
@@ -98,8 +105,11 @@ type Fault struct {
 
 // Open reads the keys of a Config.
 func (o *Opener) Open(c *Config) (*Methods, []Fault) {
-	m := &Methods{param: cmp.Or(c.Links.Param, "fs"), opened: o}
+	m := &Methods{param: cmp.Or(c.Links.Param, "fs"), cookie: c.Links.Cookie, opened: o}
 	faults := slices.Concat(m.openLinks(c), m.openKeys(c), m.openTokens(c), m.openTiers(c))
+	if err := o.denials.keep(c.DenialsFile); err != nil {
+		faults = append(faults, Fault{"denials", err})
+	}
 	if len(faults) == 0 {
 		o.keys, o.tokens, o.issuers = m.keys, m.tokens, c.Issuers
 	}
@@ -244,8 +254,9 @@ type Asked struct {
 	// Authorization and Key are the values of the fields Authorization and X-API-Key; nil: the
 	// request has none.
 	Authorization, Key []byte
-	Twice              bool  // one of these is there twice
-	Mono               int64 // monotonic ns, by the clock of event loops
+	Cookie             []byte // of the field Cookie, of a GET or HEAD
+	Twice              bool   // one of these is there twice
+	Mono               int64  // monotonic ns, by the clock of event loops
 }
 
 func (a *Asked) at() instant { return instant{a.Now, a.Mono} }
@@ -271,6 +282,8 @@ type Caller struct {
 	tier  *tier     // nil: none
 	limit shape.Limit
 	link  link.Link
+
+	tokenID []byte // jti; nil: there is no token, or it has none
 }
 
 // Clone returns a copy that is valid for ever.
@@ -310,12 +323,18 @@ func (m *Methods) Identify(c *Caller, w *Wants, a *Asked) admit.Judgement {
 	if !some {
 		return admit.NoCredential
 	}
+	if m.denied(c, a.Now) {
+		return admit.Denied
+	}
 	m.place(c, a)
 	return admit.Passed
 }
 
 func (m *Methods) byLink(c *Caller, _ Ways, a *Asked) admit.Judgement {
 	value, n := link.Find(a.Query, m.param)
+	if n == 0 && m.cookie != "" {
+		value, n = link.FindCookie(a.Cookie, m.cookie)
+	}
 	switch n {
 	case 0:
 		return admit.NoCredential
@@ -386,7 +405,7 @@ func (m *Methods) byToken(c *Caller, ways Ways, a *Asked) admit.Judgement {
 func (c *Caller) is(id *Identity) {
 	c.add(id.User, id.Rate, id.Connections)
 	c.Quota = c.Quota.Lower(id.Quota)
-	c.said[0] = id.Tier
+	c.said[0], c.tokenID = id.Tier, id.ID
 }
 
 // add adds what a proof says: of two users the later counts, of two limits the lower.

@@ -204,7 +204,7 @@ func (i *issuer) epoch() uint64 {
 // identity reads the claims of a token that was verified. What cannot be read of a limit leaves the
 // tier unsaid: nobody is limited less by it.
 func (i *issuer) identity(claims jwt.MapClaims) *Identity {
-	id := &Identity{User: []byte(text(claims[i.User]))}
+	id := &Identity{User: []byte(text(claims[i.User])), ID: []byte(text(claims["jti"]))}
 	if t, err := claims.GetExpirationTime(); err == nil && t != nil {
 		id.Expires = t.Unix()
 	}

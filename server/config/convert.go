@@ -26,7 +26,7 @@ func (c *Config) Server() server.Config {
 		Locations: above.locations(c.Locations), Hosts: c.hosts(),
 		Listen: c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
 		TLS:         c.tlsOf(),
-		BodyTimeout: c.Timeouts.Body, OpenTimeout: c.Timeouts.Open, Admission: c.Admission.policy(), Breaker: c.Admission.Breaker.breaker(), Identity: c.Identity.identity(),
+		BodyTimeout: c.Timeouts.Body, OpenTimeout: c.Timeouts.Open, Admission: c.Admission.policy(), Breaker: c.Admission.Breaker.breaker(), Identity: c.identity(),
 		CompressCache: int64(c.CompressCache), QuotaDir: c.quotaDir(),
 		Engine: engine.Config{
 			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),
@@ -36,6 +36,15 @@ func (c *Config) Server() server.Config {
 			Limits: &limits, Adapt: &adapt, Sample: c.Admin.Listen != "",
 		},
 	}
+}
+
+// identity returns the Identity as a server has it.
+func (c *Config) identity() server.Identity {
+	i := c.Identity.identity()
+	if c.StateDir != "" {
+		i.DenialsFile = filepath.Join(c.StateDir, "denied.json")
+	}
+	return i
 }
 
 // quotaDir returns where what users have had is kept; empty: nowhere.

@@ -95,6 +95,9 @@ type Links struct {
 	Keys map[string]string `key:"keys" flag:"link-key" form:"NAME=FILE" file:"file" live:"yes" help:"NAME=FILE: secret that signs links; repeatable"`
 	// Param is the parameter of a query that has a link. Default: fs.
 	Param string `key:"param" flag:"link-param" live:"yes" help:"parameter of a query that has a signed link"`
+	// Cookie is the name of a cookie that has a link, for GET and HEAD whose query has none: so one link
+	// with a slash at its end is enough for many files. Default: none.
+	Cookie string `key:"cookie" flag:"link-cookie" live:"yes" help:"name of a cookie that has a signed link (default: none is looked at)"`
 	// MaxLifetime bounds how long a link may still be good, so that one that was made by mistake
 	// counts for nobody: 168h. Default: 0s, no bound.
 	MaxLifetime time.Duration `key:"max_lifetime" flag:"link-max-lifetime" live:"yes" help:"how long a signed link may still be good (default: no bound)"`
@@ -102,7 +105,7 @@ type Links struct {
 
 // identity returns the Identity as a server has it.
 func (i *Identity) identity() server.Identity {
-	out := server.Identity{Links: server.IdentityLinks{Keys: i.Links.Keys, Param: i.Links.Param, MaxLifetime: i.Links.MaxLifetime}, Keys: i.APIKeys}
+	out := server.Identity{Links: server.IdentityLinks{Keys: i.Links.Keys, Param: i.Links.Param, Cookie: i.Links.Cookie, MaxLifetime: i.Links.MaxLifetime}, Keys: i.APIKeys}
 	for name, issuer := range i.JWT {
 		if out.Issuers == nil {
 			out.Issuers = make(map[string]server.IdentityIssuer)
@@ -125,6 +128,9 @@ func (v *validator) identity() {
 	l := &v.Identity.Links
 	if l.MaxLifetime < 0 {
 		v.form("identity.links.max_lifetime", "%v: --link-max-lifetime must not be negative", l.MaxLifetime)
+	}
+	if l.Cookie != "" && !isParam(l.Cookie) {
+		v.form("identity.links.cookie", "%q is not the name of a cookie: letters, digits, _ and -", l.Cookie)
 	}
 	if !isParam(l.Param) {
 		v.form("identity.links.param", "%q is not the name of a parameter: letters, digits, _ and -", l.Param)

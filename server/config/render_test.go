@@ -127,6 +127,7 @@ identity:
   links:
     keys: {} # default
     param: fs # default
+    cookie: '' # default
     max_lifetime: 0s # default
   api_keys: '' # default
   jwt: {} # default

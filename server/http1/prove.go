@@ -67,6 +67,10 @@ func (s *entry) identify(c *loop.Conn) admit.Judgement {
 	q := &s.asked
 	q.Path, q.Query, q.Host = s.answer.Request.Path, s.answer.Request.Query, s.head.Host()
 	q.Authorization, q.Key = s.head.Get(wire.Authorization), s.head.Get(wire.XAPIKey)
+	q.Cookie = nil
+	if m := s.answer.Request.Method; m == httpfile.MethodGet || m == httpfile.MethodHead { // others may be asked for by any page
+		q.Cookie = s.head.Get(wire.Cookie)
+	}
 	q.Twice = s.head.Repeated(wire.Authorization) || s.head.Repeated(wire.XAPIKey)
 	q.Mono = s.loop.Now()
 	q.Client, q.Unix, q.Now = (*Session)(s).clientOf(c), c.OnUnix(), s.clock.unix(began)/int64(time.Second)

@@ -53,6 +53,17 @@ func Find(query []byte, name string) (value []byte, n int) {
 	return value, n
 }
 
+// FindCookie is Find for a field Cookie (RFC 6265).
+func FindCookie(field []byte, name string) (value []byte, n int) {
+	for part := range bytes.SplitSeq(field, []byte(";")) {
+		key, v, ok := bytes.Cut(bytes.TrimLeft(part, " "), []byte("="))
+		if ok && string(key) == name {
+			value, n = bytes.Trim(v, `"`), n+1
+		}
+	}
+	return value, n
+}
+
 // Verify reports whether a link, the value of its parameter as it came, is good for a request. It
 // does not allocate, but for links that name networks.
 func (k *Keys) Verify(l *Link, value []byte, r *Request) Verdict {

@@ -25,6 +25,7 @@ const (
 	Accept
 	AcceptEncoding
 	Authorization
+	Cookie
 	Forwarded
 	Origin
 	Referer
@@ -55,6 +56,7 @@ var fieldNames = [numField]string{
 	Accept:            "accept",
 	AcceptEncoding:    "accept-encoding",
 	Authorization:     "authorization",
+	Cookie:            "cookie",
 	Forwarded:         "forwarded",
 	Origin:            "origin",
 	Referer:           "referer",
@@ -75,7 +77,7 @@ func (f Field) String() string {
 const (
 	minName    = 4  // len("host")
 	maxName    = 19 // len("if-unmodified-since")
-	candidates = 3  // known names of one length
+	candidates = 4  // known names of one length
 )
 
 // nameKey is a name of 4 to 24 bytes in three words, letters in lower case.
