@@ -82,7 +82,7 @@ var groups = []group{
 		counter("fserve_requests_total", "Responses that were begun, by class of status and host: the first name of a configured one, default for what none is for, other beyond the first 1,000.",
 			responsesByHost, "code", "host"),
 		counter("fserve_requests_refused_total", "Requests that could not be understood, by reason. They are among the 4xx and 5xx too.", refusals, "reason"),
-		counter("fserve_access_refused_total", "Requests that rules of access have refused: by address, referer, user_agent, no_password, wrong_password, crowded (too many passwords to check), insistent (of one client), no_credential, repeated (credentials), bad_link, expired_link, bad_key, bad_token, expired_token, no_keys (of the issuer). They are among the 4xx and 5xx too.", denials, "reason"),
+		counter("fserve_access_refused_total", "Requests that rules of access have refused: by address, referer, user_agent, no_password, wrong_password, crowded (too many passwords to check), insistent (of one client), no_credential, repeated (credentials), bad_link, expired_link, bad_key, bad_token, expired_token, no_keys (of the issuer), denied (by POST /deny). They are among the 4xx and 5xx too.", denials, "reason"),
 		counter("fserve_proxy_protocol_errors_total", "Connections that were reset for lack of a good PROXY header.",
 			one(func(s *scrape) uint64 { return s.sum.session.ProxyErrors })),
 		histogram("fserve_first_byte_seconds", "Time from the head of a request to the first byte of its response with the kernel. 0: in the same turn of the event loop.",
