@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"runtime"
 	"strings"
@@ -80,4 +81,55 @@ func (g *rig) mallocs(head string) float64 {
 	}
 	runtime.ReadMemStats(&after)
 	return float64(after.Mallocs-before.Mallocs) / rounds
+}
+
+// A request for a file that is not open costs no memory either, once the cache is full: what
+// was made for a file that had to go is used for the one that comes.
+func TestMissesCostNoMemory(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		g := start(t, d, server.Config{
+			Site:   server.Site{Files: httpfile.Config{CacheControl: []httpfile.Rule{{Match: "/", Value: "no-cache"}}}},
+			Engine: engine.Config{MaxFiles: 16},
+		})
+		var asked []string
+		for i := range 64 {
+			asked = append(asked, fmt.Sprintf("a-directory/with-a-long-name/%03d.txt", i))
+			g.write(asked[i], hello)
+		}
+		c := g.dial()
+		defer c.conn.Close()
+		c.patient()
+		var reply bytes.Buffer
+		c.r = bufio.NewReader(io.TeeReader(c.conn, &reply))
+		requests := make([][]byte, len(asked))
+		for i, name := range asked {
+			requests[i] = []byte("GET /" + name + " HTTP/1.1\r\nHost: files.example\r\n\r\n")
+		}
+		c.send(string(requests[0]))
+		c.read("GET")
+		buf := reply.Bytes()
+		walk := func(rounds int) {
+			for i := range rounds * len(requests) {
+				if _, err := c.conn.Write(requests[i%len(requests)]); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(c.conn, buf); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		walk(2)
+		const rounds = 20
+		var before, after runtime.MemStats
+		misses := g.srv.Stats().Loops[0].Files.Misses
+		runtime.ReadMemStats(&before)
+		walk(rounds)
+		runtime.ReadMemStats(&after)
+		if n := g.srv.Stats().Loops[0].Files.Misses - misses; n < rounds*uint64(len(requests))/2 {
+			t.Errorf("%d misses", n)
+		}
+		if n := float64(after.Mallocs-before.Mallocs) / float64(rounds*len(requests)); n > 0.1 {
+			t.Errorf("%.2f allocations a miss", n)
+		}
+	})
 }

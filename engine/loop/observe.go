@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fserve/fserve/engine/openfile"
@@ -263,7 +264,7 @@ func describe(c *Conn) ConnInfo {
 		i.Held[level] = time.Duration(ns)
 	}
 	if f := s.file(); f != nil {
-		i.File = f.Key()
+		i.File = strings.Clone(f.Key())
 	}
 	return i
 }

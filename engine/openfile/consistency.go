@@ -3,6 +3,7 @@ package openfile
 import (
 	"maps"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -116,7 +117,7 @@ func (fs *Files) mustWait(f *File) bool {
 	b := fs.busy[f.key]
 	if b == nil {
 		b = &busy{since: fs.now}
-		fs.busy[f.key] = b
+		fs.busy[strings.Clone(f.key)] = b
 	}
 	b.asked = fs.now
 	switch idle := !b.broken && f.Size > 0 && fs.wall()-f.Mtime >= wait; {
@@ -164,7 +165,7 @@ func (fs *Files) broken(f *File, each func(*File)) {
 	f.broken = true
 	fs.stats.LeasesBroken++
 	if f.policy.Wait > 0 { // the writer is held, and has written nothing yet
-		fs.busy[f.key] = &busy{since: fs.now, asked: fs.now - askAgain, broken: true}
+		fs.busy[strings.Clone(f.key)] = &busy{since: fs.now, asked: fs.now - askAgain, broken: true}
 	}
 	f.Retain()
 	fs.drop(f)

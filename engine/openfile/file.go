@@ -41,8 +41,9 @@ type File struct {
 	Body []byte
 	// Loads counts how often content came into memory: what was made of it is of that.
 	Loads uint32
-	// Data is the session's: what it has derived from this version.
-	Data any
+	// Data is the session's: what it has derived from this version. Spare is the Data of
+	// another one, which is gone: its memory may be used again.
+	Data, Spare any
 
 	lent   aio.File // the descriptor, for the driver
 	dev    uint64
@@ -54,7 +55,8 @@ type File struct {
 	files   *Files
 	from    Far // of a remote file, else nil
 	key     string
-	refs    int // responses, and 1 for the cache
+	name    []byte // memory of key
+	refs    int    // responses, and 1 for the cache
 	cached  bool
 	young   bool   // changed less than settling ago when it was opened
 	used    bool   // since the clock's hand passed
@@ -73,7 +75,7 @@ type File struct {
 // Lent returns the file as a driver knows it, whose memory it is too.
 func (f *File) Lent() *aio.File { return &f.lent }
 
-// Key returns the name that the file has in the cache.
+// Key returns the name that the file has in the cache. It is valid as long as the file is.
 func (f *File) Key() string { return f.key }
 
 // Retain keeps the file open until Release is called for it.

@@ -36,7 +36,8 @@ type Files struct {
 	wall     func() int64 // Unix ns
 	headroom int
 	pinned   []*File // disposed, but a driver still reads
-	leases   Leases  // nil: none are taken
+	memory   memory
+	leases   Leases // nil: none are taken
 	leased   map[int32]*File
 	busy     map[string]*busy
 	stats    *Stats
@@ -123,7 +124,7 @@ func (fs *Files) Get(name []byte) *File {
 // wait; begin an Opening, or call root.Open off the loop, and give Add what
 // that returns. EISDIR: it is a directory. ENXIO: it is neither that nor a regular
 // file. ETXTBSY: it is being written, and p says to wait for that or to refuse it. key is
-// the name in the cache, which may say more than name.
+// the name in the cache, which may say more than name. Nothing of key and name is kept.
 func (fs *Files) Open(r *Root, key, name string, p Policy) (*File, syscall.Errno) {
 	if fs.isBusy(key) {
 		return nil, syscall.ETXTBSY
@@ -148,8 +149,8 @@ func (fs *Files) Spare() bool {
 	return fs.evict(true) && fs.stats.Open < before
 }
 
-// Add puts an opened file in the cache under a name and returns it; the
-// descriptor is the cache's from here on. If the cache holds the same version
+// Add puts an opened file in the cache under a name, of which it keeps a copy, and returns it;
+// the descriptor is the cache's from here on. If the cache holds the same version
 // already, that is returned instead.
 func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 	old := fs.entries[key]
@@ -190,16 +191,13 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 		fs.drop(old)
 	}
 	fs.stats.Misses++
-	f := &File{
-		Size: o.Stat.Size, Mtime: o.Stat.Mtim.Nano(), Ctime: o.Stat.Ctim.Nano(), Ino: o.Stat.Ino,
-		Opened: o.At, Indistinct: o.Indistinct, Hash: o.Hash,
-		lent: aio.File{FD: o.FD, Size: o.Stat.Size}, dev: o.Stat.Dev, policy: p,
-		files: fs, from: o.From, key: key, checked: fs.now, request: fs.request,
-	}
+	f := fs.memory.file(fs, key, &o)
+	f.policy = p
 	f.young = fs.wall()-f.Mtime < settling
 	if f.young || !f.isBrief() || fs.busy[key] != nil { // else only if it cannot be read
 		if e := fs.hold(f, f.Size == 0 && old != nil && old.Size > 0); e != 0 {
 			fs.close(o.FD, o.From)
+			fs.memory.put(f, fs.request)
 			return nil, e
 		}
 	}
@@ -300,8 +298,8 @@ func (fs *Files) dispose(f *File) {
 	if f.lent.Reader > 0 {
 		fs.closeFD(f.lent.Reader)
 	}
-	f.lent.FD = -1
 	fs.stats.Open--
+	fs.memory.put(f, fs.request)
 }
 
 // MustSweep reports whether Sweep is to be called before long.
@@ -347,6 +345,7 @@ func (fs *Files) Prune(keep func(key string, f *File) bool) {
 	}
 	clear(fs.clock[len(kept):])
 	fs.clock = kept
+	fs.memory.clear() // what it has was made of what was before
 }
 
 // SetHeadroom changes Config.Headroom for this cache, in bytes. Bodies that are

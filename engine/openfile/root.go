@@ -212,12 +212,8 @@ func (r *Root) open(name string, flags, resolve uint64) (int, error) {
 		return r.walk(name, int(flags))
 	}
 	how := unix.OpenHow{Flags: flags, Resolve: r.resolve | resolve}
-	openat2 := unix.Openat2
-	if resolve&resolveCached != 0 {
-		openat2 = sys.Openat2
-	}
 	for races := 0; ; {
-		fd, err := openat2(r.dir, name, &how)
+		fd, err := sys.Openat2(r.dir, name, &how)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN) && resolve&resolveCached == 0 && races < renameRaces:

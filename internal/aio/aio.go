@@ -177,6 +177,8 @@ const (
 // while Pins is not zero.
 type File struct {
 	FD int32
+	// Serial tells apart the files that use this memory one after the other.
+	Serial uint64
 	// Pins counts the driver's operations under way that name FD: the engine
 	// closes FD only when it is zero. Touched on the loop only.
 	Pins int32

@@ -61,6 +61,7 @@ type Mover struct {
 //	     |             | for again  |  (read-ahead)    |
 type State struct {
 	file     *aio.File // whose ranges follow
+	serial   uint64    // of that
 	resident Range     // known to be in memory, or fetched a moment ago
 	fetching Range     // being fetched by the driver
 	streak   bool      // resident was fetched: the file is cold, so read ahead
@@ -78,6 +79,9 @@ type Range struct{ Off, End int64 }
 
 // Empty reports whether r holds no byte.
 func (r Range) Empty() bool { return r.End <= r.Off }
+
+// of reports whether the State is that of a file.
+func (st *State) of(f *aio.File) bool { return st.file == f && st.serial == f.Serial }
 
 func (r Range) holds(off int64) bool { return off >= r.Off && off < r.End }
 
@@ -106,9 +110,8 @@ func (m *Mover) Send(sock int32, st *State, f *aio.File, off, n int64, more bool
 	case n == 0:
 		return aio.Sent{Via: m.way(f)}, Range{}
 	}
-	if st.file != f || st.next != off {
-		m.Reset(st)
-		st.file, st.next = f, off
+	if !st.of(f) || st.next != off {
+		m.restart(st, f, off)
 	}
 	var s aio.Sent
 	if st.pipe != nil { // its bytes are in memory by nature
@@ -139,9 +142,8 @@ func (m *Mover) Read(st *State, f *aio.File, p []byte, off int64) (aio.Sent, Ran
 	if n == 0 {
 		return s, Range{}
 	}
-	if st.file != f || st.next != off || st.pipe != nil {
-		m.Reset(st)
-		st.file, st.next = f, off
+	if !st.of(f) || st.next != off || st.pipe != nil {
+		m.restart(st, f, off)
 	}
 	k, fetch := m.plan(st, f, off, n)
 	if k == 0 {
@@ -174,6 +176,12 @@ func (m *Mover) Reset(st *State) {
 		m.pipes.put(st.pipe)
 	}
 	*st = State{Epoch: st.Epoch + 1}
+}
+
+// restart makes a State that of an attempt at another place than where the last one ended.
+func (m *Mover) restart(st *State, f *aio.File, off int64) {
+	m.Reset(st)
+	st.file, st.serial, st.next = f, f.Serial, off
 }
 
 // ways lists for each mode what is tried, best first. Copy is never refused.

@@ -333,3 +333,22 @@ func TestPipePool(t *testing.T) {
 		t.Errorf("%d pipes open, want %d", stats.PipesOpen, maxIdlePipes)
 	}
 }
+
+// What is known of a file is not believed of another one in its memory.
+func TestSerial(t *testing.T) {
+	r := newRig(t, aio.Config{})
+	f := &aio.File{Serial: 1, Size: 1 << 20}
+	r.restart(&r.st, f, 0)
+	r.st.resident = Range{0, 1 << 20}
+	if !r.st.of(f) {
+		t.Error("not its own file")
+	}
+	*f = aio.File{Serial: 2, Size: 1 << 20}
+	if r.st.of(f) {
+		t.Error("another file is taken for it")
+	}
+	r.restart(&r.st, f, 0)
+	if r.st.resident.holds(0) || !r.st.of(f) {
+		t.Errorf("%+v", r.st)
+	}
+}

@@ -149,9 +149,8 @@ func (m *Mover) Stage(st *State, f *aio.File, off, n int64) bool {
 		}
 		return false
 	}
-	if st.file != f || st.next != off {
-		m.Reset(st)
-		st.file, st.next = f, off
+	if !st.of(f) || st.next != off {
+		m.restart(st, f, off)
 	}
 	st.pipe = q
 	return true
@@ -164,7 +163,7 @@ func (m *Mover) mayStage(st *State) bool {
 
 // isThere reports whether [off, off+n) of f, which the file has, is in memory.
 func (m *Mover) isThere(st *State, f *aio.File, off, n int64) bool {
-	if st.file == f && st.resident.holds(off) && off+n <= st.resident.End || m.isHot(f) {
+	if st.of(f) && st.resident.holds(off) && off+n <= st.resident.End || m.isHot(f) {
 		return true
 	}
 	for end := off + n; off < end; {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/openfile"
@@ -83,7 +84,7 @@ func (s *Session) open(w *resolve.Want) (*openfile.File, syscall.Errno) {
 	if f := s.loop.Files.Get(w.Key); f != nil {
 		return f, 0
 	}
-	key := string(w.Key)
+	key := unsafe.String(unsafe.SliceData(w.Key), len(w.Key)) // of which nothing is kept
 	return s.loop.Files.Open(w.Place.Root, key, w.Name(key), w.WritePolicy())
 }
 
@@ -96,10 +97,7 @@ func (s *Session) opened(f *openfile.File, e syscall.Errno) resolve.Step {
 	}
 	v, ok := f.Data.(*version)
 	if !ok || v.Place != w.Place {
-		v = &version{Version: w.Version(httpfile.File{
-			Size: f.Size, MtimeNs: f.Mtime, CtimeNs: f.Ctime, Inode: f.Ino, SeenNs: f.Opened, Indistinct: f.Indistinct, Hash: f.Hash,
-		})}
-		f.Data = v
+		v = newVersion(w, f)
 	}
 	s.files[w.Kind] = f
 	return s.answer.Opened(&v.Version, 0)

@@ -15,6 +15,21 @@ type version struct {
 	loaded uint32 // File.Loads
 }
 
+// newVersion makes what is kept with the file that is wanted, in memory of another one if there is
+// some.
+func newVersion(w *resolve.Want, f *openfile.File) *version {
+	v, ok := f.Spare.(*version)
+	if !ok {
+		v = new(version)
+	}
+	f.Data, f.Spare = v, nil
+	v.hot = nil
+	w.Remake(&v.Version, f.Key(), httpfile.File{
+		Size: f.Size, MtimeNs: f.Mtime, CtimeNs: f.Ctime, Inode: f.Ino, SeenNs: f.Opened, Indistinct: f.Indistinct, Hash: f.Hash,
+	})
+	return v
+}
+
 // rendered returns the head of the plain 200 answer and the body of a small file, with
 // the Date of now, or nil if that cannot be had: the head must not change while a response
 // of it is under way, be it one that began before the version was made.

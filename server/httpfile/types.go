@@ -16,11 +16,15 @@ func (p *Policy) ContentType(path string) string {
 }
 
 // Typed returns the value of Content-Type for a media type: text gets a charset.
-func (p *Policy) Typed(typ string) string {
+func (p *Policy) Typed(typ string) string { return string(p.appendTyped(nil, typ)) }
+
+// appendTyped is Typed in memory of the caller.
+func (p *Policy) appendTyped(dst []byte, typ string) []byte {
+	dst = append(dst, typ...)
 	if p.charset != "none" && strings.HasPrefix(typ, "text/") && !hasCharset(typ) {
-		typ += "; charset=" + p.charset
+		dst = append(append(dst, "; charset="...), p.charset...)
 	}
-	return typ
+	return dst
 }
 
 func (p *Policy) lookupType(path string) string {

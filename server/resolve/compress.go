@@ -26,8 +26,8 @@ type made struct {
 const never = math.MaxInt64
 
 // level returns that of the compression of the wanted file, 0: it is sent as it is.
-func (w *Want) level(size int64, lines []byte) int {
-	p, path := w.Place.Policy, string(w.path)
+func (w *Want) level(path string, size int64, lines []byte) int {
+	p := w.Place.Policy
 	if w.Kind != Source || !p.Compresses() || !httpfile.MayBeCoded(path) || w.WritePolicy().Growing || site.HasField(lines, "Content-Encoding") {
 		return 0
 	}

@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"bytes"
+	"strings"
 	"time"
 
 	"github.com/fserve/fserve/engine/openfile"
@@ -44,7 +45,7 @@ func (w *Want) Name(key string) string {
 
 // WritePolicy says how the file is treated if somebody writes to it.
 func (w *Want) WritePolicy() openfile.Policy {
-	p := w.Place.WritePolicy(string(w.path))
+	p := w.Place.WritePolicy(w.path)
 	p.Hashed = p.Hashed && w.Kind != Page // whose validators nobody sees
 	return p
 }
@@ -89,18 +90,37 @@ type Version struct {
 
 // Version returns what the answers with a version of the wanted file need. f is what the
 // file system has said of it; the rest is filled in.
-func (w *Want) Version(f httpfile.File) Version {
-	path, p := string(w.path), w.Place
-	v := Version{Place: p, Lines: p.Lines(path), may: p.Precompressed && httpfile.MayBeCoded(path)}
+func (w *Want) Version(f httpfile.File) (v Version) {
+	v.fill(w, string(w.path), f)
+	return v
+}
+
+// Remake makes v what the answers with a version of the wanted file need, in its memory: nobody
+// uses it for another version any more. key is as the Key of w, and valid as long as v is used.
+func (w *Want) Remake(v *Version, key string, f httpfile.File) {
+	path := ""
+	if w.Kind == Page {
+		path = string(w.path) // which is not in the key
+	} else {
+		path = w.Place.PathIn(key)[:len(w.path)]
+	}
+	v.fill(w, path, f)
+}
+
+func (v *Version) fill(w *Want, path string, f httpfile.File) {
+	p := w.Place
+	*v = Version{Place: p, Facts: v.Facts, Lines: p.Lines(path), may: p.Precompressed && httpfile.MayBeCoded(path)}
 	f.ByContent = p.ContentTags()
 	f.Path, f.Coding = path, w.Coding
-	if level := w.level(f.Size, v.Lines); level > 0 {
+	if level := w.level(path, f.Size, v.Lines); level > 0 {
 		v.coded = &compressible{file: f}
-		v.coded.file.Level = level
+		v.coded.file.Path, v.coded.file.Level = strings.Clone(path), level
 	}
 	f.Negotiable = v.may || v.coded != nil
-	v.Facts = p.Policy.MakeFacts(f)
-	return v
+	if v.Facts == nil {
+		v.Facts = new(httpfile.Facts)
+	}
+	p.Policy.RemakeFacts(v.Facts, f)
 }
 
 // numCoding is how many representations a file can have: itself and its coded forms.

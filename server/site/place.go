@@ -62,6 +62,9 @@ func (p *Place) AppendKey(dst, path []byte) []byte { return append(append(dst, p
 // PathOf returns the path that AppendKey has appended.
 func (p *Place) PathOf(key []byte) []byte { return key[len(p.key):] }
 
+// PathIn is PathOf for a key of a cache.
+func (p *Place) PathIn(key string) string { return key[len(p.key):] }
+
 // PathIsKey reports whether the keys of the place are its paths.
 func (p *Place) PathIsKey() bool { return p.key == "" }
 
@@ -115,10 +118,10 @@ func (p *Place) Lines(path string) []byte {
 func (p *Place) ContentTags() bool { return p.writes.Hashed }
 
 // WritePolicy says how the file of a path is treated if somebody writes to it.
-func (p *Place) WritePolicy(path string) openfile.Policy {
+func (p *Place) WritePolicy(path []byte) openfile.Policy {
 	w := p.writes
 	if p.growing != nil {
-		for range p.growing.All(path) {
+		for range p.growing.All(string(path)) {
 			w.Growing = true
 		}
 	}
