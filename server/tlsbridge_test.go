@@ -13,7 +13,7 @@ import (
 
 // A client that a bridge serves is cut when it takes nothing, and not when it takes little.
 func TestTLSBridgeOfSlowClients(t *testing.T) {
-	const step, timeout = 8 << 10, 3 * time.Second // it takes longer than the time-out until the socket takes more
+	const step, timeout = 8 << 10, 6 * time.Second // it takes longer than the time-out until the socket takes more
 	cfg := timeouts()
 	cfg.Engine.SendTimeout = timeout
 	g := start(t, engine.DriverFallback, withTLS(t, cfg))
@@ -33,7 +33,7 @@ func TestTLSBridgeOfSlowClients(t *testing.T) {
 	}
 	pace := time.NewTicker(timeout / 10)
 	defer pace.Stop()
-	for range 30 {
+	for range 15 {
 		<-pace.C
 		if _, err := io.CopyN(io.Discard, clients[0].r, step); err != nil {
 			t.Fatal(err)

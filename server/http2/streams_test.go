@@ -115,10 +115,11 @@ func TestClientThatTakesNothing(t *testing.T) {
 
 // A client that takes little, and all the while, is not cut.
 func TestSlowClient(t *testing.T) {
-	const step, timeout = 4000, 3 * time.Second // 13 kB/s: it takes more than the time-out until the loop can go on
+	const step, timeout = 4000, 8 * time.Second // 5 kB/s: it takes more than the time-out until the loop can go on
 	g := start(t, engine.DriverFallback, server.Config{Engine: engine.Config{SendTimeout: timeout}})
 	g.write("large", make([]byte, large))
 	c := g.raw(step)
+	_ = c.SetDeadline(time.Now().Add(timeout + patience))
 	c.get(1, "/large")
 	pace := time.NewTicker(timeout / 10)
 	defer pace.Stop()
