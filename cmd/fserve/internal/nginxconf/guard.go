@@ -2,6 +2,7 @@ package nginxconf
 
 import (
 	"cmp"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -158,18 +159,32 @@ func loosen(text string) string {
 	return text
 }
 
+// depths yields each byte of a pattern that is not escaped by its place, with the number of groups that
+// are open behind it.
+func depths(text string) iter.Seq2[int, int] {
+	return func(yield func(int, int) bool) {
+		for i, depth := 0, 0; i < len(text); i++ {
+			switch text[i] {
+			case '\\':
+				i++
+				continue
+			case '(':
+				depth++
+			case ')':
+				depth--
+			}
+			if !yield(i, depth) {
+				return
+			}
+		}
+	}
+}
+
 // groupEnd returns where the group ends that begins at i.
 func groupEnd(text string, i int) int {
-	for depth := 0; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				return i + 1
-			}
+	for n, depth := range depths(text[i:]) {
+		if depth == 0 {
+			return i + n + 1
 		}
 	}
 	return len(text)
@@ -177,19 +192,9 @@ func groupEnd(text string, i int) int {
 
 // alternatives reports whether a pattern has some that are not in parentheses.
 func alternatives(text string) bool {
-	depth := 0
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			depth--
-		case '|':
-			if depth == 0 {
-				return true
-			}
+	for i, depth := range depths(text) {
+		if depth == 0 && text[i] == '|' {
+			return true
 		}
 	}
 	return false
