@@ -65,6 +65,19 @@ func TestImportNginx(t *testing.T) {
 	}
 }
 
+// All that the pairs of docs/migrating have for nginx can be said.
+func TestImportMigrating(t *testing.T) {
+	files, err := filepath.Glob("../../docs/migrating/*/nginx.conf")
+	if err != nil || len(files) < 12 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		if r := fserve(t, nil, "import", "nginx", file); r.code != 0 {
+			t.Errorf("%s: %s", file, r.stderr)
+		}
+	}
+}
+
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(from)

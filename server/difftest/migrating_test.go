@@ -37,7 +37,7 @@ const leastRequests = 20
 func TestMigrating(t *testing.T) {
 	testenv.LeakCheck(t)
 	pairs, err := filepath.Glob(migrating + "/*/nginx.conf")
-	if err != nil || len(pairs) < 10 {
+	if err != nil || len(pairs) < 12 {
 		t.Fatalf("%d pairs of configurations, %v", len(pairs), err)
 	}
 	asked := readRequests(t)
@@ -118,6 +118,7 @@ func startMigrated(t *testing.T, pair, dir string, d engine.DriverKind) string {
 		t.Fatal(err)
 	}
 	cfg := l.Server()
+	cfg.AccessLogs = server.NewAccessLogs()
 	cfg.Log, cfg.Engine.Driver, cfg.Engine.Loops = slog.New(slog.DiscardHandler), d, 1
 	if err := server.Check(cfg); err != nil {
 		t.Fatal(err)
@@ -129,6 +130,9 @@ func startMigrated(t *testing.T, pair, dir string, d engine.DriverKind) string {
 	t.Cleanup(func() {
 		if err := srv.Close(); err != nil {
 			t.Errorf("close: %v", err)
+		}
+		if err := cfg.AccessLogs.Close(); err != nil {
+			t.Errorf("access logs: %v", err)
 		}
 	})
 	if addrs := srv.TLSAddrs(); len(addrs) > 0 {
@@ -191,7 +195,7 @@ func makeServed(t *testing.T, dir string) {
 		"app/index.html": "<p>app", "app/favicon.ico": "icon", "app/assets/app.js": "app()", "app/sub/index.html": "<p>sub", "app/a b": "space",
 		"docs/index.html": "<p>docs", "docs/guide.html": "<p>guide", "docs/ref/index.html": "<p>ref",
 		"mirror/dists/stable/InRelease": "in", "mirror/dists/stable/Release": "release", "mirror/dists/stable/Packages": "packages", "mirror/SHA256SUMS": "sums",
-		"mirror/os.iso": strings.Repeat("iso ", 50), "mirror/OS.IMG": "img", "mirror/.hidden": "hidden", "mirror/.git/config": "[core]", "mirror/private/f.txt": "private", "mirror/tmp/x": "x", "mirror/README": "read",
+		"mirror/os.iso": strings.Repeat("iso ", 50), "mirror/OS.IMG": "img", "mirror/.hidden": "hidden", "mirror/.git/config": "[core]", "mirror/robots.txt": "User-agent: *\n", "log/mirror.log": "", "mirror/private/f.txt": "private", "mirror/tmp/x": "x", "mirror/README": "read",
 	} {
 		put(t, filepath.Join(dir, "srv", name), content, settled)
 	}

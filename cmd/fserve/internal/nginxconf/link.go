@@ -1,6 +1,10 @@
 package nginxconf
 
-import "github.com/fserve/fserve/server"
+import (
+	"strings"
+
+	"github.com/fserve/fserve/server"
+)
 
 // secureLink is what a scope says of secure_link.
 type secureLink struct {
@@ -40,7 +44,7 @@ func (t *translator) checkLinks(s *scope) {
 	if len(l.at) == 0 {
 		return
 	}
-	if l.bad && l.over && server.CheckSecureLink(l.value, l.text) == nil {
+	if timed := strings.Contains(l.value, ","); l.bad && (l.over || !timed) && server.CheckSecureLink(l.value, l.text) == nil {
 		s.settings["secure_link"], s.settings["secure_link_md5"] = l.value, l.text
 		s.began["secure_link"] = true
 		return
@@ -48,6 +52,6 @@ func (t *translator) checkLinks(s *scope) {
 	s.fresh("closed")
 	s.settings["closed"] = true
 	for i := range l.at {
-		t.leave(s, &l.at[i], "secure_link and secure_link_md5 with variables that fserve has, and both ifs, 403 and 410, in one place are needed; nobody is let in")
+		t.leave(s, &l.at[i], "secure_link and secure_link_md5 with variables that fserve has, the if with 403 and, of links that end, the one with 410 are needed in one place; nobody is let in")
 	}
 }
