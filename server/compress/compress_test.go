@@ -2,6 +2,7 @@ package compress
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -110,6 +111,31 @@ func TestEncode(t *testing.T) {
 					t.Errorf("%v, level %d: %d bytes are others", k, level, len(got))
 				}
 			}
+		}
+	}
+}
+
+// What a form costs, of JSON as programs write it.
+func BenchmarkEncode(b *testing.B) {
+	var text strings.Builder
+	for i := 0; text.Len() < 256<<10; i++ {
+		fmt.Fprintf(&text, `{"id":%d,"name":"file-%x.tar.gz","size":%d,"mtime":"2026-11-%02dT10:20:30Z"},`+"\n", i, i*2654435761, i*i%1_000_003, i%28+1)
+	}
+	content := []byte(text.String())
+	for _, k := range httpfile.MadeOrder {
+		for _, level := range []int{1, 5, 9} {
+			b.Run(fmt.Sprintf("%v/%d", k, level), func(b *testing.B) {
+				b.SetBytes(int64(len(content)))
+				n := 0
+				for range b.N {
+					coded, err := Encode(content, k, level)
+					if err != nil {
+						b.Fatal(err)
+					}
+					n = len(coded)
+				}
+				b.ReportMetric(100*float64(n)/float64(len(content)), "%")
+			})
 		}
 	}
 }
