@@ -64,11 +64,11 @@ func TestConfigIsRefused(t *testing.T) {
 		`two routes with the prefix "/a/"`: func(c *Config) {
 			c.Routes = []Route{{Prefix: "/a/", Handler: handler}, {Prefix: "/b/", Handler: handler}, {Prefix: "/a/", Handler: handler}}
 		},
-		`route "a" needs a handler`:           func(c *Config) { c.Routes = []Route{{Prefix: "a", Handler: handler}} },
-		"Admission.Users and Claims are made": func(c *Config) { c.Admission.Users = map[string]RequestRate{} },
-		"Either has no effect":                func(c *Config) { c.Either = true },
-		"location /x/: Realm has no effect":   func(c *Config) { c.Locations = []Location{{Match: "/x/", Site: Site{Root: c.Root, Realm: "r"}}} },
-		"location /y/: Realm has no effect": func(c *Config) {
+		`route "a" needs a handler`:            func(c *Config) { c.Routes = []Route{{Prefix: "a", Handler: handler}} },
+		"Admission.Users and Claims are made":  func(c *Config) { c.Admission.Users = map[string]RequestRate{} },
+		"Either has no effect":                 func(c *Config) { c.Either = true },
+		"location /x/: neither a password nor": func(c *Config) { c.Locations = []Location{{Match: "/x/", Site: Site{Root: c.Root, Realm: "r"}}} },
+		"key or token is asked for: Realm has no effect": func(c *Config) {
 			c.Locations = []Location{{Match: "/y/", Site: Site{Root: c.Root, Realm: "r", SecureLink: "$arg_a,$arg_b", SecureLinkMD5: "$secure_link_expires x"}}}
 		},
 	} {

@@ -35,10 +35,10 @@ func (b *compilation) guard(p *Place, l *Location, where string) {
 	}
 	g.Proof = s.PasswordFile != "" || p.Wants.Any()
 	if g.Either && !g.Proof {
-		b.fault(where, errors.New("Either has no effect: neither a password nor another proof is asked for"))
+		b.fault(where, errors.New("neither a password nor another proof is asked for: Either has no effect"))
 	}
 	if s.Realm != "" && s.PasswordFile == "" && p.Bearer == "" {
-		b.fault(where, errors.New("Realm has no effect: neither a password nor a key or token is asked for"))
+		b.fault(where, errors.New("neither a password nor a key or token is asked for: Realm has no effect"))
 	}
 	g.Referers, err = admit.NewReferers(s.Referers, p.host.names)
 	b.fault(where, err)
