@@ -464,7 +464,7 @@ func TestUserAdmission(t *testing.T) {
 			t.Fatal("it does not end")
 		}
 
-		cfg.Admission.Requests = server.RequestRate{Requests: 1, Per: time.Hour, Burst: 3}
+		cfg.Admission.Requests = server.RequestRate{Requests: 1, Per: time.Hour, Burst: 12}
 		mustSwap(t, g.srv, cfg)
 		for _, want := range []int{401, 401, 401, 429} { // the last one is not verified
 			if r := other.get("/in/f", over+"x"); r.status != want {
@@ -534,6 +534,28 @@ func TestDeny(t *testing.T) {
 		want(g, of("7", "alice"), 200)
 		if list := g.srv.Identity().Denials(); len(list) != 1 || list[0].Name != "joe" {
 			t.Errorf("%+v", list)
+		}
+	})
+}
+
+// A token that was verified in vain counts for ten requests, and one that is known to be bad for one.
+func TestBadTokensArePaidFor(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg, good, _ := members(t)
+		cfg.Admission.Requests = server.RequestRate{Requests: 1, Per: time.Hour, Burst: 25}
+		g := start(t, d, cfg)
+		c := g.dial()
+		bad := good[:len(good)-4] + "AAAA"
+		c.get("/in/f", good).want(t, 200, "inside")
+		for i, want := range []int{401, 401, 401, 401, 401} { // 1 + 10 + 4
+			if r := c.get("/in/f", bad); r.status != want {
+				t.Errorf("bad token %d: %d, want %d", i, r.status, want)
+			}
+		}
+		for i, want := range []int{401, 429} { // 10 more
+			if r := c.get("/in/f", bad[:len(bad)-2]+strings.Repeat("B", i+1)+"A"); r.status != want {
+				t.Errorf("another bad token: %d, want %d", r.status, want)
+			}
 		}
 	})
 }

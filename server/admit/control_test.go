@@ -249,3 +249,20 @@ func TestQueueTogether(t *testing.T) {
 		t.Errorf("at the end %d under way, %d counted, %d waiting", c.UnderWay(), c.gauge.total(), c.queue.waiting.Load())
 	}
 }
+
+// Proofs that were verified in vain count as ten requests.
+func TestPunish(t *testing.T) {
+	c, now := new(Control), int64(time.Hour)
+	c.Punish([]byte("192.0.2.7"), now)
+	c.Set(Policy{Requests: Rate{Requests: 1, Per: time.Second, Burst: 25}})
+	n := 0
+	for ; n < 30 && c.Charge([]byte("192.0.2.7"), now).Reason == Admitted; n++ {
+		c.Punish([]byte("192.0.2.7"), now)
+	}
+	if n != 3 {
+		t.Errorf("%d bad proofs at a rate with a burst of 25", n)
+	}
+	if c.Charge([]byte("192.0.2.8"), now).Reason != Admitted {
+		t.Error("others are punished")
+	}
+}

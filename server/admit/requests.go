@@ -122,6 +122,22 @@ func (r *Rule) take(paid *atomic.Int64, now int64) (wait int64, ok bool) {
 	}
 }
 
+// Owe adds the debts of n requests to those of a client, whatever it owes already: up to n more than
+// with which it is still answered.
+func (t *Table) Owe(r *Rule, k Key, n, now int64) {
+	paid := &r.overflow
+	if d := t.find(k, now); d != nil {
+		paid = &d.paid
+	}
+	for {
+		was := paid.Load()
+		owed := min(max(was-now, 0), r.burst+r.interval) + n*r.interval
+		if paid.CompareAndSwap(was, now+owed) {
+			return
+		}
+	}
+}
+
 // left returns how many more requests are answered of a client with a debt, in ns.
 func (r *Rule) left(debt int64) int64 { return max(0, (r.burst+r.interval-debt)/r.interval) }
 

@@ -183,3 +183,26 @@ func BenchmarkTake(b *testing.B) {
 		})
 	}
 }
+
+// What a client owes beside its requests is paid by time, too, and does not grow beyond all bounds.
+func TestOwe(t *testing.T) {
+	table := NewTable(64)
+	r := table.Rule("client", Rate{Requests: 10, Per: time.Second, Burst: 20})
+	k, now := table.Key(r, []byte("192.0.2.7")), int64(time.Hour)
+	table.Owe(r, k, 9, now)
+	n := 0
+	for ; n < 30; n++ {
+		if _, ok := table.Take(r, k, now); !ok {
+			break
+		}
+	}
+	if n != 11 {
+		t.Errorf("%d of 20 requests are answered after 9 that are owed", n)
+	}
+	for range 1000 {
+		table.Owe(r, k, 9, now)
+	}
+	if wait, ok := table.Take(r, k, now); ok || wait > int64(time.Second) {
+		t.Errorf("after many it is answered in %v", time.Duration(wait))
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/httpfile"
@@ -117,7 +118,11 @@ func (p *proving) begin(done func()) {
 
 func (p *proving) patience(s *Session) time.Duration { return s.cfg.Patience }
 
-func (p *proving) land(s *Session, _ *exchange) {
+func (p *proving) land(s *Session, x *exchange) {
+	if p.users == nil && p.result == auth.Wrong && s.cfg.Admission.Limits() {
+		s.whose = peer.AppendClient(s.whose[:0], p.client, x != nil && x.conn != nil && x.conn.OnUnix())
+		s.cfg.Admission.Punish(s.whose, s.loop.Now())
+	}
 	if p.users != nil && (p.result == auth.Right || p.result == auth.Wrong) {
 		s.verdicts.Put(p.proof, p.result == auth.Right, s.loop.Now())
 	}
