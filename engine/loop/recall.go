@@ -22,6 +22,10 @@ const (
 	// 100 KB in a data centre, and not felt by who deploys.
 	recallGrace = int64(1000e3)
 
+	// graceBytes is how much of a response may be left to be sent for it to have the grace, in bytes:
+	// more takes longer on most networks, and what is sent meanwhile holds the writer the longer.
+	graceBytes = int64(1 << 20)
+
 	// recallEvery is how often it is looked whether a recall has come to its end, and
 	// recallTime how long one may last, in ns: a queue of the network that holds packets for
 	// longer holds the writer no longer.
@@ -128,6 +132,9 @@ func (c *lender) uses(f *openfile.File) bool {
 	return c.stream != nil && (*waiter)(c.stream).uses(f)
 }
 
+// mayEnd reports whether the response that is under way, if any, may end within the grace.
+func (c *lender) mayEnd() bool { return c.stream == nil || c.stream.left <= graceBytes }
+
 // take reads what is left of a file in a response into memory, from where it goes on: none of
 // the file's pages are on the way, and the file is as it was as long as its writer is held. It
 // reports false if that cannot be, or would be too much or wait for the disk.
@@ -232,7 +239,7 @@ func (r *recalls) await(l *Loop, f *recall) (waits bool) {
 			return
 		}
 		waits = true
-		if c.state == connClosing || l.now < f.grace {
+		if c.state == connClosing || l.now < f.grace && lender.mayEnd() {
 			return
 		}
 		l.stats.Recalled++

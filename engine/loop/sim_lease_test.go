@@ -48,23 +48,23 @@ func (m *simulation) allLeased(name string) bool {
 func TestRecall(t *testing.T) {
 	for _, c := range []struct {
 		name   string
+		size   int64
 		window int64 // what the sockets take
-		script func(r *simRequest) []aiosim.Step
+		last   bool
+		grace  int64
 		end    outcome.End
 	}{
-		{"under way", 100_000, nil, outcome.FileChanged},
-		{"complete", 1 << 20, nil, outcome.Complete},
-		{"closing", 1 << 20, func(r *simRequest) []aiosim.Step { r.last = true; return nil }, outcome.Complete},
+		{"under way", 300_000, 100_000, false, recallGrace, outcome.FileChanged},
+		{"complete", 300_000, 1 << 20, false, recallGrace, outcome.Complete},
+		{"closing", 300_000, 1 << 20, true, recallGrace, outcome.Complete},
+		{"much left", graceBytes + 200_000, 100_000, false, 0, outcome.FileChanged},
 	} {
 		m := emptySimulation(aiosim.Config{})
 		m.lease()
-		m.add("f", 300_000)
+		m.add("f", c.size)
 		r := wholeFile()
-		var last []aiosim.Step
-		if c.script != nil {
-			last = c.script(r)
-		}
-		script := append([]aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.Await(100), aiosim.StopReading(), aiosim.Sleep(2 * time.Second), aiosim.StartReading()}, last...)
+		r.last = c.last
+		script := []aiosim.Step{aiosim.Write(m.wire(r, 0)), aiosim.Await(100), aiosim.StopReading(), aiosim.Sleep(2 * time.Second), aiosim.StartReading()}
 		peer := m.dial(aiosim.ClientConfig{Window: c.window, Script: script}, r).peer
 		f := m.files["f"].current()
 		m.w.At(time.Second, func() { f.OpenForWriting(f.Overwrite) })
@@ -76,7 +76,7 @@ func TestRecall(t *testing.T) {
 		if res := peer.Result(); res.Responses != 0 || res.End != aiosim.SawRST {
 			t.Errorf("%s: the client saw %+v", c.name, res)
 		}
-		if held := time.Duration(m.w.LongestHeld()); held < time.Duration(recallGrace) || held > 2*time.Duration(recallGrace) {
+		if held := time.Duration(m.w.LongestHeld()); held < time.Duration(c.grace) || held > 2*time.Duration(recallGrace) {
 			t.Errorf("%s: the writer was held for %v", c.name, held)
 		}
 	}
