@@ -108,6 +108,7 @@ func TestBreakOfPinned(t *testing.T) {
 		t.Fatal("the file is not leased")
 	}
 	f.lent.Pins++
+	c.turn(1)
 	c.fs.drop(f)
 	l.broken[fd] = true
 	c.fs.Broken(fd, func(f *File) { c.fs.GiveUp(f) })

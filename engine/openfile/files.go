@@ -35,6 +35,7 @@ type Files struct {
 	demand   demand
 	wall     func() int64 // Unix ns
 	headroom int
+	dropped  []*File // that were looked up for the request
 	pinned   []*File // disposed, but a driver still reads
 	memory   memory
 	leases   Leases // nil: none are taken
@@ -96,9 +97,19 @@ func (fs *Files) Turn(now int64) {
 // BeginRequest ends the time for which the files are valid that were looked up so far.
 func (fs *Files) BeginRequest() {
 	fs.request++
-	if len(fs.briefs) > 0 {
+	if len(fs.briefs)+len(fs.dropped) > 0 {
 		fs.endBriefs()
+		fs.endDropped()
 	}
+}
+
+// endDropped lets go of the files that were dropped while they were valid for a request.
+func (fs *Files) endDropped() {
+	for i, f := range fs.dropped {
+		f.Release()
+		fs.dropped[i] = nil
+	}
+	fs.dropped = fs.dropped[:0]
 }
 
 // Get returns the cached file of a name if it is fresh, else nil. It does not
@@ -263,7 +274,7 @@ func (fs *Files) evict(idle bool) bool {
 	return false
 }
 
-// drop takes a file out of the cache. Responses keep it open.
+// drop takes a file out of the cache. Responses keep it open, and the request at hand does.
 func (fs *Files) drop(f *File) {
 	if !f.cached {
 		return
@@ -273,6 +284,10 @@ func (fs *Files) drop(f *File) {
 	fs.clock[len(fs.clock)-1] = nil
 	fs.clock = fs.clock[:len(fs.clock)-1]
 	fs.forget(f)
+	if f.request == fs.request {
+		fs.dropped = append(fs.dropped, f)
+		return
+	}
 	f.Release()
 }
 
@@ -320,6 +335,7 @@ func (fs *Files) Close() {
 	for len(fs.clock) > 0 {
 		fs.drop(fs.clock[len(fs.clock)-1])
 	}
+	fs.endDropped()
 	for _, f := range fs.pinned {
 		f.lent.Pins = 0
 	}

@@ -437,6 +437,7 @@ func TestFilesPinned(t *testing.T) {
 	f := c.open("f")
 	fd := f.lent.FD
 	f.lent.Pins = 1
+	c.turn(1)
 	c.fs.drop(f)
 	c.fs.Sweep()
 	if f.lent.FD != fd || !isOpen(fd) || !c.fs.MustSweep() {

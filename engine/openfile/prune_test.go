@@ -60,3 +60,23 @@ func TestFilesHeadroom(t *testing.T) {
 		t.Error("no room")
 	}
 }
+
+// TestFilesReplacedForRequest: a file that was looked up twice for one request, and was another one
+// the second time, stays open until the end of the request.
+func TestFilesReplacedForRequest(t *testing.T) {
+	c := newCacheTest(t, onFallback, Config{})
+	c.write("f", "first")
+	f := c.open("f")
+	c.write("f", "second one")
+	if g, e := c.fs.Add("f", c.root.Open("f", true), Policy{}); e != 0 || g == f {
+		t.Fatalf("the same file, %v", e)
+	}
+	if !isOpen(f.lent.FD) {
+		t.Error("the first one was closed")
+	}
+	fd := f.lent.FD
+	c.turn(1)
+	if f.lent.FD >= 0 || isOpen(fd) {
+		t.Error("the first one stays open")
+	}
+}
