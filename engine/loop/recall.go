@@ -28,9 +28,10 @@ const (
 
 	// recallEvery is how often it is looked whether a recall has come to its end, and
 	// recallTime how long one may last, in ns: a queue of the network that holds packets for
-	// longer holds the writer no longer.
+	// longer holds the writer no longer. On a machine that has too much to do, packets wait for
+	// their turn for tens of ms.
 	recallEvery = int64(250e3)
-	recallTime  = int64(30e6)
+	recallTime  = int64(250e6)
 
 	// maxTaken bounds what is read of a file into memory for one response, and maxTakenAll for
 	// all of them in one recall, in bytes: the latter takes about 2 ms.
@@ -132,8 +133,10 @@ func (c *lender) uses(f *openfile.File) bool {
 	return c.stream != nil && (*waiter)(c.stream).uses(f)
 }
 
-// mayEnd reports whether the response that is under way, if any, may end within the grace.
-func (c *lender) mayEnd() bool { return c.stream == nil || c.stream.left <= graceBytes }
+// mayEnd reports whether what is under way of a file may end within the grace.
+func (c *lender) mayEnd(f *openfile.File) bool {
+	return c.stream == nil || c.stream.left <= graceBytes || !(*waiter)(c.stream).uses(f)
+}
 
 // take reads what is left of a file in a response into memory, from where it goes on: none of
 // the file's pages are on the way, and the file is as it was as long as its writer is held. It
@@ -239,7 +242,7 @@ func (r *recalls) await(l *Loop, f *recall) (waits bool) {
 			return
 		}
 		waits = true
-		if c.state == connClosing || l.now < f.grace && lender.mayEnd() {
+		if c.state == connClosing || l.now < f.grace && lender.mayEnd(f.file) {
 			return
 		}
 		l.stats.Recalled++
