@@ -152,3 +152,17 @@ func TestRewritten(t *testing.T) {
 	p.kill()
 	begin(t, dir).want("a0s", 5)
 }
+
+// Who removes the directory of a process that lives takes nothing away.
+func TestRemoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "quota")
+	p := begin(t, dir)
+	p.add("alice", 100)
+	p.sync()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	p.sync()
+	p.kill()
+	begin(t, dir).want("alice", 100)
+}

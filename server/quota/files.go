@@ -24,11 +24,14 @@ type files struct {
 	mu     sync.Mutex
 	dir    string // empty: nothing is kept
 	own    *os.File
+	path   string             // of own
 	size   int64              // of own, as far as it is whole
 	first  int64              // the size when it was begun
 	others map[string]*living // by path
-	taken  map[string]bool    // paths of files that own has taken over, and that are still there
-	owes   bool               // own does not say so yet
+	// taken are the files, by path, that own or that of another process (nil) has taken over, and that are
+	// still there. Those of own are locked, so that nobody else takes them over.
+	taken map[string]*os.File
+	owes  bool // own does not say so yet
 }
 
 // living is the file of another process that has not ended.
@@ -52,7 +55,7 @@ func (b *Book) Keep(dir string, now int64) error {
 	if f.dir != "" || dir == "" {
 		return nil
 	}
-	f.dir, f.others, f.taken = dir, make(map[string]*living), make(map[string]bool)
+	f.dir, f.others, f.taken = dir, make(map[string]*living), make(map[string]*os.File)
 	if err := b.lookAround(now); err != nil {
 		return fmt.Errorf("quotas: %w", err)
 	}
@@ -60,59 +63,42 @@ func (b *Book) Keep(dir string, now int64) error {
 }
 
 // lookAround reads what other processes say, and takes over the files of those that have ended. Own is
-// written anew if there are any, or if there is none yet.
+// written anew if there are any, or if there is none, also because somebody has removed it.
 func (b *Book) lookAround(now int64) error {
 	f := &b.files
-	paths, err := filepath.Glob(filepath.Join(f.dir, pattern))
+	paths, err := f.list()
 	if err != nil {
 		return err
 	}
-	var ended []string
-	said := make(map[string]sums)
+	ended, said := make(map[string]*os.File), make(map[string]sums)
+	defer func() {
+		for _, file := range ended {
+			_ = file.Close()
+		}
+	}()
 	for _, path := range paths {
-		if f.own != nil && path == f.own.Name() {
+		if path == f.path || f.taken[path] != nil {
 			continue
 		}
-		alive, err := locked(path)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
+		if said[path], err = b.ask(path, ended); err != nil {
 			return err
-		}
-		if !alive {
-			ended = append(ended, path)
-		}
-		if l := f.others[path]; alive && l != nil && same(l.info, path) {
-			continue
-		}
-		info, s, taken, err := read(path)
-		if err != nil {
-			return err
-		}
-		for _, name := range taken {
-			f.taken[filepath.Join(f.dir, name)] = true
-		}
-		said[path] = s
-		if alive {
-			b.hear(path, &living{info, s})
 		}
 	}
-	fresh := slices.DeleteFunc(ended, func(path string) bool { return f.taken[path] })
-	for _, path := range fresh {
+	for path := range f.others { // what has it over is heard already
+		if _, over := f.taken[path]; over || !slices.Contains(paths, path) {
+			b.hear(path, nil)
+		}
+	}
+	for path, file := range ended {
+		if _, over := f.taken[path]; over {
+			continue // another process has it, and has ended before it could remove it
+		}
+		b.inherit(said[path], now)
 		b.hear(path, nil)
-		for id, n := range said[path] {
-			if !id.period.over(now) {
-				a := b.Of([]byte(id.name), id.period)
-				a.used.Add(n)
-				a.kept += n
-			}
-		}
+		f.taken[path], f.owes = file, true
+		delete(ended, path)
 	}
-	for _, path := range fresh {
-		f.taken[path] = true
-	}
-	if f.owes = f.owes || f.own == nil || len(fresh) > 0; f.owes {
+	if f.owes = f.owes || f.own == nil || !slices.Contains(paths, f.path); f.owes {
 		if err := b.rewrite(now); err != nil {
 			return err
 		}
@@ -122,10 +108,67 @@ func (b *Book) lookAround(now int64) error {
 	return nil
 }
 
+// list returns the paths of the files of all processes.
+func (f *files) list() (paths []string, err error) {
+	entries, err := os.ReadDir(f.dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	for _, e := range entries {
+		if ok, _ := filepath.Match(pattern, e.Name()); ok {
+			paths = append(paths, filepath.Join(f.dir, e.Name()))
+		}
+	}
+	return paths, nil
+}
+
+// ask reads the file of another process, and hears it if that lives. Else the file is added to ended,
+// locked.
+func (b *Book) ask(path string, ended map[string]*os.File) (sums, error) {
+	f := &b.files
+	file, err := claim(path)
+	if err != nil {
+		return nil, err
+	}
+	if file != nil {
+		ended[path] = file
+	} else if l := f.others[path]; l != nil && same(l.info, path) {
+		return nil, nil //nolint:nilnil // it says what it did
+	}
+	info, s, taken, err := read(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil //nolint:nilnil // somebody else has taken it over meanwhile
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range taken {
+		if path := filepath.Join(f.dir, name); f.taken[path] == nil {
+			f.taken[path] = nil
+		}
+	}
+	if file == nil {
+		b.hear(path, &living{info, s})
+	}
+	return s, nil
+}
+
+// inherit adds what a file said that is taken over to what own is to say.
+func (b *Book) inherit(s sums, now int64) {
+	for id, n := range s {
+		if !id.period.over(now) {
+			a := b.Of([]byte(id.name), id.period)
+			a.used.Add(n)
+			a.kept += n
+		}
+	}
+}
+
 // forget removes the files that were taken over.
 func (f *files) forget() {
-	for path := range f.taken {
+	for path, file := range f.taken {
 		if err := os.Remove(path); err == nil || errors.Is(err, os.ErrNotExist) {
+			_ = file.Close() // nil is none
 			delete(f.taken, path)
 		}
 	}
@@ -212,9 +255,9 @@ func seekEnd(f *os.File) error {
 // rewrite writes an own file anew, which has what those that were taken over had.
 func (b *Book) rewrite(now int64) error {
 	f := &b.files
-	path := filepath.Join(f.dir, fmt.Sprintf("quota-%x-%x.log", time.Now().UnixNano(), os.Getpid()))
-	if f.own != nil {
-		path = f.own.Name()
+	path := f.path
+	if path == "" {
+		path = filepath.Join(f.dir, fmt.Sprintf("quota-%x-%x.log", time.Now().UnixNano(), os.Getpid()))
 	}
 	var text bytes.Buffer
 	for taken := range f.taken {
@@ -236,7 +279,7 @@ func (b *Book) rewrite(now int64) error {
 	_, err = own.Write(text.Bytes())
 	for _, step := range []func() error{
 		func() error { return unix.Flock(int(own.Fd()), unix.LOCK_EX|unix.LOCK_NB) }, own.Sync,
-		func() error { return os.Rename(path+".new", path) }, func() error { return syncDir(f.dir) },
+		func() error { return os.Rename(path+".new", path) },
 	} {
 		if err == nil {
 			err = step()
@@ -246,23 +289,11 @@ func (b *Book) rewrite(now int64) error {
 		return errors.Join(err, own.Close(), os.Remove(path+".new"))
 	}
 	if f.own != nil {
-		_ = f.own.Close() // it has another name's content
+		_ = f.own.Close() // it has no name any more
 	}
-	if f.own, err = reopen(own, path); err != nil {
-		return err
-	}
+	f.own, f.path = own, path // whatever follows: another process must not take it over
 	f.size, f.first = int64(text.Len()), int64(text.Len())
-	return nil
-}
-
-// reopen returns a file that was renamed under its name, with its lock.
-func reopen(f *os.File, path string) (*os.File, error) {
-	defer f.Close()
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), path), nil
+	return syncDir(f.dir)
 }
 
 func syncDir(dir string) error {
@@ -270,7 +301,10 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	if err = d.Sync(); errors.Is(err, unix.EINVAL) { // there are file systems without that
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }
 
 // Close keeps what has changed, and lets another process take the file over.
@@ -282,6 +316,9 @@ func (b *Book) Close(now int64) error {
 	if f.own != nil {
 		err = errors.Join(err, f.own.Close())
 	}
-	f.dir, f.own = "", nil
+	for _, file := range f.taken {
+		_ = file.Close() // nil is none
+	}
+	f.dir, f.own, f.path, f.taken = "", nil, "", nil
 	return err
 }

@@ -108,3 +108,27 @@ func TestSuccessor(t *testing.T) {
 		t.Errorf("%d files, want 1", n)
 	}
 }
+
+// Of three processes each counts what one of them has taken over once.
+func TestThree(t *testing.T) {
+	dir := t.TempDir()
+	a := begin(t, dir)
+	a.add("alice", 100)
+	a.sync()
+	b, c := begin(t, dir), begin(t, dir)
+	b.want("alice", 100)
+	c.want("alice", 100)
+	if err := a.Close(now); err != nil {
+		t.Fatal(err)
+	}
+	b.sync()
+	c.sync()
+	b.sync()
+	b.want("alice", 100)
+	c.want("alice", 100)
+	b.kill()
+	c.sync()
+	c.want("alice", 100)
+	c.kill()
+	begin(t, dir).want("alice", 100)
+}

@@ -17,20 +17,27 @@ import (
 // sums are bytes by account.
 type sums map[id]int64
 
-// locked reports whether the process of a file lives.
-func locked(path string) (bool, error) {
-	f, err := os.Open(path)
+// claim locks the file of a process that has ended; nil: that lives, or the file is gone. Who has the lock
+// may take the file over.
+func claim(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // NFS locks what may be written
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil //nolint:nilnil // see above
+	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	defer f.Close() // which lets go of the lock
-	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		return true, nil
-	case err != nil:
-		return false, fmt.Errorf("%s: %w", path, err)
+	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		if info, err := f.Stat(); err == nil && same(info, path) {
+			return f, nil
+		}
+		err = unix.EWOULDBLOCK // it was written anew, or taken over, meanwhile
 	}
-	return false, nil
+	_ = f.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, nil //nolint:nilnil // see above
+	}
+	return nil, fmt.Errorf("%s: %w", path, err)
 }
 
 // same reports whether a file is as it was.

@@ -2,6 +2,7 @@ package quota
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -32,7 +33,17 @@ func TestLines(t *testing.T) {
 			t.Errorf("%v, %v", s, taken)
 		}
 	}
-	if alive, err := locked(path); alive || err != nil {
-		t.Errorf("nobody has it: %v, %v", alive, err)
+	f, err := claim(path)
+	if f == nil || err != nil {
+		t.Fatalf("nobody has it: %v", err)
+	}
+	if other, err := claim(path); other != nil || err != nil {
+		t.Errorf("two have it: %v, %v", other, err)
+	}
+	if err := errors.Join(os.Remove(path), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := claim(path); f != nil || err != nil {
+		t.Errorf("it is gone: %v, %v", f, err)
 	}
 }
