@@ -23,8 +23,12 @@ type Denial struct {
 	Until int64 `json:"until"`
 }
 
-// maxDenials bounds those that count at a time: each change copies them.
-const maxDenials = 10_000
+const (
+	// maxDenials bounds those that are known at a time: each change copies them.
+	maxDenials = 10_000
+	// keptAfter is how long one is known after its time, in seconds: tokens have a leeway, and clocks are set.
+	keptAfter = 2 * 24 * 60 * 60
+)
 
 // denials are looked at by loops without a lock.
 type denials struct {
@@ -53,35 +57,41 @@ func (d *denials) keep(path string) error {
 	if path == "" || path == d.path {
 		return nil
 	}
-	d.path = path
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		d.path = path
 		return nil
 	}
 	var list []Denial
 	if err == nil {
 		err = json.Unmarshal(text, &list)
 	}
-	if err != nil {
+	if err != nil { // whoever tries again is told again: nobody is let in by a file that cannot be read
 		return fmt.Errorf("what is denied: %w", err)
 	}
-	m := make(map[denied]int64)
+	m := d.copied()
 	for _, e := range list {
 		m[denied{e.Kind, e.Name}] = e.Until
 	}
+	d.path = path
 	d.now.Store(&m)
 	return nil
+}
+
+func (d *denials) copied() map[denied]int64 {
+	m := make(map[denied]int64)
+	if old := d.now.Load(); old != nil {
+		maps.Copy(m, *old)
+	}
+	return m
 }
 
 // set denies somebody, or does not any more if Until is not after now.
 func (d *denials) set(e Denial, now int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m := make(map[denied]int64)
-	if old := d.now.Load(); old != nil {
-		maps.Copy(m, *old)
-	}
-	maps.DeleteFunc(m, func(_ denied, until int64) bool { return until <= now })
+	m := d.copied()
+	maps.DeleteFunc(m, func(_ denied, until int64) bool { return until <= now-keptAfter })
 	if m[denied{e.Kind, e.Name}] = e.Until; e.Until <= now {
 		delete(m, denied{e.Kind, e.Name})
 	}
@@ -139,8 +149,10 @@ func (m *Methods) Denials() []Denial {
 	return []Denial{}
 }
 
-// denied reports whether what a caller has proved was taken back.
+// denied reports whether what a caller has proved was taken back. A denial counts as long as the token, for
+// which the leeway of its issuer does.
 func (m *Methods) denied(c *Caller, now int64) bool {
 	d := &m.opened.denials
+	now -= c.leeway
 	return d.now.Load() != nil && (d.denies("user", c.User, now) || d.denies("jti", c.tokenID, now) || d.denies("link", c.LinkID, now))
 }

@@ -284,6 +284,7 @@ type Caller struct {
 	link  link.Link
 
 	tokenID []byte // jti; nil: there is no token, or it has none
+	leeway  int64  // of its issuer, in seconds
 }
 
 // Clone returns a copy that is valid for ever.
@@ -398,6 +399,7 @@ func (m *Methods) byToken(c *Caller, ways Ways, a *Asked) admit.Judgement {
 		return admit.BadToken
 	}
 	c.is(f.id)
+	c.leeway = int64(f.issuer.Leeway / time.Second)
 	return admit.Passed
 }
 
