@@ -129,3 +129,20 @@ func TestQuotaOfLink(t *testing.T) {
 		}
 	})
 }
+
+// Who has less than what a used-up quota slows down to keeps it.
+func TestQuotaSpeedsNobodyUp(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		cfg := limited(t, "", "256KiB/day then 1GiB/s")
+		all := cfg.Identity.Tiers["all"]
+		all.Rate = 2 << 20
+		cfg.Identity.Tiers["all"] = all
+		g := start(t, d, cfg)
+		p := g.pattern("f", 1, 3<<20)
+		began := time.Now()
+		g.dial().get("/f").want(t, 200, string(p.Bytes(0, 3<<20)))
+		if took := time.Since(began); took < time.Second {
+			t.Errorf("3 MiB at 2 MiB/s took %v", took)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/peer"
+	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server/quota"
 	"github.com/fserve/fserve/server/resolve"
@@ -94,7 +95,7 @@ func (s *entry) count(c *loop.Conn) {
 		m.slow = *l
 	}
 	if o.user != nil {
-		m.slow.Rate = who.Quota.Slow
+		m.slow.Rate = rate.Least(m.slow.Rate, who.Quota.Slow)
 		m.Of(o.user, who.Quota.Bytes, who.Quota.Then)
 	}
 	if o.link != nil {
