@@ -228,7 +228,7 @@ func noEOF(err error) error {
 // check holds a head against what every response of fserve promises.
 func (r *response) check(method string) error {
 	for name, values := range r.fields {
-		if len(values) > 1 && name != "Set-Cookie" {
+		if len(values) > 1 && name != "Set-Cookie" && name != "Vary" {
 			return fmt.Errorf("repeated %s", name)
 		}
 	}

@@ -492,6 +492,8 @@ func TestLinkInCookie(t *testing.T) {
 		} {
 			if r := c.do(test.method, test.target, "Cookie: "+test.cookie); r.status != test.status {
 				t.Errorf("%s %s, cookie %.20s: %d, want %d", test.method, test.target, test.cookie, r.status, test.status)
+			} else if r.status == 200 && !slices.Contains(r.fields["Vary"], "Cookie") { // a cache would give it to those who have none
+				t.Errorf("%s %s: Vary %q", test.method, test.target, r.fields["Vary"])
 			}
 		}
 	})

@@ -176,7 +176,7 @@ func whereOf(host, match string) string {
 
 // place compiles a location, or what of a host has none.
 func (b *compilation) place(host *vhost, l *Location, m match, outer map[int]*ErrorPage) *Place {
-	l = l.private()
+	l = l.private(b.Identity.Links.Cookie != "")
 	where, s := whereOf(host.name, l.Match), &l.Site
 	p := &Place{
 		set: b.out, host: host, skip: 1, first: m.kind == matchFirst, Index: s.Index,

@@ -53,16 +53,23 @@ func (b *compilation) guard(p *Place, l *Location, where string) {
 }
 
 // private returns a location whose answers are of nobody else than who has asked, unless it says
-// otherwise.
-func (l *Location) private() *Location {
+// otherwise. With cookie a link may come in one.
+func (l *Location) private(cookie bool) *Location {
 	if l.Require == 0 && l.SecureLinkMD5 == "" {
 		return l
 	}
 	out := *l
 	out.Files.CacheControl = append(slices.Clone(l.Files.CacheControl), httpfile.Rule{Match: "/", Value: "private"})
 	out.Headers = append(slices.Clone(l.Headers), HeaderRule{Match: "/", Name: "Referrer-Policy", Value: "no-referrer"}) // the URL may be a secret
+	var by []string
 	if l.Require&(auth.ByKey|auth.ByToken) != 0 {
-		out.Headers = append(out.Headers, HeaderRule{Match: "/", Name: "Vary", Value: "Authorization, X-API-Key"})
+		by = append(by, "Authorization, X-API-Key")
+	}
+	if l.Require&auth.ByLink != 0 && cookie {
+		by = append(by, "Cookie")
+	}
+	if len(by) > 0 {
+		out.Headers = append(out.Headers, HeaderRule{Match: "/", Name: "Vary", Value: strings.Join(by, ", ")})
 	}
 	return &out
 }
