@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -19,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -206,6 +208,45 @@ func TestLogRotation(t *testing.T) {
 	}
 	wantLine(path, 2)
 	wantLine(path+".1", 1)
+}
+
+// The process that an upgrade has replaced opens its log anew, too, while a download goes on in it.
+func TestReplacedReopensLog(t *testing.T) {
+	root, _, _ := site(t)
+	log := filepath.Join(t.TempDir(), "log")
+	l := serveLine(t, exec.Command(binary, "--root", root, "--listen", "127.0.0.1:0", "--access-log", log), nil)
+	_, resp := slowDownload(t, l.addrs[0])
+	old := l.upgrade()
+	if err := os.Rename(log, log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(old, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	if !testenv.Eventually(patience, func() bool { return hasOpen(old, log) && !hasOpen(old, log+".1") }) {
+		t.Fatal("the log is not opened anew")
+	}
+	ask(t, l.url("/?successor"), nil, nil) // which was not told
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Error(err)
+	}
+	resp.Body.Close()
+	for name, line := range map[string]string{log: "GET /big.bin ", log + ".1": "GET /?successor "} {
+		var content []byte
+		if !testenv.Eventually(patience, func() bool {
+			content, _ = os.ReadFile(name) // the test says what is missing
+			return bytes.Count(content, []byte("\n")) == 1 && bytes.Contains(content, []byte(line))
+		}) {
+			t.Errorf("%s has not just %q: %q", name, line, content)
+		}
+	}
+	l.stop()
+}
+
+// hasOpen reports whether a process has a file open.
+func hasOpen(pid int, name string) bool {
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid)) // the pattern is good
+	return slices.ContainsFunc(fds, func(fd string) bool { to, err := os.Readlink(fd); return err == nil && to == name })
 }
 
 // Without a log the signal that reopens it does no harm.
