@@ -25,7 +25,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"good", "", Config{Site: Site{Root: root, ErrorPages: map[int]Page{404: {Path: "/404.html"}}}}},
 		{"root", "no such file", Config{Site: Site{Root: root + "/none"}}},
-		{"page", "404=/none.html", Config{Site: Site{Root: root, ErrorPages: map[int]Page{404: {Path: "/none.html"}}}}},
+		{"page", "error_pages[404]: /none.html: ", Config{Site: Site{Root: root, ErrorPages: map[int]Page{404: {Path: "/none.html"}}}}},
 		{"header", "Date cannot be set", Config{Site: Site{Root: root, Headers: []HeaderRule{{Match: "/", Name: "Date", Value: "now"}}}}},
 		{"certificate", "no such file", Config{Site: Site{Root: root}, TLS: TLS{Listen: []string{":0"}, CertFile: root + "/c", KeyFile: root + "/k"}}},
 	} {

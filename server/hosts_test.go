@@ -241,7 +241,7 @@ func TestBadHosts(t *testing.T) {
 		{host(server.Host{Names: []string{"a:80"}, Site: site(root)}), "without port"},
 		{host(server.Host{Names: []string{"a", "A."}, Site: site(root)}), "host A.: there is a host of this name already"},
 		{host(server.Host{Names: []string{"a"}, Site: site("/no/such/dir")}), "host a: root: open /no/such/dir"},
-		{host(server.Host{Names: []string{"a"}, Site: server.Site{Root: root, ErrorPages: map[int]server.Page{404: {Path: "/no"}}}}), "host a: error page 404=/no"},
+		{host(server.Host{Names: []string{"a"}, Site: server.Site{Root: root, ErrorPages: map[int]server.Page{404: {Path: "/no"}}}}), "host a: error_pages[404]: /no: "},
 		{loc(server.Location{Match: "/a", Site: site(root)}), "location /a: \"/a\": a prefix is a directory"},
 		{loc(server.Location{Match: "/", Site: site(root)}), "the location / is the host itself"},
 		{loc(server.Location{Match: "/a/../b/", Site: site(root)}), "location /a/../b/: \"/a/../b/\": a prefix is a path"},

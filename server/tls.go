@@ -123,12 +123,12 @@ func (c *Config) certFault(err error) error {
 	if err == nil {
 		return nil
 	}
-	f := &Fault{Key: "tls.cert", Err: fmt.Errorf("%w: %w", ErrConfig, err)}
+	f := &Fault{Key: "tls.cert", Err: err}
 	var pair *tls.PairFault
 	if !errors.As(err, &pair) {
-		return f
+		return fmt.Errorf("%w: %w", ErrConfig, f)
 	}
-	f.Err = fmt.Errorf("%w: %w", ErrConfig, pair.Err)
+	f.Err = pair.Err
 	list := c.TLS.Pairs
 	for i := range c.Hosts {
 		h := &c.Hosts[i]
@@ -145,7 +145,7 @@ func (c *Config) certFault(err error) error {
 			f.Key = fmt.Sprintf("tls[%d]", i)
 		}
 	}
-	return f
+	return fmt.Errorf("%w: %w", ErrConfig, f)
 }
 
 // startTLS binds the TLS listeners, if there are any, but for those that were

@@ -91,7 +91,7 @@ func OpenRoot(dir string, links Symlinks) (*Root, error) {
 		}
 	} else if !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EINVAL) {
 		unix.Close(fd)
-		return nil, fmt.Errorf("root: %w", &fs.PathError{Op: "openat2", Path: dir, Err: err})
+		return nil, &fs.PathError{Op: "openat2", Path: dir, Err: err}
 	}
 	return r, nil
 }
@@ -108,7 +108,7 @@ func (r *Root) probe(resolve uint64) error {
 func openDir(path string) (int, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, fmt.Errorf("root: %w", &fs.PathError{Op: "open", Path: path, Err: err})
+		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return fd, nil
 }
@@ -134,7 +134,7 @@ func (r *Root) Refresh() (changed bool, err error) {
 	before := r.remote.Swap(true)
 	if err := unix.Dup3(fd, r.dir, unix.O_CLOEXEC); err != nil {
 		r.remote.Store(before)
-		return false, fmt.Errorf("root: %w", &fs.PathError{Op: "dup3", Path: r.path, Err: err})
+		return false, &fs.PathError{Op: "dup3", Path: r.path, Err: err}
 	}
 	r.remote.Store(remote)
 	return true, nil

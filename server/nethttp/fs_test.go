@@ -203,13 +203,13 @@ func (f failing) Open(name string) (fs.File, error) {
 func TestFSIsRefused(t *testing.T) {
 	fsys := fstest.MapFS{"f": {}}
 	for want, s := range map[string]server.Site{
-		"Root":           {Root: t.TempDir()},
-		"Symlinks":       {Symlinks: openfile.SymlinksDeny},
-		"Consistency":    {Consistency: openfile.ConsistencyLease},
-		"WriteWait":      {WriteWait: time.Second},
-		"Growing":        {Growing: []string{"*.log"}},
-		"Files.Compress": {Files: httpfile.Config{Compress: &httpfile.Compression{}}},
-		"error page 404": {ErrorPages: map[int]server.Page{404: {Path: "/none.html"}}},
+		"Root":             {Root: t.TempDir()},
+		"Symlinks":         {Symlinks: openfile.SymlinksDeny},
+		"Consistency":      {Consistency: openfile.ConsistencyLease},
+		"WriteWait":        {WriteWait: time.Second},
+		"Growing":          {Growing: []string{"*.log"}},
+		"Files.Compress":   {Files: httpfile.Config{Compress: &httpfile.Compression{}}},
+		"error_pages[404]": {ErrorPages: map[int]server.Page{404: {Path: "/none.html"}}},
 	} {
 		s.FS = fsys
 		if _, err := nethttp.New(server.Config{Site: s}); !errors.Is(err, server.ErrConfig) || !strings.Contains(err.Error(), want) {

@@ -102,10 +102,13 @@ type Fault struct {
 }
 
 func (f *Fault) Error() string {
-	if where := whereOf(f.Host, f.Match); where != "" {
-		return where + ": " + f.Err.Error()
+	text := f.Err.Error()
+	for _, where := range []string{f.Key, whereOf(f.Host, f.Match)} {
+		if where != "" {
+			text = where + ": " + text
+		}
 	}
-	return f.Err.Error()
+	return text
 }
 
 func (f *Fault) Unwrap() error { return f.Err }
@@ -419,7 +422,7 @@ func (b *compilation) pages(p *Place, l *Location) {
 	p.pages = make(map[int]*ErrorPage, len(l.ErrorPages))
 	for status, page := range l.ErrorPages {
 		if err := p.checkPage(status, page); err != nil {
-			b.faults = append(b.faults, &Fault{p.host.name, l.Match, fmt.Sprintf("error_pages[%d]", status), fmt.Errorf("error page %d=%s: %w", status, page.Path, err)})
+			b.faults = append(b.faults, &Fault{p.host.name, l.Match, fmt.Sprintf("error_pages[%d]", status), fmt.Errorf("%s: %w", page.Path, err)})
 			continue
 		}
 		p.pages[status] = &ErrorPage{

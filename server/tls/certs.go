@@ -170,12 +170,12 @@ type PairFault struct {
 
 func (f *PairFault) Error() string {
 	if f.Host == defaultHost {
-		return f.Err.Error()
+		return fmt.Sprintf("%v: %v", ErrConfig, f.Err)
 	}
-	return fmt.Sprintf("host %s: %v", f.Host, f.Err)
+	return fmt.Sprintf("%v: host %s: %v", ErrConfig, f.Host, f.Err)
 }
 
-func (f *PairFault) Unwrap() error { return f.Err }
+func (f *PairFault) Unwrap() []error { return []error{ErrConfig, f.Err} }
 
 // choose returns the certificate for a client. None lets package crypto/tls send the alert
 // unrecognized_name.

@@ -100,7 +100,7 @@ func (k *keyPair) marks() (m [3]fileMark, err error) {
 			continue
 		}
 		if err != nil {
-			return m, fmt.Errorf("%w: %w", ErrConfig, err)
+			return m, err
 		}
 		m[i] = fileMark{info, info.Size(), info.ModTime()}
 	}
@@ -110,7 +110,7 @@ func (k *keyPair) marks() (m [3]fileMark, err error) {
 func (k *keyPair) load(now time.Time) error {
 	cert, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
 	if err != nil {
-		return fmt.Errorf("%w: %s and %s: %w", ErrConfig, k.certFile, k.keyFile, err)
+		return fmt.Errorf("%s and %s: %w", k.certFile, k.keyFile, err)
 	}
 	k.staple(&cert, now)
 	k.cert.Store(&cert)
