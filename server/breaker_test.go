@@ -117,3 +117,30 @@ func TestBreakerOpensByItself(t *testing.T) {
 		}
 	})
 }
+
+// Who is let in by its address alone is of the tier of that, whatever the breaker has seen of a proof.
+func TestBreakerFindsNobodyWhereNoProofIsNeeded(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		keys := filepath.Join(t.TempDir(), "keys")
+		writeFile(t, keys, []byte(apiKey("joe", "key of joe")))
+		local, err := server.ParseNetworks([]string{"127.0.0.1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		site := server.Site{Root: dirWith(t, "f", "f"), Require: server.ByKey, Either: true}
+		site.Access.Allow = local
+		g := start(t, d, server.Config{Site: site, Identity: server.Identity{Keys: keys, Tier: "all", Tiers: map[string]server.Tier{"all": {Rate: 20 << 20}}}})
+		g.srv.Breaker().Force(true, time.Hour)
+		c, answered := g.dial(), 0
+		for range 10 {
+			if c.get("/f", "X-API-Key: guessed").status == 200 {
+				answered++
+			}
+		}
+		for tier, n := range g.srv.Identity().TierResponses() {
+			if answered != 2 || n != 2 {
+				t.Errorf("%d of ten requests are answered, %d of the tier %s", answered, n, tier)
+			}
+		}
+	})
+}

@@ -34,11 +34,13 @@ func (s *entry) bear(c *loop.Conn) (resolve.Step, bool) {
 	if s.borne {
 		return 0, true
 	}
-	rank := 0
+	rank, who := 0, s.caller
 	if s.answer.Place.Wants.Any() {
-		switch s.identify(c) {
+		v := s.identify(c)
+		s.caller = who // whether a proof is asked for is not said yet
+		switch v {
 		case admit.Passed:
-			rank = s.caller.Rank()
+			rank = s.own.Rank()
 		case admit.Unproven:
 			return 0, true
 		}
