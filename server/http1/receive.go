@@ -115,7 +115,7 @@ func (x *exchange) badBody(c *loop.Conn, r wire.Reason, wanted wants) {
 	// client is still sending does not turn the end into a reset.
 	s.rec.Stats.Refused[r]++
 	c.CloseAfter(true)
-	s.resp.Head, s.resp.Body = nil, nil
+	s.resp.Head, s.resp.Body, s.resp.Meter = nil, nil, nil
 	c.Respond(&s.resp)
 }
 

@@ -47,7 +47,7 @@ type Account struct {
 }
 
 // Used returns how many bytes were sent, as far as blocks that are in use tell.
-func (a *Account) Used() int64 { return a.used.Load() }
+func (a *Account) Used() int64 { return max(0, a.used.Load()) } // blocks are given back to what Set has said
 
 // Left returns how many bytes of most are left.
 func (a *Account) Left(most int64) int64 { return max(0, most-a.used.Load()) }
