@@ -332,19 +332,17 @@ func (m *Methods) Identify(c *Caller, w *Wants, a *Asked) admit.Judgement {
 }
 
 func (m *Methods) byLink(c *Caller, _ Ways, a *Asked) admit.Judgement {
-	value, n := link.Find(a.Query, m.param)
-	if n == 0 && m.cookie != "" {
-		value, n = link.FindCookie(a.Cookie, m.cookie)
-	}
-	switch n {
-	case 0:
-		return admit.NoCredential
-	case 1:
-	default:
-		return admit.Repeated
-	}
 	l := &c.link
-	if j := ofLink(m.links.Verify(l, value, &a.Request)); j != admit.Passed {
+	j := admit.NoCredential
+	switch value, n := link.Find(a.Query, m.param); {
+	case n == 1:
+		j = ofLink(m.links.Verify(l, value, &a.Request))
+	case n > 1:
+		j = admit.Repeated
+	case m.cookie != "":
+		j = m.byCookie(l, a)
+	}
+	if j != admit.Passed {
 		return j
 	}
 	user := l.User
@@ -355,6 +353,22 @@ func (m *Methods) byLink(c *Caller, _ Ways, a *Asked) admit.Judgement {
 	c.FileName, c.said[1] = l.FileName, l.Tier
 	c.LinkID, c.LinkBytes, c.LinkEnds = l.ID, l.Bytes, l.Expires
 	return admit.Passed
+}
+
+// byCookie looks for a cookie with a link that is good here. There may be others: links for what is around
+// it, or what a neighbour in the domain has set.
+func (m *Methods) byCookie(l *link.Link, a *Asked) admit.Judgement {
+	first := admit.NoCredential
+	for value := range link.Cookies(a.Cookie, m.cookie) {
+		j := ofLink(m.links.Verify(l, value, &a.Request))
+		if j == admit.Passed {
+			return j
+		}
+		if first == admit.NoCredential {
+			first = j
+		}
+	}
+	return first
 }
 
 // byKey takes a key from the field for it, or else a bearer that is for no token.

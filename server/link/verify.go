@@ -3,6 +3,7 @@ package link
 import (
 	"bytes"
 	"crypto/hmac"
+	"iter"
 	"math"
 	"net/netip"
 	"strconv"
@@ -53,15 +54,17 @@ func Find(query []byte, name string) (value []byte, n int) {
 	return value, n
 }
 
-// FindCookie is Find for a field Cookie (RFC 6265).
-func FindCookie(field []byte, name string) (value []byte, n int) {
-	for part := range bytes.SplitSeq(field, []byte(";")) {
-		key, v, ok := bytes.Cut(bytes.TrimLeft(part, " "), []byte("="))
-		if ok && string(key) == name {
-			value, n = bytes.Trim(v, `"`), n+1
+// Cookies are the values of a name in a field Cookie (RFC 6265): the same name may be there with several
+// paths, the longest first.
+func Cookies(field []byte, name string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for part := range bytes.SplitSeq(field, []byte(";")) {
+			key, v, ok := bytes.Cut(bytes.TrimLeft(part, " "), []byte("="))
+			if ok && string(key) == name && !yield(bytes.Trim(v, `"`)) {
+				return
+			}
 		}
 	}
-	return value, n
 }
 
 // Verify reports whether a link, the value of its parameter as it came, is good for a request. It
