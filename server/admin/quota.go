@@ -28,6 +28,12 @@ func (q quotas) find(r *http.Request) ([]*quota.Account, *problem) {
 		return nil, bad("of", "it is user, address or link")
 	}
 	name := r.PathValue("name")
+	if of == quota.OfAddress {
+		var p *problem
+		if name, p = q.clientName("name", name); p != nil {
+			return nil, p
+		}
+	}
 	list := q.cfg.Server.Quotas().Named(of+name, time.Now().Unix())
 	if len(list) == 0 {
 		return nil, problemf(http.StatusNotFound, "%s has had nothing that a quota counts", shorten(name))

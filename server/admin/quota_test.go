@@ -7,6 +7,7 @@ import (
 
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/admin"
+	"github.com/fserve/fserve/server/quota"
 )
 
 // An operator sees what a client has had, and lets it begin anew.
@@ -53,6 +54,12 @@ func TestQuota(t *testing.T) {
 		t.Error("nobody is told")
 	}
 	g.want(404, g.do("PUT", "/quota/joe", `{"used":"3MiB"}`))
+	g.srv.Quotas().Of([]byte("address 2001:db8::/64"), quota.Month.At(time.Now().Unix())).Set(5)
+	for _, name := range []string{"2001:db8::7", "2001:db8::/64"} { // as clients are counted
+		if v := decode[[]view](t, g.want(200, g.do("GET", "/quota/"+name+"?of=address", ""))); len(v) != 1 || v[0].Used != 5 {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
 	g.wantProblem(400, "used", g.do("PUT", "/quota/joe", `{"used":"much"}`))
 	g.wantProblem(400, "of", g.do("GET", "/quota/joe?of=all", ""))
 }
