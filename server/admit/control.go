@@ -343,8 +343,8 @@ func (c *Control) Charge(client []byte, now int64) Refusal {
 // badProof is how many requests one counts for whose proof was verified in vain.
 const badProof = 10
 
-// Punish counts a request that Charge has counted, and whose proof was verified in vain, as ten: what it
-// costs is a hundred times what others do.
+// Punish counts a request that Charge has counted, and whose proof was verified in vain, as ten: it costs
+// ten to twenty times what others do.
 func (c *Control) Punish(client []byte, now int64) {
 	if p := c.policy.Load(); p != nil && p.requests != nil {
 		c.table.Owe(p.requests, c.table.Key(p.requests, client), badProof-1, now)
