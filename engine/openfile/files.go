@@ -96,11 +96,11 @@ func (fs *Files) Turn(now int64) {
 
 // BeginRequest ends the time for which the files are valid that were looked up so far.
 func (fs *Files) BeginRequest() {
-	fs.request++
 	if len(fs.briefs)+len(fs.dropped) > 0 {
 		fs.endBriefs()
 		fs.endDropped()
 	}
+	fs.request++ // last: what has gone until here has gone before the new one
 }
 
 // endDropped lets go of the files that were dropped while they were valid for a request.
