@@ -38,6 +38,7 @@ func TestFileFlagsAreChecked(t *testing.T) {
 		{"--header", "/=X-A", usage, "PATTERN=NAME: VALUE"},
 		{"--header", "/=X A: b", config, "not a field name"},
 		{"--header", "/=X-A:", config, "no value"},
+		{"--header", "a/=X-A: b", config, "not a path"},
 		{"--header", "/=X-A: a\rb", config, "control character"},
 		{"--header", "/=Content-Length: 0", config, "cannot be set"},
 		{"--header", "/=connection: close", config, "cannot be set"},

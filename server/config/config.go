@@ -280,9 +280,9 @@ type Files struct {
 	// is answered with that; with 200 it is as if the file had been asked for. Default: none,
 	// a short text, or a page for those who prefer HTML.
 	ErrorPages map[int]ErrorPage `key:"error_pages" flag:"error-page" form:"STATUS=/PATH" live:"yes" help:"STATUS=/PATH: file below the root that is the body of failures; repeatable" own:"As files.error_pages, of files below this root. Default: those around it, all of them."`
-	// CacheControl are the values of Cache-Control for files by pattern; the first
+	// CacheControl are the values of Cache-Control for files by pattern, or one for all; the first
 	// rule that matches counts. Default: none, the field is not sent.
-	CacheControl []Rule `key:"cache_control" flag:"cache-control" live:"yes" help:"PATTERN=VALUE: Cache-Control of files that match, like '/assets/=max-age=3600' or '*.html=no-cache'; repeatable" own:"As files.cache_control; patterns are of whole paths, the prefix included. Default: that around it."`
+	CacheControl []Rule `key:"cache_control" flag:"cache-control" live:"yes" help:"[PATTERN=]VALUE: Cache-Control of files that match, like '/assets/=max-age=3600' or '*.html=no-cache', or of all; repeatable" own:"As files.cache_control; patterns are of whole paths, the prefix included. Default: that around it."`
 	// Attachment are the patterns of files that are for saving, not for showing
 	// (Content-Disposition). Default: none.
 	Attachment []string `key:"attachment" flag:"attachment" live:"yes" help:"PATTERN: files that match are for saving, not for showing; repeatable"`
@@ -296,9 +296,9 @@ type Files struct {
 	// DefaultType is the media type of what no table knows. Default: none, which stands for
 	// application/octet-stream.
 	DefaultType *string `key:"default_type" flag:"default-type" live:"yes" help:"media type of files that the tables do not know (default application/octet-stream)"`
-	// Headers are fields added to responses by pattern; of rules with one name
+	// Headers are fields added to responses by pattern, or to all; of rules with one name
 	// the first that matches counts. Default: none.
-	Headers []HeaderRule `key:"headers" flag:"header" live:"yes" help:"PATTERN=NAME: VALUE: field added to responses for paths that match; repeatable" own:"As files.headers. Default: those around it."`
+	Headers []HeaderRule `key:"headers" flag:"header" live:"yes" help:"[PATTERN=]NAME: VALUE: field added to responses for paths that match, or for all; repeatable" own:"As files.headers. Default: those around it."`
 	// ETag says what tags are made of: version (time of modification and size) or content (the
 	// SHA-256 in the extended attributes user.shatag.sha256 and user.shatag.ts, or in f.sha256
 	// beside f; without it there is no tag), for origins that must agree. Default: version.

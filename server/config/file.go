@@ -298,7 +298,8 @@ func (f *file) element(n *yaml.Node, v reflect.Value, path string) {
 // scalar reads the text of a scalar as it stands in the file: 1.10 stays 1.10.
 func (f *file) scalar(n *yaml.Node, v reflect.Value) error {
 	if v.Kind() == reflect.Bool && n.Value != "true" && n.Value != "false" {
-		return fmt.Errorf("%q is neither true nor false", n.Value)
+		hint := map[string]string{"on": "; write true", "yes": "; write true", "off": "; write false", "no": "; write false"}
+		return fmt.Errorf("%q is neither true nor false%s", n.Value, hint[strings.ToLower(n.Value)])
 	}
 	fresh := reflect.New(v.Type()).Elem()
 	if err := setText(fresh, n.Value); err != nil {

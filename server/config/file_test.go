@@ -61,7 +61,7 @@ func TestFaults(t *testing.T) {
 		{"not UTF-8", root + "listen: \"\xff\"\n", `f.yaml:2:10: not YAML: invalid leading UTF-8 octet (value: 255)`},
 		{"unknown anchor", "root: *r\n", `f.yaml:1:7: not YAML: unknown anchor 'r' referenced`},
 
-		{"truth", root + "pin: yes\n", `f.yaml:2:6: pin: "yes" is neither true nor false`},
+		{"truth", root + "pin: yes\n", `f.yaml:2:6: pin: "yes" is neither true nor false; write true`},
 		{"whole number", root + "workers: 1.5\n", `f.yaml:2:10: workers: "1.5" is not a whole number`},
 		{"workers", root + "workers: 2000\n", `f.yaml:2:10: workers: 2000: --workers must be from 1 to 1024, or 0 for one for each core`},
 		{"choice", root + "driver: kqueue\n", `f.yaml:2:9: driver: "kqueue" is not one of auto, uring, fallback`},
@@ -109,7 +109,7 @@ func TestFaults(t *testing.T) {
 			`f.yaml:4:14: hosts[a].realm: no password is asked for: password_file is missing` + "\n" +
 				`f.yaml:5:67: hosts[b].locations[/y/].realm: no password is asked for: password_file is missing`},
 		{"realm of nobody", root + "realm: r\nlocations: {/x/: {require: link}}\n", `f.yaml:2:8: realm: no password is asked for: password_file is missing`},
-		{"header form", root + "files: {headers: [X-A]}\n", `f.yaml:2:19: files.headers[0]: "X-A" is not PATTERN=NAME: VALUE`},
+		{"header form", root + "files: {headers: [X-A]}\n", `f.yaml:2:19: files.headers[0]: "X-A" is neither NAME: VALUE nor PATTERN=NAME: VALUE`},
 		{"status", root + "files: {error_pages: {x: /a, 200: /b, 404: c}}\n",
 			`f.yaml:2:23: files.error_pages[x]: "x" is not a whole number` + "\n" +
 				`f.yaml:2:30: files.error_pages[200]: 200 is not the status of a failure` + "\n" +
@@ -183,6 +183,8 @@ func TestForms(t *testing.T) {
 		{"merges", "x-a: &a {header: 1s, send: 2s}\nx-b: &b {<<: *a, header: 3s, idle: 4s}\ntimeouts: {send: 5s, <<: [*b, *a]}\n",
 			"timeouts: {header: 3s, idle: 4s, send: 5s}\n"},
 		{"merge into a table", "x-a: &a {a: a/a, b: a/b}\ntypes: {<<: *a, b: c/b}\n", "types: {a: a/a, b: c/b}\n"},
+		{"rules for all paths", "cache_control: public, max-age=60\nheaders: [\"X-A: b=c\", \"Link: </a*>; rel=b\"]\n",
+			"cache_control: {match: /, value: \"public, max-age=60\"}\nheaders: [\"/=X-A: b=c\", {match: /, name: Link, value: \"</a*>; rel=b\"}]\n"},
 		{"own keys of a host", "hosts: {a.example: {x-a: {b: c}, locations: {/a/: {x-a: 1}}}}\n", "hosts: {a.example: {locations: {/a/: {}}}}\n"},
 		{"no document end", "files: {server_name: 1.10}\n", "files: {server_name: '1.10'}\n...\n"},
 	} {

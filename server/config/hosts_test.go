@@ -197,7 +197,7 @@ f.yaml:5:5: hosts[a.example].rot: unknown key "rot"; did you mean root?
 f.yaml:6:13: hosts[a.example].names[0]: "A.example": the host at hosts[a.example] has this name already
 f.yaml:6:24: hosts[a.example].names[1]: "*": a * stands for the first labels only, as in *.example.com
 f.yaml:6:29: hosts[a.example].names[2]: "b:80": a name is without port
-f.yaml:7:14: hosts[a.example].listing: "yes" is neither true nor false
+f.yaml:7:14: hosts[a.example].listing: "yes" is neither true nor false; write true
 f.yaml:8:14: hosts[b.example]: a mapping of keys to values is needed, not the single value "/srv/b"
 f.yaml:11:17: hosts[c.example].deny[1]: "x" is not a network, an address, all or unix
 f.yaml:12:12: hosts[c.example].class: "slow" is not a path, which limits.paths has

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,11 +54,24 @@ type Rule struct {
 
 func (r Rule) String() string { return r.Match + "=" + r.Value }
 
-// Set reads PATTERN=VALUE.
+// allPaths is the pattern of a rule without one.
+const allPaths = "/"
+
+// cacheDirectives are those of responses (RFC 9111 section 5.2.2, 5861, 8246). What begins with
+// one is no pattern, and what does not may be a mistyped one.
+var cacheDirectives = []string{
+	"public", "private", "no-cache", "no-store", "no-transform", "max-age", "s-maxage", "must-revalidate", "proxy-revalidate",
+	"must-understand", "immutable", "stale-while-revalidate", "stale-if-error",
+}
+
+// Set reads PATTERN=VALUE, or a VALUE for all paths.
 func (r *Rule) Set(s string) error {
 	match, value, ok := pair(s)
+	if first := strings.IndexAny(s+",", "=, "); slices.Contains(cacheDirectives, s[:first]) {
+		match, value, ok = allPaths, s, true
+	}
 	if !ok {
-		return fmt.Errorf("%q is not PATTERN=VALUE", s)
+		return fmt.Errorf("%q is neither directives of caches nor PATTERN=VALUE", s)
 	}
 	*r = Rule{match, value}
 	return nil
@@ -75,12 +89,15 @@ type HeaderRule struct {
 
 func (r HeaderRule) String() string { return r.Match + "=" + r.Name + ": " + r.Value }
 
-// Set reads PATTERN=NAME: VALUE.
+// Set reads PATTERN=NAME: VALUE, or a NAME: VALUE for all paths.
 func (r *HeaderRule) Set(s string) error {
 	match, field, ok := pair(s)
+	if first, _, there := strings.Cut(s, ": "); there && !strings.ContainsAny(first, "/*=") {
+		match, field, ok = allPaths, s, true
+	}
 	name, value, colon := strings.Cut(field, ":")
 	if !ok || !colon {
-		return fmt.Errorf("%q is not PATTERN=NAME: VALUE", s)
+		return fmt.Errorf("%q is neither NAME: VALUE nor PATTERN=NAME: VALUE", s)
 	}
 	*r = HeaderRule{match, name, strings.Trim(value, " \t")}
 	return nil
