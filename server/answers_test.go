@@ -167,7 +167,7 @@ func TestPagesWithAStatus(t *testing.T) {
 	})
 }
 
-// Failures are pages for those who prefer HTML, and text for all others.
+// Failures are pages for those who prefer HTML, problems for those who prefer JSON, and text for all others.
 func TestStyledFailures(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {
 		g := start(t, d, server.Config{})
@@ -192,10 +192,11 @@ func TestStyledFailures(t *testing.T) {
 		r.wantField(t, "Content-Type", "text/html; charset=utf-8")
 		c.get("/f", browser, "Range: bytes=0-1", `If-Match: "x"`).want(t, 412)
 		c.get("/none", browser, "Range: bytes=0-1").want(t, 404, string(page.body))
-		for _, accept := range []string{"*/*", "text/*", "text/html;q=0", "text/html;q=0.1, text/plain", "application/json, text/html;q=0.5", "image/png"} {
+		for _, accept := range []string{"*/*", "text/*", "text/html;q=0", "text/html;q=0.1, text/plain", "image/png"} {
 			c.get("/none", "Accept: "+accept).want(t, 404, "404 Not Found\n")
 		}
 		c.get("/none").want(t, 404, "404 Not Found\n")
+		c.get("/none", "Accept: application/json, text/html;q=0.5").wantField(t, "Content-Type", "application/problem+json")
 	})
 }
 
