@@ -148,7 +148,7 @@ func TestNetworkFlags(t *testing.T) {
 		{"--tls-listen 127.0.0.1:0", usage, "--tls-cert"},
 		{"--tls-cert " + cert + " --tls-key " + key, usage, "--tls-listen"},
 		{"--tls-listen unix:/x --tls-cert " + cert + " --tls-key " + key, usage, "HOST:PORT"},
-		{"--tls-listen 127.0.0.1:0 --tls-cert " + cert + " --tls-key " + cert, config, "TLS"},
+		{"--tls-listen 127.0.0.1:0 --tls-cert " + cert + " --tls-key " + cert, config, "--tls-cert: " + cert},
 		{"--trusted-proxies ten", usage, "ten"},
 		{"--client-header via", usage, "x-forwarded-for"},
 		{"--proxy-protocol 127.0.0.1:1", usage, "127.0.0.1:1"},
