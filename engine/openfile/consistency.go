@@ -87,11 +87,12 @@ func (fs *Files) hold(f *File, emptied bool) syscall.Errno {
 			fs.leases.Give(f.lent.FD)
 			return syscall.EAGAIN // it was being written when it was opened
 		}
-		f.leased = true
+		f.leased, f.contested = true, false
 		fs.leased[f.lent.FD] = f
 		fs.stats.Leases++
 		delete(fs.busy, f.key)
 	case e == syscall.EAGAIN, emptied:
+		f.contested = true
 		f.Indistinct = f.Indistinct || f.young // a write that has begun leaves no trace at its end
 		fs.stats.LeasesRefused++
 		if fs.mustWait(f) {

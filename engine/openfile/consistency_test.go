@@ -1,6 +1,9 @@
 package openfile
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -85,6 +88,37 @@ func TestIdleIsBusy(t *testing.T) {
 		want := []bool{true, true, size == 0, true, false}
 		if !slices.Equal(got, want) {
 			t.Errorf("size %d: must wait %v, want %v", size, got, want)
+		}
+	}
+}
+
+// TestContestedIsChanged: who had a file open for writing all the time writes to it and puts the time of
+// modification back. What is sent of it has changed all the same.
+func TestContestedIsChanged(t *testing.T) {
+	for _, writing := range []bool{true, false} {
+		l := newLeases()
+		l.writing = writing
+		c := newCacheTest(t, onFallback, Config{MaxBody: 512, Leases: l})
+		c.write("f", string(make([]byte, 1<<10)))
+		how := ConsistencyCheck // asks for no lease, so nobody is known to write
+		if writing {
+			how = ConsistencyAuto
+		}
+		f, e := c.fs.Add("f", c.root.Open("f", true), Policy{Consistency: how})
+		if e != 0 || f.Leased() || !f.Unchanged(c.fs.driver) {
+			t.Fatalf("%v, leased %v, changed %v", e, f.Leased(), !f.Unchanged(c.fs.driver))
+		}
+		path := filepath.Join(c.dir, "f")
+		w, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.WriteString("another")
+		if err = errors.Join(err, w.Close(), os.Chtimes(path, time.Time{}, time.Unix(0, f.Mtime))); err != nil {
+			t.Fatal(err)
+		}
+		if f.Unchanged(c.fs.driver) == writing {
+			t.Errorf("writing %v: unchanged %v", writing, !writing)
 		}
 	}
 }

@@ -70,6 +70,8 @@ type File struct {
 	leased bool  // nobody writes to it until the lease is given up
 	broken bool  // somebody waits for that, or has it open to write by now
 	lends  bool  // what is sent of it are its own pages
+
+	contested bool // somebody had it open for writing when a lease was asked for
 }
 
 // Lent returns the file as a driver knows it, whose memory it is too.
@@ -135,7 +137,9 @@ func (f *File) Unchanged(d Driver) bool {
 	if f.policy.Growing {
 		return e == 0 && st.Size >= f.Size
 	}
-	return e == 0 && st.Size == f.Size && st.MtimeNs == f.Mtime
+	// Who has it open may put the time of modification back, but not that of change. That of others is
+	// not asked: a new link changes it, too.
+	return e == 0 && st.Size == f.Size && st.MtimeNs == f.Mtime && (!f.contested || st.CtimeNs == f.Ctime)
 }
 
 // Leased reports whether the file does not change while responses send it, because a

@@ -222,6 +222,7 @@ func (r *FetchedRange) Covers(off, n, now int64) bool {
 type FileStat struct {
 	Size    int64
 	MtimeNs int64
+	CtimeNs int64 // of the last change of content or inode
 }
 
 // Stats are a driver's counters since its creation. They are plain numbers,

@@ -55,8 +55,8 @@ func (b *Base[S]) Stats() *aio.Stats { return &b.Counters }
 
 // Stat implements aio.Driver.
 func (b *Base[S]) Stat(f *aio.File) (aio.FileStat, syscall.Errno) {
-	size, mtime, e := sys.Fstat(f.FD)
-	return aio.FileStat{Size: size, MtimeNs: mtime}, e
+	size, mtime, ctime, e := sys.Fstat(f.FD)
+	return aio.FileStat{Size: size, MtimeNs: mtime, CtimeNs: ctime}, e
 }
 
 // ReadAt implements aio.Driver.

@@ -152,10 +152,10 @@ func Fadvise(fd int32, advice int) syscall.Errno {
 }
 
 // Fstat returns size and modification time of an open file.
-func Fstat(fd int32) (size, mtimeNs int64, e syscall.Errno) {
+func Fstat(fd int32) (size, mtimeNs, ctimeNs int64, e syscall.Errno) {
 	var st unix.Stat_t
 	_, _, e = syscall.RawSyscall(unix.SYS_FSTAT, uintptr(fd), uintptr(unsafe.Pointer(&st)), 0)
-	return st.Size, st.Mtim.Nano(), e
+	return st.Size, st.Mtim.Nano(), st.Ctim.Nano(), e
 }
 
 // Accept4 takes one connection, non-blocking and close-on-exec.

@@ -106,7 +106,7 @@ func fileReadAt(h *harness) {
 		h.Fatal(err)
 	}
 	got, e := h.d.Stat(f)
-	if want := (aio.FileStat{Size: size, MtimeNs: st.Mtim.Nano()}); e != 0 || got != want {
+	if want := (aio.FileStat{Size: size, MtimeNs: st.Mtim.Nano(), CtimeNs: st.Ctim.Nano()}); e != 0 || got != want {
 		h.Errorf("stat: %+v, %v, want %+v", got, e, want)
 	}
 	if _, e := h.d.Stat(&aio.File{FD: -1}); e != syscall.EBADF {
