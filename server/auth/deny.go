@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/fserve/fserve/internal/sys"
 )
 
 // Denial takes back what a proof says before it ends by itself.
@@ -114,15 +116,7 @@ func (d *denials) write(list []Denial) error {
 	if err := os.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(d.path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(d.path+".new", d.path)
+	return sys.ReplaceFile(d.path, text)
 }
 
 func listDenials(m map[denied]int64) []Denial {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/fserve/fserve/internal/sys"
 )
 
 // lastGood is the file in the state directory with the last good configuration
@@ -25,41 +27,15 @@ func (b *build) save(dir string) error {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err == nil {
-		err = replaceFile(filepath.Join(dir, lastGood), append([]byte(lastGoodMark), text...))
+		name, content := filepath.Join(dir, lastGood), append([]byte(lastGoodMark), text...)
+		if old, readErr := os.ReadFile(name); readErr != nil || !bytes.Equal(old, content) {
+			err = sys.ReplaceFile(name, content)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("last good configuration: %w", err)
 	}
 	return nil
-}
-
-// replaceFile puts content into the place of a file at once: after a crash there
-// is the old one or the new one. Only the owner can read it.
-func replaceFile(name string, content []byte) error {
-	if old, err := os.ReadFile(name); err == nil && string(old) == string(content) {
-		return nil
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // LoadLastGood is Load with the last good configuration in the place of the

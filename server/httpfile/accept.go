@@ -32,9 +32,8 @@ func PrefersHTML(accept []byte) bool {
 	}
 	value := string(accept)
 	q, by := weightOf(value, "text", "html")
-	textQ, _ := weightOf(value, "text", "plain")
 	jsonQ, _ := weightOf(value, "application", "json")
-	return by == byName && q > 0 && q >= textQ && q >= jsonQ
+	return by == byName && leads(value, q, jsonQ)
 }
 
 // prefersProblem reports whether an Accept field names JSON, or problems in JSON (RFC 9457), and ranks
@@ -46,12 +45,14 @@ func prefersProblem(accept []byte) bool {
 	value := string(accept)
 	q, by := weightOf(value, "application", "json")
 	problemQ, problemBy := weightOf(value, "application", "problem+json")
-	textQ, _ := weightOf(value, "text", "plain")
 	htmlQ, _ := weightOf(value, "text", "html")
-	if q, by = max(q, problemQ), max(by, problemBy); by < byName {
-		return false
-	}
-	return q > 0 && q >= textQ && q >= htmlQ
+	return max(by, problemBy) == byName && leads(value, max(q, problemQ), htmlQ)
+}
+
+// leads reports whether a weight is above 0 and not below that of plain text and another.
+func leads(accept string, q, other float64) bool {
+	textQ, _ := weightOf(accept, "text", "plain")
+	return q > 0 && q >= textQ && q >= other
 }
 
 // byName is how exactly a range names a type that it spells out.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fserve/fserve/internal/sys"
 )
 
 // files are where a Book is kept. Each process has one of its own, to which it adds lines, and which is
@@ -293,18 +295,7 @@ func (b *Book) rewrite(now int64) error {
 	}
 	f.own, f.path = own, path // whatever follows: another process must not take it over
 	f.size, f.first = int64(text.Len()), int64(text.Len())
-	return syncDir(f.dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	if err = d.Sync(); errors.Is(err, unix.EINVAL) { // there are file systems without that
-		err = nil
-	}
-	return errors.Join(err, d.Close())
+	return sys.SyncDir(f.dir)
 }
 
 // Close keeps what has changed, and lets another process take the file over.

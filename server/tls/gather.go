@@ -47,8 +47,11 @@ func newGatherer(c net.Conn) *gatherer {
 
 // Write implements net.Conn. Its caller, crypto/tls, writes from one goroutine at a time.
 func (g *gatherer) Write(p []byte) (int, error) {
-	if taken, err := g.gather(p); taken || err != nil {
-		return len(p), err
+	switch taken, err := g.gather(p); {
+	case err != nil:
+		return 0, err
+	case taken:
+		return len(p), nil
 	}
 	return g.Conn.Write(p)
 }
