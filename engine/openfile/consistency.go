@@ -58,6 +58,9 @@ const (
 	// nobody writes, in ns: who has opened it may be held by another's lease, or about to cut it,
 	// which sets the time of modification afterwards. An empty file may be one that was cut.
 	idleAfter = int64(50e6)
+	// stillAsked is how long after the last question a wait goes on, in ns: requests that wait ask every
+	// few ms. A later one may meet another writer, who has only begun.
+	stillAsked = int64(250e6)
 	// forgetBusy is how long a file is remembered that was being written, in ns.
 	forgetBusy = int64(60e9)
 )
@@ -67,6 +70,7 @@ type busy struct {
 	since, asked int64 // monotonic ns
 	broken       bool  // it has become so by breaking a lease
 	idle         bool  // it is open for writing, and nobody has written
+	over         bool  // it was waited for long enough: the next requests do not
 }
 
 // hold makes sure of a file that was opened as its policy says. ETXTBSY: it is being
@@ -117,17 +121,21 @@ func (fs *Files) mustWait(f *File) bool {
 	}
 	b := fs.busy[f.key]
 	if b == nil {
-		b = &busy{since: fs.now}
+		b = &busy{since: fs.now, asked: fs.now}
 		fs.busy[strings.Clone(f.key)] = b
+	}
+	if fs.now-b.asked > stillAsked && !b.over {
+		b.since = fs.now
 	}
 	b.asked = fs.now
 	switch idle := !b.broken && f.Size > 0 && fs.wall()-f.Mtime >= wait; {
 	case idle:
 		b.idle, wait = true, min(wait, idleAfter)
 	case b.idle: // it is not any more
-		b.idle, b.since = false, fs.now
+		b.idle, b.over, b.since = false, false, fs.now
 	}
-	return fs.now-b.since < wait
+	b.over = b.over || fs.now-b.since >= wait
+	return !b.over
 }
 
 // isBusy reports whether a file was being written a moment ago.

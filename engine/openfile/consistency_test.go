@@ -55,12 +55,45 @@ func TestBrokenIsBusy(t *testing.T) {
 		}
 		l.writing, l.broken[f.lent.FD] = true, true
 		c.fs.Broken(f.lent.FD, func(f *File) { c.fs.GiveUp(f) })
-		if _, e := open(); e != syscall.ETXTBSY {
-			t.Errorf("size %d: opened while it is written: %v", size, e)
+		for waited := time.Duration(0); waited < policy.Wait; waited += 100 * time.Millisecond {
+			if _, e := open(); e != syscall.ETXTBSY {
+				t.Errorf("size %d: opened while it is written, after %v: %v", size, waited, e)
+			}
+			c.turn(90 * time.Millisecond)
 		}
-		c.turn(policy.Wait)
-		if _, e := open(); e != 0 {
-			t.Errorf("size %d: after the time for it: %v", size, e)
+		for _, later := range []time.Duration{0, 2 * time.Duration(stillAsked)} { // the same writer is not waited for again
+			c.turn(later)
+			if _, e := open(); e != 0 {
+				t.Errorf("size %d: %v after the time for it: %v", size, later, e)
+			}
+		}
+	}
+}
+
+// TestNobodyWaited: a lease was broken, or a file was busy, and nobody has asked for it since. Who asks
+// after more than the time for a writer finds another one, who has only begun.
+func TestNobodyWaited(t *testing.T) {
+	for _, broken := range []bool{true, false} {
+		l := newLeases()
+		c := newCacheTest(t, onFallback, Config{MaxBody: 512, Leases: l})
+		c.write("f", string(make([]byte, 1<<10)))
+		policy := Policy{Wait: time.Second}
+		open := func(later time.Duration) (*File, syscall.Errno) {
+			c.turn(later)
+			return c.fs.Add("f", c.root.Open("f", true), policy)
+		}
+		l.writing = !broken
+		f, e := open(0)
+		if broken {
+			if e != 0 || !f.Leased() {
+				t.Fatalf("%v, leased %v", e, f.Leased())
+			}
+			c.turn(0)
+			l.writing, l.broken[f.lent.FD] = true, true
+			c.fs.Broken(f.lent.FD, func(f *File) { c.fs.GiveUp(f) })
+		}
+		if _, e = open(2 * policy.Wait); e != syscall.ETXTBSY {
+			t.Errorf("broken %v: the second writer is not waited for: %v", broken, e)
 		}
 	}
 }
@@ -76,6 +109,10 @@ func TestIdleIsBusy(t *testing.T) {
 		c.write("f", string(make([]byte, size)))
 		const wait = 10 * time.Second
 		mustWait := func(step time.Duration, old bool) bool {
+			for ; step > time.Duration(stillAsked); step -= time.Duration(stillAsked) {
+				c.turn(time.Duration(stillAsked))
+				_, _ = c.fs.Add("f", c.root.Open("f", true), Policy{Wait: wait})
+			}
 			c.turn(step)
 			o := c.root.Open("f", true)
 			if old {
