@@ -116,16 +116,21 @@ func (g *gate) notice() {
 	g.timer.Reset(0)
 }
 
-// join begins a response. client names whom it is counted by.
-func (g *gate) join(l *lane, class *shape.Class, client string, limit shape.Limit) {
+// join begins a response.
+func (g *gate) join(l *lane, class *shape.Class, flow *Flow) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	l.flow.Owner = l
-	g.tree.Join(&l.flow, class, shape.ClientID(client), g.now())
-	if limit != (shape.Limit{}) {
-		g.tree.SetLimit(&l.flow, limit)
-		g.pause = pauseFor(g.pause, limit) // from here on, for all: such limits come again
+	g.tree.Join(&l.flow, class, shape.ClientID(flow.Client), g.now())
+	brought := &flow.ClientLimit
+	if *brought == (shape.Limit{}) {
+		brought = nil
 	}
+	l.flow.SetClientLimit(g.tree, brought)
+	if flow.Limit != (shape.Limit{}) {
+		g.tree.SetLimit(&l.flow, flow.Limit)
+	}
+	g.pause = pauseFor(pauseFor(g.pause, flow.Limit), flow.ClientLimit) // from here on, for all: such limits come again
 }
 
 // take asks for up to want bytes. 0: they are not there, and

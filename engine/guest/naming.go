@@ -2,6 +2,7 @@ package guest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -23,6 +24,9 @@ type Flow struct {
 	// value: that one. Those of the client, the path and everything together
 	// hold beside it.
 	Limit shape.Limit
+	// ClientLimit is that of the Client, over all its responses, in place of that of each client. One that an
+	// operator has set counts before it. The zero value: there is none.
+	ClientLimit shape.Limit
 }
 
 var (
@@ -85,7 +89,7 @@ func SetFlow(ctx context.Context, f Flow) error {
 	case multiplexed:
 		return ErrMultiplexed
 	}
-	if err := f.Limit.Validate(); err != nil {
+	if err := cmp.Or(f.Limit.Validate(), f.ClientLimit.ValidateAt(shape.LevelClient)); err != nil {
 		return err
 	}
 	c.naming.set(ctx, f)

@@ -75,7 +75,7 @@ func (g *Guests) send(ctx context.Context, conn net.Conn, socket syscall.Conn, f
 
 // join begins a response in the tree.
 func (g *Guests) join(l *lane, flow Flow) {
-	g.gate.join(l, g.shaper.Class([]byte(flow.Path)), flow.Client, flow.Limit)
+	g.gate.join(l, g.shaper.Class([]byte(flow.Path)), &flow)
 }
 
 // obstacle is why an attempt on the socket has come back.

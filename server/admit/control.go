@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -38,7 +39,8 @@ type PathBounds struct {
 	Downloads int  // responses under way; 0: no bound
 }
 
-func (p *Policy) limits() bool {
+// Limits reports whether there are any bounds.
+func (p *Policy) Limits() bool {
 	return p.Requests != Rate{} || p.ClientDownloads > 0 || p.Downloads > 0 || len(p.Paths) > 0 || len(p.Users) > 0 || p.Claims
 }
 
@@ -173,7 +175,7 @@ const (
 // Set puts a policy that is valid into force.
 func (c *Control) Set(p Policy) {
 	defer c.queue.wakeAll()
-	if !p.limits() {
+	if !p.Limits() {
 		c.policy.Store(nil)
 		return
 	}
@@ -289,6 +291,13 @@ type Refusal struct {
 	Queue  bool
 	// Standing is that with its rates; of a request that is admitted, too.
 	Standing Standing
+}
+
+// RetryAfter returns a wait in ns as whole seconds, and a bit more, so that those who were
+// refused at a time do not come again at a time.
+func RetryAfter(wait int64) int {
+	n := max(1, int((wait+int64(time.Second)-1)/int64(time.Second)))
+	return n + rand.IntN(min(n/5, 5)+1)
 }
 
 // Admit asks for a request, at a monotonic time in ns, and counts its response if it is admitted. The

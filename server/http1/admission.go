@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -50,7 +49,7 @@ func (s *entry) bear(c *loop.Conn) (resolve.Step, bool) {
 	}
 	wait, ok := s.cfg.Breaker.Admit(rank, s.loop.Now())
 	if s.borne = ok; !ok {
-		return s.answer.FailFor(http.StatusServiceUnavailable, "breaker", retryAfter(wait)), false
+		return s.answer.FailFor(http.StatusServiceUnavailable, "breaker", admit.RetryAfter(wait)), false
 	}
 	return 0, true
 }
@@ -120,7 +119,7 @@ func (s *entry) admit(c *loop.Conn, rest []byte) bool {
 			s.cfg.Admission.Refuse(ask, refusal.Reason)
 		}
 		if (*Session)(s).skipBody(c, rest) {
-			(*Session)(s).drive(c, s.tooMany(refusal))
+			(*Session)(s).drive(c, resolve.TooMany(&s.answer, &refusal))
 		}
 	}
 	return false
@@ -136,7 +135,7 @@ func (s *entry) charge(c *loop.Conn) (resolve.Step, bool) {
 	s.whose = peer.AppendClient(s.whose[:0], (*Session)(s).clientOf(c), c.OnUnix())
 	if r := s.cfg.Admission.Charge(s.whose, s.loop.Now()); r.Reason != admit.Admitted {
 		s.tell(&r)
-		return s.tooMany(r), false
+		return resolve.TooMany(&s.answer, &r), false
 	}
 	return 0, true
 }
@@ -147,22 +146,6 @@ func (s *entry) tell(r *admit.Refusal) {
 		s.standing = r.Standing.Append(s.standing[:0], f)
 		s.answer.Fields = s.standing
 	}
-}
-
-// tooMany answers a request that is not admitted.
-func (s *entry) tooMany(r admit.Refusal) resolve.Step {
-	status := http.StatusServiceUnavailable
-	if r.Reason.OfClient() {
-		status = http.StatusTooManyRequests
-	}
-	return s.answer.FailFor(status, r.Reason.String(), retryAfter(r.Wait))
-}
-
-// retryAfter returns a wait in ns as whole seconds, and a bit more, so that those who were
-// refused at a time do not come again at a time.
-func retryAfter(wait int64) int {
-	n := max(1, int((wait+int64(time.Second)-1)/int64(time.Second)))
-	return n + rand.IntN(min(n/5, 5)+1)
 }
 
 // queueing is the errand of a request that waits for its turn.
@@ -197,7 +180,7 @@ func (q *queueing) goOn(s *Session, x *exchange) {
 	e := (*entry)(s)
 	step := e.place(x.conn)
 	if q.why != admit.Admitted && step == resolve.Route {
-		s.drive(x.conn, e.tooMany(admit.Refusal{Reason: q.why}))
+		s.drive(x.conn, resolve.TooMany(&s.answer, &admit.Refusal{Reason: q.why}))
 		return
 	}
 	e.route(x.conn, step, nil)
@@ -206,7 +189,6 @@ func (q *queueing) goOn(s *Session, x *exchange) {
 // giveUp answers a request that has waited for too long.
 func (q *queueing) giveUp(s *Session, x *exchange) {
 	q.waiter.Leave()
-	e := (*entry)(s)
-	e.place(x.conn)
-	s.drive(x.conn, e.tooMany(admit.Refusal{Reason: q.why}))
+	(*entry)(s).place(x.conn)
+	s.drive(x.conn, resolve.TooMany(&s.answer, &admit.Refusal{Reason: q.why}))
 }

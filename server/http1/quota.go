@@ -8,6 +8,7 @@ import (
 	"github.com/fserve/fserve/engine/peer"
 	"github.com/fserve/fserve/engine/rate"
 	"github.com/fserve/fserve/engine/shape"
+	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/quota"
 	"github.com/fserve/fserve/server/resolve"
 )
@@ -74,7 +75,7 @@ func (s *entry) afford(c *loop.Conn) (resolve.Step, bool) {
 			return 0, true
 		}
 		s.cfg.Quotas.Refuse()
-		return s.answer.FailFor(http.StatusTooManyRequests, "quota", retryAfter((o.user.Ends()-now)*int64(time.Second))), false
+		return s.answer.FailFor(http.StatusTooManyRequests, "quota", admit.RetryAfter((o.user.Ends()-now)*int64(time.Second))), false
 	}
 	return 0, true
 }

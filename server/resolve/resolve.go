@@ -399,6 +399,15 @@ func (a *Answer) FailFor(status int, policy string, seconds int) Step {
 	return a.finish()
 }
 
+// TooMany answers a request that is not admitted.
+func TooMany(a *Answer, r *admit.Refusal) Step {
+	status := httpfile.StatusServiceUnavailable
+	if r.Reason.OfClient() {
+		status = httpfile.StatusTooManyRequests
+	}
+	return a.FailFor(status, r.Reason.String(), admit.RetryAfter(r.Wait))
+}
+
 // Refuse is Fail for a request that could not be read, or only in part: nothing but
 // the method is believed of it.
 func (a *Answer) Refuse(status int, m httpfile.Method) Step {
