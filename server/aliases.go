@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"io"
 
 	"github.com/valyala/fasthttp"
@@ -93,6 +94,8 @@ type (
 
 	// Handler answers requests for files on the goroutines of other servers.
 	Handler = foreign.Handler
+	// Caller is who asks.
+	Caller = foreign.Caller
 	// Query is a request to a Handler.
 	Query = foreign.Query
 	// Answer is a Handler's response to a Query.
@@ -157,6 +160,9 @@ var (
 // ServeFile is http1.ServeFile: it makes the response to ctx the file at path, for
 // handlers of a Route.
 func ServeFile(ctx *fasthttp.RequestCtx, path string) error { return http1.ServeFile(ctx, path) }
+
+// CallerOf is foreign.CallerOf.
+func CallerOf(ctx context.Context) Caller { return foreign.CallerOf(ctx) }
 
 // SetClient is http1.SetClient: it names whom the response to ctx is counted by.
 func SetClient(ctx *fasthttp.RequestCtx, id string) error { return http1.SetClient(ctx, id) }

@@ -16,8 +16,8 @@ type quotaKeeper struct {
 	done sync.WaitGroup
 }
 
-// hasQuotas reports whether anybody may have a quota.
-func (c *Config) hasQuotas() bool {
+// hasQuotas reports whether anybody may have a quota; links: by what a link says, too.
+func (c *Config) hasQuotas(links bool) bool {
 	for _, t := range c.Identity.Tiers {
 		if t.Quota.Bytes > 0 {
 			return true
@@ -28,13 +28,13 @@ func (c *Config) hasQuotas() bool {
 			return true
 		}
 	}
-	return len(c.Identity.Links.Keys) > 0
+	return links && len(c.Identity.Links.Keys) > 0
 }
 
 // keepQuotas begins to keep what users have had, if they have quotas. It is called by New and Swap.
 func (s *Server) keepQuotas(c *Config) {
 	k, dir := &s.quotas, s.cfg.QuotaDir
-	if k.end != nil || dir == "" || !c.hasQuotas() {
+	if k.end != nil || dir == "" || !c.hasQuotas(true) {
 		return
 	}
 	b := s.http.Quotas

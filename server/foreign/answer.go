@@ -45,11 +45,12 @@ type Handler struct {
 	passwords auth.Checker
 	proving   sync.Mutex
 	verdicts  auth.Verdicts // under proving
+	admission *admit.Control
 }
 
 // New returns a Handler for the places of set, which is the Handler's from now on.
-func New(set *site.Set, forms *compress.Cache, log *slog.Logger) *Handler {
-	return &Handler{set: set, listings: listing.NewCache(log), forms: forms, faults: record.NewFaults(log)}
+func New(set *site.Set, admission *admit.Control, forms *compress.Cache, log *slog.Logger) *Handler {
+	return &Handler{set: set, listings: listing.NewCache(log), forms: forms, faults: record.NewFaults(log), admission: admission}
 }
 
 // Close closes the roots. No request may be under way.
@@ -68,13 +69,19 @@ type Query struct {
 	Encrypted        bool       // it came by TLS
 
 	Referer, UserAgent, Authorization, APIKey string // fields; empty: the request has none
+	Cookie                                    string // likewise
 	Twice                                     bool   // Authorization or X-API-Key is there twice
+
+	Gone <-chan struct{} // closed when the client is; nil: nobody knows
 }
 
 // Answer is the response to one request. It belongs to one goroutine.
 type Answer struct {
 	resolved resolve.Answer
 	caller   auth.Caller
+	known    bool                  // the caller is
+	charged  bool                  // the rate of the client has counted the request
+	grant    admit.Grant           // by which it is counted until Close
 	files    [resolve.NumKind]file // that were opened for it; from the end on the chosen one
 	head     string
 	rest     []httpfile.Segment // to be read by Read
@@ -93,7 +100,17 @@ type file struct {
 // nethttp are not for. The caller closes the Answer; what q refers to must not change
 // before.
 func (h *Handler) Answer(q *Query) *Answer {
-	a, now := &Answer{}, time.Now()
+	a := &Answer{}
+	step := h.enter(a, q)
+	if step == resolve.Route {
+		step = a.resolved.File()
+	}
+	h.drive(a, q, step)
+	return a
+}
+
+// enter finds the place of a request, and decides whether it is answered there: Route.
+func (h *Handler) enter(a *Answer, q *Query) resolve.Step {
 	r := &a.resolved
 	r.Request = q.Request
 	r.Encrypted, r.At = q.Encrypted, -1
@@ -102,11 +119,24 @@ func (h *Handler) Answer(q *Query) *Answer {
 	if q.Target != "*" {
 		path = []byte(q.Target)
 	}
-	for step := r.Start(path); step != resolve.Done; {
+	step := r.Start(path)
+	if step == resolve.Identify {
+		step = h.identify(a, q)
+	}
+	if step == resolve.Route {
+		step = h.admit(a, q)
+	}
+	return step
+}
+
+// drive goes on from a step to the whole answer.
+func (h *Handler) drive(a *Answer, q *Query, step resolve.Step) {
+	r, now := &a.resolved, time.Now()
+	for step != resolve.Done {
 		h.noteFault(r, q.Client)
 		switch step {
 		case resolve.Identify:
-			step = h.admit(a, q)
+			step = h.identify(a, q)
 		case resolve.Route:
 			step = r.File()
 		case resolve.Open:
@@ -132,7 +162,6 @@ func (h *Handler) Answer(q *Query) *Answer {
 	if r.Chosen == resolve.Made && len(a.rest) > 0 { // all of it: ranges are of files
 		a.rest = []httpfile.Segment{{Kind: httpfile.SegmentMemory, Mem: a.form.Bytes(), N: int64(len(a.form.Bytes()))}}
 	}
-	return a
 }
 
 // noteFault tells the operator why there is no file, if that is worth it.
@@ -254,8 +283,9 @@ func (f *file) close() (err error) {
 // chosen returns the file of the plan's segments.
 func (a *Answer) chosen() *file { return &a.files[a.resolved.Chosen] }
 
-// Close closes the file, and lets go of the listing.
+// Close closes the file, lets go of the listing, and ends what counts the response. It may be called again.
 func (a *Answer) Close() error {
+	a.grant.Release()
 	a.page.Release()
 	a.form.Release()
 	a.page, a.form = nil, nil

@@ -14,6 +14,36 @@ import (
 // as a stream, which the server sends after the handler has returned; if the file
 // changes meanwhile, the server cuts the connection.
 func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
+	q := queryOf(ctx)
+	a := h.Answer(&q)
+	a.Share(ctx)
+	a.respond(ctx)
+}
+
+// Guard returns a fasthttp.RequestHandler that has next answer the requests that are let in (see Enter), for a
+// fasthttp.Server of the caller's own. A response counts until it was written. CallerOf says who asks.
+func (h *Handler) Guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		q := queryOf(ctx)
+		a, admitted := h.Enter(&q)
+		if !admitted {
+			a.respond(ctx)
+			return
+		}
+		ctx.SetUserValue(callerKey{}, a) // fasthttp closes it when the response was written
+		a.Share(ctx)
+		next(ctx)
+		if ctx.LastTimeoutErrorResponse() != nil { // it forgets the context
+			_ = a.Close() // there is no file
+		}
+		for name, value := range a.Fields() {
+			ctx.Response.Header.Set(name, value)
+		}
+	}
+}
+
+// queryOf returns what the answer depends on.
+func queryOf(ctx *fasthttp.RequestCtx) Query {
 	uri := ctx.URI()
 	q := Query{
 		Request: httpfile.Request{
@@ -27,13 +57,18 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	q.Referer, q.UserAgent = string(ctx.Referer()), string(ctx.UserAgent())
 	q.Authorization = string(ctx.Request.Header.Peek("Authorization"))
 	q.APIKey = string(ctx.Request.Header.Peek("X-API-Key"))
+	q.Cookie = string(ctx.Request.Header.Peek("Cookie"))
 	q.Twice = len(ctx.Request.Header.PeekAll("Authorization")) > 1 || len(ctx.Request.Header.PeekAll("X-API-Key")) > 1
 	q.Client = peer.Of(ctx.RemoteAddr())
 	_, q.Unix = ctx.RemoteAddr().(*net.UnixAddr)
 	for name, value := range ctx.Request.Header.All() {
 		q.AddField(name, value)
 	}
-	a := h.Answer(&q)
+	return q
+}
+
+// respond gives the answer to the server, which closes it.
+func (a *Answer) respond(ctx *fasthttp.RequestCtx) {
 	r := &ctx.Response
 	r.SetStatusCode(a.Status())
 	r.Header.SetNoDefaultContentType(true)

@@ -55,6 +55,33 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q := query(r)
 	a := h.files.Answer(&q)
+	a.Share(r.Context())
+	respond(w, r, a)
+}
+
+// Guard returns middleware: it has next answer the requests that are let in by the rules of access, proofs
+// (Site.Require) and bounds (Config.Admission) of the place of their path, and refuses the others. A response
+// counts until next has returned. server.CallerOf says who asks. Where the server has engine.ConnContext and
+// a listener of engine.Engine.Listener, responses are limited by the tier of the user.
+func (h *Handler) Guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := query(r)
+		a, admitted := h.files.Enter(&q)
+		if !admitted {
+			respond(w, r, a)
+			return
+		}
+		defer func() { _ = a.Close() }() // there is no file
+		a.Share(r.Context())
+		for name, value := range a.Fields() {
+			w.Header().Set(name, value)
+		}
+		next.ServeHTTP(w, r.WithContext(a.With(r.Context())))
+	})
+}
+
+// respond sends an answer, and closes it.
+func respond(w http.ResponseWriter, r *http.Request, a *server.Answer) {
 	defer func() { _ = a.Close() }() // it was only read
 	head := w.Header()
 	for name, value := range a.Fields() {
@@ -84,6 +111,7 @@ func query(r *http.Request) server.Query {
 		},
 		Target: r.URL.EscapedPath(), Host: r.Host, Encrypted: r.TLS != nil,
 		Referer: r.Referer(), UserAgent: r.UserAgent(), Authorization: r.Header.Get("Authorization"), APIKey: r.Header.Get("X-API-Key"),
+		Cookie: r.Header.Get("Cookie"), Gone: r.Context().Done(),
 		Twice: len(r.Header["Authorization"]) > 1 || len(r.Header["X-Api-Key"]) > 1,
 	}
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {

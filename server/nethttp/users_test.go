@@ -128,3 +128,49 @@ func download(t *testing.T, addr net.Addr, user string, n *atomic.Int64) (end fu
 		<-ended
 	}
 }
+
+// Clients of a tier get its rate in place of that of every client, of files and of what is guarded.
+func TestTiersLimitGuests(t *testing.T) {
+	testenv.LeakCheck(t)
+	local, err := server.ParseNetworks([]string{"127.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "f"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tier := server.Tier{Rate: 3_000_000, Networks: local}
+	files, err := nethttp.New(server.Config{Site: server.Site{Root: root}, Identity: server.Identity{Tiers: map[string]server.Tier{"local": tier}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("x")) })
+	for name, h := range map[string]http.Handler{"files": files, "guarded": files.Guard(answer), "others": answer} {
+		e, err := engine.New(engine.Config{Limits: &shape.Config{Client: shape.Limit{Rate: 1_000_000}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := httptest.NewUnstartedServer(h)
+		srv.Config.ConnContext = engine.ConnContext
+		srv.Listener = e.Listener(srv.Listener)
+		srv.Start()
+		resp, err := srv.Client().Get(srv.URL + "/f")
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %v, %v", name, resp, err)
+		}
+		resp.Body.Close()
+		want := tier.Rate
+		if name == "others" {
+			want = 1_000_000
+		}
+		if r, _ := e.LimitsReport(1); len(r.Clients) != 1 || r.Clients[0].Limit != want {
+			t.Errorf("%s: %+v, want %v", name, r.Clients, want)
+		}
+		srv.Close()
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
