@@ -24,6 +24,7 @@ func main() {
 	root := flag.String("root", ".", "`directory` to serve")
 	addr := flag.String("listen", "127.0.0.1:8080", "`address:port`")
 	limit := flag.String("limit", "unlimited", "`rate` of each client, as 10MiB/s; 0: there are no limits at all")
+	secret := flag.String("secret", "", "`file` with the secret of tokens, without which nobody is answered then")
 	stock := flag.Bool("stock", false, "do without the engine, for comparison")
 	flag.Parse()
 	ln, err := net.Listen("tcp", *addr)
@@ -38,7 +39,15 @@ func main() {
 	if !*stock {
 		ln = e.Listener(ln)
 	}
-	log.Fatal(newServer(*root, !*stock).Serve(ln))
+	var before []gin.HandlerFunc
+	if *secret != "" {
+		tiers, err := newTiers(*secret)
+		if err != nil {
+			log.Fatal(err)
+		}
+		before = append(before, guard(tiers))
+	}
+	log.Fatal(newServer(*root, !*stock, before...).Serve(ln))
 }
 
 // newEngine returns an engine that limits each client.
@@ -83,12 +92,13 @@ func sendFiles(c *gin.Context) {
 }
 
 // newServer returns a server with the routes of a small download site.
-func newServer(root string, zeroCopy bool) *http.Server {
+func newServer(root string, zeroCopy bool, before ...gin.HandlerFunc) *http.Server {
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
 	if zeroCopy {
 		r.Use(sendFiles)
 	}
+	r.Use(before...)
 	r.GET("/:name", func(c *gin.Context) { c.File(filepath.Join(root, filepath.Base(c.Param("name")))) })
 	r.GET("/save/:name", func(c *gin.Context) {
 		name := filepath.Base(c.Param("name"))
