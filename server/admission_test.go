@@ -79,6 +79,30 @@ func TestRateFields(t *testing.T) {
 	})
 }
 
+// TestRateFieldsOfHandlers: answers of handlers say what is left, of those that block and of those that send a file, too; a
+// handler that says so itself is left alone.
+func TestRateFieldsOfHandlers(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		text := func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("x") }
+		g := start(t, d, server.Config{
+			Admission: server.Admission{Requests: server.RequestRate{Requests: 1, Per: time.Minute, Burst: 9}, Fields: server.FieldsAlways},
+			Routes: []server.Route{
+				{Prefix: "/now", Handler: text}, {Prefix: "/later", Handler: text, Blocking: true}, {Prefix: "/file", Handler: serveFile},
+				{Prefix: "/own", Handler: func(ctx *fasthttp.RequestCtx) { ctx.Response.Header.Set("RateLimit", "mine") }},
+			},
+		})
+		g.write("f", "hello")
+		c := g.dial()
+		for _, test := range []struct{ path, fields string }{
+			{"/now", `"client";r=8;t=60`}, {"/later", `"client";r=7;t=120`}, {"/file/f", `"client";r=6;t=180`}, {"/own", "mine"},
+		} {
+			if r := c.get(test.path); r.status != 200 || r.get("RateLimit") != test.fields || (r.get("RateLimit-Policy") == "") != (test.fields == "mine") {
+				t.Errorf("%s: %d, %q, %q", test.path, r.status, r.get("RateLimit"), r.get("RateLimit-Policy"))
+			}
+		}
+	})
+}
+
 func mustTrust(t *testing.T, networks ...string) server.Trust {
 	t.Helper()
 	trust, err := server.ParseTrust(networks)

@@ -109,6 +109,9 @@ func (s *Session) handlerBody(c *loop.Conn, k *call, r *fasthttp.Response) {
 	if secure := s.answer.Secure(); len(secure) > 0 && len(r.Header.Peek(hsts)) == 0 {
 		s.out = append(append(s.out[:len(s.out)-len("\r\n")], secure...), "\r\n"...)
 	}
+	if own := s.answer.Fields; len(own) > 0 && len(r.Header.Peek("RateLimit")) == 0 {
+		s.out = append(append(s.out[:len(s.out)-len("\r\n")], own...), "\r\n"...)
+	}
 	setDate(s.out, s.clock.date[:])
 	s.segs = s.segs[:0]
 	if len(body) > 0 && string(s.head.Method()) != http.MethodHead {
