@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -255,6 +254,18 @@ func (c *Control) Waiting() int { return int(c.queue.waiting.Load()) }
 // UnderWay returns how many responses are, of all that were counted.
 func (c *Control) UnderWay() int { return int(c.under.Load()) }
 
+// PathUnderWay returns how many responses are, of what begins with a path that bounds them.
+func (c *Control) PathUnderWay(prefix string) int {
+	if p := c.policy.Load(); p != nil {
+		for i := range p.paths {
+			if at := &p.paths[i]; string(at.prefix) == prefix {
+				return int(at.under.Load())
+			}
+		}
+	}
+	return 0
+}
+
 // Grant is a response that is counted until Release. The zero value is none.
 type Grant struct {
 	control *Control
@@ -291,13 +302,6 @@ type Refusal struct {
 	Queue  bool
 	// Standing is that with its rates; of a request that is admitted, too.
 	Standing Standing
-}
-
-// RetryAfter returns a wait in ns as whole seconds, and a bit more, so that those who were
-// refused at a time do not come again at a time.
-func RetryAfter(wait int64) int {
-	n := max(1, int((wait+int64(time.Second)-1)/int64(time.Second)))
-	return n + rand.IntN(min(n/5, 5)+1)
 }
 
 // Admit asks for a request, at a monotonic time in ns, and counts its response if it is admitted. The

@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"time"
 )
@@ -14,6 +15,15 @@ const (
 	FieldsNear                 // those to clients that have less than a quarter left, and refusals
 	FieldsAlways               // all that are counted
 )
+
+func (f Fields) String() string { return [...]string{"off", "near", "always"}[f] }
+
+// RetryAfter returns a wait in ns as whole seconds, and a bit more, so that those who were
+// refused at a time do not come again at a time.
+func RetryAfter(wait int64) int {
+	n := max(1, int((wait+int64(time.Second)-1)/int64(time.Second)))
+	return n + rand.IntN(min(n/5, 5)+1)
+}
 
 // Standing is how a client stands with the rate of which it has the least left. The zero value is with none.
 type Standing struct {

@@ -127,6 +127,12 @@ func (a *Account) Ends() int64 { return a.period.Ends() }
 // Set says what an account has used.
 func (a *Account) Set(bytes int64) { a.used.Store(bytes) }
 
+// Accounts returns how many users and links are counted, each of them in each period.
+func (b *Book) Accounts() (n int) {
+	b.each(func(*Account) bool { n++; return true })
+	return n
+}
+
 // each calls f with every account. No account is made or forgotten meanwhile in its shard.
 func (b *Book) each(f func(*Account) (keep bool)) {
 	for i := range b.shards {
