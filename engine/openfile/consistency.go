@@ -80,6 +80,9 @@ func (fs *Files) hold(f *File, emptied bool) syscall.Errno {
 	if f.policy.Growing || f.leased || f.asked == fs.now {
 		return 0
 	}
+	if f.contested {
+		return syscall.EAGAIN // a lease now would vouch for what was sent before, too
+	}
 	f.asked = fs.now
 	e := syscall.ENOSYS
 	if fs.leases != nil && !f.Remote() && f.policy.Consistency != ConsistencyCheck {
@@ -91,7 +94,7 @@ func (fs *Files) hold(f *File, emptied bool) syscall.Errno {
 			fs.leases.Give(f.lent.FD)
 			return syscall.EAGAIN // it was being written when it was opened
 		}
-		f.leased, f.contested = true, false
+		f.leased = true
 		fs.leased[f.lent.FD] = f
 		fs.stats.Leases++
 		delete(fs.busy, f.key)

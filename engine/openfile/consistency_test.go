@@ -160,6 +160,34 @@ func TestContestedIsChanged(t *testing.T) {
 	}
 }
 
+// TestContestedGetsNoLease: a response has begun while somebody writes, who then puts the time of
+// modification back and is done. The lease that can be had now is another File's: it must not vouch for
+// what the response has sent.
+func TestContestedGetsNoLease(t *testing.T) {
+	l := newLeases()
+	l.writing = true
+	c := newCacheTest(t, onFallback, Config{MaxBody: 512, Leases: l})
+	c.write("f", string(make([]byte, 1<<10)))
+	if err := os.Chtimes(filepath.Join(c.dir, "f"), time.Time{}, time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	c.turn(1)
+	f, e := c.fs.Add("f", c.root.Open("f", true), Policy{})
+	if e != 0 || f.Leased() {
+		t.Fatalf("%v, leased %v", e, f.Leased())
+	}
+	f.Retain()
+	l.writing = false
+	for range 2 { // the second time the first is not in the cache any more
+		c.turn(1)
+		again, e := c.fs.Add("f", c.root.Open("f", true), Policy{})
+		if e != 0 || !again.Leased() || f.Leased() {
+			t.Errorf("%v, the new one leased %v, that of the response %v", e, again.Leased(), f.Leased())
+		}
+	}
+	f.Release()
+}
+
 // stillDriver says of each file that it is as it was opened in TestBrokenIsBusy.
 type stillDriver struct{ Driver }
 

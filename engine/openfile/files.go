@@ -188,7 +188,7 @@ func (fs *Files) Add(key string, o Opened, p Policy) (*File, syscall.Errno) {
 	}
 	if old != nil {
 		fs.stats.Checks++
-		if old.same(&o.Stat) && old.Hash == o.Hash && old.policy == p && !old.aged(&o, fs.wall()) {
+		if old.same(&o.Stat) && old.Hash == o.Hash && old.policy == p && !old.contested && !old.aged(&o, fs.wall()) {
 			fs.close(o.FD, o.From)
 			if old.request != fs.request {
 				fs.demand.hit(old, len(fs.clock))
