@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,13 +83,10 @@ func (o *overwriting) get(conn net.Conn, r *bufio.Reader, i int, buf []byte, slo
 		o.refused.Add(1)
 		return false
 	}
-	left, first, mixed := resp.ContentLength, byte(0), false
+	left, seen := resp.ContentLength, versions{}
 	for left > 0 {
 		n, err := resp.Body.Read(buf)
-		if first == 0 && n > 0 {
-			first = buf[0]
-		}
-		mixed = mixed || bytes.Count(buf[:n], []byte{first}) != n
+		seen.note(buf[:n])
 		left -= int64(n)
 		if err != nil && left > 0 {
 			o.cut.Add(1)
@@ -99,10 +97,43 @@ func (o *overwriting) get(conn net.Conn, r *bufio.Reader, i int, buf []byte, slo
 		}
 	}
 	o.whole.Add(1)
-	if mixed {
+	if len(seen.runs) > 1 {
 		o.mixed.Add(1)
+		o.t.Logf("%s, slow %v, %s: %s", o.name(i), slow, conn.LocalAddr(), &seen)
 	}
 	return true
+}
+
+// versions are what a body is made of.
+type versions struct {
+	runs []versionRun
+	size int64
+}
+
+// versionRun is where the bytes of a version begin.
+type versionRun struct {
+	of  byte
+	off int64
+}
+
+func (v *versions) note(p []byte) {
+	for len(p) > 0 {
+		if n := len(v.runs); n == 0 || v.runs[n-1].of != p[0] {
+			v.runs = append(v.runs, versionRun{p[0], v.size})
+		}
+		n := len(p) - len(bytes.TrimLeft(p, string(p[:1])))
+		v.size += int64(n)
+		p = p[n:]
+	}
+}
+
+func (v *versions) String() string {
+	var b strings.Builder
+	for _, r := range v.runs[:min(len(v.runs), 8)] {
+		fmt.Fprintf(&b, "%c from %d, ", r.of, r.off)
+	}
+	fmt.Fprintf(&b, "%d runs, %d bytes", len(v.runs), v.size)
+	return b.String()
 }
 
 // run lets clients download while files are overwritten.
