@@ -71,8 +71,8 @@ type Response struct {
 	Class *shape.Class
 	// Limit is for this response in place of the connection's; zero: that one.
 	Limit shape.Limit
-	// ClientLimit is for the client in place of that of each client, from this response on; an
-	// override counts before it. It is copied if need be. nil: that of each client.
+	// ClientLimit is for the client in place of that of each client, whose rate stays if this has none,
+	// from this response on; an override counts before it. It is copied if need be. nil: that of each client.
 	ClientLimit *shape.Limit
 	// Group is what operators see beside the client, see ConnInfo.
 	Group string

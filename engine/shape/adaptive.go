@@ -13,9 +13,9 @@ func (t *Tree) AdaptClient(id ClientID, rate Rate, seq uint64, now int64) {
 }
 
 // SetClientLimit gives the client of f, which has joined, the limit that its responses bring, in place of
-// the default for clients; nil: that. A limit that an operator has set counts before it (SetClient),
-// and of several that responses bring the last one. With several loops each is told by its own
-// responses. A limit that is not valid changes nothing; l is copied.
+// the default for clients; nil: that. Without a rate it leaves that of the default. A limit that an
+// operator has set counts before it (SetClient), and of several that responses bring the last one.
+// With several loops each is told by its own responses. A limit that is not valid changes nothing; l is copied.
 func (f *Flow) SetClientLimit(t *Tree, l *Limit) {
 	if f.client == nil || f.client.client == t.overflow {
 		return

@@ -43,6 +43,7 @@ func TestBroughtLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	near("another default", send(&Limit{Rate: 4e6}), 4e6)
+	near("brought without a rate", send(&Limit{Weight: 3}), 2e6)
 	near("lower", send(&Limit{Rate: 5e5}), 5e5)
 	if _, _, err := s.SetClient("u", Limit{Rate: 8e6}, 0); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ type table struct {
 	found Rate
 	seq   uint64 // of what is found, the higher one counts
 
-	// brought is in the place of limit, unless that is of RowOverride.
+	// brought is in the place of limit, unless that is of RowOverride. If it has no rate that of limit holds.
 	brought *Limit // see [Flow.SetClientLimit]; not changed; nil: none
 	order   uint64 // of what is brought, the higher one counts
 }
@@ -63,6 +63,9 @@ func (t *table) configured() *Limit {
 // rates the first one.
 func (t *table) inForce() (l Limit, by Row) {
 	l, by = *t.configured(), t.first
+	if t.limit != nil && l.Rate == Unlimited {
+		l.Rate, l.Burst = t.limit.Rate, t.limit.Burst // what is brought has none
+	}
 	for i, r := range [...]Rate{t.cap, t.found, t.share} {
 		if r.Below(l.Rate) {
 			l.Rate, by = r, RowCap+Row(i)

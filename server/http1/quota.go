@@ -71,13 +71,27 @@ func (s *entry) afford(c *loop.Conn) (resolve.Step, bool) {
 	}
 	if l := &who.Quota; o.user != nil && o.user.Left(l.Bytes) == 0 {
 		if l.Then == quota.Throttle {
-			who.Slow(l.Slow)
+			who.Slow(s.slowed())
 			return 0, true
 		}
 		s.cfg.Quotas.Refuse()
 		return s.answer.FailFor(http.StatusTooManyRequests, "quota", admit.RetryAfter((o.user.Ends()-now)*int64(time.Second))), false
 	}
 	return 0, true
+}
+
+// slowed returns the rate of the caller once its quota is used up, which is never more than before.
+func (s *entry) slowed() rate.Rate {
+	who, tree := s.caller, s.loop.Limits()
+	r := who.Quota.Slow
+	if l := who.Limit(); l != nil && l.Rate != rate.Unlimited {
+		return rate.Least(r, l.Rate)
+	}
+	if tree != nil { // that of each client, which is in no override
+		each, _ := tree.ClientLimit("")
+		r = rate.Least(r, each.Rate)
+	}
+	return r
 }
 
 // count has the response in s.resp counted by the quotas of who has asked for it.
@@ -96,7 +110,9 @@ func (s *entry) count(c *loop.Conn) {
 		m.slow = *l
 	}
 	if o.user != nil {
-		m.slow.Rate = rate.Least(m.slow.Rate, who.Quota.Slow)
+		if who.Quota.Then == quota.Throttle {
+			m.slow.Rate = s.slowed()
+		}
 		m.Of(o.user, who.Quota.Bytes, who.Quota.Then)
 	}
 	if o.link != nil {
