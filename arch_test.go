@@ -97,7 +97,7 @@ func TestImportsPointDownwards(t *testing.T) {
 const leaf = "engine/rate"
 
 // sealed are packages that know nothing of the module but the leaf.
-var sealed = []string{leaf, "engine/adapt", "engine/shape", "server/admit", "server/httpfile", "server/link", "server/proxyproto", "server/wire", "internal/sys", "internal/aio", "internal/tlsrec"}
+var sealed = []string{leaf, "engine/adapt", "engine/shape", "server/admit", "server/httpfile", "server/link", "server/proxyproto", "server/release", "server/wire", "internal/sys", "internal/aio", "internal/tlsrec"}
 
 func TestSealedPackages(t *testing.T) {
 	for _, p := range packages(t) {
@@ -169,7 +169,7 @@ func TestTestingStaysInTests(t *testing.T) {
 }
 
 // pure are packages that do no I/O and are told the time.
-var pure = []string{leaf, "engine/adapt", "engine/shape", "server/admit", "server/httpfile", "server/link", "server/resolve", "server/wire", "internal/tlsrec"}
+var pure = []string{leaf, "engine/adapt", "engine/shape", "server/admit", "server/httpfile", "server/link", "server/release", "server/resolve", "server/wire", "internal/tlsrec"}
 
 func TestPurePackages(t *testing.T) {
 	for _, p := range packages(t) {

@@ -18,7 +18,7 @@ var rooms = map[string][][]string{
 		{"engine"},
 	},
 	"server": {
-		{"server/admit", "server/breaker", "server/httpfile", "server/link", "server/proxyproto", "server/wire"},
+		{"server/admit", "server/breaker", "server/httpfile", "server/link", "server/proxyproto", "server/release", "server/wire"},
 		{"server/compress", "server/quota"},
 		{"server/auth", "server/listing", "server/record", "server/tls"},
 		{"server/site"},
