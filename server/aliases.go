@@ -16,6 +16,7 @@ import (
 	"github.com/fserve/fserve/server/link"
 	"github.com/fserve/fserve/server/quota"
 	"github.com/fserve/fserve/server/record"
+	"github.com/fserve/fserve/server/release"
 	"github.com/fserve/fserve/server/site"
 )
 
@@ -84,6 +85,14 @@ type (
 	LinkPolicy = link.Policy
 	// Quota is how many bytes a user may have in a day or a month.
 	Quota = quota.Limit
+	// Release is what is served in several versions.
+	Release = release.Config
+	// ReleaseVersion is one of them.
+	ReleaseVersion = release.Version
+	// ReleaseStep is a share of its canary.
+	ReleaseStep = release.Step
+	// ReleaseSubject is what tells its clients apart.
+	ReleaseSubject = release.Subject
 	// RequestRate is how many requests of a client are answered.
 	RequestRate = admit.Rate
 	// Judgement is what a request was refused by, as SessionStats.Denied counts it.

@@ -75,5 +75,5 @@ func (c *Config) checkLive() error {
 }
 
 func (c *Config) hasContent() bool {
-	return c.Root != "" || c.FS != nil || c.Redirect != (Redirect{}) || c.Respond != (Respond{}) || len(c.Hosts)+len(c.Routes) > 0
+	return c.Root != "" || c.Release != "" || c.FS != nil || c.Redirect != (Redirect{}) || c.Respond != (Respond{}) || len(c.Hosts)+len(c.Routes) > 0
 }

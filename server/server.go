@@ -64,6 +64,9 @@ type Config struct {
 	// Identity says how requests prove who asks, where Site.Require wants it.
 	Identity Identity
 
+	// Releases are the versions of what is served that Site.Release names.
+	Releases map[string]Release
+
 	// QuotaDir is where is kept what users with quotas have had (Tier.Quota), which each process
 	// that serves adds to. Empty: it is forgotten with the process.
 	QuotaDir string
@@ -112,6 +115,7 @@ type Server struct {
 	sessions sessionSet
 	load     BreakerControl
 	quotas   quotaKeeper
+	releases releaseKeeper
 	ports    atomic.Pointer[[]uint16] // of the listeners; nil: they are not bound yet
 
 	swapping sync.Mutex // guards what follows
@@ -243,12 +247,17 @@ func (s *Server) compile(c *Config) (*site.Set, error) {
 	if err := c.TLS.checkHostPairs(c.Hosts); err != nil {
 		return nil, err
 	}
-	s.compiler.Identity = c.Identity
+	releases, err := s.releases.next(c.Releases)
+	if err != nil {
+		return nil, err
+	}
+	s.compiler.Identity, s.compiler.Releases = c.Identity, releases
 	set, err := s.compiler.Compile(Host{Site: c.Site, Locations: c.Locations}, c.Hosts, s.set)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	set.Number(s.rows.Assign(set.Names()))
+	s.releases.use(releases)
 	return set, nil
 }
 

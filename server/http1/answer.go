@@ -55,6 +55,8 @@ func (s *Session) drive(c *loop.Conn, step resolve.Step) {
 			return
 		case resolve.Route:
 			step = s.answer.File()
+		case resolve.Chooses:
+			step = (*entry)(s).choose(c)
 		case resolve.Compress:
 			var here bool
 			if step, here = (*coder)(s).compress(c); !here {

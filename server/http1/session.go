@@ -24,6 +24,7 @@ import (
 	"github.com/fserve/fserve/server/listing"
 	"github.com/fserve/fserve/server/quota"
 	"github.com/fserve/fserve/server/record"
+	"github.com/fserve/fserve/server/release"
 	"github.com/fserve/fserve/server/resolve"
 	"github.com/fserve/fserve/server/site"
 	"github.com/fserve/fserve/server/wire"
@@ -72,13 +73,14 @@ type Session struct {
 	credentials auth.Credentials // of the request at hand, until its verdict is found
 	users       *auth.Users      // that it is one of, or not
 	verdicts    auth.Verdicts
-	caller      *auth.Caller // of the request at hand; nil: nobody was asked for
-	own         auth.Caller  // memory of caller
-	asked       auth.Asked   // for it
-	ask         admit.Ask    // for it
-	charged     bool         // the rate of its client has counted it
-	borne       bool         // the breaker has let it in
-	tiered      bool         // who proves nothing may be of a tier, too
+	caller      *auth.Caller    // of the request at hand; nil: nobody was asked for
+	own         auth.Caller     // memory of caller
+	asked       auth.Asked      // for it
+	asks        release.Request // likewise
+	ask         admit.Ask       // for it
+	charged     bool            // the rate of its client has counted it
+	borne       bool            // the breaker has let it in
+	tiered      bool            // who proves nothing may be of a tier, too
 
 	head   wire.Head
 	client client // of the request in head

@@ -1,5 +1,7 @@
 package httpfile
 
+import "bytes"
+
 // precondition evaluates the preconditions of a GET or HEAD in the order of RFC
 // 9110 13.2.2 and returns 200 (go on), 304 or 412.
 func precondition(req *Request, f *Facts, now int64) int {
@@ -115,4 +117,21 @@ func opaqueTagLen(b []byte) int {
 		}
 	}
 	return 0
+}
+
+// NamesVersion reports whether the request is for one version of the file: a strong tag says which.
+func (r *Request) NamesVersion() bool {
+	v := trimOWS(r.IfRange)
+	return len(v) > 0 && v[0] == '"' || bytes.IndexByte(r.IfMatch, '"') >= 0
+}
+
+// IsOf reports whether that is the version.
+func (r *Request) IsOf(f *Facts) bool {
+	if f.ETag == "" {
+		return false
+	}
+	if r.IfMatch != nil && !scanTags(trimOWS(r.IfMatch), f.ETag, false) {
+		return false
+	}
+	return r.IfRange == nil || string(trimOWS(r.IfRange)) == f.ETag
 }

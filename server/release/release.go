@@ -194,9 +194,12 @@ type State struct {
 // NewState returns the state of a release that begins.
 func NewState(c *Config) *State {
 	s := &State{}
-	s.split.Store(&split{canary: threshold(c.Steps[0].Weight)})
+	s.Adopt(c)
 	return s
 }
+
+// Adopt goes on by another configuration of the same versions.
+func (s *State) Adopt(c *Config) { s.split.Store(&split{canary: threshold(c.Steps[0].Weight)}) }
 
 // Weight returns the share of the canary, from 0 to 1.
 func (s *State) Weight() float64 { return float64(s.split.Load().canary) / whole }

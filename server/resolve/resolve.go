@@ -8,6 +8,7 @@
 //	a handler's route                the driver's
 //	a redirect or an answer          as the place says
 //	method                           204, 405, 501
+//	the version of a release         by who asks, or by the tag of a resume
 //	no host for the request          421
 //	no root, or a hidden path        404
 //	what the place tries, in turn    a file, a directory, another path, a failure
@@ -45,6 +46,8 @@ const (
 	// Route: the client is admitted, the path is in Request. A handler may take the
 	// request; if none does, call File.
 	Route
+	// Chooses: the version of Place.Release that answers. Call Choose.
+	Chooses
 	// Open: the file in Want. Call Opened.
 	Open
 	// List: the directory of the path, as View says. Call Listed, or Fail if that
@@ -113,6 +116,7 @@ type Answer struct {
 	codings  []httpfile.Coding // the sidecars that may be there, in choice
 	path     []byte            // memory of Request.Path
 	keys     [2][]byte         // memory of keys, of sources and sidecars
+	picked   picked            // of a release
 	hostName []byte            // memory of Set.Find
 	memory   []byte            // of tried, and of URLs
 }
@@ -137,6 +141,7 @@ func (a *Answer) Begin(set *site.Set, host []byte, now int64) {
 	a.accepts, a.Fields, a.Chosen, a.Cause, a.Refused = a.Request.AcceptEncoding, nil, None, 0, admit.Passed
 	a.Unused = Unused{}
 	a.turn, a.other, a.paged = notTrying, false, false
+	a.picked = picked{path: a.picked.path[:0]}
 }
 
 // Start decides about a path as it came, percent-encoded; nil: the request has none,
@@ -237,6 +242,14 @@ func (a *Answer) File() Step {
 			return step
 		}
 	}
+	if a.Place.Chooses() {
+		return pick(a)
+	}
+	return inPlace(a)
+}
+
+// inPlace decides about the file of the path in the place.
+func inPlace(a *Answer) Step {
 	q := &a.Request
 	switch {
 	case q.Method != httpfile.MethodGet && q.Method != httpfile.MethodHead:
@@ -354,6 +367,10 @@ func (a *Answer) Listed(page *listing.Page, e syscall.Errno) Step {
 // Decide goes on after Send. now is in Unix ns; entropy is of use only to requests with
 // a Range.
 func (a *Answer) Decide(now int64, entropy httpfile.Entropy) Step {
+	if a.picked.searching && !a.Request.IsOf(a.Version.Facts) {
+		return nextVersion(a)
+	}
+	a.picked.searching = false
 	a.Plan.Decide(&a.Request, a.Version.Facts, now, entropy)
 	a.Plan.Extra = a.Version.Lines
 	return a.finish()
@@ -419,6 +436,9 @@ func (a *Answer) Refuse(status int, m httpfile.Method) Step {
 func (a *Answer) finish() Step {
 	if a.Plan.Status < httpfile.StatusBadRequest {
 		return a.done()
+	}
+	if a.picked.searching {
+		return nextVersion(a)
 	}
 	a.Chosen = None // a planned failure sends nothing of the file
 	page := a.Place.ErrorPage(a.Plan.Status)

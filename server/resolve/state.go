@@ -19,7 +19,8 @@ type State struct {
 	turn    int
 	other   bool
 	paged   bool
-	index   int            // the candidate to go on with
+	index   int // the candidate to go on with
+	picked  picked
 	failure *httpfile.Plan // whose page is wanted; nil: it is a candidate, or a listing
 }
 
@@ -27,8 +28,9 @@ type State struct {
 // Resume.
 func (a *Answer) Save() State {
 	r := State{
-		place: a.Place, path: bytes.Clone(a.Request.Path), tried: bytes.Clone(a.tried), turn: a.turn, other: a.other, paged: a.paged, index: a.index,
+		place: a.Place, path: bytes.Clone(a.Request.Path), tried: bytes.Clone(a.tried), turn: a.turn, other: a.other, paged: a.paged, index: a.index, picked: a.picked,
 	}
+	r.picked.path = bytes.Clone(r.picked.path)
 	if a.Want.Kind == Page {
 		failure := a.Plan
 		r.failure = &failure
@@ -56,6 +58,7 @@ func (a *Answer) Ahead() []Want {
 // begins with the candidate, of which a file may have been opened meanwhile.
 func (a *Answer) Resume(r *State) Step {
 	a.Request.Path, a.tried, a.turn, a.other, a.paged = r.path, r.tried, r.turn, r.other, r.paged
+	a.picked = r.picked
 	a.enter(r.place)
 	switch {
 	case r.Prove:

@@ -16,18 +16,20 @@ import (
 	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/record"
+	"github.com/fserve/fserve/server/release"
 )
 
 // Compiler makes Sets for one server after another, and remembers what they share:
 // open roots, and keys of caches. One goroutine at a time may Compile.
 type Compiler struct {
-	Log       *slog.Logger      // of what happens to roots while they are open; nil: slog.Default
-	AccessLog *record.AccessLog // of places that name none; nil: none
-	Logs      *record.Logs      // opens those that places name
-	Handler   bool              // the Sets are for a Handler, which can read from an FS
-	Trial     bool              // the Sets are looked at only: no access log is opened
-	Listeners []Listener        // that Find is asked about, by index
-	Identity  auth.Config       // how requests prove who asks, in the next Set
+	Log       *slog.Logger                // of what happens to roots while they are open; nil: slog.Default
+	AccessLog *record.AccessLog           // of places that name none; nil: none
+	Logs      *record.Logs                // opens those that places name
+	Handler   bool                        // the Sets are for a Handler, which can read from an FS
+	Trial     bool                        // the Sets are looked at only: no access log is opened
+	Listeners []Listener                  // that Find is asked about, by index
+	Identity  auth.Config                 // how requests prove who asks, in the next Set
+	Releases  map[string]*release.Release // by name, likewise
 	opener    auth.Opener
 	roots     rootSet
 	passwords map[string]*auth.File // of the last Set; by path
@@ -60,7 +62,7 @@ func (c *Compiler) Compile(base Host, hosts []Host, before *Set) (*Set, error) {
 	b.out.Retain()
 	b.identity()
 	whole := b.host("", &base, nil)
-	whole.whole.Astray = base.Root == "" && base.FS == nil && len(hosts) > 0 && !whole.whole.Answers
+	whole.whole.Astray = base.Root == "" && base.Release == "" && base.FS == nil && len(hosts) > 0 && !whole.whole.Answers
 	b.tables(whole, hosts)
 	for i := range hosts {
 		b.named(&hosts[i], whole.whole.pages)
@@ -149,7 +151,7 @@ func (b *compilation) named(h *Host, outer map[int]*ErrorPage) {
 // host compiles a host with its locations. outer are the error pages around it.
 func (b *compilation) host(name string, h *Host, outer map[int]*ErrorPage) *vhost {
 	v := &vhost{name: name, names: h.Names, isDefault: h.Default || name == ""}
-	v.whole = b.place(v, &Location{Site: h.Site}, match{text: "/"}, outer)
+	v.whole = b.versions(v, &Location{Site: h.Site}, match{text: "/"}, outer)
 	for i := range h.Locations {
 		l := &h.Locations[i]
 		m, err := parseMatch(l.Match)
@@ -157,7 +159,7 @@ func (b *compilation) host(name string, h *Host, outer map[int]*ErrorPage) *vhos
 			b.faults = append(b.faults, &Fault{name, l.Match, "", err})
 			continue
 		}
-		if !v.add(m, b.place(v, l, m, v.whole.pages)) {
+		if !v.add(m, b.versions(v, l, m, v.whole.pages)) {
 			b.fault(whereOf(name, l.Match), errors.New("there is such a location already"))
 		}
 	}
@@ -186,7 +188,7 @@ func (b *compilation) place(host *vhost, l *Location, m match, outer map[int]*Er
 		Precompressed: s.Precompressed, Listing: s.Listing, ListingPage: cmp.Or(s.ListingPage, listingPage), pages: outer,
 	}
 	if err := p.alias(l, m); err != nil {
-		b.faults = append(b.faults, &Fault{host.name, l.Match, "alias", err})
+		b.faults = append(b.faults, l.rootFault(host.name, err))
 	}
 	if s.ListingPage < 0 {
 		b.fault(where, fmt.Errorf("a page of a listing cannot have %d entries", s.ListingPage))
@@ -217,6 +219,7 @@ func (b *compilation) place(host *vhost, l *Location, m match, outer map[int]*Er
 	b.answers(p, l, m)
 	b.logging(p, l)
 	b.pages(p, l)
+	p.found = p
 	b.out.places = append(b.out.places, p)
 	return p
 }
@@ -314,11 +317,7 @@ func (b *compilation) openRoot(p *Place, l *Location, where string) {
 		err = isFile(root.Root, p.file)
 	}
 	if err != nil {
-		key := "root"
-		if l.Alias {
-			key = "alias"
-		}
-		b.faults = append(b.faults, &Fault{p.host.name, l.Match, key, err})
+		b.faults = append(b.faults, l.rootFault(p.host.name, err))
 		return
 	}
 	if slices.Contains(b.out.roots, root) {

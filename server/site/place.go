@@ -8,6 +8,7 @@ import (
 	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/record"
+	"github.com/fserve/fserve/server/release"
 )
 
 // Place is a compiled Location, or what of a Host has none. It is immutable once its
@@ -31,11 +32,17 @@ type Place struct {
 	Try           []Attempt    // in place of the path itself; nil: that
 	Row           int          // of the responses of its host; see Set.Number
 	Logging       record.Logging
+	// Release chooses for each request the one of Versions that answers it, see release.Index; nil:
+	// the place does. One that is a version has its Version.
+	Release  *release.Release
+	Versions [release.NumVersions]*Place // nil: there is none
+	Version  release.Version
 	// HSTS is the line of Strict-Transport-Security with its CRLF, for encrypted answers; nil: none.
 	HSTS []byte
 
-	set  *Set
-	host *vhost
+	set   *Set
+	host  *vhost
+	found *Place // that its paths lead to: itself, or that of which it is a version
 	// key begins the keys that the files of the place have in the cache, so that
 	// those of several roots can be told apart: a number, or nothing, before the
 	// slash that begins the path.
@@ -52,6 +59,9 @@ type Place struct {
 	growing  *httpfile.Rules    // nil: nothing is
 	pages    map[int]*ErrorPage // by status; nil: none
 }
+
+// Chooses reports whether requests are answered by one of Versions.
+func (p *Place) Chooses() bool { return p.Versions[release.Stable] != nil }
 
 // Set returns the Set that the place is of.
 func (p *Place) Set() *Set { return p.set }
@@ -88,14 +98,14 @@ func (p *Place) LeadsToLocation(path []byte) bool { return p.host.below(path) }
 // single path, an extension or a pattern of the host takes it.
 func (p *Place) Elsewhere(path []byte) bool {
 	h := p.host
-	return (h.exact != nil || h.suffixes != nil || h.patterns != nil) && h.find(path) != p
+	return (h.exact != nil || h.suffixes != nil || h.patterns != nil) && h.find(path) != p.found
 }
 
 // GuardedElsewhere reports whether a path of the host is of another place, which does not answer all
 // requests.
 func (p *Place) GuardedElsewhere(path []byte) bool {
 	at := p.host.find(path)
-	return at != p && at.Guard != nil
+	return at != p.found && at.Guard != nil
 }
 
 // Shows reports whether a path of the host is one that anybody gets: it is not hidden, and

@@ -21,6 +21,9 @@ type Site struct {
 	// Root is the directory that is served. Empty: everything is 404, or in a Config
 	// with Hosts 421.
 	Root string
+	// Release is the name of a release, one of Compiler.Releases, whose versions take the place of
+	// Root. Empty: none.
+	Release string
 	// FS has the files in place of Root, those of an embed.FS for example. It is for Handlers
 	// (server.NewHandler, nethttp.New) only, which read from it as from any io.Reader: nothing of it is
 	// sent without copying or kept in memory. A file without a time of modification, as those of
@@ -135,6 +138,8 @@ type Location struct {
 	// Root/dl/f otherwise. Of one path (=) Root is the file.
 	Alias bool
 	Site
+
+	version string // what it is a version of, as a key of a configuration; empty: of nothing
 }
 
 // Host is a site of its own, found by the Host field or the authority of the
