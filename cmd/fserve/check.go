@@ -57,7 +57,11 @@ func checkMachine(l *config.Loaded) error {
 	f.locations("", l.Root, l.Locations)
 	for name, h := range l.Hosts {
 		f.add("hosts["+name+"].access_log.file", checkLog(accessLog, h.AccessLog.File))
-		f.locations("hosts["+name+"].", cmp.Or(h.Root, l.Root), h.Locations)
+		root := cmp.Or(h.Root, l.Root)
+		if h.Release != "" {
+			root = "" // it has several
+		}
+		f.locations("hosts["+name+"].", root, h.Locations)
 	}
 	return f.orNil()
 }

@@ -36,9 +36,11 @@ type proof struct {
 
 // proofs are those of all fields that change at a reload.
 var proofs = map[string]proof{
-	"root":  {to: "root: TWO", seen: func(l *live) bool { return l.get("/").Body == "two" }},
-	"allow": {to: "allow: [10.0.0.0/8]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
-	"deny":  {to: "deny: [127.0.0.1]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"root":     {to: "root: TWO", seen: func(l *live) bool { return l.get("/").Body == "two" }},
+	"release":  {from: withRelease("a", ""), to: withRelease("b", ""), seen: func(l *live) bool { return l.get("/").Body == "two" }},
+	"releases": {from: withRelease("a", ""), to: withRelease("a", "weight: 100%"), seen: func(l *live) bool { return l.get("/").Body == "two" }},
+	"allow":    {to: "allow: [10.0.0.0/8]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
+	"deny":     {to: "deny: [127.0.0.1]", seen: func(l *live) bool { return l.get("/").StatusCode == 403 }},
 	"satisfy": {from: "allow: [10.0.0.0/8]\npassword_file: DIR/users", to: "allow: [10.0.0.0/8]\npassword_file: DIR/users\nsatisfy: any",
 		seen: func(l *live) bool { return l.get("/").StatusCode == 401 }},
 	"password_file":   {to: "password_file: DIR/users", seen: func(l *live) bool { return l.get("/").StatusCode == 401 }},
@@ -183,6 +185,11 @@ var proofs = map[string]proof{
 	"admin.token_file": {from: "admin: {token_file: DIR/1.token}", to: "admin: {token_file: DIR/2.token}", seen: func(l *live) bool {
 		return get(l.t, l.at+"/metrics", "Authorization: Bearer 2").StatusCode == 200
 	}},
+}
+
+// withRelease serves one of two releases, the first of which has a canary.
+func withRelease(name, weight string) string {
+	return "root: ''\nrelease: " + name + "\nreleases: {a: {stable: {root: ROOT}, canary: {root: TWO}, " + weight + "}, b: {stable: {root: TWO}}}"
 }
 
 // refuses is seen when a breaker is open.

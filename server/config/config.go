@@ -57,6 +57,8 @@ type Config struct {
 	// Root is the directory that is served. Required unless there are hosts, there is
 	// no default.
 	Root string `key:"root" flag:"root" short:"r" file:"dir" live:"yes" help:"directory to serve (required)"`
+	// Release is the name of one of releases, in place of root. Default: none.
+	Release string `key:"release" flag:"release" live:"yes" help:"name of one of the releases of the file, in place of a root"`
 
 	Answers
 
@@ -152,6 +154,9 @@ type Config struct {
 	// host](#a-host). What no host is for is answered by what is above; without a root
 	// there it gets 421. Default: none.
 	Hosts map[string]Host `key:"hosts" live:"yes"`
+	// Releases are what is served in several versions, by their names, each with the keys of [a
+	// release](#a-release): release in place of root names one. docs/releases.md tells more. Default: none.
+	Releases map[string]Release `key:"releases" live:"yes"`
 	// Identity is how requests prove who asks, where require wants it; docs/identity.md tells
 	// more.
 	Identity Identity `key:"identity"`

@@ -27,7 +27,7 @@ func (c *Config) Server() server.Config {
 		Listen: c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
 		TLS:         c.tlsOf(),
 		BodyTimeout: c.Timeouts.Body, OpenTimeout: c.Timeouts.Open, Admission: c.Admission.policy(), Breaker: c.Admission.Breaker.breaker(), Identity: c.identity(),
-		CompressCache: int64(c.CompressCache), QuotaDir: c.quotaDir(),
+		Releases: c.releases(), CompressCache: int64(c.CompressCache), QuotaDir: c.quotaDir(),
 		Engine: engine.Config{
 			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),
 			Driver: c.Driver, ZeroCopy: c.ZeroCopy, Congestion: c.congestion(), DeferAccept: c.DeferAccept, FastOpen: c.FastOpen,

@@ -35,7 +35,7 @@ func TestDocs(t *testing.T) {
 	testenv.Page(t, "../../docs/configuration.md", map[string]string{
 		"settings": p.String(),
 		"host":     p.keys(reflect.TypeFor[Host]()), "location": p.keys(reflect.TypeFor[Location]()),
-		"limit": p.keys(reflect.TypeFor[Limit]()), "profile": p.keys(reflect.TypeFor[Profile]()), "issuer": p.keys(reflect.TypeFor[Issuer]()), "tier": p.keys(reflect.TypeFor[Tier]()),
+		"limit": p.keys(reflect.TypeFor[Limit]()), "profile": p.keys(reflect.TypeFor[Profile]()), "issuer": p.keys(reflect.TypeFor[Issuer]()), "tier": p.keys(reflect.TypeFor[Tier]()), "release": p.keys(reflect.TypeFor[Release]()),
 	})
 }
 
@@ -61,7 +61,7 @@ func TestMan(t *testing.T) {
 	for _, r := range []struct {
 		title string
 		typ   reflect.Type
-	}{{"A host", reflect.TypeFor[Host]()}, {"A location", reflect.TypeFor[Location]()}, {"A limit", reflect.TypeFor[Limit]()}, {"A profile", reflect.TypeFor[Profile]()}} {
+	}{{"A host", reflect.TypeFor[Host]()}, {"A location", reflect.TypeFor[Location]()}, {"A limit", reflect.TypeFor[Limit]()}, {"A profile", reflect.TypeFor[Profile]()}, {"A release", reflect.TypeFor[Release]()}} {
 		m.Section(r.title)
 		p.manKeys(m, r.typ)
 	}

@@ -27,6 +27,9 @@ type Host struct {
 	Default bool `key:"default"`
 	// Root is the directory that is served. Default: the root above.
 	Root string `key:"root" file:"dir"`
+	// Release is the name of one of releases, in place of root. Default: the release above, if there is
+	// no root here.
+	Release string `key:"release"`
 	// TLS is the certificate for clients that name the host in the handshake, with its key:
 	// {cert: FILE, key: FILE}, or a list of them, of which a client gets the first that it can
 	// use. Default: that of tls.
@@ -48,6 +51,9 @@ type Location struct {
 	// ALIAS/f. Of a single path (= /x) it is the file. Default: none, it is the root that
 	// counts.
 	Alias string `key:"alias" file:"file"`
+	// Release is the name of one of releases, in place of root and alias. Default: that of the host, if
+	// there is neither here.
+	Release string `key:"release"`
 	// Order is the turn of a pattern (~) among those of the host: the lowest is asked
 	// first. Default: that of the files, counted from 1.
 	Order int `key:"order"`
@@ -99,18 +105,21 @@ func (a *Answers) answer() bool { return a.Redirect != (Redirect{}) || a.Respond
 // it. Its error pages are its own: the server takes those around it by itself, since
 // they are below the root there.
 type setting struct {
-	root, hsts string
+	root, hsts, release string
 	Own
 }
 
 func (c *Config) setting() setting {
-	return setting{c.Root, c.HSTS.value(), Own{Files: c.Files, Access: c.Access, Answers: c.Answers, AccessLog: c.AccessLog}}
+	return setting{c.Root, c.HSTS.value(), c.Release, Own{Files: c.Files, Access: c.Access, Answers: c.Answers, AccessLog: c.AccessLog}}
 }
 
-// with returns the setting of a host or a location inside, which has a root and o of its
-// own.
-func (s setting) with(root string, o *Own) setting {
-	s.root, s.Class = cmp.Or(root, s.root), cmp.Or(o.Class, s.Class)
+// with returns the setting of a host or a location inside, which has a root or a release, and o of
+// its own.
+func (s setting) with(root, release string, o *Own) setting {
+	if root+release != "" {
+		s.root, s.release = root, release
+	}
+	s.Class = cmp.Or(o.Class, s.Class)
 	s.Files = leftOut(o.Files, s.Files)
 	s.ErrorPages, s.Answers = o.ErrorPages, o.Answers
 	s.AccessLog = o.AccessLog.within(s.AccessLog)
@@ -143,7 +152,7 @@ func complete[T Files | Access](own T) T {
 // site returns the setting as a server has it.
 func (s *setting) site() server.Site {
 	out := server.Site{
-		Root: s.root, Symlinks: *s.Symlinks, Index: s.Index, Files: s.Files.policy(),
+		Root: s.root, Release: s.release, Symlinks: *s.Symlinks, Index: s.Index, Files: s.Files.policy(),
 		Precompressed: *s.Precompressed, Listing: *s.Listing, ListingPage: *s.ListingPage,
 		Consistency: *s.Consistency, WriteWait: time.Duration(*s.BeingWritten), ContentTags: *s.ETag == ETagContent, Growing: s.Growing,
 		Class: s.Class, HSTS: s.hsts,
@@ -180,7 +189,7 @@ func (s *setting) locations(m map[string]Location) (list []server.Location) {
 	keys := slices.SortedFunc(maps.Keys(m), func(a, b string) int { return cmp.Or(cmp.Compare(m[a].Order, m[b].Order), cmp.Compare(a, b)) })
 	for _, key := range keys {
 		l := m[key]
-		own := s.with(cmp.Or(l.Alias, l.Root), &l.Own)
+		own := s.with(cmp.Or(l.Alias, l.Root), l.Release, &l.Own)
 		list = append(list, server.Location{Match: key, Alias: l.Alias != "", Site: own.site()})
 	}
 	return list
@@ -191,7 +200,7 @@ func (c *Config) hosts() (list []server.Host) {
 	above := c.setting()
 	for _, name := range slices.Sorted(maps.Keys(c.Hosts)) {
 		h := c.Hosts[name]
-		own := above.with(h.Root, &h.Own)
+		own := above.with(h.Root, h.Release, &h.Own)
 		if h.HSTS != nil {
 			own.hsts = h.HSTS.value()
 		}
@@ -231,7 +240,9 @@ func (c *Config) listensOf(id string, h *Host) []string {
 func (v *validator) hosts() {
 	v.access("", &v.Access)
 	v.hsts("hsts", &v.HSTS)
-	v.locations("", v.Root, v.Locations)
+	v.releases()
+	v.named("", v.Release, v.Root)
+	v.locations("", v.Root+v.Release, v.Locations)
 	seen := make(map[seenName]string)
 	for _, key := range slices.Sorted(maps.Keys(v.Hosts)) {
 		h := v.Hosts[key]
@@ -242,7 +253,8 @@ func (v *validator) hosts() {
 		for i, n := range h.Names {
 			v.hostName(seen, at, n, element(path+".names", i))
 		}
-		root := cmp.Or(h.Root, v.Root)
+		v.named(path+".", h.Release, h.Root)
+		root := cmp.Or(h.Root+h.Release, v.Root+v.Release)
 		if root == "" && !h.answer() {
 			v.form(path, "root is missing: there is none above that it could be")
 		}
@@ -307,10 +319,11 @@ func (v *validator) locations(host, root string, m map[string]Location) {
 		if l.Order != 0 && !strings.HasPrefix(key, "~") {
 			v.form(path+".order", "only patterns (~) have an order")
 		}
+		v.named(path+".", l.Release, l.Root+l.Alias)
 		switch {
 		case l.Root != "" && l.Alias != "":
 			v.form(path+".alias", "there is a root too: which of them is meant?")
-		case l.Root == "" && l.Alias == "" && root == "" && !l.answer():
+		case l.Root+l.Alias+l.Release == "" && root == "" && !l.answer():
 			v.form(path, "neither a root nor an alias, and there is no root around it")
 		}
 		v.own(path, &l.Own)

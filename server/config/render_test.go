@@ -36,6 +36,7 @@ admin: {token: hush}
 	}
 	got := strings.ReplaceAll(string(out), dir+"/", "")
 	const want = `root: /r # f.yaml:2:7
+release: '' # default
 redirect: '' # default
 respond: '' # default
 try: [] # default
@@ -123,6 +124,7 @@ allow_agents: [] # default
 deny_agents: [] # default
 locations: {} # default
 hosts: {} # default
+releases: {} # default
 identity:
   links:
     keys: {} # default
@@ -208,6 +210,9 @@ func (r random) fill(v reflect.Value) {
 		return
 	case *Quota:
 		*p = Quota([]string{"", "20GiB/day", "500GiB/month then cut", "1GiB/day then 200KiB/s"}[r.IntN(4)])
+		return
+	case *ReleaseSubject:
+		*p = []ReleaseSubject{"user", "cookie id"}[r.IntN(2)]
 		return
 	case *RequestRate:
 		_ = p.Set([]string{"unlimited", "5/s", "600/min burst 1000"}[r.IntN(3)])

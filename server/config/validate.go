@@ -60,7 +60,7 @@ func (v *validator) sense(path string, err error) {
 }
 
 func (v *validator) general() {
-	if v.Root == "" && len(v.Hosts) == 0 && !v.answer() {
+	if v.Root+v.Release == "" && len(v.Hosts) == 0 && !v.answer() {
 		v.form("root", "--root is required: the directory to serve (root in the file)")
 	}
 	if v.Fallback && v.StateDir == "" {
