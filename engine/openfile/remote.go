@@ -92,11 +92,13 @@ func (r *Root) Fstat(fd int, st *unix.Stat_t) error { return unix.Fstat(fd, st) 
 // CloseLater implements Far: not by package sys, which keeps the processor.
 func (r *Root) CloseLater(fd int) { r.far.do(func() { unix.Close(fd) }) }
 
-// Read reads a range of a remote file into p, on another goroutine, where done is called
-// then. The file must be retained until that. ESTALE: it ends before, or look was asked for
+// Read reads a range of a file into p, on another goroutine, where done is called then. The file must be retained until that. ESTALE: it ends before, or look was asked for
 // and it is not the version any more that was opened.
 func (f *File) Read(p []byte, off int64, look bool, done func(syscall.Errno)) {
 	fd, size, mtime, growing, from := f.lent.FD, f.Size, f.Mtime, f.policy.Growing, f.from
+	if from == nil {
+		from = disks
+	}
 	from.Later(func() {
 		n, e := readFull(from.Pread, fd, p, off)
 		if e == 0 && n < len(p) {
@@ -111,6 +113,27 @@ func (f *File) Read(p []byte, off int64, look bool, done func(syscall.Errno)) {
 		}
 		done(e)
 	})
+}
+
+// nearReads bounds the reads of files on disks of this machine that are under way at a time.
+const nearReads = 16
+
+// disks read files of this machine.
+var disks = near{Root: new(Root), places: make(chan struct{}, nearReads)}
+
+// near is Far for files on disks of this machine.
+type near struct {
+	*Root  // which reads as any other
+	places chan struct{}
+}
+
+// Later implements Far.
+func (n near) Later(f func()) {
+	go func() {
+		n.places <- struct{}{}
+		defer func() { <-n.places }()
+		f()
+	}()
 }
 
 // close closes a descriptor of a file, from nil: on a local file system.
