@@ -129,7 +129,7 @@ func (a *acceptor) accepted(ln *listener, e *aio.Event) {
 // now: later the peer may have reset it, and getpeername(2) does not tell any more.
 func (a *acceptor) open(ln *listener, fd int32) {
 	a.loop.stats.Accepted++
-	if c := a.loop.open(fd, int32(ln.index), nil); c != nil {
+	if c := a.loop.open(fd, int32(ln.index), nil, nil); c != nil {
 		c.line, c.peer = ln.line, a.loop.kernel.peerOf(fd)
 		c.counted()
 	}
@@ -223,8 +223,8 @@ func (a *acceptor) close() {
 }
 
 // open begins to serve a connection, or closes it and returns nil. Of those that are too many
-// a few more are let in, to be told so. rec is for TLS, if that is spoken.
-func (l *Loop) open(fd, listener int32, rec *tlsrec.Conn) *Conn {
+// a few more are let in, to be told so. rec is for TLS, if that is spoken; a may be nil.
+func (l *Loop) open(fd, listener int32, rec *tlsrec.Conn, a Adopted) *Conn {
 	b := l.cfg.Bounds
 	full := l.crowd.full()
 	slot, ok := uint32(0), !full || b.Refusal != nil && b.conns.Load() <= int64(b.Conns+b.Conns/16)
@@ -252,6 +252,13 @@ func (l *Loop) open(fd, listener int32, rec *tlsrec.Conn) *Conn {
 	if rec != nil {
 		c.sealed = newSealed(c, rec)
 	}
+	if c.adopted = a; a != nil {
+		if s, ok := a.(Speaker); ok {
+			if by := s.Speak(c); by != nil {
+				c.trunk = &trunk{speaks: by}
+			}
+		}
+	}
 	if full {
 		c.refuse()
 	}
@@ -266,7 +273,11 @@ func (l *Loop) drainBy(idle func(*Conn)) {
 	l.draining = true
 	l.acceptor.stop()
 	l.each(func(c *Conn) {
-		if c.state == connReading && len(c.in.buf) == 0 {
+		switch {
+		case c.trunk != nil && c.state == connReading:
+			c.trunk.speaks.Drain(c, l.retiring)
+		case c.carried != nil:
+		case c.state == connReading && len(c.in.buf) == 0:
 			idle(c)
 		}
 	})

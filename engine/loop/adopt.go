@@ -54,12 +54,12 @@ func (l *Loop) adopt(fd int32, a Adopted) {
 	if s, ok := a.(Secured); ok {
 		rec = s.Records()
 	}
-	c := l.open(fd, -1, rec)
+	c := l.open(fd, -1, rec, a)
 	if c == nil {
 		a.Ending(true)
 		return
 	}
-	c.adopted, c.line.paced = a, listen.Paces(int(fd))
+	c.line.paced = listen.Paces(int(fd))
 	if rec != nil {
 		c.line.local = listen.IsLocal(int(fd))
 	} else if s, ok := a.(Socket); ok {

@@ -50,15 +50,17 @@ type Conn struct {
 	// Data is the session's. It is nil in a new connection.
 	Data any
 
-	loop   *Loop
-	stream *Stream     // the response under way; nil: none
-	flow   *shape.Flow // what a limit of connections remembers between responses; nil: nothing
-	sealed *sealed     // records of TLS; nil: what the socket carries is what sessions see
-	tap    measure.Tap
-	in     input
-	back   holdback
-	lent   *lent // files whose pages lie in the socket, the last one first
-	taken  int64 // bytes that the socket took, ever
+	loop    *Loop
+	stream  *Stream     // the response under way; nil: none
+	flow    *shape.Flow // what a limit of connections remembers between responses; nil: nothing
+	sealed  *sealed     // records of TLS; nil: what the socket carries is what sessions see
+	trunk   *trunk      // nil: it carries no others
+	carried *carried    // nil: it has a socket of its own
+	tap     measure.Tap
+	in      input
+	back    holdback
+	lent    *lent // files whose pages lie in the socket, the last one first
+	taken   int64 // bytes that the socket took, ever
 
 	deadline int64 // monotonic ns; 0: none
 	until    int64 // monotonic ns: how long input is dropped at most; bytes, while it drains
@@ -220,6 +222,14 @@ func (c *Conn) unblocked(e *aio.Event) {
 	if c.sealed != nil {
 		c.sealed.blocked = false
 	}
+	if c.trunk != nil {
+		if e.Err != 0 {
+			c.broken(outcome.PeerGone, true)
+		} else {
+			c.trunk.ready(c)
+		}
+		return
+	}
 	s := c.stream
 	if c.state != connSending || s.phase != awaitingRoom && s.phase != awaitingDisk {
 		return
@@ -279,6 +289,13 @@ const lingerTimes = 15
 // linger sends FIN and drops what the peer still sends, for a while.
 func (c *Conn) linger() {
 	l := c.loop
+	if c.carried != nil {
+		c.close(false)
+		return
+	}
+	if c.trunk != nil {
+		c.trunk.speaks.Ending(c)
+	}
 	c.state, c.in.queued = connLingering, false
 	c.deadline = l.now + int64(l.cfg.LingerTimeout)
 	c.until = l.now + lingerTimes*int64(l.cfg.LingerTimeout)
@@ -293,6 +310,9 @@ func (c *Conn) close(reset bool) {
 		return
 	}
 	l := c.loop
+	if c.trunk != nil {
+		c.trunk.speaks.Ending(c)
+	}
 	if c.state == connSending {
 		if c.stream.underWay() {
 			c.stream.end(outcome.Aborted)
@@ -319,6 +339,10 @@ func (c *Conn) close(reset bool) {
 	if c.adopted != nil {
 		c.adopted.Ending(reset)
 	}
+	if c.carried != nil {
+		c.carried.close(c, reset)
+		return
+	}
 	if c.severed {
 		return // see recalls
 	}
@@ -337,7 +361,9 @@ func (c *Conn) closed() {
 		l.freeStream(s)
 	}
 	l.recalls.put(c.lent)
-	l.session.Closed(c)
+	if c.trunk == nil {
+		l.session.Closed(c)
+	}
 	l.sampler.End(&c.tap, true, l.now) // the descriptor may be another's by now
 	l.flows.leave(&c.flow, l.now)
 	slot := c.token.Slot()
@@ -358,6 +384,10 @@ func (c *Conn) expire() {
 		l.stats.SendTimeouts++
 		c.broken(outcome.TimedOut, true)
 	case connReading:
+		if c.trunk != nil {
+			c.trunk.speaks.Timeout(c)
+			return
+		}
 		if c.in.due == 0 && len(c.in.buf) == 0 && c.requests > 0 { // idle, between requests
 			c.close(false)
 			return

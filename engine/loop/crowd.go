@@ -97,7 +97,7 @@ func (w *crowd) reclaim(mayEnd func(*Conn) bool) int {
 
 // isIdle reports whether a connection has no request that the session knows of.
 func isIdle(c *Conn) bool {
-	return c.state == connLingering || c.state == connReading && !c.in.queued && c.in.due == 0
+	return c.state == connLingering || c.state == connReading && !c.in.queued && c.in.due == 0 && (c.trunk == nil || c.trunk.speaks.Idle())
 }
 
 // waitsSince returns since when a connection that has a deadline waits for its client.
@@ -135,6 +135,10 @@ func (c *Conn) counted() {
 func (c *Conn) refuse() {
 	l := c.loop
 	l.stats.Refused++
+	if c.trunk != nil {
+		c.trunk.speaks.Refuse(c)
+		return
+	}
 	if word := l.cfg.Bounds.Refusal; word != nil {
 		send(c, word, nil, true) // before FIN. What is not taken is lost.
 	}

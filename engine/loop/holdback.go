@@ -21,7 +21,7 @@ type holdback struct {
 
 // cork sets TCP_CORK, or takes it away.
 func (c *Conn) cork(on bool) {
-	if c.back.corked != on {
+	if c.back.corked != on && c.carried == nil {
 		c.back.corked = on
 		c.loop.driver.Cork(c.token, on)
 	}
@@ -40,7 +40,7 @@ func (c *Conn) told(more bool, n int64) {
 
 // letGo sends what is kept back. The cork stays.
 func (c *Conn) letGo() {
-	if c.back.corked || c.back.more {
+	if c.carried == nil && (c.back.corked || c.back.more) {
 		c.loop.driver.Push(c.token)
 		c.back.more = false
 	}
@@ -67,7 +67,7 @@ func (c *Conn) endsResponse() {
 // connection up, and not the limit.
 func (c *Conn) boundUnsent(grant int64) {
 	n := int32(max(2*grant, mover.MinUnsent))
-	if c.back.lowat && n <= c.back.unsent+c.back.unsent/4 && n >= c.back.unsent/4 {
+	if c.carried != nil || c.back.lowat && n <= c.back.unsent+c.back.unsent/4 && n >= c.back.unsent/4 {
 		return
 	}
 	c.back.lowat, c.back.unsent = true, n
@@ -77,6 +77,8 @@ func (c *Conn) boundUnsent(grant int64) {
 // fin ends the sending half, with what is kept back: close alone drops it if input is
 // unread.
 func (c *Conn) fin() {
-	c.sealed.say(tlsrec.CloseNotify)
-	c.loop.driver.CloseWrite(c.token)
+	if c.carried == nil {
+		c.sealed.say(tlsrec.CloseNotify)
+		c.loop.driver.CloseWrite(c.token)
+	}
 }

@@ -83,7 +83,9 @@ func (c *Conn) input(data []byte) {
 		l.buffers.append(&c.in.buf, data)
 		if !c.in.paused {
 			c.in.paused = true
-			l.driver.Pause(c.token)
+			if c.carried == nil {
+				l.driver.Pause(c.token)
+			}
 		}
 		l.crowd.makeRoom(c)
 	}
@@ -93,6 +95,10 @@ func (c *Conn) input(data []byte) {
 func (c *Conn) resume() {
 	if c.in.paused {
 		c.in.paused = false
+		if c.carried != nil {
+			c.carried.by.Resume()
+			return
+		}
 		c.loop.driver.Resume(c.token)
 	}
 }
@@ -100,12 +106,12 @@ func (c *Conn) resume() {
 // serve hands p, which is the input or newer than it, to the session until it needs
 // more, a response takes its time, or others are to have their turn.
 func (c *Conn) serve(p []byte, seen int) {
-	l := c.loop
+	l, outer := c.loop, c.loop.serving // a Multiplexer's, if that feeds c
 	l.serving = c
 	most := l.quota(&c.in, c.requests)
 	for len(p) > 0 && c.state == connReading && c.requests < most {
 		l.Files.BeginRequest()
-		n := l.session.Receive(c, p, seen)
+		n := c.trunk.receive(c, p, seen)
 		p, seen = p[n:], 0
 		if c.state == connSending && !c.stream.underWay() {
 			c.finish(len(p))
@@ -117,7 +123,7 @@ func (c *Conn) serve(p []byte, seen int) {
 			break
 		}
 	}
-	l.serving = nil
+	l.serving = outer
 	c.keep(p)
 	if c.state == connReading && len(p) > 0 && c.requests >= most {
 		c.in.queued, c.deadline = true, 0
@@ -154,6 +160,7 @@ func (c *Conn) served(left int) {
 	switch {
 	case c.in.ended: // what is left will never be a request
 		c.close(false)
+	case c.trunk != nil: // its Multiplexer says what it waits for
 	case c.in.due != 0:
 		c.deadline = c.in.due
 	case left == 0:

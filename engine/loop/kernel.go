@@ -59,6 +59,9 @@ func (c *measured) Sending() bool   { return c.state == connSending }
 
 // tcpInfo asks the kernel about the TCP connection of c, or behind it.
 func tcpInfo(c *Conn, info *sys.TCPInfo) (e syscall.Errno) {
+	if c = measuredBy(c); c == nil {
+		return unix.EOPNOTSUPP
+	}
 	if direct(c) {
 		return sys.GetTCPInfo(c.fd, info)
 	}
@@ -79,7 +82,7 @@ func tcpInfo(c *Conn, info *sys.TCPInfo) (e syscall.Errno) {
 // paces by a timer for each connection, and goes on with it when the rate is taken
 // away (sk_pacing_status): at the speed of loopback a third of the CPU time.
 func pace(c *Conn, rate int64) {
-	if c.line.local {
+	if c = measuredBy(c); c == nil || c.line.local {
 		return
 	}
 	v := uint64(rate)

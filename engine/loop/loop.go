@@ -72,6 +72,7 @@ type Loop struct {
 	streams   free.List[Stream]
 	sealer    sealer
 	recalls   recalls
+	carriers  carriers
 
 	now      int64 // monotonic ns at the beginning of the turn
 	turns    uint32
@@ -179,12 +180,13 @@ func (l *Loop) turn() error {
 	l.runQueue()
 	l.recalls.run(l)
 	l.tick()
+	l.carriers.run()
 	return nil
 }
 
 // timeout returns how long the next wait may last.
 func (l *Loop) timeout() time.Duration {
-	if len(l.runq)+len(l.backlog) > 0 || l.sweeper.busy() {
+	if len(l.runq)+len(l.backlog)+len(l.carriers.touched) > 0 || l.sweeper.busy() {
 		return 0
 	}
 	next := measure.Never

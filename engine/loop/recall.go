@@ -143,7 +143,7 @@ func (c *lender) mayEnd(f *openfile.File) bool {
 // reports false if that cannot be, or would be too much or wait for the disk.
 func (c *lender) take(f *recall) bool {
 	s := (*waiter)(c.stream)
-	if s == nil || c.state != connSending || s.staged || f.file.Lends() && !c.sealed.seals() {
+	if s == nil || c.state != connSending || s.staged || f.file.Lends() && c.carried == nil && !c.sealed.seals() {
 		return false
 	}
 	n := s.rangesOf(f.file, func(*Segment) bool { return true })
@@ -246,6 +246,10 @@ func (r *recalls) await(l *Loop, f *recall) (waits bool) {
 			return
 		}
 		l.stats.Recalled++
+		if c.carried != nil {
+			c.broken(outcome.FileChanged, true)
+			return
+		}
 		l.kernel.sever(c.fd)
 		c.severed = true
 		r.severed = append(r.severed, severed{c, f.until})

@@ -83,8 +83,15 @@ func direct(c *Conn) bool { return c.adopted == nil || c.sealed != nil }
 
 // send attempts to send head and body from memory.
 func send(c *Conn, head, body []byte, more bool) aio.Sent {
-	if c.sealed.seals() {
+	switch {
+	case c.sealed.seals():
 		return c.sealed.send(head, body, more)
+	case c.carried != nil:
+		n := c.carried.by.Send(head, body)
+		if n < len(head)+len(body) {
+			return aio.Sent{N: int64(n), Status: aio.BlockedSocket}
+		}
+		return aio.Sent{N: int64(n)}
 	}
 	return c.loop.driver.Send(c.token, head, body, more)
 }

@@ -64,8 +64,11 @@ func (s *Stream) pump() {
 	}
 	c.cork(s.corks)
 	budget, chunk := c.line.share(c.loop.cfg.TurnBudget)
-	if c.sealed != nil {
+	switch {
+	case c.sealed != nil:
 		budget = min(budget, sealedTurn)
+	case c.carried != nil:
+		budget = min(budget, carriedTurn)
 	}
 	for {
 		if budget <= 0 && (s.at.left() > 0 || !s.last) {
@@ -92,7 +95,7 @@ func (s *Stream) pump() {
 
 // pull gets the next segment, and reports whether there is one.
 func (s *Stream) pull(budget int64) bool {
-	if f := s.at.File; f != nil && !s.at.inMemory() && s.conn.sealed == nil {
+	if f := s.at.File; f != nil && !s.at.inMemory() && s.conn.sealed == nil && s.conn.carried == nil {
 		(*lender)(s.conn).lend(f)
 	}
 	s.release()
@@ -164,8 +167,11 @@ func (s *Stream) attempt(most int64) aio.Sent {
 		}
 		return s.sent(send(c, mem, nil, more), more)
 	}
-	if at.File.Remote() {
+	if at.File.Remote() || s.read != nil {
 		return s.sendRemote(most, more)
+	}
+	if c.carried != nil {
+		return s.sendCarried(most, more)
 	}
 	if c.sealed.seals() {
 		return s.sealRange(most, more)
