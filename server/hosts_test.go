@@ -75,6 +75,42 @@ func TestHosts(t *testing.T) {
 	})
 }
 
+// What a connection was answered with last decides nothing: the host is that of the configuration in
+// force and of the name in the request at hand.
+func TestHostOfEachRequest(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		hosts := func(a, b string) server.Config {
+			return server.Config{Site: site(dirWith(t, "f", "default")), Hosts: []server.Host{
+				{Names: []string{"a.example"}, Site: site(dirWith(t, "f", a))},
+				{Names: []string{"b.example"}, Site: site(dirWith(t, "f", b))},
+			}}
+		}
+		g := start(t, d, hosts("a", "b"))
+		c := g.dial()
+		ask := func(host, want string) {
+			t.Helper()
+			c.send("GET /f HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
+			c.read("GET").want(t, 200, want)
+		}
+		for range 3 {
+			ask("a.example", "a")
+			ask("b.example", "b")
+		}
+		ask("b.example", "b")
+		mustSwap(t, g.srv, hosts("new a", "new b"))
+		ask("b.example", "new b")
+		ask("a.example", "new a")
+		c.send(strings.Repeat("GET /f HTTP/1.1\r\nHost: a.example\r\n\r\nGET /f HTTP/1.1\r\nHost: b.example\r\n\r\n", 2) +
+			"GET /f HTTP/1.1\r\nHost: a example\r\n\r\n")
+		for range 2 {
+			c.read("GET").want(t, 200, "new a")
+			c.read("GET").want(t, 200, "new b")
+		}
+		c.read("GET").want(t, 400)
+		c.wantEnd()
+	})
+}
+
 // Without a root of its own the default host is none.
 func TestMisdirected(t *testing.T) {
 	onBoth(t, func(t *testing.T, d engine.DriverKind) {

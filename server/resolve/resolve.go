@@ -117,8 +117,8 @@ type Answer struct {
 	path     []byte            // memory of Request.Path
 	keys     [2][]byte         // memory of keys, of sources and sidecars
 	picked   picked            // of a release
-	hostName []byte            // memory of Set.Find
-	memory   []byte            // of tried, and of URLs
+	lastHost site.LastHost
+	memory   []byte // of tried, and of URLs
 }
 
 // Unused is a file that an answer goes on without, by its path, and why. Cause 0: there is none.
@@ -173,7 +173,7 @@ func (a *Answer) Start(path []byte) Step {
 // nil: that of its host.
 func (a *Answer) Locate(path []byte) {
 	a.Request.Path = path
-	a.enter(a.set.Find(&a.hostName, a.At, a.host, path))
+	a.enter(a.set.Find(&a.lastHost, a.At, a.host, path))
 }
 
 // enter makes p the place of the request.

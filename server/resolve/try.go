@@ -54,7 +54,7 @@ func (a *Answer) attempt(i int) Step {
 // goTo answers another path, in memory of a.path, as if it had been asked for.
 func (a *Answer) goTo(path []byte) Step {
 	a.turn, a.other, a.path, a.Request.Path = notTrying, true, path, path
-	a.enter(a.Place.Set().Find(&a.hostName, a.At, a.host, path))
+	a.enter(a.Place.Set().Find(&a.lastHost, a.At, a.host, path))
 	if a.Place.Guard != nil {
 		return Identify
 	}

@@ -19,11 +19,9 @@ func appendHostName(dst, host []byte) []byte {
 	if len(host) > 0 && host[0] == '[' {
 		return appendLiteral(dst, host)
 	}
-	if i := bytes.IndexByte(host, ':'); i >= 0 {
-		if !digits(host[i+1:]) {
-			return dst
-		}
-		host = host[:i]
+	host = withoutPort(host)
+	if bytes.IndexByte(host, ':') >= 0 {
+		return dst
 	}
 	if n := len(host); n > 0 && host[n-1] == '.' {
 		host = host[:n-1] // the root of the DNS, which is left out as a rule
@@ -67,6 +65,14 @@ func appendLiteral(dst, host []byte) []byte {
 		return dst
 	}
 	return append(a.AppendTo(append(dst, '[')), ']')
+}
+
+// withoutPort returns a host other than an IPv6 address without its port; what is no port stays.
+func withoutPort(host []byte) []byte {
+	if i := bytes.IndexByte(host, ':'); i >= 0 && digits(host[i+1:]) {
+		return host[:i]
+	}
+	return host
 }
 
 func digits(p []byte) bool {

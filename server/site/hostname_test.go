@@ -100,6 +100,9 @@ func FuzzHostName(f *testing.F) {
 				t.Fatalf("%q is %q: %v", host, name, err)
 			}
 		}
+		if short := string(withoutPort([]byte(host))); short != name && string(appendHostName(nil, []byte(short))) == short {
+			t.Fatalf("%q is found by %q without being normalised, and is %q", host, short, name)
+		}
 		same, err := CheckHostName(host)
 		if err != nil || strings.HasPrefix(same, "*") {
 			return

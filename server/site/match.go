@@ -144,6 +144,9 @@ func (h *vhost) find(path []byte) *Place {
 // prefixed returns the place with the longest prefix, or the host's; first is set if it comes
 // before suffixes and patterns.
 func (h *vhost) prefixed(path []byte) (p *Place, first bool) {
+	if len(path) < 2 || h.begins[path[1]/64]>>(path[1]%64)&1 == 0 {
+		return h.whole, false
+	}
 	for _, n := range h.lengths {
 		if n > len(path) {
 			continue

@@ -19,8 +19,8 @@ func TestPrecedence(t *testing.T) {
 		"/f.png": `~* \.PNG$`, "/x/f.Png": `~* \.PNG$`, "/v1/f.png": `~ ^/v[0-9]+/`,
 		"/" + strings.Repeat("ö", 100) + ".sql": "*.sql",
 	} {
-		var buf []byte
-		if got := set.Find(&buf, -1, nil, []byte(path)); string(got.Class) != "/"+want {
+		var last LastHost
+		if got := set.Find(&last, -1, nil, []byte(path)); string(got.Class) != "/"+want {
 			t.Errorf("%s is of %q, want %q", path, got.Class, "/"+want)
 		}
 	}
@@ -45,10 +45,10 @@ func compileLocations(t *testing.T, matches ...string) *Set {
 // To find a place costs no memory, whatever the locations are found by.
 func TestFindCostsNoMemory(t *testing.T) {
 	set := compileLocations(t, "/x/", "= /exact", "*.sql", `~ ^/v[0-9]+/`)
-	var buf []byte
+	var last LastHost
 	for _, path := range []string{"/f", "/x/f", "/exact", "/f.SQL", "/v1/f"} {
 		path := []byte(path)
-		if n := testing.AllocsPerRun(1000, func() { set.Find(&buf, -1, nil, path) }); n > 0 {
+		if n := testing.AllocsPerRun(1000, func() { set.Find(&last, -1, nil, path) }); n > 0 {
 			t.Errorf("%s: %v allocations", path, n)
 		}
 	}

@@ -76,13 +76,13 @@ func TestNamesThatWouldLeadElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var buf []byte
+	var last LastHost
 	for _, host := range []string{"evil.example/.b.example", "evil.example@.b.example", `evil.example\.b.example`, "evil.example?.b.example", "evil.example#.b.example", "evil .b.example"} {
-		if p := set.Find(&buf, -1, []byte(host), []byte("/")); p != set.Default(-1) {
+		if p := set.Find(&last, -1, []byte(host), []byte("/")); p != set.Default(-1) {
 			t.Errorf("%q has found a host", host)
 		}
 	}
-	if p := set.Find(&buf, -1, []byte("evil.b.example"), []byte("/")); p == set.Default(-1) {
+	if p := set.Find(&last, -1, []byte("evil.b.example"), []byte("/")); p == set.Default(-1) {
 		t.Error("a name of ours has found none")
 	}
 }

@@ -45,6 +45,7 @@ type vhost struct {
 	exact, byPrefix, suffixes map[string]*Place
 	patterns                  []pattern // in the order in which they are asked
 	lengths                   []int     // of the prefixes, falling
+	begins                    [4]uint64 // bits of the bytes that follow the slash in prefixes
 }
 
 // Bound reports whether hosts answer at some listeners only, so that Find must know which.
@@ -55,13 +56,13 @@ func (t *Set) Default(at int) *Place { return t.table(at).base.whole }
 
 // Find returns the place of a request: for a normalised path, or if it is nil that of
 // the host as a whole. at is its listener, by its index in Compiler.Listeners; another number
-// stands for one that no host is bound to. host is as it was sent, buf is scratch memory. Find does not
-// allocate, but for IPv6 literals.
-func (t *Set) Find(buf *[]byte, at int, host, path []byte) *Place {
+// stands for one that no host is bound to. host is as it was sent. Find does not allocate, but for
+// IPv6 literals.
+func (t *Set) Find(last *LastHost, at int, host, path []byte) *Place {
 	if t.only != nil {
 		return t.only
 	}
-	return t.table(at).host(buf, host).find(path)
+	return last.find(t.table(at), host).find(path)
 }
 
 // Methods returns how requests prove who asks.
@@ -119,6 +120,7 @@ func (h *vhost) below(path []byte) bool {
 func (h *vhost) sortPrefixes() {
 	for prefix := range h.byPrefix {
 		h.lengths = append(h.lengths, len(prefix))
+		h.begins[prefix[1]/64] |= 1 << (prefix[1] % 64)
 	}
 	slices.SortFunc(h.lengths, func(a, b int) int { return cmp.Compare(b, a) })
 	h.lengths = slices.Compact(h.lengths)

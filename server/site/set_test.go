@@ -25,13 +25,54 @@ func TestNumber(t *testing.T) {
 		t.Fatalf("names %v", names)
 	}
 	set.Number([]int{7, 8})
-	var buf []byte
+	var last LastHost
 	for target, want := range map[string]int{
 		"a.example/": 7, "a.example/l/x": 7, "B.example:80/l/": 7, "c.example/": 8, "a.c.example/": 8, "other/": 0, "/": 0,
 	} {
 		host, path, _ := strings.Cut(target, "/")
-		if p := set.Find(&buf, -1, []byte(host), []byte("/"+path)); p.Row != want {
+		if p := set.Find(&last, -1, []byte(host), []byte("/"+path)); p.Row != want {
 			t.Errorf("%s: row %d, want %d", target, p.Row, want)
+		}
+	}
+}
+
+// What Find remembers holds for one Set, one listener and one name.
+func TestLastHost(t *testing.T) {
+	dir := t.TempDir()
+	c := Compiler{Listeners: []Listener{{Addr: ":1"}, {Addr: ":2"}}}
+	compile := func(before *Set, names ...string) *Set {
+		t.Helper()
+		var hosts []Host
+		for _, name := range names {
+			name, addr, _ := strings.Cut(name, " ")
+			h := Host{Names: []string{name}, ID: name + addr, Site: Site{Root: dir}}
+			if addr != "" {
+				h.Listen = []string{addr}
+			}
+			hosts = append(hosts, h)
+		}
+		set, err := c.Compile(Host{Site: Site{Root: dir}}, hosts, before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(set.Release)
+		return set
+	}
+	first := compile(nil, "a.example", "b.example", "*.example :1", "c.example :2")
+	second := compile(first, "b.example", "A.example")
+	var last LastHost
+	for i, step := range []struct {
+		set        *Set
+		at         int
+		host, want string
+	}{
+		{first, 0, "a.example", "a.example"}, {first, 0, "a.example", "a.example"}, {first, 0, "b.example", "b.example"},
+		{first, 0, "c.example", "*.example:1"}, {first, 1, "c.example", "c.example:2"}, {first, 0, "c.example", "*.example:1"},
+		{second, 0, "c.example", ""}, {second, 0, "", ""}, {second, 0, "a.example:80", "A.example"}, {second, 0, "a.exampl", ""},
+		{first, 0, "a.exampl", ""}, {first, 0, "a.example:8o", ""}, {first, 0, "a.example", "a.example"}, {second, 0, "a.example", "A.example"},
+	} {
+		if got := step.set.Find(&last, step.at, []byte(step.host), []byte("/")).HostName(); got != step.want {
+			t.Errorf("step %d: %q at %d is of %q, want %q", i, step.host, step.at, got, step.want)
 		}
 	}
 }
@@ -104,8 +145,8 @@ func TestAnotherFileHasAnotherKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(set.Release)
-		var buf []byte
-		keys[string(set.Find(&buf, -1, nil, []byte("/x")).AppendKey(nil, []byte("/x")))] = true
+		var last LastHost
+		keys[string(set.Find(&last, -1, nil, []byte("/x")).AppendKey(nil, []byte("/x")))] = true
 		before = set
 	}
 	if len(keys) != 2 {
