@@ -81,3 +81,28 @@ func TestCheckMatch(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkFind finds the place of a small file in a host with three prefixes, for requests that have
+// one name of a host again and again, and for those that have two in turn.
+func BenchmarkFind(b *testing.B) {
+	at := Site{Root: b.TempDir()}
+	host := Host{Names: []string{"dl.example.com", "127.0.0.1"}, Site: at}
+	for _, prefix := range []string{"/docs/", "/a/b/", "/downloads/"} {
+		host.Locations = append(host.Locations, Location{Match: prefix, Site: at})
+	}
+	var c Compiler
+	set, err := c.Compile(Host{Site: at}, []Host{host}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer set.Release()
+	path, names := []byte("/1k.bin"), [2][]byte{[]byte("127.0.0.1:43210"), []byte("dl.example.com")}
+	for name, turn := range map[string]int{"same": 0, "other": 1} {
+		b.Run(name, func(b *testing.B) {
+			var last LastHost
+			for i := 0; b.Loop(); i++ {
+				set.Find(&last, -1, names[i&turn], path)
+			}
+		})
+	}
+}
