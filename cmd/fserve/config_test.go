@@ -204,7 +204,7 @@ func TestReloadByWatching(t *testing.T) {
 // A restart with a broken file starts from the last good one if that is wanted.
 func TestFallback(t *testing.T) {
 	state := t.TempDir()
-	p, rewrite := configured(t, base+"files: {server_name: kept}\n", "--state-dir", state)
+	p, rewrite := configured(t, base+"files: {server_field: kept}\n", "--state-dir", state)
 	p.signal(syscall.SIGTERM)
 	p.wantExit(0)
 	rewrite("root: [")

@@ -50,7 +50,7 @@ func TestFileFlagsAreChecked(t *testing.T) {
 		{"--symlinks", "some", usage, "inside, follow, deny"},
 		{"--index", "a/b", config, "not a file name"},
 		{"--index", "", config, "not a file name"},
-		{"--server-name", "a\x01b", config, "control character"},
+		{"--server-field", "a\x01b", config, "control character"},
 		{"--listing", "maybe", usage, "listing"},
 	} {
 		arg := test.flag + "=" + test.value
@@ -88,7 +88,7 @@ func TestFileFlags(t *testing.T) {
 	}
 	onBoth(t, func(t *testing.T, driver string) {
 		p := serve(t, []string{"FSERVE_HEADER=*.js=X-One: 1\n*.js=X-Two: 2, two"}, "--root", root, driver, "--precompressed", "--listing", "--dotfiles",
-			"--index", "none.htm", "--index", "start.htm", "--symlinks", "deny", "--server-name", "files",
+			"--index", "none.htm", "--index", "start.htm", "--symlinks", "deny", "--server-field", "files",
 			"--cache-control", "/assets/=public, max-age=31536000, immutable", "--cache-control", "*.iso=no-cache",
 			"--attachment", "*.iso", "--download-param", "dl", "--mime", "iso=application/x-disc", "--mime", ".htm=text/x-start",
 			"--error-page", "404=/404.html", "--error-page", "416=/404.html")

@@ -131,7 +131,7 @@ var proofs = map[string]proof{
 	"files.types":          {to: "files: {types: {html: a/b}}", seen: field("Content-Type", "a/b")},
 	"files.default_type":   {to: "files: {default_type: a/c}", seen: func(l *live) bool { return l.get("/dir/f").Header.Get("Content-Type") == "a/c" }},
 	"files.headers":        {to: "files: {headers: '/=X-A: b'}", seen: field("X-A", "b")},
-	"files.server_name":    {to: "files: {server_name: me}", seen: field("Server", "me")},
+	"files.server_field":   {to: "files: {server_field: me}", seen: field("Server", "me")},
 
 	"admission.client.requests":  {to: "admission: {client: {requests: 2/h}}", seen: func(l *live) bool { return l.get("/").StatusCode == 429 }},
 	"admission.client.downloads": {to: "admission: {client: {downloads: 3}}", seen: admission(`"client_downloads":3`)},

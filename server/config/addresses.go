@@ -33,7 +33,11 @@ func checkAddress(a string) error {
 		return fmt.Errorf("%q: an IPv6 address stands in brackets: [%s]:%s", a, a[:last], a[last+1:])
 	}
 	if err != nil {
-		return fmt.Errorf("%q: an address is HOST:PORT or unix:/PATH", a)
+		hint := ""
+		if _, err := strconv.ParseUint(a, 10, 16); err == nil {
+			hint = "; write :" + a
+		}
+		return fmt.Errorf("%q: an address is HOST:PORT or unix:/PATH%s", a, hint)
 	}
 	if host == "*" {
 		return fmt.Errorf("%q: all addresses are :%s, those of IPv4 0.0.0.0:%s", a, port, port)

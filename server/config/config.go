@@ -311,8 +311,8 @@ type Files struct {
 	// MaxRanges is how many ranges an answer has at most, from 1 to 256. For more of them, or
 	// if they sum to more than the file, it is the whole file. Default: 64.
 	MaxRanges *int `key:"max_ranges" flag:"max-ranges" live:"yes" help:"ranges that an answer has at most"`
-	// ServerName is the value of the Server field. Default: none, it is not sent.
-	ServerName *string `key:"server_name" flag:"server-name" live:"yes" help:"value of the Server field (default: it is not sent)"`
+	// ServerField is the value of the Server field. Default: none, it is not sent.
+	ServerField *string `key:"server_field" flag:"server-field" live:"yes" help:"value of the Server field (default: it is not sent)"`
 }
 
 // Limits shape the traffic.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -63,6 +64,9 @@ func (b *build) readFile(name string, content []byte) {
 		f.syntax(err, content)
 	}
 	for _, n := range doc.Content {
+		if resolve(n).Kind == yaml.ScalarNode && f.ofNginx(content) {
+			return
+		}
 		f.section(n, reflect.ValueOf(b.cfg).Elem(), "")
 	}
 }
@@ -75,6 +79,9 @@ func (f *file) syntax(err error, content []byte) {
 		f.fault(nil, "", "%v", err)
 		return
 	}
+	if f.ofNginx(content) {
+		return
+	}
 	at := &yaml.Node{Line: e.Mark.Line, Column: e.Mark.Column}
 	if at.Line == 0 {
 		at.Line, at.Column = badCharacter(content)
@@ -84,6 +91,9 @@ func (f *file) syntax(err error, content []byte) {
 		return
 	}
 	text := e.Message
+	if strings.Contains(text, "escape character") {
+		text += "; in single quotes a backslash is itself"
+	}
 	if e.ContextMsg != "" {
 		text = e.ContextMsg + ", " + text
 	}
@@ -149,6 +159,10 @@ func (f *file) section(n *yaml.Node, v reflect.Value, prefix string) {
 	if isNull(n) {
 		return // all of it is commented out
 	}
+	if r := resolve(n); r.Kind == yaml.ScalarNode {
+		f.needsMapping(r, v.Type(), strings.TrimSuffix(prefix, "."))
+		return
+	}
 	for key, value := range f.entries(n, strings.TrimSuffix(prefix, ".")) {
 		sf, ok := byKey(v.Type(), key.Value)
 		option, isOption := byKey(reflect.TypeFor[Files](), key.Value)
@@ -171,6 +185,9 @@ func (f *file) section(n *yaml.Node, v reflect.Value, prefix string) {
 func (f *file) hint(key, prefix string, t reflect.Type) string {
 	if f.full() {
 		return "" // nobody will see it
+	}
+	if there := ofElsewhere(key); there != "" {
+		return there
 	}
 	if n := nearest(key, keysOf(t)); n != "" {
 		return fmt.Sprintf("; did you mean %s?", prefix+n)
@@ -281,7 +298,7 @@ func (f *file) element(n *yaml.Node, v reflect.Value, path string) {
 	case v.Kind() == reflect.Map:
 		f.table(n, v, path)
 	case r.Kind == yaml.ScalarNode && isSection(v.Type()):
-		f.fault(n, path, "a mapping of keys to values is needed, not %s", kindOf(r))
+		f.needsMapping(r, v.Type(), path)
 	case r.Kind == yaml.ScalarNode && !slices.Contains(plainTags, r.Tag):
 		f.fault(n, path, "the tag %s has no meaning here", r.Tag)
 	case r.Kind == yaml.ScalarNode:
@@ -312,8 +329,9 @@ func (f *file) scalar(n *yaml.Node, v reflect.Value) error {
 // parts reads a value that is written as a mapping of its parts.
 func (f *file) parts(n *yaml.Node, v reflect.Value, path string) {
 	given := f.partsIn(n, v, path)
+	known := slices.ContainsFunc(keysOf(v.Type()), func(key string) bool { return given[key] })
 	for sf := range structFields(v.Type()) {
-		if key := sf.Tag.Get("key"); sf.Tag.Get("required") != "" && !given[key] {
+		if key := sf.Tag.Get("key"); sf.Tag.Get("required") != "" && !given[key] && (known || len(given) == 0) {
 			f.fault(n, path, "%s is missing", key)
 		}
 	}
@@ -342,10 +360,14 @@ func (f *file) partsIn(n *yaml.Node, v reflect.Value, path string) (given map[st
 		case key.Value == "files" && v.FieldByName("Files").IsValid():
 			f.partsIn(value, v.FieldByName("Files"), path)
 		default:
-			if !isSection(v.Type()) { // or it would hide the other faults of the record
-				at = path
+			hint := DidYouMean(key.Value, keysOf(v.Type()))
+			if isSection(v.Type()) {
+				hint = cmp.Or(ofElsewhere(key.Value), hint)
+			} else {
+				hint = cmp.Or(hint, asText(v.Type(), key.Value, value))
+				at = path // or it would hide the other faults of the record
 			}
-			f.fault(key, at, "unknown key %q%s", key.Value, DidYouMean(key.Value, keysOf(v.Type())))
+			f.fault(key, at, "unknown key %q%s", key.Value, hint)
 		}
 	}
 	return given

@@ -62,6 +62,19 @@ func TestFaults(t *testing.T) {
 		{"key that is a list", root + "[a]: b\n", `f.yaml:2:1: a key must be a plain name`},
 		{"tag", "root: !!binary L3I=\n", `f.yaml:1:7: root: the tag !!binary has no meaning here`},
 		{"own tag", "root: !env ROOT\n", `f.yaml:1:7: root: the tag !env has no meaning here`},
+		{"word of nginx", root + "autoindex: \"on\"\nlocations: {/x/: {try_files: a, proxy_pass: b}}\n", `f.yaml:2:1: unknown key "autoindex"; here it is listing` + "\n" +
+			`f.yaml:3:19: locations[/x/].try_files: unknown key "try_files"; here it is try` + "\n" +
+			`f.yaml:3:33: locations[/x/].proxy_pass: unknown key "proxy_pass"; fserve passes nothing on: it serves files`},
+		{"configuration of nginx", "user www;\nhttp {\n  server {\n    listen 80;\n  }\n}\n", `f.yaml:2:1: this is a configuration of nginx: fserve import nginx f.yaml makes one of fserve of it`},
+		{"one of nginx that is a text to YAML", "# one\nserver {\n  listen 80;\n}\n", `f.yaml:2:1: this is a configuration of nginx: fserve import nginx f.yaml makes one of fserve of it`},
+		{"log that is off", root + "access_log: off\nhosts: {h.example: {access_log: /l}}\n",
+			`f.yaml:2:13: access_log: a mapping of keys to values is needed, not the single value "off"; write {file: off}` + "\n" +
+				`f.yaml:3:33: hosts[h.example].access_log: a mapping of keys to values is needed, not the single value "/l"; write {file: /l}`},
+		{"fields as a mapping", root + "headers: {X-A: b, X-B: c}\ncache_control: [{/x/: no-cache}]\n", `f.yaml:2:11: files.headers[0]: unknown key "X-A"; write ["X-A: b"]` + "\n" +
+			`f.yaml:2:19: files.headers[0]: unknown key "X-B"; write ["X-B: c"]` + "\n" +
+			`f.yaml:3:18: files.cache_control[0]: unknown key "/x/"; write ["/x/=no-cache"]`},
+		{"all files", root + "attachment: true\n", `f.yaml:2:13: files.attachment[0]: disposition rule "true": not a path or a pattern with one *; all of them are /`},
+		{"backslash", root + "locations: {\"~ \\.x$\": {root: /x}}\n", `f.yaml:2:16: not YAML: while scanning a quoted scalar, found unknown escape character; in single quotes a backslash is itself`},
 		{"second document", root + "---\nroot: /s\n", `f.yaml:2:1: a second document: a file has one`},
 		{"syntax", root + "listen: [a\n", `f.yaml:3:1: not YAML: while parsing a flow sequence, did not find expected ',' or ']'`},
 		{"tab", "\troot: /r\n", `f.yaml:1:1: not YAML: a tab: lines are indented with spaces`},
@@ -81,7 +94,7 @@ func TestFaults(t *testing.T) {
 		{"negative duration", root + "timeouts: {drain: -1s}\n", `f.yaml:2:19: timeouts.drain: -1s: --drain-timeout must not be negative`},
 		{"addresses", root + "listen: [\"unix:\", 8080]\ntls: {listen: \"unix:/a\", cert: c, key: k}\n",
 			`f.yaml:2:10: listen[0]: "unix:": an address is HOST:PORT or unix:/PATH` + "\n" +
-				`f.yaml:2:19: listen[1]: "8080": an address is HOST:PORT or unix:/PATH` + "\n" +
+				`f.yaml:2:19: listen[1]: "8080": an address is HOST:PORT or unix:/PATH; write :8080` + "\n" +
 				`f.yaml:3:15: tls.listen[0]: "unix:/a": an address is HOST:PORT`},
 		{"TLS without a key", root + "tls: {listen: \":1\", cert: c}\n",
 			`f.yaml:2:27: tls.cert: --tls-cert and --tls-key belong together (cert and key of tls in the file)`},
@@ -194,7 +207,7 @@ func TestForms(t *testing.T) {
 		{"rules for all paths", "cache_control: public, max-age=60\nheaders: [\"X-A: b=c\", \"Link: </a*>; rel=b\"]\n",
 			"cache_control: {match: /, value: \"public, max-age=60\"}\nheaders: [\"/=X-A: b=c\", {match: /, name: Link, value: \"</a*>; rel=b\"}]\n"},
 		{"own keys of a host", "hosts: {a.example: {x-a: {b: c}, locations: {/a/: {x-a: 1}}}}\n", "hosts: {a.example: {locations: {/a/: {}}}}\n"},
-		{"no document end", "files: {server_name: 1.10}\n", "files: {server_name: '1.10'}\n...\n"},
+		{"no document end", "files: {server_field: 1.10}\n", "files: {server_field: '1.10'}\n...\n"},
 	} {
 		a, faultA := read(root + test.a)
 		b, faultB := read(root + test.b)

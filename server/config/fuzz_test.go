@@ -8,7 +8,7 @@ func FuzzFile(f *testing.F) {
 	for _, s := range []string{
 		"", "root: /r", "root: /r\nroot: /s", "limits: {paths: {/a/: 1MiB/s, /b/: {rate: 2MiB/s, weight: 3}}}",
 		"listen: &a [b]\nproxy_protocol: *a", "a: &a [*a]", "files: {headers: ['/=X: y'], error_pages: {404: /x}}",
-		"\xff", "- - -", "tls:\n  <<: 3", "unix_mode: 0600\ntimeouts: {send: 1h30m}", "? [a]\n: b", "files: {listing: x, server_name: [a], symlinks: deny}\nhosts: {h: {listing: , dotfiles: 3, download_param: {}}}", "root: \"\\0\"", "--- a\n--- b", "%TAG ! x:\n---\nroot: !a b",
+		"\xff", "- - -", "tls:\n  <<: 3", "unix_mode: 0600\ntimeouts: {send: 1h30m}", "? [a]\n: b", "files: {listing: x, server_field: [a], symlinks: deny}\nhosts: {h: {listing: , dotfiles: 3, download_param: {}}}", "root: \"\\0\"", "--- a\n--- b", "%TAG ! x:\n---\nroot: !a b",
 	} {
 		f.Add([]byte(s))
 	}

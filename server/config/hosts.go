@@ -173,7 +173,7 @@ func (s *setting) site() server.Site {
 }
 
 func (f *Files) policy() httpfile.Config {
-	p := httpfile.Config{Server: *f.ServerName, DownloadParam: *f.DownloadParam, Dotfiles: *f.Dotfiles, ContentTypes: f.Types, DefaultType: *f.DefaultType,
+	p := httpfile.Config{Server: *f.ServerField, DownloadParam: *f.DownloadParam, Dotfiles: *f.Dotfiles, ContentTypes: f.Types, DefaultType: *f.DefaultType,
 		MaxRanges: *f.MaxRanges, RefuseEncodedSlash: *f.EncodedSlash == EncodedSlashRefuse, Compress: f.Compress.policy()}
 	for _, r := range f.CacheControl {
 		p.CacheControl = append(p.CacheControl, httpfile.Rule(r))

@@ -19,7 +19,7 @@ deny: [198.51.100.0/24]
 files:
   listing: true
   precompressed: true
-  server_name: top
+  server_field: top
   index: [a.html]
   error_pages: {404: /404.html}
   types: {x: a/x}
@@ -35,7 +35,7 @@ hosts:
     root: /srv/a
     dotfiles: true
     index: []
-    server_name: ""
+    server_field: ""
     allow: 192.0.2.0/24
     class: /a/
     error_pages: {}

@@ -110,7 +110,7 @@ files:
   headers: [] # default
   etag: version # default
   max_ranges: 64 # default
-  server_name: '' # default
+  server_field: '' # default
 allow: [] # default
 deny: [] # default
 satisfy: all # default

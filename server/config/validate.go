@@ -184,8 +184,8 @@ func (v *validator) files(at string, f *Files) {
 	if f.Compress != nil {
 		policy(at+".compress", httpfile.Config{Compress: f.Compress.policy()})
 	}
-	if f.ServerName != nil {
-		policy(at+".server_name", httpfile.Config{Server: *f.ServerName})
+	if f.ServerField != nil {
+		policy(at+".server_field", httpfile.Config{Server: *f.ServerField})
 	}
 	for i, h := range f.Headers {
 		v.sense(element(at+".headers", i), server.HeaderRule(h).Validate())

@@ -37,7 +37,11 @@ func compileRules(what string, rules []Rule) ([]rule, error) {
 	for _, r := range rules {
 		prefix, suffix, star := strings.Cut(r.Match, "*")
 		if strings.Contains(suffix, "*") || r.Match == "" || prefix != "" && prefix[0] != '/' {
-			faults = append(faults, fmt.Errorf("%s rule %q: not a path or a pattern with one *", what, r.Match))
+			hint := ""
+			if r.Match == "true" || r.Match == "on" {
+				hint = "; all of them are /"
+			}
+			faults = append(faults, fmt.Errorf("%s rule %q: not a path or a pattern with one *%s", what, r.Match, hint))
 		}
 		if r.Value == "" {
 			faults = append(faults, fmt.Errorf("%s rule %q: no value", what, r.Match))

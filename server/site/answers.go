@@ -130,6 +130,9 @@ func parseAttempt(s string, last bool) (Attempt, error) {
 	if s == tryPath+"/" {
 		return Attempt{Kind: AttemptDir}, nil
 	}
+	if strings.Contains(s, tryPath+" ") {
+		return Attempt{}, fmt.Errorf("%q: write a list: [%s]", s, strings.Join(strings.Fields(s), ", "))
+	}
 	before, after, ok := strings.Cut(s, tryPath)
 	if ok {
 		if strings.ContainsAny(before+after, "${}?") || before != "" && !CleanPath(before) || strings.HasSuffix(after, "/") || strings.Contains(after, "//") {
