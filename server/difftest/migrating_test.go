@@ -8,10 +8,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +55,7 @@ func TestMigrating(t *testing.T) {
 			t.Errorf("%s: only %d requests", name, len(requests))
 			continue
 		}
+		requests = append(requests, everyFile(t, name, readFile(t, path), dir, requests)...)
 		nginx := startNginxAs(t, migratedNginx(t, path), dir)
 		want := askPlainly(t, nginx, requests)
 		onBoth(t, func(t *testing.T, d engine.DriverKind) {
@@ -71,6 +75,41 @@ func TestMigrating(t *testing.T) {
 			t.Errorf("%s/README.md:%d: `%s` does not occur any more", migrating, r.line, text)
 		}
 	}
+}
+
+// everyFile returns requests for all files and directories that are in the directories a
+// configuration of nginx names, from each of the hosts that are asked already.
+func everyFile(t *testing.T, name, conf, dir string, asked []request) (more []request) {
+	t.Helper()
+	seen := make(map[string]bool)
+	ask := func(host, path string) {
+		if q := requestOf(name, "GET", host, path, nil); !seen[q.name] {
+			seen[q.name] = true
+			more = append(more, q)
+		}
+	}
+	for _, a := range asked {
+		_, host, _ := strings.Cut(a.raw, "Host: ")
+		host, _, _ = strings.Cut(host, "\r\n")
+		for _, root := range regexp.MustCompile(`/srv/\w+`).FindAllString(conf, -1) {
+			_ = filepath.WalkDir(dir+root, func(path string, e fs.DirEntry, err error) error {
+				if err != nil { // a root that is a file, or none
+					return nil
+				}
+				for _, above := range []string{dir + root, dir + "/srv"} { // as of a root, and as of an alias
+					url := (&url.URL{Path: strings.TrimPrefix(path, above)}).EscapedPath()
+					if e.IsDir() {
+						ask(host, url+"/")
+					}
+					if url != "" {
+						ask(host, url)
+					}
+				}
+				return nil
+			})
+		}
+	}
+	return more
 }
 
 // askPlainly makes the requests one after the other, each on a connection of its own.
