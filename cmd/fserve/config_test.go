@@ -49,7 +49,7 @@ func TestCheck(t *testing.T) {
 			"fserve: " + bad + `:1:1: unknown key "rot"; did you mean root?` + "\n" +
 				"fserve: " + bad + ":2:10: workers: 3000: --workers must be from 1 to 1024, or 0 for one for each core\n" +
 				"fserve: " + bad + `:3:18: limits.client: rate "10" has no unit (nginx would mean bytes, tc bits): write 10B/s, 10KiB/s or 10Kbit/s` + "\n" +
-				`fserve: --listen: "8080": an address is HOST:PORT or unix:/PATH` + "\n"},
+				`fserve: --listen: "8080": an address is HOST:PORT or unix:/PATH; write :8080` + "\n"},
 		{"missing file", []string{"--config", dir + "/none.yaml"}, nil, 78, "", "fserve: " + dir + "/none.yaml: cannot be read: no such file or directory\n"},
 		{"of the machine", []string{"--config", good, "--root", root + "/none"}, nil, 78, "",
 			"fserve: --root: open " + root + "/none: no such file or directory\n"},
