@@ -3,6 +3,7 @@ package auth
 import (
 	"encoding/binary"
 	"sync/atomic"
+	"time"
 )
 
 // found is what was found about a token. It is not changed.
@@ -15,12 +16,17 @@ type found struct {
 	epoch   uint64    // of the keys of the issuer
 }
 
-// counts reports whether it is still so.
+// counts reports whether it is still so. What lasts for longer than anything may was found before the clock was set back.
 func (f *found) counts(at instant) bool {
 	if f.issuer != nil && f.issuer.source != nil {
 		f.issuer.source.look(at)
 	}
-	return at.unix < f.until && (f.issuer == nil || f.epoch == f.issuer.epoch())
+	most := believedFor
+	if f.id == nil {
+		most = wrongFor
+	}
+	left := f.until - at.unix
+	return left > 0 && left <= int64(most/time.Second) && (f.issuer == nil || f.epoch == f.issuer.epoch())
 }
 
 // cache is what was found about tokens, for all loops. What is good and what is bad are apart, so that

@@ -54,3 +54,35 @@ func TestDenialHasLeeway(t *testing.T) {
 		t.Errorf("denied until its end, in the leeway: %v", v)
 	}
 }
+
+// When the clock is set, what was found about tokens is found anew: what was bad by a clock that was ahead is not
+// bad until that day comes.
+func TestClockIsSet(t *testing.T) {
+	const day = 24 * 60 * 60
+	secret := strings.Repeat("s", 32)
+	m := opened(t, new(Opener), Config{Issuers: map[string]Issuer{iss: {Audience: []string{"downloads"}, Algorithms: []string{"HS256"}, Secret: file(t, []byte(secret))}}})
+	now := time.Now().Unix()
+	good := token(t, jwt.SigningMethodHS256, "", []byte(secret), func(c jwt.MapClaims) { c["exp"] = now + 10*day })
+	bad := token(t, jwt.SigningMethodHS256, "", []byte(secret), func(c jwt.MapClaims) { c["exp"] = now - day })
+	known := func(token string, at int64) bool {
+		var c Caller
+		a := asked(token)
+		a.Now = at
+		v := m.Identify(&c, &Wants{Ways: ByToken}, a)
+		if v != admit.Unproven {
+			return true
+		}
+		done := make(chan Result, 1)
+		m.Verify(a, func(r Result) { done <- r })
+		<-done
+		return false
+	}
+	for _, step := range []struct {
+		at          int64
+		good, wrong bool // are known already
+	}{{now + day, false, false}, {now + day, true, true}, {now, false, false}, {now + 5, true, true}, {now - 30*day, false, false}, {now + 2*day, false, false}} {
+		if g, w := known(good, step.at), known(bad, step.at); g != step.good || w != step.wrong {
+			t.Errorf("at %+d s: known: %v, %v, want %v, %v", step.at-now, g, w, step.good, step.wrong)
+		}
+	}
+}

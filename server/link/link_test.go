@@ -92,6 +92,21 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// A link counts by the clock as it is: one that is set back makes a link good again, or not good yet.
+func TestClockIsSet(t *testing.T) {
+	k := keys(t, 24*time.Hour, secret)
+	text := []byte(sign(t, &secret, Policy{Path: "/f", NotBefore: at(0), Expires: at(60)}))
+	for _, step := range []struct {
+		at   int64
+		want Verdict
+	}{{0, Good}, {3600, Expired}, {30, Good}, {-1, Bad}, {59, Good}, {-100 * 24 * 3600, Bad}, {60, Expired}} {
+		var l Link
+		if v := k.Verify(&l, text, &Request{Path: []byte("/f"), Now: now + step.at}); v != step.want {
+			t.Errorf("at %+d s: %d, want %d", step.at, v, step.want)
+		}
+	}
+}
+
 func TestVerifySays(t *testing.T) {
 	p := Policy{Path: "/f", Expires: at(9), User: "a;b", Tier: "vip", Rate: 1 << 20, Connections: 3, ID: "order 7", FileName: "é%.iso"}
 	var l Link
