@@ -30,6 +30,7 @@ func (f *Flow) SetClientLimit(t *Tree, l *Limit) {
 	if l != nil {
 		brought := *l
 		o.brought = &brought
+		t.shaper.brought.Store(true)
 	}
 	t.updateClient(c, o, c.granted == 0)
 }

@@ -38,6 +38,9 @@ func TestBroughtLimit(t *testing.T) {
 		}
 	}
 	near("the default", send(nil), 1e6)
+	if s.brought.Load() {
+		t.Error("none was brought")
+	}
 	near("brought", send(&Limit{Rate: 4e6}), 4e6)
 	if _, err := s.SetClientDefault(Limit{Rate: 2e6}); err != nil {
 		t.Fatal(err)
@@ -53,4 +56,10 @@ func TestBroughtLimit(t *testing.T) {
 	near("without it", send(&Limit{Rate: 5e5}), 5e5)
 	near("not valid", send(&Limit{Rate: 1, Priority: 3}), 5e5)
 	near("none", send(nil), 2e6)
+	if _, err := s.SetClientDefault(Limit{}); err != nil {
+		t.Fatal(err)
+	}
+	if !s.Active() {
+		t.Error("a response that brings no limit any more is not looked at")
+	}
 }

@@ -63,8 +63,10 @@ type Shaper struct {
 
 	epoch  atomic.Uint64 // moves with every change
 	active atomic.Bool
-	table  atomic.Pointer[classTable]
-	pool   *pool // the global node's; nil with one loop
+	// brought is set for good with the first limit that a response has brought: a later one that brings none ends it.
+	brought atomic.Bool
+	table   atomic.Pointer[classTable]
+	pool    *pool // the global node's; nil with one loop
 
 	mu                         sync.Mutex
 	global, client, connection table    // client and connection: by default
@@ -192,9 +194,9 @@ func (s *Shaper) moveOn() {
 	}
 }
 
-// Active reports whether there is a limit anywhere. Without one, only responses with a
-// limit of their own ([Tree.SetLimit]) need to take what they send.
-func (s *Shaper) Active() bool { return s.active.Load() }
+// Active reports whether there is a limit anywhere, or was one that a response has brought. Without one, only responses
+// with a limit of their own ([Tree.SetLimit]) need to take what they send.
+func (s *Shaper) Active() bool { return s.active.Load() || s.brought.Load() }
 
 // Epoch moves with every change.
 func (s *Shaper) Epoch() uint64 { return s.epoch.Load() }
