@@ -63,6 +63,8 @@ type (
 	Breaker = breaker.Config
 	// BreakerState is a state of it.
 	BreakerState = breaker.State
+	// BreakerOrder is what an operator has ordered.
+	BreakerOrder = breaker.Order
 	// BreakerStatus is whom it refuses, and why.
 	BreakerStatus = breaker.Status
 	// Identity says how requests prove who asks, beside passwords.

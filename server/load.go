@@ -100,9 +100,27 @@ func (w *BreakerControl) Status() BreakerStatus { return w.Breaker.Status(sys.Na
 // Force refuses requests, or none, whatever is measured; for a time, 0: until Auto.
 func (w *BreakerControl) Force(open bool, d time.Duration) {
 	w.tell(w.Breaker.Force(open, d, sys.Nanotime()))
-	if d > 0 { // there may be nobody who takes readings
+	w.expireAfter(d)
+}
+
+// expireAfter ends an order after its time, if that is above 0: there may be nobody who takes readings.
+func (w *BreakerControl) expireAfter(d time.Duration) {
+	if d > 0 {
 		time.AfterFunc(d, func() { w.tell(w.Expire(sys.Nanotime())) })
 	}
+}
+
+// Order returns the last order, with Unix ns as its times: for Obey in another process.
+func (w *BreakerControl) Order() BreakerOrder {
+	return w.Breaker.Order().Shift(time.Now().UnixNano() - sys.Nanotime())
+}
+
+// Obey follows an order that another process was given, unless a later one was given to this.
+func (w *BreakerControl) Obey(o BreakerOrder) {
+	now := sys.Nanotime()
+	o = o.Shift(now - time.Now().UnixNano())
+	w.tell(w.Breaker.Obey(o, now))
+	w.expireAfter(time.Duration(o.Ends - now))
 }
 
 // Auto ends what Force has begun.

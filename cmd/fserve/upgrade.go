@@ -136,11 +136,16 @@ type state struct {
 	Limits  json.RawMessage // see admin.Admin.Changes
 	Alerts  []alerts.Known
 	Tickets []server.TicketKey
+	Breaker server.BreakerOrder
+	Denials []server.Denial
 }
 
 // state returns that of this process.
 func (h *host) state() []byte {
-	s := state{Tickets: h.srv.TicketKeys()}
+	s := state{Tickets: h.srv.TicketKeys(), Breaker: h.srv.Breaker().Order()}
+	if m := h.srv.Identity(); m != nil {
+		s.Denials = m.Denials()
+	}
 	if h.admin != nil {
 		var err error
 		limits := h.config.Config().Limits.Shape()
@@ -165,6 +170,12 @@ func (h *host) takeOver(text json.RawMessage) {
 	var s state
 	err := json.Unmarshal(text, &s)
 	h.srv.LearnTicketKeys(s.Tickets)
+	h.srv.Breaker().Obey(s.Breaker)
+	if m := h.srv.Identity(); m != nil {
+		if err := m.Learn(s.Denials); err != nil {
+			slog.Error("upgrade: what is denied is not kept", "err", err)
+		}
+	}
 	if h.admin == nil {
 		return
 	}

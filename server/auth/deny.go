@@ -104,6 +104,24 @@ func (d *denials) set(e Denial, now int64) error {
 	return d.write(listDenials(m))
 }
 
+// learn denies whom another process has denied, too, as long as that or this one does.
+func (d *denials) learn(list []Denial) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.copied()
+	news := false
+	for _, e := range list {
+		if who := (denied{e.Kind, e.Name}); e.Until > m[who] {
+			m[who], news = e.Until, true
+		}
+	}
+	if !news {
+		return nil
+	}
+	d.now.Store(&m)
+	return d.write(listDenials(m))
+}
+
 // write puts the list into its file, whole.
 func (d *denials) write(list []Denial) error {
 	if d.path == "" {
@@ -134,6 +152,10 @@ var DenialKinds = []string{"user", "jti", "link"}
 // Deny denies somebody from the next request on, or does not any more if Until is not after now, in Unix
 // seconds. After an error it counts, if it has not named a bound, but not after the process.
 func (m *Methods) Deny(d Denial, now int64) error { return m.opened.denials.set(d, now) }
+
+// Learn denies whom another process has denied, too: the one that this takes the place of may have been told after this one
+// has read the file. After an error it counts all the same.
+func (m *Methods) Learn(list []Denial) error { return m.opened.denials.learn(list) }
 
 // Denials returns whom Deny has denied, those whose time is over included.
 func (m *Methods) Denials() []Denial {

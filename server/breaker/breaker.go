@@ -90,8 +90,7 @@ type Breaker struct {
 	since    int64    // when the state or the number of refused tiers has changed
 	good     int64    // since when nothing is over
 
-	forced bool  // by Force
-	ends   int64 // of that, in monotonic ns; 0: never
+	order Order
 }
 
 // Set puts a Config into force, for so many tiers. What is refused meanwhile goes on.
@@ -101,9 +100,9 @@ func (b *Breaker) Set(c Config, tiers int, now int64) *Change {
 	b.cfg, b.tiers, b.high = c, max(1, tiers), 0
 	at := b.get()
 	switch {
-	case b.forced && at.state == Open:
+	case b.order.Forced && at.state == Open:
 		return b.put(Open, b.tiers, now, b.why)
-	case !b.forced && !c.Watches():
+	case !b.order.Forced && !c.Watches():
 		return b.put(Closed, 0, now, "nothing is watched")
 	}
 	return b.put(at.state, min(at.refused, b.tiers), now, b.why)
@@ -153,7 +152,7 @@ func (b *Breaker) put(s State, refused int, now int64, why string) *Change {
 func (b *Breaker) Note(now int64, r *Readings) *Change {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.forced {
+	if b.order.Forced {
 		return b.expire(now)
 	}
 	at := b.get()

@@ -36,3 +36,27 @@ func TestForce(t *testing.T) {
 	c.Set(Config{}, 2, c.now)
 	c.want(Closed, 0)
 }
+
+// Of the orders to two processes, one of which takes the place of the other, the last one counts, and ends when it would.
+func TestObey(t *testing.T) {
+	old, next := start(t, 2), start(t, 2)
+	old.Force(true, 10*time.Second, old.now)
+	next.now += int64(time.Second)
+	next.Obey(old.Order(), next.now)
+	next.want(Open, 2)
+	if next.Obey(old.Order(), next.now) != nil {
+		t.Error("the same order again is a change")
+	}
+	next.Auto(next.now)
+	next.Obey(old.Order(), next.now)
+	next.want(Closed, 0)
+	old.now = next.now + 1
+	old.Force(true, 10*time.Second, old.now)
+	next.Obey(old.Order(), next.now)
+	next.pass(9*time.Second, calm)
+	next.want(Open, 2)
+	next.pass(2*time.Second, calm)
+	next.want(Closed, 0)
+	old.Obey(Order{At: old.now + 1, Forced: true, Open: true, Ends: old.now + 2}, old.now+3)
+	old.want(Closed, 0)
+}
