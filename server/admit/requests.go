@@ -61,6 +61,7 @@ type Table struct {
 	seed      maphash.Seed
 	mask      uint64
 	sets      [][ways]debt
+	claiming  atomic.Int64 // calls that look for a slot for a key that has none
 	overflows atomic.Uint64
 }
 
@@ -102,8 +103,12 @@ func (t *Table) Take(r *Rule, k Key, now int64) (wait int64, ok bool) {
 		}
 		wait, ok = r.take(&d.paid, now)
 		// Another loop may have taken another slot for the same key, or this one for
-		// another. Of two that look after they have taken, one sees the other.
-		if d.key.Load() == uint64(k) && t.alone(k, d) {
+		// another. Of two that look after they have taken, one sees the other; while nobody
+		// is claiming there is no other.
+		if t.claiming.Load() != 0 && !t.alone(k, d) {
+			continue
+		}
+		if d.key.Load() == uint64(k) {
 			return wait, ok
 		}
 	}
@@ -152,6 +157,16 @@ func (t *Table) GiveBack(r *Rule, k Key) {
 
 // find returns the slot of a key, one that is free if it has none; nil: there is none.
 func (t *Table) find(k Key, now int64) *debt {
+	if mine, _ := t.look(k, now); mine != nil {
+		return mine
+	}
+	t.claiming.Add(1)
+	defer t.claiming.Add(-1)
+	return t.claim(k, now)
+}
+
+// claim is find for a key that had no slot.
+func (t *Table) claim(k Key, now int64) *debt {
 	for {
 		mine, free := t.look(k, now)
 		if mine != nil || free == nil {
@@ -168,22 +183,31 @@ func (t *Table) find(k Key, now int64) *debt {
 	}
 }
 
-// look returns the slot of a key, and a free one in the emptier set of its two.
+// look returns the slot of a key, and the one that is free for the longest: in its first set while that has room for
+// two, so that mostly one cache line is looked at, else in the emptier one of its two.
 func (t *Table) look(k Key, now int64) (mine, free *debt) {
 	most := 0
 	for _, set := range t.both(k) {
 		var found *debt
-		n := 0
+		n, oldest := 0, int64(math.MaxInt64)
 		for i := range set {
 			d := &set[i]
-			switch key := d.key.Load(); {
-			case key == uint64(k):
+			key := d.key.Load()
+			if key == uint64(k) {
 				return d, nil
-			case key == 0 || d.paid.Load() <= now:
-				found, n = d, n+1
+			}
+			paid := d.paid.Load()
+			if key == 0 {
+				paid = math.MinInt64
+			}
+			if paid <= now {
+				n++
+				if paid < oldest {
+					found, oldest = d, paid
+				}
 			}
 		}
-		if n > most {
+		if n > most && most < 2 {
 			free, most = found, n
 		}
 	}

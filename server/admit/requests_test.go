@@ -175,6 +175,10 @@ func BenchmarkTake(b *testing.B) {
 			random := rand.New(rand.NewPCG(1, 2))
 			var buf [8]byte
 			now := int64(1e15)
+			for key := range keys { // they have been there
+				binary.LittleEndian.PutUint64(buf[:], key)
+				table.Take(r, table.Key(r, buf[:]), now)
+			}
 			for b.Loop() {
 				now += 1000
 				binary.LittleEndian.PutUint64(buf[:], random.Uint64N(keys))
