@@ -44,6 +44,10 @@ func TestObey(t *testing.T) {
 	next.now += int64(time.Second)
 	next.Obey(old.Order(), next.now)
 	next.want(Open, 2)
+	born := start(t, 2)
+	born.now = 1
+	born.Obey(old.Order().Shift(born.now-next.now), born.now)
+	born.want(Open, 2)
 	if next.Obey(old.Order(), next.now) != nil {
 		t.Error("the same order again is a change")
 	}
