@@ -89,7 +89,7 @@ func TestUpgradeKeepsOrders(t *testing.T) {
 		"locations: {= /big.bin: {require: key}}\nlimits: {paths: {/big.bin: 20KiB/s}}\nadmission: {client: {requests: 1/day burst 3}}\n")
 	l := serveLine(t, exec.Command(binary, "--config", config, "--config-watch=false"), nil)
 	admin := l.admin()
-	running := downloadOfAnn(t, l.url("/big.bin"))
+	oldest, running := l.serving(), downloadOfAnn(t, l.url("/big.bin"))
 	call(t, 200, "GET", l.url("/"), "")
 	call(t, 200, "HEAD", l.url("/big.bin"), "", ofAnn)
 	call(t, 429, "GET", l.url("/"), "")
@@ -118,6 +118,11 @@ func TestUpgradeKeepsOrders(t *testing.T) {
 	case fault := <-running:
 		t.Error("the download ended: ", fault)
 	default:
+	}
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} { // the download has hours to go
+		if err := syscall.Kill(oldest, s); err != nil {
+			t.Error(err)
+		}
 	}
 	l.stop()
 }
