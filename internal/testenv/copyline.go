@@ -51,9 +51,26 @@ func NewCopyingLine(t testing.TB) *Line {
 			skipNet(t, fmt.Sprintf("skipped, needs XDP (BPF) on veth: %v", err))
 		}
 		links = append(links, fd)
+		l.run(end.ns, ownThread, "unshare --mount sh -eu")
 	}
 	return l
 }
+
+// ownThread gives what arrives at eth0 a kernel thread of its own that comes before all else, if
+// this kernel can (Linux 5.12; threaded in sysfs). A network card waits for no processor, either:
+// where these have much to do, packets would lie in the line for tens of ms.
+const ownThread = `
+mount -t sysfs sysfs /sys
+[ -w /sys/class/net/eth0/threaded ] || exit 0
+before=$(pgrep napi/eth0- || true)
+echo 1 > /sys/class/net/eth0/threaded
+for thread in $(pgrep napi/eth0-); do
+	case " $(echo $before) " in
+	*" $thread "*) ;;
+	*) renice -n -20 -p $thread > /dev/null ;;
+	esac
+done
+`
 
 // What bpf(2) is given by address must not move.
 var (
