@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,7 @@ func startChild(t *testing.T, command func(string, ...string) *exec.Cmd, do any)
 		t.Fatal(err)
 	}
 	// Without the right to it, nice says so and goes on.
-	c := &child{t: t, cmd: command("nice", "-n", "-10", program)}
+	c := &child{t: t, cmd: command("nice", "-n", "-17", program)}
 	c.cmd.Env = append(os.Environ(), childEnv+"="+fmt.Sprintf("%T ", do)+string(what))
 	c.cmd.Stderr = os.Stderr
 	in, err := c.cmd.StdinPipe()
@@ -125,8 +126,10 @@ type childServer struct {
 }
 
 func (c childServer) run() error {
+	const loops = 2
+	runtime.GOMAXPROCS(loops + 5) // as the command does
 	srv, err := server.New(server.Config{
-		Listen: []string{c.Host + ":0"}, Engine: engine.Config{Driver: c.Driver, Loops: 2},
+		Listen: []string{c.Host + ":0"}, Engine: engine.Config{Driver: c.Driver, Loops: loops},
 		Site: server.Site{Root: c.Root, Consistency: c.Consistency, WriteWait: 2 * time.Second},
 	})
 	if err != nil {
