@@ -29,8 +29,6 @@ const (
 	// streamWindow and connWindow bound the bytes of request bodies that wait to be passed on.
 	streamWindow = 64 << 10
 	connWindow   = 256 << 10
-	// frameSize bounds what is received of a frame, in bytes; the least that there is.
-	frameSize = 16 << 10
 )
 
 // Server serves connections.
