@@ -162,14 +162,3 @@ func appendHead(p []byte, r *http.Request) ([]byte, bool) {
 	}
 	return append(p, "\r\n"...), true
 }
-
-// isWord reports whether s has neither spaces nor control characters: what it means is found out by
-// the loop, but it is one part of a line.
-func isWord(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] == 0x7f {
-			return false
-		}
-	}
-	return true
-}

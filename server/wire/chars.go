@@ -53,6 +53,9 @@ var charClass = func() (t [256]uint8) {
 	return t
 }()
 
+// IsToken reports whether b may stand in a token, as methods and names of fields are.
+func IsToken(b byte) bool { return charClass[b]&isToken != 0 }
+
 const (
 	ones  = 0x0101010101010101
 	highs = 0x8080808080808080

@@ -43,6 +43,9 @@ func (c *Chunked) Done() bool { return c.state == atEnd }
 // Size returns how many bytes of data have been decoded so far.
 func (c *Chunked) Size() int64 { return c.size }
 
+// AtData reports whether the next byte is data.
+func (c *Chunked) AtData() bool { return c.state == atData }
+
 // Next decodes the beginning of src. It consumes n bytes and returns the data
 // among them, if any, as one part of src. It consumes all of src unless there is data in
 // the middle or the body ends: call it again with src[n:] while n > 0.
