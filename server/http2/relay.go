@@ -1,5 +1,5 @@
 // Package http2 speaks HTTP/2 in front of the loops. net/http's server reads and writes the
-// frames; each stream goes on as HTTP/1.1 by a connection to a loop, so that what holds there
+// frames; each relayed goes on as HTTP/1.1 by a connection to a loop, so that what holds there
 // (limits, admission, hosts, log, time-outs) holds for streams.
 package http2
 
@@ -32,21 +32,21 @@ const (
 )
 
 // Server serves connections.
-type Server struct {
+type relay struct {
 	cfg   tls.HTTP2Config
 	http  *http.Server
 	serve func(*http.Server, *crypto.Conn, http.Handler)
 
 	mu       sync.Mutex
-	conns    map[*conn]struct{}
+	conns    map[*relayConn]struct{}
 	draining bool
 	numbered uint64 // connections
 
 	completed, aborted atomic.Uint64 // streams
 }
 
-func newServer(cfg tls.HTTP2Config) *Server {
-	s := &Server{cfg: cfg, conns: make(map[*conn]struct{})}
+func newServer(cfg tls.HTTP2Config) *relay {
+	s := &relay{cfg: cfg, conns: make(map[*relayConn]struct{})}
 	s.http = &http.Server{
 		IdleTimeout: cfg.Idle, WriteTimeout: cfg.Send, // which a keeper moves
 		MaxHeaderBytes: 2 * cfg.MaxHead, // the loop refuses what is too long, and logs it
@@ -71,8 +71,8 @@ func (noListener) Close() error              { return nil }
 func (noListener) Addr() net.Addr            { return nil }
 
 // Serve implements tls.HTTP2Server.
-func (s *Server) Serve(client *tls.Client) {
-	c := &conn{of: s, client: client, streams: make(map[*stream]struct{}), places: make(chan struct{}, maxStreams)}
+func (s *relay) Serve(client *tls.Client) {
+	c := &relayConn{of: s, client: client, streams: make(map[*relayed]struct{}), places: make(chan struct{}, maxStreams)}
 	s.mu.Lock()
 	s.numbered++
 	c.number = s.numbered
@@ -95,7 +95,7 @@ func (s *Server) Serve(client *tls.Client) {
 const drainEvery = time.Second
 
 // Drain implements tls.HTTP2Server.
-func (s *Server) Drain() {
+func (s *relay) Drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
@@ -110,17 +110,17 @@ func (s *Server) Drain() {
 	}()
 }
 
-func (s *Server) open() int {
+func (s *relay) open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
 
-// pausedAfter is how long nothing has moved on a stream that counts as paused.
+// pausedAfter is how long nothing has moved on a relayed that counts as paused.
 const pausedAfter = 100 * time.Millisecond
 
 // Stats implements tls.HTTP2Server.
-func (s *Server) Stats() tls.HTTP2Stats {
+func (s *relay) Stats() tls.HTTP2Stats {
 	out := tls.HTTP2Stats{Completed: s.completed.Load(), Aborted: s.aborted.Load()}
 	now := sys.Nanotime()
 	s.mu.Lock()

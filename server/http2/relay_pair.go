@@ -13,27 +13,27 @@ import (
 	"github.com/fserve/fserve/server/tls"
 )
 
-// pair is a connection to a loop, which serves one stream after another.
+// pair is a connection to a loop, which serves one relayed after another.
 type pair struct {
-	of    *conn
+	of    *relayConn
 	local *net.UnixConn
 	r     *bufio.Reader
 	leads bool
-	// release ends what makes the end of the stream that of the pair; false: it was ended.
+	// release ends what makes the end of the relayed that of the pair; false: it was ended.
 	release func() bool
-	ended   bool                   // by the loop; under conn.mu
-	cut     atomic.Bool            // what the loop has sent is not the whole
-	serves  atomic.Pointer[stream] // the last one
+	ended   bool                    // by the loop; under relayConn.mu
+	cut     atomic.Bool             // what the loop has sent is not the whole
+	serves  atomic.Pointer[relayed] // the last one
 }
 
 const (
-	// pairBuffer bounds what a loop has sent and a stream has not read yet, in bytes.
+	// pairBuffer bounds what a loop has sent and a relayed has not read yet, in bytes.
 	pairBuffer = 128 << 10
 	// headBuffer is for heads of responses, in bytes. Longer ones are read in pieces.
 	headBuffer = 4 << 10
 )
 
-func newPair(c *conn, leads bool) (*pair, error) {
+func newPair(c *relayConn, leads bool) (*pair, error) {
 	p := &pair{of: c, leads: leads}
 	var a loop.Adopted = p
 	if leads {
@@ -47,7 +47,7 @@ func newPair(c *conn, leads bool) (*pair, error) {
 	return p, nil
 }
 
-// close ends the pair. A stream that waits for it goes on. Any goroutine may call it.
+// close ends the pair. A relayed that waits for it goes on. Any goroutine may call it.
 func (p *pair) close() { _ = p.local.Close() }
 
 // Peer implements loop.Adopted.
@@ -61,7 +61,7 @@ func (p *pair) Ending(reset bool) {
 	go p.of.drop(p)
 }
 
-// Rests implements loop.Relay. The loop asks while it sends, which is to a stream.
+// Rests implements loop.Relay. The loop asks while it sends, which is to a relayed.
 func (p *pair) Rests() time.Duration {
 	return time.Duration(sys.Nanotime() - p.serves.Load().moved.Load())
 }

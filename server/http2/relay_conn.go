@@ -8,14 +8,14 @@ import (
 	"github.com/fserve/fserve/server/tls"
 )
 
-// conn is the connection of a client. It is the http.Handler of its streams.
-type conn struct {
-	of     *Server
+// relayConn is the connection of a client. It is the http.Handler of its streams.
+type relayConn struct {
+	of     *relay
 	client *tls.Client
 	number uint64
 
 	mu      sync.Mutex
-	streams map[*stream]struct{}
+	streams map[*relayed]struct{}
 	idle    []*pair // the one that was used last is the last
 	led     bool    // one of the pairs stands for the client's connection where that is measured
 	over    bool
@@ -26,8 +26,8 @@ type conn struct {
 	places chan struct{}
 }
 
-// begin notes a stream; false: the connection has ended.
-func (c *conn) begin(s *stream) bool {
+// begin notes a relayed; false: the connection has ended.
+func (c *relayConn) begin(s *relayed) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.over {
@@ -37,8 +37,8 @@ func (c *conn) begin(s *stream) bool {
 	return !c.over
 }
 
-// done forgets a stream.
-func (c *conn) done(s *stream) {
+// done forgets a relayed.
+func (c *relayConn) done(s *relayed) {
 	c.mu.Lock()
 	delete(c.streams, s)
 	if s.whole {
@@ -50,8 +50,8 @@ func (c *conn) done(s *stream) {
 	c.running.Done()
 }
 
-// end ends what is left of a connection that serves no stream any more.
-func (c *conn) end() {
+// end ends what is left of a connection that serves no relayed any more.
+func (c *relayConn) end() {
 	c.mu.Lock()
 	c.over = true
 	c.mu.Unlock()
@@ -65,9 +65,9 @@ func (c *conn) end() {
 	}
 }
 
-// take returns a pair for a stream. One that was used before may just have been ended by its
+// take returns a pair for a relayed. One that was used before may just have been ended by its
 // loop.
-func (c *conn) take(used bool) (*pair, error) {
+func (c *relayConn) take(used bool) (*pair, error) {
 	c.mu.Lock()
 	if n := len(c.idle); used && n > 0 {
 		p := c.idle[n-1]
@@ -91,8 +91,8 @@ func (c *conn) take(used bool) (*pair, error) {
 	return p, err
 }
 
-// put keeps a pair for another stream.
-func (c *conn) put(p *pair) {
+// put keeps a pair for another relayed.
+func (c *relayConn) put(p *pair) {
 	c.mu.Lock()
 	keeps := !p.ended
 	if keeps {
@@ -104,8 +104,8 @@ func (c *conn) put(p *pair) {
 	}
 }
 
-// drop forgets a pair that its loop has ended. If it serves a stream, that finds out.
-func (c *conn) drop(p *pair) {
+// drop forgets a pair that its loop has ended. If it serves a relayed, that finds out.
+func (c *relayConn) drop(p *pair) {
 	<-c.places
 	c.mu.Lock()
 	p.ended = true
@@ -123,8 +123,8 @@ func (c *conn) drop(p *pair) {
 }
 
 // ServeHTTP implements http.Handler.
-func (c *conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s := &stream{conn: c, w: w, r: r}
+func (c *relayConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := &relayed{relayConn: c, w: w, r: r}
 	if !c.begin(s) {
 		panic(http.ErrAbortHandler)
 	}

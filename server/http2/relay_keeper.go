@@ -9,8 +9,8 @@ import (
 	"github.com/fserve/fserve/internal/sys"
 )
 
-// keeper gives a stream time to go on for as long as its client takes what there is. net/http ends a
-// stream whose response is not written up to a point of time, which is moved on twice within the
+// keeper gives a relayed time to go on for as long as its client takes what there is. net/http ends a
+// relayed whose response is not written up to a point of time, which is moved on twice within the
 // time-out, also while limits hold the response; but not while a client has taken nothing since the last
 // look. It lies half a time-out further off, so that each pause that is shorter than the time-out is seen to end.
 type keeper struct {

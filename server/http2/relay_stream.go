@@ -11,12 +11,12 @@ import (
 	"sync"
 )
 
-// stream is a request and its response.
-type stream struct {
-	conn  *conn
-	w     http.ResponseWriter
-	r     *http.Request
-	whole bool // it was answered, and the answer was passed on to its end
+// relayed is a request and its response.
+type relayed struct {
+	relayConn *relayConn
+	w         http.ResponseWriter
+	r         *http.Request
+	whole     bool // it was answered, and the answer was passed on to its end
 	keeper
 }
 
@@ -27,8 +27,8 @@ const copyBuffer = 16<<10 - 9
 var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
 // serve answers the request. Unless the whole answer was sent it panics with
-// http.ErrAbortHandler, which resets the stream and leaves the others alone.
-func (s *stream) serve() {
+// http.ErrAbortHandler, which resets the relayed and leaves the others alone.
+func (s *relayed) serve() {
 	head, ok := appendHead(nil, s.r)
 	if !ok {
 		s.refuse(http.StatusBadRequest)
@@ -50,12 +50,12 @@ func (s *stream) serve() {
 	case resp.Close || s.hasBody():
 		p.close()
 	default:
-		s.conn.put(p)
+		s.relayConn.put(p)
 	}
 }
 
 // refuse answers what no loop gets.
-func (s *stream) refuse(status int) {
+func (s *relayed) refuse(status int) {
 	if status == http.StatusServiceUnavailable {
 		s.w.Header().Set("Retry-After", "1")
 	}
@@ -63,14 +63,14 @@ func (s *stream) refuse(status int) {
 }
 
 // hasBody reports whether the request has a body.
-func (s *stream) hasBody() bool { return s.r.ContentLength != 0 }
+func (s *relayed) hasBody() bool { return s.r.ContentLength != 0 }
 
 // ask sends the request to a loop and returns its answer. A pair that was used before may end
 // just then, in order and without an answer: then another one is asked. If it was cut the request may
 // have had an effect.
-func (s *stream) ask(head []byte) (*pair, *http.Response, error) {
+func (s *relayed) ask(head []byte) (*pair, *http.Response, error) {
 	for used := !s.hasBody(); ; used = false {
-		p, err := s.conn.take(used)
+		p, err := s.relayConn.take(used)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -86,20 +86,20 @@ func (s *stream) ask(head []byte) (*pair, *http.Response, error) {
 	}
 }
 
-func (s *stream) askBy(p *pair, head []byte) (*http.Response, error) {
+func (s *relayed) askBy(p *pair, head []byte) (*http.Response, error) {
 	p.serves.Store(s)
 	p.release = context.AfterFunc(s.r.Context(), p.close)
 	if _, err := p.local.Write(head); err != nil {
 		return nil, err
 	}
 	if s.hasBody() {
-		s.conn.running.Go(func() { s.sendBody(p) })
+		s.relayConn.running.Go(func() { s.sendBody(p) })
 	}
 	return http.ReadResponse(p.r, s.r)
 }
 
-// sendBody passes the body of the request on. The stream ends it.
-func (s *stream) sendBody(p *pair) {
+// sendBody passes the body of the request on. The relayed ends it.
+func (s *relayed) sendBody(p *pair) {
 	if s.r.ContentLength > 0 {
 		_, _ = io.Copy(p.local, s.r.Body) // the answer says what is wrong
 		return
@@ -111,7 +111,7 @@ func (s *stream) sendBody(p *pair) {
 }
 
 // answer passes the response on, and reports whether it was the whole.
-func (s *stream) answer(p *pair, resp *http.Response) bool {
+func (s *relayed) answer(p *pair, resp *http.Response) bool {
 	h := s.w.Header()
 	h["Content-Type"] = nil // it is not guessed
 	for name, values := range resp.Header {
