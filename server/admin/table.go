@@ -115,18 +115,19 @@ var groups = []group{
 			one(func(s *scrape) float64 { return s.sum.reuse() })),
 		gauge("fserve_loop_connections", "Open connections by event loop.", each(strconv.Itoa, func(s *scrape) []int { return openByLoop(s.loops) }), "loop"),
 		counter("fserve_tls_bad_records_total", "Records of TLS that could not be opened, each the end of its connection.", one(func(s *scrape) uint64 { return s.sum.BadRecords })),
-		gauge("fserve_tls_connections", "Open TLS connections: in their handshake, on a loop that seals and opens their records, on a loop while the kernel seals what they send, by HTTP/2 in front of the loops, or on a bridge to one.",
-			each(words("handshake", "loop", "kernel", "http2", "bridge"), func(s *scrape) []int {
+		gauge("fserve_tls_connections", "Open TLS connections: in their handshake, on a loop that seals and opens their records, on a loop while the kernel seals what they send, or on a bridge to one.",
+			each(words("handshake", "loop", "kernel", "bridge"), func(s *scrape) []int {
 				t := &s.tls
-				return []int{t.Handshakes, t.OnLoops, t.ByKernel, t.HTTP2.Conns, max(0, t.Open-t.Handshakes-t.OnLoops-t.ByKernel-t.HTTP2.Conns)}
+				return []int{t.Handshakes, t.OnLoops, t.ByKernel, max(0, t.Open-t.Handshakes-t.OnLoops-t.ByKernel)}
 			}), "way"),
+		gauge("fserve_http2_connections", "Open connections of HTTP/2, on loops or on bridges to them.", one(func(s *scrape) int { return s.tls.HTTP2.Conns })),
 		gauge("fserve_http2_streams", "Open streams of HTTP/2: active, or paused, on which nothing has moved for 100 ms because they wait for a limit, the disk or their client.",
 			each(words("active", "paused"), func(s *scrape) []int { return []int{s.tls.HTTP2.Active, s.tls.HTTP2.Paused} }), "state"),
 		counter("fserve_http2_streams_ended_total", "Streams of HTTP/2 that have ended: completed, or aborted by their client or because the answer was not whole.",
 			each(words("completed", "aborted"), func(s *scrape) []uint64 { return []uint64{s.tls.HTTP2.Completed, s.tls.HTTP2.Aborted} }), "how"),
 		counter("fserve_tls_connections_accepted_total", "TLS connections that were accepted.", one(func(s *scrape) uint64 { return s.tls.Accepted })),
 		counter("fserve_tls_handshakes_failed_total", "TLS handshakes that have failed.", one(func(s *scrape) uint64 { return s.tls.Failed })),
-		counter("fserve_tls_connections_refused_total", "TLS connections that were refused because there were too many, or too many of their client that speak HTTP/2.",
+		counter("fserve_tls_connections_refused_total", "TLS connections that were refused because there were too many.",
 			one(func(s *scrape) uint64 { return s.tls.Refused })),
 		counter("fserve_tls_handshakes_ousted_total", "Of the failed: those that were ended by newer ones, over tls.max_handshakes.",
 			one(func(s *scrape) uint64 { return s.tls.Ousted })),

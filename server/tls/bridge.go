@@ -45,7 +45,7 @@ type bridge struct {
 	policy  *policy // of its handshake
 	adopted atomic.Bool
 	over    bool          // a loop has the connection itself
-	mux     HTTP2Server   // nil: the client speaks HTTP/1.1
+	speaker               // of HTTP/2, if the client has chosen that
 	gone    chan struct{} // closed when the engine ends its connection
 
 	handshake *list.Element // in front.handshakes, under front.mu; nil: it is over
@@ -107,10 +107,6 @@ func (b *bridge) run() {
 		return
 	}
 	defer b.front.open.Add(-1)
-	if b.mux != nil {
-		b.serveHTTP2()
-		return
-	}
 	if err != nil {
 		_ = b.tcp.Close()
 		b.front.failed.Add(1)
@@ -164,8 +160,7 @@ func (b *bridge) open() error {
 		return err
 	}
 	if b.tls.ConnectionState().NegotiatedProtocol == protocolHTTP2 {
-		b.multiplex(tap)
-		return nil
+		b.speaker = speaker{b.front.http2(b.policy.of.HTTP2)}
 	}
 	if b.handOver(tap) == nil {
 		b.over = true

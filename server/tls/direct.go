@@ -24,6 +24,7 @@ type direct struct {
 	state crypto.ConnectionState
 
 	byKernel bool
+	speaker
 }
 
 // Peer implements loop.Adopted.
@@ -56,22 +57,16 @@ type tapped struct {
 	net.Conn
 	tap     tlsrec.Tap
 	tickets int
-	over    bool // what follows is not watched
 }
 
 func (c *tapped) Read(p []byte) (int, error) {
-	if c.over {
-		return c.Conn.Read(p)
-	}
 	n, err := c.Conn.Read(p[:min(len(p), c.tap.Ask())])
 	c.tap.Came(p[:n])
 	return n, err
 }
 
 func (c *tapped) Write(p []byte) (int, error) {
-	if !c.over {
-		c.tap.Went(p)
-	}
+	c.tap.Went(p)
 	return c.Conn.Write(p)
 }
 
@@ -106,7 +101,7 @@ func (b *bridge) handOver(c *tapped) error {
 	}
 	f := b.front
 	f.sealByKernel(fd, rec)
-	d := &direct{front: f, rec: rec, peer: b.peer, local: b.tcp.LocalAddr(), at: b.at, state: state}
+	d := &direct{front: f, rec: rec, peer: b.peer, local: b.tcp.LocalAddr(), at: b.at, state: state, speaker: b.speaker}
 	d.byKernel = rec.ByKernel()
 	f.count(d, 1)
 	if err := f.cfg.Engine.Adopt(fd, d); err != nil {

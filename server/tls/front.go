@@ -64,7 +64,7 @@ const (
 // Stats counts TLS connections.
 type Stats struct {
 	Accepted uint64
-	Refused  uint64 // over Config.MaxConns, or as one too many of a client that speaks HTTP/2
+	Refused  uint64 // over Config.MaxConns
 	Failed   uint64 // handshakes, and PROXY headers before them
 	Ousted   uint64 // of the failed: by newer ones, over Config.MaxHandshakes
 	Open     int    // now
@@ -267,9 +267,6 @@ func (f *Front) StopAccepting() {
 		if !b.adopted.Load() {
 			_ = b.tcp.Close() // run may have done so
 		}
-	}
-	if f.mux != nil {
-		f.mux.Drain()
 	}
 }
 
