@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -59,10 +58,6 @@ func (e *Engine) Adopt(fd int, a loop.Adopted) error {
 	}
 	return nil
 }
-
-// CountConn counts a connection of a client that does not come to a loop, by Config.MaxClientConns. ok is
-// false if it is one too many; it counts until leave is called all the same.
-func (e *Engine) CountConn(client netip.Addr) (leave func(), ok bool) { return e.bounds.Count(client) }
 
 // Accept makes an engine that was made with Config.Paused accept connections. It
 // returns when all loops do; on error some may.

@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-
-	"github.com/fserve/fserve/internal/sys"
 )
 
 // Bounds are what the loops of an engine may take together. They share one, which must not
@@ -104,19 +102,6 @@ func (b *Bounds) countAs(a netip.Addr) *clientConns {
 	}
 	of.n++
 	return of
-}
-
-// Count counts a connection of a client that no loop has. ok is false if it is one too many; it counts
-// until leave is called all the same. Any goroutine may call it.
-func (b *Bounds) Count(a netip.Addr) (leave func(), ok bool) {
-	if b.ClientConns == 0 || !a.IsValid() {
-		return func() {}, true
-	}
-	of := b.countAs(a)
-	if ok = !b.tooMany(of); !ok {
-		b.short(NoClientConns, sys.Nanotime())
-	}
-	return func() { b.leave(of) }, ok
 }
 
 // tooMany reports whether a client, if there is one, has more connections than it may.

@@ -44,8 +44,8 @@ type TLS struct {
 	// without a copy then. A client that asks for new keys is cut off. The start line and fserve doctor
 	// say what keeps the kernel from it. Default: false.
 	Kernel bool `key:"kernel" flag:"tls-kernel" help:"has the kernel seal what is sent over TLS 1.3 (kTLS), where it can"`
-	// HTTP2 offers HTTP/2 to clients beside HTTP/1.1. For one large file it has no advantage and
-	// takes more of the processor; many small files come by one connection. Default: false.
+	// HTTP2 offers HTTP/2 to clients beside HTTP/1.1. One large file has no advantage of it; many
+	// small ones come by one connection. Default: false.
 	HTTP2 bool `key:"http2" flag:"tls-http2" live:"yes" help:"offer HTTP/2 beside HTTP/1.1"`
 }
 
