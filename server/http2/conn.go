@@ -17,6 +17,7 @@ type conn struct {
 	of     *Server
 	c      *loop.Conn
 	loop   *loop.Loop
+	client client
 	number uint64
 
 	phase   phase
@@ -81,7 +82,7 @@ var outs = sync.Pool{New: func() any { return new([roomOut]byte) }}
 func newConn(s *Server, c *loop.Conn) *conn {
 	l := c.Loop()
 	m := &conn{
-		of: s, c: c, loop: l, streams: make(map[uint32]*stream), mostID: maxStream, initial: firstWindow,
+		of: s, c: c, loop: l, client: c.Adopted().(client), streams: make(map[uint32]*stream), mostID: maxStream, initial: firstWindow,
 		window: window{out: firstWindow, in: connWindow}, most: mostOut, shrinks: true, moved: l.Now(), headAt: l.Now() + int64(s.cfg.Engine.Config().HeaderTimeout),
 	}
 	m.fields = hpack.NewDecoder(4096, func(f hpack.HeaderField) { m.request.field(f) })

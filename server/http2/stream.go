@@ -163,7 +163,7 @@ func (s *stream) Rests() time.Duration {
 // HTTP2 returns the number of the client's connection.
 func (s *stream) HTTP2() uint64 { return s.of.number }
 
-// client is what is known of the client's connection.
+// client is what is known of the client's connection. Handlers may ask after its end.
 type client interface {
 	Listener() int
 	LocalAddr() net.Addr
@@ -171,12 +171,12 @@ type client interface {
 }
 
 // Listener returns the index of the client's listener among those of TLS.
-func (s *stream) Listener() int { return s.of.c.Adopted().(client).Listener() }
+func (s *stream) Listener() int { return s.of.client.Listener() }
 
 // LocalAddr returns the address at which the client's connection was accepted.
-func (s *stream) LocalAddr() net.Addr { return s.of.c.Adopted().(client).LocalAddr() }
+func (s *stream) LocalAddr() net.Addr { return s.of.client.LocalAddr() }
 
 // ConnectionState describes the client's connection.
 func (s *stream) ConnectionState() crypto.ConnectionState {
-	return s.of.c.Adopted().(client).ConnectionState()
+	return s.of.client.ConnectionState()
 }

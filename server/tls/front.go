@@ -307,15 +307,16 @@ func (f *Front) Stats() Stats {
 	}
 	expiries := f.policy.Load().expiries(time.Now()) // not under the lock: it may read files
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	mux, handshakes := f.mux, f.handshakes.Len()
+	f.mu.Unlock()
 	var h2 HTTP2Stats
-	if f.mux != nil {
-		h2 = f.mux.Stats()
+	if mux != nil {
+		h2 = mux.Stats() // not under the lock: it asks loops
 	}
 	return Stats{
 		HTTP2:    h2,
 		Accepted: f.accepted.Load(), Refused: f.refused.Load(), Failed: f.failed.Load(), Ousted: f.ousted.Load(),
-		Open: int(f.open.Load()), Handshakes: f.handshakes.Len(), OnLoops: int(f.onLoops.Load()), ByKernel: int(f.byKernel.Load()),
+		Open: int(f.open.Load()), Handshakes: handshakes, OnLoops: int(f.onLoops.Load()), ByKernel: int(f.byKernel.Load()),
 		Expiries: expiries,
 	}
 }
