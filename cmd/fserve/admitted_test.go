@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -133,7 +134,8 @@ func TestUnixSocketIsOneClient(t *testing.T) {
 		root, _, _ := site(t)
 		socket := filepath.Join(t.TempDir(), "s")
 		p := serve(t, nil, "--root", root, driver, "--listen", "unix:"+socket, "--limit-requests", "1/day burst 2", "--workers", "2")
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+		dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
 		for i, want := range []int{200, 200, 429, 429} {
 			if a := testenv.Ask(t, client, "GET", "http://h/", ""); a.StatusCode != want {
 				t.Errorf("request %d: %d, want %d", i, a.StatusCode, want)

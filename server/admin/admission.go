@@ -49,7 +49,7 @@ func (a admission) get(*http.Request) (any, *problem) {
 		Requests: p.Requests.String(), ClientDownloads: p.ClientDownloads, Downloads: p.Downloads,
 		QueueLength: p.QueueLength, QueueWait: p.QueueWait.String(),
 		UnderWay: c.UnderWay(), Waiting: c.Waiting(), Results: make(map[string]uint64), Fields: p.Fields.String(),
-		Paths: []pathView{}, Breaker: breaker{a.Admin}.view(), Quotas: quotasView{s.Quotas().Accounts(), s.Quotas().Refused()},
+		Paths: []pathView{}, Breaker: breaker(a).view(), Quotas: quotasView{s.Quotas().Accounts(), s.Quotas().Refused()},
 	}
 	for _, prefix := range slices.Sorted(maps.Keys(p.Paths)) {
 		b := p.Paths[prefix]
