@@ -10,8 +10,26 @@ import (
 	"github.com/fserve/fserve/internal/sys"
 )
 
-// acceptBatch bounds the connections taken from one listener in one turn.
+// acceptBatch bounds the connections taken in one turn.
 const acceptBatch = 64
+
+// arrivals are the connections taken in a turn. It is one at first, so that no call finds
+// nothing, and twice as many in each turn in which there are more.
+type arrivals struct {
+	most  int    // from a listener
+	turn  uint64 // in which a listener had as many
+	n     int    // taken in this turn
+	peers [acceptBatch][sys.PeerLen]byte
+}
+
+// mostArrivals returns how many connections are taken from a listener now.
+func (d *Driver) mostArrivals() int {
+	a := &d.arrivals
+	if a.turn+1 < d.Counters.Waits {
+		a.most = 1
+	}
+	return min(max(a.most, 1), acceptBatch-a.n)
+}
 
 // Listen takes over a listening socket and starts to accept from it. All that share
 // it are woken for each connection, and the first one gets it.
@@ -44,12 +62,14 @@ func (d *Driver) accept(t aio.Token, s *slot, ev []aio.Event) (int, verdict) {
 		return 1, done
 	}
 	n := 0
-	for range min(len(ev), acceptBatch) {
-		fd, e := sys.Accept4(s.FD)
+	for range min(len(ev), d.mostArrivals()) {
+		peer := &d.arrivals.peers[d.arrivals.n]
+		fd, e := sys.AcceptFrom(s.FD, peer)
 		switch {
 		case e == 0:
-			ev[n] = aio.Event{Token: t, Op: aio.Accepted, More: true, FD: fd}
+			ev[n] = aio.Event{Token: t, Op: aio.Accepted, More: true, FD: fd, Data: peer[:]}
 			n++
+			d.arrivals.n++
 		case e == syscall.EAGAIN:
 			return n, done
 		case ofConnection(e):
@@ -61,6 +81,7 @@ func (d *Driver) accept(t aio.Token, s *slot, ev []aio.Event) (int, verdict) {
 			return n + 1, done
 		}
 	}
+	d.arrivals.most, d.arrivals.turn = 2*max(n, 1), d.Counters.Waits
 	return n, done // epoll reports the listener again if more are there
 }
 

@@ -41,6 +41,7 @@ type Driver struct {
 	queue driver.Queue[aio.Token] // slots with something to deliver
 
 	events   []unix.EpollEvent
+	arrivals arrivals
 	noPwait2 bool // epoll_pwait2 is not to be had: time-outs in milliseconds
 
 	arena   []byte // cfg.RecvBuffers buffers of cfg.RecvBufferSize

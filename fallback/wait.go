@@ -25,7 +25,7 @@ const (
 // queue.
 func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 	d.Counters.Waits++
-	d.nextBuf = 0
+	d.nextBuf, d.arrivals.n = 0, 0
 	for t, s := d.Due(); s != nil; t, s = d.Due() {
 		if s.Wait == driver.ForMemory {
 			s.Wait = driver.ForDelivery

@@ -112,7 +112,7 @@ func (a *acceptor) accepted(ln *listener, e *aio.Event) {
 		l.kernel.closeFD(e.FD)
 	case ln == nil:
 	case e.Err == 0:
-		a.open(ln, e.FD)
+		a.open(ln, e.FD, e.Data)
 	default:
 		l.stats.AcceptErrors++
 		if openfile.OutOfDescriptors(e.Err) {
@@ -126,11 +126,16 @@ func (a *acceptor) accepted(ln *listener, e *aio.Event) {
 }
 
 // open begins to serve a connection that a listener has accepted. Who its peer is, is asked
-// now: later the peer may have reset it, and getpeername(2) does not tell any more.
-func (a *acceptor) open(ln *listener, fd int32) {
+// now, if the driver has not said it: later the peer may have reset it, and getpeername(2) does
+// not tell any more.
+func (a *acceptor) open(ln *listener, fd int32, peer []byte) {
 	a.loop.stats.Accepted++
 	if c := a.loop.open(fd, int32(ln.index), nil, nil); c != nil {
-		c.line, c.peer = ln.line, a.loop.kernel.peerOf(fd)
+		if c.line = ln.line; peer != nil {
+			c.peer = sys.PeerIn(peer)
+		} else {
+			c.peer = a.loop.kernel.peerOf(fd)
+		}
 		c.counted()
 	}
 }
@@ -205,7 +210,7 @@ func (a *acceptor) acceptLast(ln *listener) {
 		if e != 0 {
 			break
 		}
-		a.open(ln, fd)
+		a.open(ln, fd, nil)
 	}
 	a.loop.kernel.closeFD(ln.last)
 }

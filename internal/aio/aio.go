@@ -70,8 +70,9 @@ type Op uint8
 
 const (
 	// Accepted: FD is a new, non-blocking, close-on-exec connection that the
-	// receiver of the event now owns (until it gives it to Open), or Err says
-	// why none could be had and More is unset: call Accept to go on.
+	// receiver of the event now owns (until it gives it to Open), Data may say
+	// whose it is; or Err says why none could be had and More is unset: call
+	// Accept to go on.
 	Accepted Op = iota + 1
 	// Received: Data holds bytes, valid until the next Wait. Empty Data with
 	// Err zero is the peer's end of stream; with Err set the connection is
@@ -105,7 +106,7 @@ type Event struct {
 	More  bool          // the stream goes on by itself
 	Err   syscall.Errno // 0: none
 	FD    int32         // Accepted: the new connection
-	Data  []byte        // Received: memory of the driver
+	Data  []byte        // Received: memory of the driver. Accepted: the peer (sys.PeerIn), nil: unknown
 }
 
 // Via is the way that bytes took to the socket.

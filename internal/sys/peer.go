@@ -27,12 +27,25 @@ func PeerOf(fd int32) netip.AddrPort {
 	if e != 0 {
 		return netip.AddrPort{}
 	}
-	switch sa.Addr.Family {
+	return addrPort(unsafe.Pointer(&sa))
+}
+
+// PeerLen is how much AcceptFrom tells of an address, in bytes: all of one of IP.
+const PeerLen = unix.SizeofSockaddrInet6
+
+// PeerIn returns the address that AcceptFrom has told, the zero value for one that is not of IP.
+func PeerIn(addr []byte) netip.AddrPort {
+	return addrPort(unsafe.Pointer((*[PeerLen]byte)(addr)))
+}
+
+// addrPort reads a sockaddr, of which there are PeerLen bytes.
+func addrPort(sa unsafe.Pointer) netip.AddrPort {
+	switch (*unix.RawSockaddr)(sa).Family {
 	case unix.AF_INET:
-		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&sa))
+		in := (*unix.RawSockaddrInet4)(sa)
 		return netip.AddrPortFrom(netip.AddrFrom4(in.Addr), networkOrder(in.Port))
 	case unix.AF_INET6:
-		in := (*unix.RawSockaddrInet6)(unsafe.Pointer(&sa))
+		in := (*unix.RawSockaddrInet6)(sa)
 		return netip.AddrPortFrom(netip.AddrFrom16(in.Addr).Unmap(), networkOrder(in.Port))
 	}
 	return netip.AddrPort{}

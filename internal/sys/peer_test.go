@@ -3,6 +3,7 @@ package sys
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -32,11 +33,14 @@ func TestPeerOf(t *testing.T) {
 				}
 				tcp.Close()
 			}
-			fd, e := acceptOf(t, ln)
+			fd, told, e := acceptOf(t, ln)
 			if e != nil {
 				t.Fatal(e)
 			}
 			got := PeerOf(fd)
+			if told != got {
+				t.Errorf("%s, reset %v: accepting told %v, asking %v", network, reset, told, got)
+			}
 			if network == "unix" {
 				if got.IsValid() {
 					t.Errorf("a Unix socket has the peer %v", got)
@@ -53,18 +57,20 @@ func TestPeerOf(t *testing.T) {
 	}
 }
 
-// acceptOf accepts without asking for the address.
-func acceptOf(t *testing.T, ln net.Listener) (fd int32, err error) {
+// acceptOf accepts, and returns the address that came with the connection, too.
+func acceptOf(t *testing.T, ln net.Listener) (fd int32, peer netip.AddrPort, err error) {
 	t.Helper()
 	raw, err := ln.(syscall.Conn).SyscallConn()
 	if err != nil {
-		return -1, err
+		return -1, peer, err
 	}
 	control := raw.Control(func(l uintptr) {
 		var e syscall.Errno
-		if fd, e = Accept4(int32(l)); e != 0 {
+		var addr [PeerLen]byte
+		if fd, e = AcceptFrom(int32(l), &addr); e != 0 {
 			err = e
 		}
+		peer = PeerIn(addr[:])
 	})
-	return fd, errors.Join(control, err)
+	return fd, peer, errors.Join(control, err)
 }

@@ -159,12 +159,22 @@ func Fstat(fd int32) (size, mtimeNs, ctimeNs int64, e syscall.Errno) {
 }
 
 // Accept4 takes one connection, non-blocking and close-on-exec.
-func Accept4(fd int32) (int32, syscall.Errno) {
-	n, e := call(unix.SYS_ACCEPT4, fd, nil, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-	if e != 0 {
-		return -1, e
+func Accept4(fd int32) (int32, syscall.Errno) { return AcceptFrom(fd, nil) }
+
+// AcceptFrom is Accept4 which puts the address of the peer into addr, for PeerIn.
+func AcceptFrom(fd int32, addr *[PeerLen]byte) (int32, syscall.Errno) {
+	for {
+		size := uint32(PeerLen)
+		n, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(addr)), uintptr(unsafe.Pointer(&size)),
+			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch e {
+		case 0:
+			return int32(n), 0
+		case syscall.EINTR:
+		default:
+			return -1, e
+		}
 	}
-	return int32(n), 0
 }
 
 // SetAcceptPatience makes accept(2) on a listening socket wait for at most a
