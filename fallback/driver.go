@@ -39,6 +39,7 @@ type Driver struct {
 	epfd  int32
 	waker driver.Waker
 	queue driver.Queue[aio.Token] // slots with something to deliver
+	fresh driver.Queue[aio.Token] // connections that were read from, and epoll does not know: see Open
 
 	events   []unix.EpollEvent
 	arrivals arrivals
@@ -97,6 +98,15 @@ func (d *Driver) register(t aio.Token, fd int, kind flags, events uint32) error 
 		return err
 	}
 	s.Own.flags = kind
+	if err := d.watch(t, s, events); err != nil {
+		d.Free(s)
+		return err
+	}
+	return nil
+}
+
+// watch has epoll tell of the events of a slot.
+func (d *Driver) watch(t aio.Token, s *slot, events uint32) error {
 	e := d.control(unix.EPOLL_CTL_ADD, t, s.FD, events)
 	if e == syscall.EEXIST {
 		// This socket had this number before, and was closed here while a
@@ -104,7 +114,6 @@ func (d *Driver) register(t aio.Token, fd int, kind flags, events uint32) error 
 		e = d.control(unix.EPOLL_CTL_MOD, t, s.FD, events)
 	}
 	if e != 0 {
-		d.Free(s)
 		return fmt.Errorf("epoll: %w", e)
 	}
 	return nil

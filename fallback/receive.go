@@ -9,9 +9,40 @@ import (
 	"github.com/fserve/fserve/internal/sys"
 )
 
-// Open takes over a connected socket and starts to receive from it.
+// Open takes over a connected socket and starts to receive from it. It is read at once, since
+// the first request is there as a rule. Epoll gets to know of the connection if there was
+// nothing, or if it is still open in the next turn.
 func (d *Driver) Open(t aio.Token, fd int) error {
-	return d.register(t, fd, 0, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+	s, err := d.Adopt(t, fd)
+	if err != nil {
+		return err
+	}
+	s.Own.flags = readable | unwatched
+	d.enqueue(t, s)
+	return nil
+}
+
+// watchFresh has epoll know of the connections that were read from in the turn before. What
+// has come meanwhile it tells, too.
+func (d *Driver) watchFresh() {
+	for d.fresh.Len() > 0 {
+		t := d.fresh.Pop()
+		if s := d.Get(t); s != nil && !d.watchConn(t, s) {
+			d.enqueue(t, s)
+		}
+	}
+}
+
+// watchConn has epoll know of a connection. False: that cannot be, and the connection has
+// been ended, which is to be read.
+func (d *Driver) watchConn(t aio.Token, s *slot) bool {
+	s.Own.flags &^= unwatched
+	if d.watch(t, s, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET) == nil {
+		return true
+	}
+	_ = unix.Shutdown(int(s.FD), unix.SHUT_RDWR)
+	s.Own.flags |= readable | hungUp
+	return false
 }
 
 // Pause stops receiving; what the kernel holds stays there.
@@ -46,10 +77,20 @@ func (d *Driver) receive(t aio.Token, s *slot, ev *aio.Event) (int, verdict) {
 	size := d.cfg.RecvBufferSize
 	buf := d.arena[d.nextBuf*size:][:size:size]
 	n, e := sys.Recv(s.FD, buf)
+	isFresh := s.Own.is(unwatched)
+	if isFresh && e != syscall.EAGAIN {
+		s.Own.flags &^= unwatched
+		d.fresh.Push(t)
+	}
 	switch {
 	case e == syscall.EAGAIN:
-		d.Counters.CountError(e)
 		s.Own.flags &^= readable
+		if isFresh && !d.watchConn(t, s) {
+			return 0, again
+		}
+		if !isFresh {
+			d.Counters.CountError(e)
+		}
 		return 0, done
 	case aio.Classify(e) == aio.Wait: // memory is short
 		d.Counters.CountError(e)

@@ -27,6 +27,7 @@ const (
 	hungUp                       // the peer will send no more: read on to the end
 	paused                       // do not receive
 	ended                        // the stream of Received events is over
+	unwatched                    // epoll does not know it yet
 )
 
 // is reports whether one of the flags is set.

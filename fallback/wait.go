@@ -26,6 +26,7 @@ const (
 func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 	d.Counters.Waits++
 	d.nextBuf, d.arrivals.n = 0, 0
+	d.watchFresh()
 	for t, s := d.Due(); s != nil; t, s = d.Due() {
 		if s.Wait == driver.ForMemory {
 			s.Wait = driver.ForDelivery
@@ -33,25 +34,26 @@ func (d *Driver) Wait(ev []aio.Event, timeout time.Duration) (int, error) {
 		d.enqueue(t, s)
 	}
 	timeout = d.Trimmed(d.Until(timeout), 0)
-	if d.queue.Len() > 0 {
-		timeout = 0
-	}
 	var deadline int64
 	if timeout > 0 {
 		deadline = sys.Nanotime() + int64(timeout)
 	}
 	for {
-		taken, e := d.poll(min(max(len(ev), 1), maxEvents), timeout)
+		wait := timeout
+		if d.queue.Len() > 0 {
+			wait = 0
+		}
+		taken, e := d.poll(min(max(len(ev), 1), maxEvents), wait)
 		if e != 0 && e != syscall.EINTR {
 			return 0, fmt.Errorf("epoll: %w", e)
 		}
 		woken := d.noteAll(d.events[:taken])
 		n := d.serveAll(ev)
-		if n > 0 || taken == 0 || woken || timeout == 0 {
+		if n > 0 || taken == 0 && wait != 0 || woken || timeout == 0 || d.queue.Len() > 0 {
 			return n, nil
 		}
 		// Edges that nobody waits for, such as the first "writable" of each
-		// connection, are no reason to return.
+		// connection, are no reason to return, and neither is a new one that has nothing.
 		if timeout > 0 {
 			timeout = max(time.Duration(deadline-sys.Nanotime()), 0)
 		}
@@ -192,6 +194,9 @@ func (d *Driver) serve(t aio.Token, s *slot, ev []aio.Event) (int, verdict) {
 		n = 1
 	}
 	if !s.Own.receives() {
+		if s.Own.is(unwatched) {
+			d.watchConn(t, s) // if that fails, the end is read when it may be
+		}
 		return n, done
 	}
 	if n == len(ev) {
