@@ -1,7 +1,7 @@
 // Package fallback is the epoll driver of aio: it needs no io_uring and runs
 // wherever Go does on Linux.
 //
-// One edge-triggered registration per connection lasts from Open to Close, so
+// One edge-triggered registration per connection lasts until Close, so
 // that a request costs no epoll_ctl. What the edges say is kept as flags in a
 // table of slots, and a queue holds the slots that have something to deliver.
 // A turn is: epoll_wait into the flags, then serve the queue into the caller's
