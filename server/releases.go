@@ -37,12 +37,12 @@ func (k *releaseKeeper) next(configs map[string]Release) (map[string]*release.Re
 }
 
 // use puts releases in force.
-func (k *releaseKeeper) use(list map[string]*release.Release) {
+func (k *releaseKeeper) use(list map[string]*release.Release, now int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for name, r := range list {
 		if before := k.list[name]; before != nil && before.State == r.State {
-			r.Adopt(&r.Config)
+			r.Adopt(&r.Config, now)
 		}
 	}
 	k.list = list

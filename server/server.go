@@ -20,6 +20,7 @@ import (
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/engine/listen"
 	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/server/admit"
 	"github.com/fserve/fserve/server/auth"
 	"github.com/fserve/fserve/server/compress"
@@ -257,7 +258,7 @@ func (s *Server) compile(c *Config) (*site.Set, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	set.Number(s.rows.Assign(set.Names()))
-	s.releases.use(releases)
+	s.releases.use(releases, sys.Nanotime())
 	return set, nil
 }
 

@@ -1,8 +1,12 @@
 package release
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,6 +17,11 @@ type Config struct {
 	Stable, Canary, Previous Version
 	// Steps are the shares of the canary in turn, not falling. None: nobody gets it by its share.
 	Steps []Step
+	// Hold is how long after a change of the share resumes without a tag get the version that they
+	// have begun with. Default: 1 h. Below 0: they do not.
+	Hold     time.Duration
+	Rollback Rollback
+	Override Override
 	// Subject is who a client is: the first of these that a request has. Default: the user, then the
 	// address.
 	Subject []Subject
@@ -23,7 +32,12 @@ type Step struct {
 	Weight float64 // of the clients, from 0 to 1
 	// Hold is how long it stays at least; 0: until somebody promotes the release.
 	Hold time.Duration
+	// Responses are how many the canary must have had before the next step. Default: 200. Below 0: none.
+	Responses int
 }
+
+// leastResponses is the default of Step.Responses.
+const leastResponses = 200
 
 // ConfigError is what is wrong with a Config.
 type ConfigError struct {
@@ -52,6 +66,11 @@ func (c Config) WithDefaults() Config {
 	if len(c.Steps) == 0 || c.Canary.Root == "" {
 		c.Steps = []Step{{}}
 	}
+	c.Steps = slices.Clone(c.Steps)
+	for i := range c.Steps {
+		c.Steps[i].Responses = max(0, cmp.Or(c.Steps[i].Responses, leastResponses))
+	}
+	c.Hold, c.Rollback = cmp.Or(c.Hold, time.Hour), c.Rollback.withDefaults()
 	return c
 }
 
@@ -79,6 +98,9 @@ func (c *Config) Check() (faults []error) {
 		}
 	}
 	for i, s := range c.Steps {
+		if s.Hold > 0 && i == len(c.Steps)-1 {
+			fault(fmt.Sprintf("steps[%d].hold", i), "%v: nothing follows the last step", s.Hold)
+		}
 		key := fmt.Sprintf("steps[%d]", i)
 		switch {
 		case !(s.Weight >= 0 && s.Weight <= 1):
@@ -89,6 +111,12 @@ func (c *Config) Check() (faults []error) {
 		if s.Hold < 0 {
 			fault(key+".hold", "%v: must not be negative", s.Hold)
 		}
+	}
+	if w := c.Rollback.Window; w < 0 || w > maxWindow {
+		fault("rollback.window", "%v: a window is from 1s to %v", w, maxWindow)
+	}
+	if e := c.Rollback.Errors; e < 0 || e > 1 {
+		fault("rollback.errors", "%v%%: a part is from 0%% to 100%%", e*100)
 	}
 	fields := 0
 	for i, s := range c.Subject {
@@ -103,4 +131,73 @@ func (c *Config) Check() (faults []error) {
 		fault("subject", "at most %d fields and cookies", MaxFields/2)
 	}
 	return faults
+}
+
+// maxWindow bounds Rollback.Window, of which each second is kept.
+const maxWindow = 5 * time.Minute
+
+// Override says who gets a version whatever its share is. The zero value does not.
+type Override struct {
+	// Header, Cookie and Query are names of a field, a cookie and a parameter whose value is the name
+	// of a version, or stable, canary, previous.
+	Header, Cookie, Query string
+	// Allow are the clients that may choose so. Default: all.
+	Allow []netip.Prefix
+	// Users and Networks get the canary, unless it was rolled back.
+	Users    []string
+	Networks []netip.Prefix
+}
+
+func (o *Override) any() bool {
+	return o.Header != "" || o.Cookie != "" || o.Query != "" || len(o.Users)+len(o.Networks) > 0
+}
+
+// choose returns the version that a request has chosen, or that its client has.
+func (o *Override) choose(r *Release, s *split, q *Request) (Index, bool) {
+	if len(o.Allow) == 0 || holds(o.Allow, q.Client) {
+		for _, v := range [][]byte{r.value(q, o.Header), cookie(r.value(q, "cookie"), o.Cookie), parameter(q.Query, o.Query)} {
+			if i, ok := r.named(v); ok {
+				return i, true
+			}
+		}
+	}
+	if s.rested || r.Canary.Root == "" {
+		return 0, false
+	}
+	return Canary, holds(o.Networks, q.Client) || len(q.User) > 0 && slices.ContainsFunc(o.Users, func(u string) bool { return u == string(q.User) })
+}
+
+// named returns the version of a name.
+func (r *Release) named(name []byte) (Index, bool) {
+	if len(name) == 0 {
+		return 0, false
+	}
+	for i, v := range r.Versions() {
+		if v.Root != "" && (string(name) == v.Name || string(name) == Keys[i]) {
+			return Index(i), true
+		}
+	}
+	return 0, false
+}
+
+func holds(list []netip.Prefix, a netip.Addr) bool {
+	a = a.Unmap()
+	for _, p := range list {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// parameter returns the value of a parameter as it stands in a query; nil: there is none of the name.
+func parameter(query []byte, name string) []byte {
+	for len(query) > 0 && name != "" {
+		var one []byte
+		one, query, _ = bytes.Cut(query, []byte{'&'})
+		if key, value, ok := bytes.Cut(one, []byte{'='}); ok && string(key) == name {
+			return value
+		}
+	}
+	return nil
 }

@@ -9,11 +9,9 @@ package release
 import (
 	"bytes"
 	"encoding/binary"
-	"math"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -44,6 +42,11 @@ type Request struct {
 	Client netip.Addr
 	Query  []byte
 	Values [MaxFields][]byte // of the fields that FieldAt has asked for; nil: the request has none
+	Now    int64             // monotonic ns
+
+	Path []byte
+	// Begins is set for a download from its beginning, Resumes for one that goes on.
+	Begins, Resumes bool
 }
 
 // MaxFields bounds the fields of a request that a release goes by.
@@ -74,15 +77,21 @@ type Release struct {
 	Config
 	*State
 
+	Name string
+
 	seed   uint64
 	fields []string // lower case
 }
 
-// New returns a release by its name, which salts the hash: each release has other first clients.
+// New returns a release with its defaults by its name, which salts the hash: each release has other first clients.
 func New(name string, c Config, s *State) *Release {
-	r := &Release{Config: c, State: s, seed: xxhash.Sum64String(name)}
+	r := &Release{Config: c, State: s, Name: name, seed: xxhash.Sum64String(name)}
 	if len(r.Subject) == 0 {
 		r.Subject = []Subject{{Kind: ByUser}, {Kind: ByClient}}
+	}
+	r.ask(c.Override.Header)
+	if c.Override.Cookie != "" {
+		r.ask("cookie")
 	}
 	for _, s := range r.Subject {
 		switch s.Kind {
@@ -124,7 +133,21 @@ func (r *Release) value(q *Request, name string) []byte {
 }
 
 // Choose returns the version that a request is answered from.
-func (r *Release) Choose(q *Request) Index { return r.split.Load().side(r.point(q)) }
+func (r *Release) Choose(q *Request) Index {
+	s := r.split.Load()
+	if r.Override.any() {
+		if v, ok := r.Override.choose(r, s, q); ok {
+			r.Overridden.Add(1)
+			return v
+		}
+	}
+	point := r.point(q)
+	own := s.side(point)
+	if len(s.changes) > 0 {
+		return r.held(s, point, q, own)
+	}
+	return own
+}
 
 // whole is the end of the line of points.
 const whole = 1 << 63
@@ -184,35 +207,3 @@ func cookie(field []byte, name string) []byte {
 	}
 	return nil
 }
-
-// State is how far a release is. The releases of one configuration after another have the same State
-// as long as their versions are the same.
-type State struct {
-	split atomic.Pointer[split]
-}
-
-// NewState returns the state of a release that begins.
-func NewState(c *Config) *State {
-	s := &State{}
-	s.Adopt(c)
-	return s
-}
-
-// Adopt goes on by another configuration of the same versions.
-func (s *State) Adopt(c *Config) { s.split.Store(&split{canary: threshold(c.Steps[0].Weight)}) }
-
-// Weight returns the share of the canary, from 0 to 1.
-func (s *State) Weight() float64 { return float64(s.split.Load().canary) / whole }
-
-// split is how the line is divided. It is not changed.
-type split struct{ canary uint64 } // points below it are the canary's
-
-func (s *split) side(point uint64) Index {
-	if point < s.canary {
-		return Canary
-	}
-	return Stable
-}
-
-// threshold returns the end of the part of the line that a share is.
-func threshold(weight float64) uint64 { return uint64(math.Ldexp(min(max(weight, 0), 1), 63)) }

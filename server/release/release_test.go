@@ -14,6 +14,7 @@ var two = Config{Stable: Version{Name: "v1", Root: "/1"}, Canary: Version{Name: 
 // at returns a release with a share of the canary.
 func at(c Config, weight float64) *Release {
 	c.Steps = []Step{{Weight: weight}}
+	c = c.WithDefaults()
 	return New("web", c, NewState(&c))
 }
 
@@ -51,6 +52,7 @@ func TestShareOfAMillion(t *testing.T) {
 func TestNamesSalt(t *testing.T) {
 	c := two
 	c.Steps = []Step{{Weight: 0.1}}
+	c = c.WithDefaults()
 	a, b, both := New("a", c, NewState(&c)), New("b", c, NewState(&c)), 0
 	for i := range 10_000 {
 		q := &Request{Client: client(i)}
@@ -118,6 +120,9 @@ func TestConfigFaults(t *testing.T) {
 		{`canary.name: "a b" is not a name`, func(c *Config) { c.Canary.Name = "a b" }},
 		{"steps[0].weight: 101%: a weight is", func(c *Config) { c.Steps = step(1.01) }},
 		{"steps[1].weight: 1% is less than the 5% before", func(c *Config) { c.Steps = step(0.05, 0.01) }},
+		{"steps[0].hold: 1s: nothing follows", func(c *Config) { c.Steps = []Step{{Hold: time.Second}} }},
+		{"rollback.window: 1h0m0s", func(c *Config) { c.Rollback.Window = time.Hour }},
+		{"rollback.errors: 200%", func(c *Config) { c.Rollback.Errors = 2 }},
 		{"steps[0].hold: -1s", func(c *Config) { c.Steps = []Step{{Hold: -time.Second}} }},
 		{"subject[0]: the name is missing", func(c *Config) { c.Subject = []Subject{{Kind: ByCookie}} }},
 	} {
