@@ -93,6 +93,12 @@ type (
 	ReleaseVersion = release.Version
 	// ReleaseStep is a share of its canary.
 	ReleaseStep = release.Step
+	// ReleaseChange is what has happened to it.
+	ReleaseChange = release.Change
+	// ReleaseRollback says when its canary is taken back.
+	ReleaseRollback = release.Rollback
+	// ReleaseOverride says who gets a version of it whatever its share is.
+	ReleaseOverride = release.Override
 	// ReleaseSubject is what tells its clients apart.
 	ReleaseSubject = release.Subject
 	// RequestRate is how many requests of a client are answered.

@@ -1,19 +1,63 @@
 package server
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/fserve/fserve/engine/loop"
+	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/server/release"
 )
 
-// releaseKeeper has the releases of the configuration in force.
+const (
+	// releaseEvery is how often it is looked at what the versions of releases have answered.
+	releaseEvery = time.Second
+	// releaseKept is how often it is kept how long a step has held, if nothing else happens.
+	releaseKept = 10 * time.Second
+	// releaseLost is how many times in turn the files of a canary are missed before it is taken back: a
+	// directory may be replaced.
+	releaseLost = 2
+)
+
+// releaseKeeper has the releases of the configuration in force, and takes them from step to step.
 type releaseKeeper struct {
-	mu   sync.Mutex
-	list map[string]*release.Release // by name
+	log     *slog.Logger
+	file    string // where their states are kept; empty: nowhere
+	changed func(name string, c *release.Change)
+	end     chan struct{} // nil: nobody looks at them
+	done    sync.WaitGroup
+
+	mu     sync.Mutex
+	list   map[string]*release.Release // by name
+	saved  map[string]release.Saved    // as the file has them
+	counts map[*release.State]*[release.NumVersions]release.Counts
+	lost   map[*release.State]int // how many times in turn
+	failed bool                   // they could not be kept
+}
+
+// load reads what an earlier process has kept. What cannot be read is said, and the releases begin as
+// the configuration has them.
+func (k *releaseKeeper) load() {
+	if k.file == "" {
+		return
+	}
+	b, err := os.ReadFile(k.file)
+	if err == nil {
+		err = json.Unmarshal(b, &k.saved)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		k.saved = nil
+		k.log.Warn("the states of releases cannot be read: they begin anew", "file", k.file, "err", err)
+	}
 }
 
 // next returns the releases of a configuration. Those whose versions stay go on where they are.
@@ -29,9 +73,13 @@ func (k *releaseKeeper) next(configs map[string]Release) (map[string]*release.Re
 		}
 		if before := k.list[name]; before != nil && before.Versions() == c.Versions() {
 			list[name] = release.New(name, c, before.State)
-		} else {
-			list[name] = release.New(name, c, release.NewState(&c))
+			continue
 		}
+		state := release.NewState(&c)
+		if was, ok := k.saved[name]; ok && k.list == nil {
+			state.Restore(&was)
+		}
+		list[name] = release.New(name, c, state)
 	}
 	return list, errors.Join(faults...)
 }
@@ -46,4 +94,147 @@ func (k *releaseKeeper) use(list map[string]*release.Release, now int64) {
 		}
 	}
 	k.list = list
+}
+
+// keepReleases begins to look at releases, if there are any. It is called by New and Swap.
+func (s *Server) keepReleases() {
+	k := &s.releases
+	if k.end != nil || len(s.Releases()) == 0 {
+		return
+	}
+	end := make(chan struct{})
+	k.end = end
+	k.done.Go(func() {
+		tick := time.NewTicker(releaseEvery)
+		defer tick.Stop()
+		kept := time.Now()
+		for {
+			select {
+			case <-end:
+				return
+			case <-tick.C:
+			}
+			if s.tickReleases() || time.Since(kept) > releaseKept {
+				k.keep()
+				kept = time.Now()
+			}
+		}
+	})
+}
+
+// tickReleases looks at all releases, and reports whether something has changed.
+func (s *Server) tickReleases() (changed bool) {
+	k, list := &s.releases, s.Releases()
+	counts := make(map[*release.State]*[release.NumVersions]release.Counts, len(list))
+	for _, r := range list {
+		counts[r.State] = new([release.NumVersions]release.Counts)
+	}
+	s.engine.Ask(func(l *loop.Loop) {
+		if x := s.sessions.of(l); x != nil {
+			x.Recorder().Versions(counts)
+		}
+	})
+	k.mu.Lock()
+	k.counts = counts
+	k.mu.Unlock()
+	for name, r := range list {
+		if c := r.Tick(sys.Nanotime(), counts[r.State], k.missing(r)); c != nil {
+			changed = true
+			k.tell(name, c)
+		}
+	}
+	return changed
+}
+
+// missing returns why the files of a canary cannot be had; nil: they can.
+func (k *releaseKeeper) missing(r *release.Release) error {
+	if r.Canary.Root == "" {
+		return nil
+	}
+	_, err := os.Stat(r.Canary.Root)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.lost == nil {
+		k.lost = make(map[*release.State]int)
+	}
+	if err == nil {
+		delete(k.lost, r.State)
+	} else if k.lost[r.State]++; k.lost[r.State] < releaseLost {
+		return nil
+	}
+	return err
+}
+
+// tell says what has happened to a release.
+func (k *releaseKeeper) tell(name string, c *release.Change) {
+	level := slog.LevelInfo
+	if c.Phase == release.RolledBack {
+		level = slog.LevelError
+	}
+	k.log.Log(context.Background(), level, "release "+string(c.Phase), "release", name, "was", c.From, "weight", c.To, "why", c.Why)
+	if k.changed != nil {
+		k.changed(name, c)
+	}
+}
+
+// keep keeps the states, if they are others than those that are kept.
+func (k *releaseKeeper) keep() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	states := make(map[string]release.Saved, len(k.list))
+	for name, r := range k.list {
+		states[name] = r.Saved()
+	}
+	if k.file == "" || maps.Equal(states, k.saved) {
+		return
+	}
+	b, err := json.MarshalIndent(states, "", " ")
+	if err == nil {
+		err = sys.ReplaceFile(k.file, b)
+	}
+	if err == nil {
+		k.saved = states
+	}
+	if was := k.failed; err != nil != was {
+		if k.failed = err != nil; k.failed {
+			k.log.Error("the states of releases cannot be kept", "err", err)
+		} else {
+			k.log.Info("the states of releases are kept again")
+		}
+	}
+}
+
+// endReleases keeps the last of it.
+func (s *Server) endReleases() {
+	k := &s.releases
+	if k.end == nil {
+		return
+	}
+	close(k.end)
+	k.done.Wait()
+	k.end = nil
+	k.keep()
+}
+
+// Releases returns the releases by name, nobody else's to change.
+func (s *Server) Releases() map[string]*release.Release {
+	s.releases.mu.Lock()
+	defer s.releases.mu.Unlock()
+	return s.releases.list
+}
+
+// ReleaseCounts returns what the versions of a release have answered, as of the last second.
+func (s *Server) ReleaseCounts(r *release.Release) [release.NumVersions]release.Counts {
+	s.releases.mu.Lock()
+	defer s.releases.mu.Unlock()
+	if c := s.releases.counts[r.State]; c != nil {
+		return *c
+	}
+	return [release.NumVersions]release.Counts{}
+}
+
+// ReleaseChanged logs and keeps what a person has done to a release.
+func (s *Server) ReleaseChanged(name string, c *release.Change) {
+	s.releases.tell(name, c)
+	s.releases.keep()
 }

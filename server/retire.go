@@ -31,6 +31,9 @@ func (s *Server) Sockets() (engine.Sockets, error) {
 // HandOver stops accepting in favour of a successor that has Sockets. No
 // connection is lost: see engine.Engine.HandOver. Retire is to follow.
 func (s *Server) HandOver() {
+	s.swapping.Lock()
+	s.endReleases() // they are the successor's
+	s.swapping.Unlock()
 	s.tls.HandOver()
 	s.engine.HandOver()
 }

@@ -67,6 +67,10 @@ type Config struct {
 
 	// Releases are the versions of what is served that Site.Release names.
 	Releases map[string]Release
+	// ReleaseFile is where is kept how far the releases are. Empty: they begin anew with the process.
+	ReleaseFile string
+	// OnRelease is told what happens to a release, by its name; nil: nobody is. It must not wait.
+	OnRelease func(name string, c *ReleaseChange)
 
 	// QuotaDir is where is kept what users with quotas have had (Tier.Quota), which each process
 	// that serves adds to. Empty: it is forgotten with the process.
@@ -128,6 +132,8 @@ type Server struct {
 // New opens the root, binds the listeners and serves.
 func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg}
+	s.releases.log, s.releases.file, s.releases.changed = cmp.Or(cfg.Log, slog.Default()), cfg.ReleaseFile, cfg.OnRelease
+	s.releases.load()
 	if err := s.prepare(); err != nil {
 		cfg.Engine.Inherit.Close()
 		return nil, err
@@ -152,6 +158,7 @@ func New(cfg Config) (*Server, error) {
 	s.load.log, s.load.lag = s.cfg.Log, s.engine.Turning
 	s.load.watch(&cfg.Breaker, s.set.Methods().Ranks())
 	s.keepQuotas(&cfg)
+	s.keepReleases()
 	if !e.Paused {
 		s.tls.Begin()
 	}
@@ -312,6 +319,7 @@ func (s *Server) closeSet() {
 	s.swapping.Lock()
 	defer s.swapping.Unlock()
 	s.load.stop()
+	s.endReleases()
 	s.endQuotas()
 	if s.set != nil {
 		s.set.Release()

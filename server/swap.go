@@ -46,6 +46,7 @@ func (s *Server) Swap(cfg Config) error {
 	s.http.Admission.Set(cfg.admission())
 	s.load.watch(&cfg.Breaker, next.Methods().Ranks())
 	s.keepQuotas(&cfg)
+	s.keepReleases()
 	s.http.Forms.Resize(cmp.Or(cfg.CompressCache, defaultCompressCache))
 	before := s.set
 	s.set = next

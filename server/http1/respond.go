@@ -86,6 +86,9 @@ func (s *Session) respond(c *loop.Conn, status, headLen int, head []byte) {
 	if log := &s.answer.Place.Logging; s.rec.Wants(log, status) {
 		s.record(c, log.Log, status, headLen)
 	}
+	if p := s.answer.Place; p.Release != nil && !p.Chooses() {
+		s.rec.CountVersion(&recordOf(s, c).record, p.Release.State, p.At, status)
+	}
 	s.resp.Head, s.resp.Body, s.resp.Request = head, s.segs, nil
 	if status < http.StatusBadRequest { // what has led to an error is not judged twice
 		s.resp.Request = s.head.Raw()
@@ -97,13 +100,19 @@ func (s *Session) respond(c *loop.Conn, status, headLen int, head []byte) {
 	c.Respond(&s.resp)
 }
 
-// record keeps what the access log needs of the request at hand.
-func (s *Session) record(c *loop.Conn, log *record.AccessLog, status, headLen int) {
+// recordOf returns the connection's exchange, for a record: one with nothing else if it has none.
+func recordOf(s *Session, c *loop.Conn) *exchange {
 	x, ok := c.Data.(*exchange)
 	if !ok {
 		x = s.exchangeOf(c)
 		x.plain = true
 	}
+	return x
+}
+
+// record keeps what the access log needs of the request at hand.
+func (s *Session) record(c *loop.Conn, log *record.AccessLog, status, headLen int) {
+	x := recordOf(s, c)
 	var user []byte
 	if s.answer.Place.Users != nil && s.credentials.Read(s.head.Get(wire.Authorization)) {
 		user = s.credentials.User
@@ -115,7 +124,12 @@ func (s *Session) record(c *loop.Conn, log *record.AccessLog, status, headLen in
 			user = s.caller.User
 		}
 	}
+	release := ""
+	if p := s.answer.Place; p.Version.Name != "" {
+		release = p.Release.Name
+	}
 	s.rec.Begin(&x.record, log, &record.Request{
+		Release: release, Version: s.answer.Place.Version.Name,
 		Head: &s.head, Client: s.clientOf(c), User: user, Tier: tier, Secret: s.set.Methods().Token(s.head.Query()), Peer: c.RemoteAddr(), Unix: c.OnUnix(),
 		Encrypted: c.Adopted() != nil, HTTP2: ByHTTP2(c), Status: status, HeadLen: headLen, Port: s.cfg.portOf(c),
 	})

@@ -99,7 +99,7 @@ func (r *Record) appendRequest(p []byte) []byte {
 var jsonFields = [...]struct {
 	field field
 	name  string
-}{{fieldUser, `,"user":`}, {fieldTier, `,"tier":`}, {fieldHost, `,"host":`}, {fieldRange, `,"range":`}, {fieldReferer, `,"referer":`}, {fieldUserAgent, `,"user_agent":`}}
+}{{fieldUser, `,"user":`}, {fieldTier, `,"tier":`}, {fieldRelease, `,"release":`}, {fieldVersion, `,"version":`}, {fieldHost, `,"host":`}, {fieldRange, `,"range":`}, {fieldReferer, `,"referer":`}, {fieldUserAgent, `,"user_agent":`}}
 
 // jsonAtOnce is the end of the line of a response from memory that was sent in the
 // turn in which it was asked for.

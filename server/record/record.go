@@ -11,6 +11,7 @@ import (
 
 	"github.com/fserve/fserve/engine"
 	"github.com/fserve/fserve/server/admit"
+	"github.com/fserve/fserve/server/release"
 	"github.com/fserve/fserve/server/wire"
 )
 
@@ -40,6 +41,7 @@ type Recorder struct {
 	buffers   map[*AccessLog]*buffer
 	last      *buffer // that was used last; nil: none
 	rand      *rand.PCG
+	versions  map[*release.State]*[release.NumVersions]release.Counts
 }
 
 // NewRecorder returns a Recorder.
@@ -98,6 +100,34 @@ func (r *Recorder) Snapshot(all *Responses) Stats {
 // Count counts a response in the row of its host.
 func (r *Recorder) Count(row, status int) { r.responses[row][status/100]++ }
 
+// CountVersion has a response counted, when it has ended, as one of a version of a release.
+func (r *Recorder) CountVersion(rec *Record, s *release.State, v release.Index, status int) {
+	c := r.versions[s]
+	if c == nil {
+		if r.versions == nil {
+			r.versions = make(map[*release.State]*[release.NumVersions]release.Counts)
+		}
+		c = new([release.NumVersions]release.Counts)
+		r.versions[s] = c
+	}
+	rec.counts, rec.status = &c[v], status
+}
+
+// Versions adds what versions of releases have answered to that of other loops. Releases that are not
+// in all are forgotten.
+func (r *Recorder) Versions(all map[*release.State]*[release.NumVersions]release.Counts) {
+	for s, counts := range r.versions {
+		sum := all[s]
+		if sum == nil {
+			delete(r.versions, s)
+			continue
+		}
+		for i := range counts {
+			sum[i].Sum(&counts[i])
+		}
+	}
+}
+
 // Record is what is kept of a response until it has ended. It is used again after
 // Reset.
 type Record struct {
@@ -114,6 +144,7 @@ type Record struct {
 	fields          [numFields]span
 	headers         [maxHeaders]span // of a Template
 	to              *buffer          // where the line goes
+	counts          *release.Counts  // in which it is counted; nil: it is of no release
 }
 
 // field is a part of a request that is in a line.
@@ -128,7 +159,9 @@ const (
 	fieldUserAgent
 	fieldHost
 	fieldUser
-	fieldTier // JSON only
+	fieldTier    // JSON only
+	fieldRelease // not in combined format, with the next one
+	fieldVersion
 	numFields
 )
 
@@ -153,6 +186,16 @@ const (
 // keep keeps a field for the line, at most so many bytes of it. What a line needs more for
 // escapes is in the log's own memory, and for the time of writing only.
 func (r *Record) keep(f field, value []byte, most int) { r.fields[f] = r.put(value, most) }
+
+// keepWord is keep for what an empty word says that there is none of.
+func (r *Record) keepWord(f field, s string) {
+	r.fields[f] = span{}
+	if s != "" {
+		from := len(r.raw)
+		r.raw = append(r.raw, s[:min(len(s), maxField, maxRaw-from)]...)
+		r.fields[f] = span{uint16(from), uint16(len(r.raw)), true}
+	}
+}
 
 // versions are those of HTTP.
 var versions = [...]string{"HTTP/1.0", "HTTP/1.1", "HTTP/2.0"}
@@ -207,7 +250,9 @@ type Request struct {
 	Client    netip.Addr // see admit.Trust
 	User      []byte     // whose password was asked for, right or wrong, or who asks; nil: not known
 	Tier      string     // that the response is of; empty: none
-	Secret    []byte     // what of the target is not written; nil: nothing
+	Release   string     // that it is of, and the version; empty: none
+	Version   string
+	Secret    []byte // what of the target is not written; nil: nothing
 	Peer      netip.AddrPort
 	Unix      bool // the connection is one of a Unix socket
 	Encrypted bool
@@ -237,11 +282,9 @@ func (r *Recorder) Begin(rec *Record, log *AccessLog, q *Request) {
 		rec.keep(fieldMethod, h.Method(), maxField)
 		rec.keep(fieldTarget, h.Target(), maxRequestLine)
 		rec.keep(fieldRange, h.Get(wire.Range), maxField)
-		var tier []byte // nil: there is none
-		if q.Tier != "" {
-			tier = []byte(q.Tier)
-		}
-		rec.keep(fieldTier, tier, maxField)
+		rec.keepWord(fieldTier, q.Tier)
+		rec.keepWord(fieldRelease, q.Release)
+		rec.keepWord(fieldVersion, q.Version)
 	} else {
 		rec.keepLine(h)
 	}
@@ -276,6 +319,11 @@ func (r *Recorder) End(rec *Record, o *engine.Outcome, now int64) {
 		return
 	}
 	r.Stats.measure(o, o.Start-rec.Began)
+	if c := rec.counts; c != nil {
+		rec.counts = nil
+		cut := o.End == engine.FileChanged || o.End == engine.FileFailed
+		c.Add(rec.status, cut, time.Duration(o.Start-rec.Began+o.First), time.Duration(o.Duration), o.Total())
+	}
 	if rec.logged {
 		rec.to.writeLine(rec, o, now)
 		rec.drop()

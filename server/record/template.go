@@ -63,6 +63,8 @@ const (
 	varPID
 	varOutcome
 	varSentBy
+	varRelease
+	varVersion
 	varHeader
 )
 
@@ -74,6 +76,7 @@ var variables = map[string]variable{
 	"server_protocol": varProtocol, "host": varHost, "server_port": varServerPort, "scheme": varScheme,
 	"status": varStatus, "body_bytes_sent": varBodyBytes, "bytes_sent": varBytes, "request_time": varRequestTime,
 	"request_completion": varCompletion, "hostname": varHostname, "pid": varPID, "outcome": varOutcome, "sent_by": varSentBy,
+	"release": varRelease, "version": varVersion,
 }
 
 const (
@@ -203,6 +206,10 @@ func (t *Template) begin(rec *Record, q *Request) {
 	if t.any(varRequestURI, varArgs) {
 		rec.keep(fieldTarget, h.Target(), maxRequestLine)
 	}
+	if t.any(varRelease, varVersion) {
+		rec.keepWord(fieldRelease, q.Release)
+		rec.keepWord(fieldVersion, q.Version)
+	}
 	clear(rec.headers[:])
 	if len(t.headers) == 0 {
 		return
@@ -249,6 +256,10 @@ func (t *Template) bytesOf(p *part, r *Record) []byte {
 		return r.field(fieldHost)
 	case varRemoteUser:
 		return r.field(fieldUser)
+	case varRelease:
+		return r.field(fieldRelease)
+	case varVersion:
+		return r.field(fieldVersion)
 	case varHeader:
 		return r.at(r.headers[p.header])
 	}
@@ -270,7 +281,7 @@ func (t *Template) append(p []byte, r *Record, o *engine.Outcome, b *buffer, now
 // value appends the value of a variable.
 func (t *Template) value(p []byte, part *part, r *Record, o *engine.Outcome, b *buffer, now int64) []byte {
 	switch part.variable {
-	case varRequest, varMethod, varRequestURI, varArgs, varHost, varRemoteUser, varHeader:
+	case varRequest, varMethod, varRequestURI, varArgs, varHost, varRemoteUser, varRelease, varVersion, varHeader:
 		return t.appendBytes(p, t.bytesOf(part, r))
 	case varTimeLocal:
 		return append(p, b.local.at(now)...)

@@ -1,6 +1,9 @@
 package resolve
 
 import (
+	"bytes"
+
+	"github.com/fserve/fserve/server/httpfile"
 	"github.com/fserve/fserve/server/release"
 	"github.com/fserve/fserve/server/site"
 )
@@ -30,9 +33,13 @@ func pick(a *Answer) Step {
 // Choose goes on after Chooses. A request that has the tag of a version gets that one, whatever
 // the release has chosen: it has a part of it already.
 func Choose(a *Answer, q *release.Request) Step {
-	p := &a.picked
+	p, r := &a.picked, &a.Request
+	p.searching = r.NamesVersion()
+	q.Path, q.Now = r.Path, a.now
+	q.Begins = r.Method == httpfile.MethodGet && (r.Range == nil || bytes.HasPrefix(r.Range, []byte("bytes=0-")))
+	q.Resumes = !q.Begins && r.Range != nil // files of two versions may have one tag: the same time and size
 	p.place, p.version = a.Place, a.Place.Release.Choose(q)
-	if p.searching = a.Request.NamesVersion(); p.searching {
+	if p.searching {
 		p.given, p.seen, p.other = p.version, [release.NumVersions]bool{}, a.other
 		p.path = append(p.path[:0], a.Request.Path...)
 	}

@@ -37,6 +37,7 @@ type Place struct {
 	Release  *release.Release
 	Versions [release.NumVersions]*Place // nil: there is none
 	Version  release.Version
+	At       release.Index
 	// HSTS is the line of Strict-Transport-Security with its CRLF, for encrypted answers; nil: none.
 	HSTS []byte
 

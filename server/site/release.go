@@ -32,7 +32,7 @@ func (b *compilation) versions(host *vhost, l *Location, m match, outer map[int]
 		one.Root, one.Alias, one.Release = v.Root, v.Alias, ""
 		one.version = fmt.Sprintf("releases[%s].%s", l.Release, release.Keys[i])
 		p := b.place(host, &one, m, outer)
-		p.Version = v
+		p.Version, p.At = v, release.Index(i)
 		versions[i] = p
 	}
 	p := *versions[release.Stable]
