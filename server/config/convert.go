@@ -27,7 +27,7 @@ func (c *Config) Server() server.Config {
 		Listen: c.Listen, ProxyProtocol: c.ProxyProtocol, Trust: trust,
 		TLS:         c.tlsOf(),
 		BodyTimeout: c.Timeouts.Body, OpenTimeout: c.Timeouts.Open, Admission: c.Admission.policy(), Breaker: c.Admission.Breaker.breaker(), Identity: c.identity(),
-		Releases: c.releases(), CompressCache: int64(c.CompressCache), QuotaDir: c.quotaDir(),
+		Releases: c.releases(), ReleaseFile: c.releaseFile(), CompressCache: int64(c.CompressCache), QuotaDir: c.quotaDir(),
 		Engine: engine.Config{
 			Loops: c.Loops(), Pin: c.Pin, UnixMode: fs.FileMode(c.UnixMode),
 			Driver: c.Driver, ZeroCopy: c.ZeroCopy, Congestion: c.congestion(), DeferAccept: c.DeferAccept, FastOpen: c.FastOpen,
@@ -53,6 +53,14 @@ func (c *Config) quotaDir() string {
 		return ""
 	}
 	return filepath.Join(c.StateDir, "quota")
+}
+
+// releaseFile returns where is kept how far releases are; empty: nowhere.
+func (c *Config) releaseFile() string {
+	if c.StateDir == "" {
+		return ""
+	}
+	return filepath.Join(c.StateDir, "releases.json")
 }
 
 // congestion returns the engine's name of Congestion.

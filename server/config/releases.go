@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +29,16 @@ type Release struct {
 	// Steps are weights in turn, in place of weight: [{weight: 1%, hold: 30m}, {weight: 100%}]. A step
 	// stays for as long as its hold at least; without one until somebody promotes it. Default: none.
 	Steps []ReleaseStep `key:"steps"`
+	// Hold is how long after a change of weight downloads that are resumed without a tag get the version
+	// that they have begun with. Default: 0s, which stands for 1h.
+	Hold time.Duration `key:"hold"`
+	// Rollback says when the canary is taken back: {errors: 0.5%, first_byte: 1.5, throughput: 0.7,
+	// window: 30s, responses: 200, off: false}. Default: as there.
+	Rollback ReleaseRollback `key:"rollback"`
+	// Override says who gets a version whatever its weight is: {header: NAME, cookie: NAME, query: NAME,
+	// allow: [NETWORK]} by a value that is the name of a version, users: [NAME] and networks: [NETWORK]
+	// the canary. Default: nobody.
+	Override ReleaseOverride `key:"override"`
 	// Subject is what tells a client from others, the first of these that a request has: user (who has
 	// proved to be that), client (the address, of IPv6 the network of 64 bits), cookie NAME, header
 	// NAME. Default: user, client.
@@ -51,9 +63,101 @@ type ReleaseStep struct {
 	Weight Percent `key:"weight" required:"yes"`
 	// Hold is how long it stays at least.
 	Hold time.Duration `key:"hold"`
+	// Responses are how many the canary must have had in the step. Default: 0, which stands for 200.
+	Responses int `key:"responses"`
 }
 
-func (s ReleaseStep) String() string { return s.Weight.String() + " for " + durationText(s.Hold) }
+func (s ReleaseStep) String() string {
+	return fmt.Sprintf("%v for %s, %d responses", s.Weight, durationText(s.Hold), s.Responses)
+}
+
+// ReleaseRollback says when a canary is taken back: if in a window of time it is worse than stable, and
+// a test says that this is no chance.
+type ReleaseRollback struct {
+	// Errors is how much larger the part of its responses that fail (403, 404, 5xx, cut off because of the
+	// file) may be.
+	Errors Percent `key:"errors"`
+	// FirstByte is how many times longer its first bytes may take, 99 of 100 of them.
+	FirstByte Factor `key:"first_byte"`
+	// Throughput is the part of stable's rate that it has at least, by the median.
+	Throughput Factor `key:"throughput"`
+	// Window is the time that is looked at.
+	Window time.Duration `key:"window"`
+	// Responses are how many each version has in it at least.
+	Responses int `key:"responses"`
+	// Off leaves it to people.
+	Off bool `key:"off"`
+}
+
+func (r ReleaseRollback) String() string {
+	return fmt.Sprintf("%+v", server.ReleaseRollback(r.rollback()))
+}
+
+func (r *ReleaseRollback) rollback() server.ReleaseRollback {
+	return server.ReleaseRollback{
+		Errors: float64(r.Errors), FirstByte: float64(r.FirstByte), Throughput: float64(r.Throughput), Window: r.Window, Responses: r.Responses, Off: r.Off,
+	}
+}
+
+// Factor is a positive number, or off.
+type Factor float64
+
+func (f Factor) String() string {
+	if f < 0 {
+		return LogOff
+	}
+	return strconv.FormatFloat(float64(f), 'g', -1, 64)
+}
+
+// Set implements setter.
+func (f *Factor) Set(s string) error {
+	n, err := strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
+	if s == LogOff {
+		n, err = -1, nil
+	} else if err != nil || !(n > 0 && n <= 1000) {
+		return fmt.Errorf("%q is neither a factor like 1.5 nor off", s)
+	}
+	*f = Factor(n)
+	return err
+}
+
+// ReleaseOverride says who gets a version whatever its weight is.
+type ReleaseOverride struct {
+	// Header, Cookie and Query have the name of a version as their value.
+	Header string `key:"header"`
+	Cookie string `key:"cookie"`
+	Query  string `key:"query"`
+	// Allow are the networks whose clients may choose so. Default: all.
+	Allow []string `key:"allow"`
+	// Users and Networks get the canary.
+	Users    []string `key:"users"`
+	Networks []string `key:"networks"`
+}
+
+func (o ReleaseOverride) String() string {
+	return strings.Join(slices.Concat([]string{o.Header, o.Cookie, o.Query}, o.Allow, o.Users, o.Networks), " ")
+}
+
+func (o *ReleaseOverride) override() server.ReleaseOverride {
+	allow, _ := networks(o.Allow) // Validate has read them
+	canary, _ := networks(o.Networks)
+	return server.ReleaseOverride{Header: o.Header, Cookie: o.Cookie, Query: o.Query, Allow: allow, Users: o.Users, Networks: canary}
+}
+
+// networks reads networks and addresses; at is where one is wrong.
+func networks(list []string) (out []netip.Prefix, at int) {
+	for i, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if a, failed := netip.ParseAddr(s); failed == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			return out, i
+		}
+		out = append(out, p.Masked())
+	}
+	return out, -1
+}
 
 // ReleaseSubject is what tells a client from others: user, client, header NAME or cookie NAME.
 type ReleaseSubject string
@@ -83,9 +187,9 @@ func (v *ReleaseVersion) version() server.ReleaseVersion {
 
 // release returns the release as a server has it.
 func (r *Release) release() server.Release {
-	out := server.Release{Stable: r.Stable.version(), Canary: r.Canary.version(), Previous: r.Previous.version()}
+	out := server.Release{Stable: r.Stable.version(), Canary: r.Canary.version(), Previous: r.Previous.version(), Hold: r.Hold, Rollback: r.Rollback.rollback(), Override: r.Override.override()}
 	for _, s := range r.Steps {
-		out.Steps = append(out.Steps, server.ReleaseStep{Weight: max(0, float64(s.Weight)), Hold: s.Hold})
+		out.Steps = append(out.Steps, server.ReleaseStep{Weight: max(0, float64(s.Weight)), Hold: s.Hold, Responses: s.Responses})
 	}
 	if r.Weight != 0 {
 		out.Steps = []server.ReleaseStep{{Weight: max(0, float64(r.Weight))}}
@@ -126,6 +230,11 @@ func (v *validator) releases() {
 		}
 		if (r.Weight > 0 || len(r.Steps) > 0) && r.Canary.Root+r.Canary.Alias == "" {
 			v.form(path, "canary is missing, which the weights are of")
+		}
+		for key, list := range map[string][]string{"allow": r.Override.Allow, "networks": r.Override.Networks} {
+			if _, at := networks(list); at >= 0 {
+				v.form(element(path+".override."+key, at), "%q is neither a network like 10.0.0.0/8 nor an address", list[at])
+			}
 		}
 		c := r.release().WithDefaults()
 		for _, err := range c.Check() {

@@ -211,6 +211,9 @@ func (r random) fill(v reflect.Value) {
 	case *Quota:
 		*p = Quota([]string{"", "20GiB/day", "500GiB/month then cut", "1GiB/day then 200KiB/s"}[r.IntN(4)])
 		return
+	case *Factor:
+		*p = []Factor{-1, 0.7, 1.5}[r.IntN(3)]
+		return
 	case *ReleaseSubject:
 		*p = []ReleaseSubject{"user", "cookie id"}[r.IntN(2)]
 		return
