@@ -104,7 +104,7 @@ func (o object) hasAny(fields ...string) bool {
 
 // examples are values of fields that are strings.
 var examples = map[string]string{
-	"used": `"1GiB"`, "until": `"2027-01-31T12:00:00Z"`, "user": `"alice"`, "jti": `"f7c1"`, "link": `"7"`, "state": `"open"`, "rate": `"10MiB/s", "80Mbit/s", "unlimited" or "0" (a bare number has no unit: nginx would mean bytes, tc bits)`, "burst": `"1MiB"`,
+	"action": `"promote"`, "weight": `"5%"`, "used": `"1GiB"`, "until": `"2027-01-31T12:00:00Z"`, "user": `"alice"`, "jti": `"f7c1"`, "link": `"7"`, "state": `"open"`, "rate": `"10MiB/s", "80Mbit/s", "unlimited" or "0" (a bare number has no unit: nginx would mean bytes, tc bits)`, "burst": `"1MiB"`,
 	"guarantee": `"500KB/s"`, "target": `"5MiB/s"`, "floor": `"1MiB/s"`, "ceiling": `"50MiB/s"`, "ttl": `"1h30m"`, "client": `"3MiB/s"`, "connection": `"1MiB/s"`, "after": `"10MiB"`, "client_id": `"user_123"`,
 }
 

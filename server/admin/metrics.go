@@ -14,6 +14,7 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/server"
 	"github.com/fserve/fserve/server/alerts"
+	"github.com/fserve/fserve/server/release"
 )
 
 const (
@@ -98,10 +99,16 @@ type scrape struct {
 	breaker        server.BreakerStatus
 	refused        uint64 // by the breaker
 	overQuota      uint64 // requests that were refused
+	releases       map[string]*release.Release
+	releaseCounts  map[string][release.NumVersions]release.Counts
 }
 
 func (a *Admin) scrape() *scrape {
 	s := &scrape{snapshot: a.snapshot(busiestSeries), version: a.cfg.Version, started: a.started, admission: a.cfg.Server.Admission(), identity: a.cfg.Server.Identity()}
+	s.releases, s.releaseCounts = a.cfg.Server.Releases(), make(map[string][release.NumVersions]release.Counts)
+	for name, r := range s.releases {
+		s.releaseCounts[name] = a.cfg.Server.ReleaseCounts(r)
+	}
 	s.overQuota = a.cfg.Server.Quotas().Refused()
 	s.breaker, s.refused = a.cfg.Server.Breaker().Status(), a.cfg.Server.Breaker().Refused()
 	s.driver, s.reason = a.cfg.Server.Engine().Driver()

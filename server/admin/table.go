@@ -14,6 +14,7 @@ import (
 	"github.com/fserve/fserve/engine/shape"
 	"github.com/fserve/fserve/internal/aio"
 	"github.com/fserve/fserve/server"
+	"github.com/fserve/fserve/server/release"
 )
 
 // metric is one row of the table of metrics.
@@ -60,6 +61,14 @@ var groups = []group{
 	}},
 	{func(s *scrape) bool { return s.identity.HasTiers() }, []metric{
 		counter("fserve_tier_responses_total", "Responses to users of a tier.", tierResponses, "tier"),
+	}},
+	{func(s *scrape) bool { return len(s.releases) > 0 }, []metric{
+		counter("fserve_release_responses_total", "Responses by version of a release, since the version was configured or the process began.", eachRelease(func(c *release.Counts) uint64 { return c.Responses }), "release", "version"),
+		counter("fserve_release_failed_total", "Those of them that failed: by their status (403, 404, 5xx), or cut off because of the file.", eachRelease(func(c *release.Counts) uint64 { return c.Failed }), "release", "version"),
+		counter("fserve_release_bytes_total", "Bytes that were sent of a version.", eachRelease(func(c *release.Counts) uint64 { return c.Bytes }), "release", "version"),
+		gauge("fserve_release_weight_ratio", "Part of the clients that gets the canary.", releaseWeights, "release"),
+		gauge("fserve_release_phase", "1 for the phase that a release is in: progressing, paused, complete, rolled-back.", releasePhases, "release", "phase"),
+		counter("fserve_release_moved_total", "Requests that had another version than by the weight: by an override, as a resume without a tag that had begun with it, or by the tag of a resume.", releaseMoved, "release", "by"),
 	}},
 	{func(s *scrape) bool { return s.identity.VerifiesTokens() }, []metric{
 		counter("fserve_identity_tokens_total", "Tokens that were verified, and not known already, by result: good, bad, unknown (there were no keys of the issuer).", tokensVerified, "result"),
