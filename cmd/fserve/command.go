@@ -43,6 +43,7 @@ func newCommand(told *errorLog) *cobra.Command {
 		withConfig(&cobra.Command{Use: "config", Short: "print the configuration, and where each value comes from"}, printConfig),
 		doctorCommand(),
 		importCommand(),
+		releaseCommand(),
 		signCommand(),
 		completionCommand(),
 		&cobra.Command{

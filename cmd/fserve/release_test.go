@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -65,4 +67,67 @@ func TestReleaseWithoutCanary(t *testing.T) {
 			t.Errorf("%v: exit %d, %s", args, got.code, got.stderr)
 		}
 	}
+}
+
+// A release is steered by the command, and goes on where it was after a reload, an upgrade and a restart; the
+// access log has its versions.
+func TestReleaseGoesOn(t *testing.T) {
+	dir := releaseFiles(t)
+	config := filepath.Join(dir, "f.yaml")
+	text := `
+releases: {web: {stable: {name: v1, root: v1}, canary: {name: v2, root: v2}, steps: [{weight: 0%}, {weight: 50%}, {weight: 100%}]}}
+release: web
+access_log: {file: access.log, format: '$status $release/$version'}
+`
+	writeFile(t, config, text)
+	serve := func() *line {
+		return serveLine(t, exec.Command(binary, "--config", config, "--config-watch=false", "--state-dir", filepath.Join(dir, "state"), "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--workers=1"), nil)
+	}
+	l := serve()
+	admin := strings.TrimPrefix(l.process.admin(), "http://")
+	release := func(want string, args ...string) {
+		t.Helper()
+		got := fserve(t, nil, append(append([]string{"release"}, args...), "--admin", admin)...)
+		if text := got.stdout + got.stderr; !strings.Contains(text, want) {
+			t.Errorf("%v: exit %d, %s; want %s", args, got.code, text, want)
+		}
+	}
+	at := func() string { return "http://" + l.addrs[0] + "/v" }
+	if got := get(t, at()).Body; got != "v1" {
+		t.Errorf("%s at 0%%", got)
+	}
+	release(`"weight": "0%"`, "status")
+	release(`"phase": "complete"`, "finish", "web")
+	release("it is at its last step", "promote", "web")
+	release(`there is no release "wbe"`, "pause", "wbe")
+	release("status, or one of promote", "promote")
+	if got := get(t, at()).Body; got != "v2" {
+		t.Errorf("%s at 100%%", got)
+	}
+	if n := strings.Count(get(t, "http://"+admin+"/metrics").Body, `fserve_release_phase{phase="complete",release="web"} 1`); n != 1 {
+		t.Errorf("the phase is %d times in the metrics", n)
+	}
+	writeFile(t, config, strings.Replace(text, "50%", "40%", 1))
+	get2 := func(why string) {
+		t.Helper()
+		if got := get(t, at()).Body; got != "v2" {
+			t.Errorf("%s after %s", got, why)
+		}
+	}
+	if resp, err := http.Post("http://"+admin+"/-/reload", "", nil); err != nil {
+		t.Fatal(err)
+	} else if resp.Body.Close(); resp.StatusCode != 200 {
+		t.Fatal(resp.Status)
+	}
+	get2("a reload")
+	l.upgrade()
+	get2("an upgrade")
+	l.stop()
+	if b, err := os.ReadFile(filepath.Join(dir, "access.log")); err != nil || !strings.HasPrefix(string(b), "200 web/v1\n200 web/v2\n") {
+		t.Errorf("%s, %v", b, err)
+	}
+	writeFile(t, config, text)
+	l = serve()
+	get2("a restart")
+	l.stop()
 }
