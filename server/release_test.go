@@ -37,7 +37,7 @@ func withRelease(t *testing.T, d engine.DriverKind, change func(*server.Release,
 		writeFile(t, filepath.Join(dir, v, "v"), []byte(v))
 	}
 	writeFile(t, filepath.Join(dir, "v1", "old"), []byte("old"))
-	cfg := server.Config{ReleaseFile: filepath.Join(dir, "releases.json"), Hosts: []server.Host{{Names: []string{"h"}, Site: server.Site{Release: "web"}}}}
+	cfg := server.Config{ReleaseFile: filepath.Join(dir, "releases.json"), Hosts: []server.Host{{Names: []string{"h", "files.example"}, Site: server.Site{Release: "web"}}}}
 	if change != nil {
 		change(&r, &cfg)
 	}
@@ -230,4 +230,25 @@ func TestReleaseFaults(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
+}
+
+// A request for a version of a release costs no memory, whoever it is chosen by.
+func TestReleasesCostNoMemory(t *testing.T) {
+	onBoth(t, func(t *testing.T, d engine.DriverKind) {
+		g, _ := withRelease(t, d, func(r *server.Release, cfg *server.Config) {
+			r.Subject = append(r.Subject, server.ReleaseSubject{Kind: release.ByCookie, Name: "id"}, server.ReleaseSubject{Kind: release.ByClient})
+			r.Override = server.ReleaseOverride{Header: "X-Release", Users: []string{"u"}}
+		})
+		if _, err := g.srv.Releases()["web"].Do(release.Promote, "", sys.Nanotime()); err != nil {
+			t.Fatal(err)
+		}
+		for _, head := range []string{
+			"GET /v", "GET /f\r\nX-Device: d", "GET /f\r\nCookie: a=b; id=7", "GET /v\r\nX-Release: v2", "GET /f\r\nX-Device: e\r\nRange: bytes=9-",
+			"GET /f\r\nRange: bytes=9-\r\nIf-Range: \"1-1\"",
+		} {
+			if n := g.mallocs(head); n > 0.1 {
+				t.Errorf("%q: %.2f allocations a request", head, n)
+			}
+		}
+	})
 }

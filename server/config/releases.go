@@ -90,7 +90,7 @@ type ReleaseRollback struct {
 }
 
 func (r ReleaseRollback) String() string {
-	return fmt.Sprintf("%+v", server.ReleaseRollback(r.rollback()))
+	return fmt.Sprintf("%+v", r.rollback())
 }
 
 func (r *ReleaseRollback) rollback() server.ReleaseRollback {
