@@ -56,6 +56,15 @@ func inVersion(a *Answer) Step {
 	return inPlace(a)
 }
 
+// endSearch ends the search for a version, if there was one: it is found.
+func endSearch(a *Answer) {
+	p := &a.picked
+	if p.searching && p.version != p.given {
+		p.place.Release.Tagged.Add(1)
+	}
+	p.searching = false
+}
+
 // nextVersion goes on with the next version that may have the tag of the request, or with the given one
 // if none has it.
 func nextVersion(a *Answer) Step {

@@ -370,11 +370,7 @@ func (a *Answer) Decide(now int64, entropy httpfile.Entropy) Step {
 	if a.picked.searching && !a.Request.IsOf(a.Version.Facts) {
 		return nextVersion(a)
 	}
-	if p := &a.picked; p.searching {
-		if p.searching = false; p.version != p.given {
-			p.place.Release.Tagged.Add(1)
-		}
-	}
+	endSearch(a)
 	a.Plan.Decide(&a.Request, a.Version.Facts, now, entropy)
 	a.Plan.Extra = a.Version.Lines
 	return a.finish()
