@@ -155,7 +155,7 @@ func (o *Override) any() bool {
 // choose returns the version that a request has chosen, or that its client has.
 func (o *Override) choose(r *Release, s *split, q *Request) (Index, bool) {
 	if len(o.Allow) == 0 || holds(o.Allow, q.Client) {
-		for _, v := range [][]byte{r.value(q, o.Header), cookie(r.value(q, "cookie"), o.Cookie), parameter(q.Query, o.Query)} {
+		for _, v := range [][]byte{r.value(q, o.Header), r.cookie(q, o.Cookie), parameter(q.Query, o.Query)} {
 			if i, ok := r.named(v); ok {
 				return i, true
 			}

@@ -170,7 +170,7 @@ func (r *Release) point(q *Request) uint64 {
 				return r.hash('h', v)
 			}
 		case ByCookie:
-			if v := cookie(r.value(q, "cookie"), s.Name); len(v) > 0 {
+			if v := r.cookie(q, s.Name); len(v) > 0 {
 				return r.hash('h', v)
 			}
 		}
@@ -196,9 +196,9 @@ func network(dst []byte, a netip.Addr) []byte {
 	return binary.NativeEndian.AppendUint64(dst, binary.NativeEndian.Uint64(b[:8]))
 }
 
-// cookie returns the value of a cookie in a field Cookie; nil: there is none of the name.
-func cookie(field []byte, name string) []byte {
-	for len(field) > 0 {
+// cookie returns the value of a cookie; nil: the request has none of the name, or there is no name.
+func (r *Release) cookie(q *Request, name string) []byte {
+	for field := r.value(q, "cookie"); len(field) > 0 && name != ""; {
 		var one []byte
 		one, field, _ = bytes.Cut(field, []byte{';'})
 		if key, value, ok := bytes.Cut(bytes.TrimSpace(one), []byte{'='}); ok && string(key) == name {
