@@ -41,6 +41,9 @@ func threshold(weight float64) uint64 { return uint64(math.Ldexp(min(max(weight,
 func (s *State) divide(weight float64, now int64) {
 	old := s.split.Load()
 	next := &split{canary: threshold(weight), begun: old.begun}
+	if next.canary == old.canary { // nobody is moved: those who were are held on
+		next.changes = old.changes
+	}
 	if s.cfg.Hold > 0 && now > 0 && next.canary != old.canary {
 		round := uint32(1)
 		for _, c := range old.changes {

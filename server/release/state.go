@@ -117,7 +117,7 @@ func (s *State) enter(step int, now int64) {
 
 // weigh gives the canary another share, from which on everything is counted anew.
 func (s *State) weigh(weight float64, now int64) {
-	s.saved.Weight, s.saved.Elapsed, s.saved.Seen = weight, 0, 0
+	s.saved.Weight, s.saved.Elapsed, s.saved.Seen, s.base = weight, 0, 0, 0
 	if n := len(s.history.samples); n > 0 {
 		last := s.history.samples[n-1]
 		s.base = last.counts[Canary].Responses
@@ -175,10 +175,10 @@ func (s *State) Tick(now int64, counts *[NumVersions]Counts, lost error) *Change
 		passed = 0
 	}
 	s.last = now
+	s.history.add(&at, s.cfg.Rollback.Window) // while it rests, too: what follows is compared from then on
 	if s.saved.Phase == RolledBack || s.saved.Weight == 0 && s.saved.Phase == Complete {
 		return nil
 	}
-	s.history.add(&at, s.cfg.Rollback.Window)
 	s.saved.Seen = counts[Canary].Responses - s.base
 	why := ""
 	if lost != nil {

@@ -238,6 +238,13 @@ func TestOverrides(t *testing.T) {
 			t.Errorf("%+v: %d", q, got)
 		}
 	}
+	unnamed := c
+	unnamed.Override.Cookie, unnamed.Subject = "", []Subject{{Kind: ByCookie, Name: "id"}}
+	asks := at(unnamed, 0)
+	ask := Request{}
+	if ask.Values[asks.FieldAt([]byte("cookie"))] = []byte("=v2"); asks.Choose(&ask) != Stable {
+		t.Error("a cookie without a name chooses a version")
+	}
 	if _, err := r.Do(Withdraw, "", 1); err != nil {
 		t.Fatal(err)
 	}
@@ -260,5 +267,53 @@ func TestHistogramBuckets(t *testing.T) {
 		if float64(v) >= Bound(i) || i > 0 && float64(v) < Bound(i-1) {
 			t.Fatal(fmt.Sprint(v, " is in the bucket that ends at ", Bound(i)))
 		}
+	}
+}
+
+// What leaves the share as it is leaves those held who were moved by the change before.
+func TestHeldOverPauses(t *testing.T) {
+	c := Config{Stable: two.Stable, Canary: two.Canary, Steps: []Step{{Weight: 0}, {Weight: 1}, {Weight: 1}}, Hold: time.Hour}.WithDefaults()
+	r := New("web", c, NewState(&c))
+	for i, do := range []Action{Promote, Pause, Resume, Promote} {
+		if _, err := r.Do(do, "", int64(i+1)); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Choose(&Request{Client: client(1), Path: []byte("/a"), Resumes: true, Now: int64(i + 1)}); got != Stable {
+			t.Fatalf("after %s a download goes on with %d", do, got)
+		}
+	}
+}
+
+// A release that begins anew is judged by what it answers from then on, not by what people have had who
+// looked at the canary while it rested.
+func TestRestIsNotJudged(t *testing.T) {
+	s := begin(threeSteps)
+	s.pass(30, 10, nil)
+	s.pass(1, 10, errors.New("gone"))
+	for range 1000 {
+		s.counts[Canary].Add(404, false, time.Millisecond, time.Millisecond, 0)
+	}
+	s.pass(10, 100, nil)
+	if _, err := s.Do(Resume, "mended", s.now); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.pass(50, 100, nil); got != nil {
+		t.Errorf("%v", got)
+	}
+}
+
+// A step that somebody begins before the first look at what was counted begins with no responses.
+func TestPromotedAtOnce(t *testing.T) {
+	was := begin(threeSteps)
+	was.pass(50, 100, nil)
+	saved, s := was.Saved(), begin(threeSteps)
+	if !s.Restore(&saved) {
+		t.Fatal("not restored")
+	}
+	if _, err := s.Do(Promote, "", s.now); err != nil {
+		t.Fatal(err)
+	}
+	if s.pass(2, 1, nil); s.Saved().Seen != 1 {
+		t.Errorf("%+v", s.Saved())
 	}
 }
