@@ -141,10 +141,10 @@ func (fs *Files) mustWait(f *File) bool {
 	return !b.over
 }
 
-// isBusy reports whether a file was being written a moment ago.
+// isBusy reports whether a file was being written a moment ago, and is waited for still.
 func (fs *Files) isBusy(key string) bool {
 	b := fs.busy[key]
-	return b != nil && fs.now-b.asked < askAgain
+	return b != nil && !b.over && fs.now-b.asked < askAgain
 }
 
 // forgetBusyFiles forgets those that nobody has asked for in a while.

@@ -98,6 +98,31 @@ func TestNobodyWaited(t *testing.T) {
 	}
 }
 
+// TestWrittenForLong: a file that was waited for long enough, and is written to still, is given to each
+// request, also to the ones that ask at the same time.
+func TestWrittenForLong(t *testing.T) {
+	l := newLeases()
+	l.writing = true
+	c := newCacheTest(t, onFallback, Config{MaxBody: 512, Leases: l})
+	begin := time.Now().UnixNano()
+	c.fs.wall = func() int64 { return begin } // whatever the machine is doing, the last write is not long ago
+	policy := Policy{Wait: 100 * time.Millisecond}
+	open := func(step time.Duration, content string) syscall.Errno {
+		c.turn(step)
+		c.write("f", content)
+		_, e := c.fs.Open(c.root, "f", "f", policy)
+		return e
+	}
+	if e := open(0, "1"); e != syscall.ETXTBSY {
+		t.Fatal(e)
+	}
+	for i, step := range []time.Duration{policy.Wait, time.Millisecond, time.Millisecond} {
+		if e := open(step, string(make([]byte, 2+i))); e != 0 {
+			t.Errorf("request %d after the time for the writer: %v", i, e)
+		}
+	}
+}
+
 // TestIdleIsBusy: who opens a file to cut it may be held before that, and sets the time of
 // modification afterwards. So one that is open for writing is waited for a moment, however old it
 // looks, and longer if it is empty. When it is written to after all it is waited for again.
