@@ -66,11 +66,15 @@ func field(s string) []byte {
 func (h *Handler) verify(a *Answer, asked *auth.Asked) admit.Judgement {
 	m, w := h.set.Methods(), &a.resolved.Place.Wants
 	a.known = true
-	v := m.Identify(&a.caller, w, asked)
-	switch {
-	case v == admit.Passed && a.caller.LinkBytes > 0: // nobody here counts them
-		return admit.BadLink
-	case v != admit.Unproven:
+	identify := func() admit.Judgement {
+		v := m.Identify(&a.caller, w, asked)
+		if v == admit.Passed && a.caller.LinkBytes > 0 { // nobody here counts them
+			return admit.BadLink
+		}
+		return v
+	}
+	v := identify()
+	if v != admit.Unproven {
 		return v
 	}
 	result := make(chan auth.Result, 1)
@@ -85,7 +89,7 @@ func (h *Handler) verify(a *Answer, asked *auth.Asked) admit.Judgement {
 	case auth.Wrong:
 		h.admission.Punish(peer.AppendClient(nil, asked.Client, asked.Unix), monotonic())
 	}
-	if v = m.Identify(&a.caller, w, asked); v == admit.Unproven { // it is forgotten already
+	if v = identify(); v == admit.Unproven { // it is forgotten already
 		return admit.Crowded
 	}
 	return v
