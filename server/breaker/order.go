@@ -49,7 +49,7 @@ func (b *Breaker) Obey(o Order, now int64) *Change {
 		o.Forced = false
 	}
 	was := b.order
-	if o == was || was != (Order{}) && o.At < was.At { // one may be older than this process, and before 0
+	if o == was || o == (Order{}) || was != (Order{}) && o.At < was.At { // one may be older than this process, and before 0
 		return nil
 	}
 	b.order = o

@@ -48,6 +48,8 @@ func TestObey(t *testing.T) {
 	born.now = 1
 	born.Obey(old.Order().Shift(born.now-next.now), born.now)
 	born.want(Open, 2)
+	born.Obey(Order{}, born.now)
+	born.want(Open, 2)
 	if next.Obey(old.Order(), next.now) != nil {
 		t.Error("the same order again is a change")
 	}
