@@ -46,19 +46,24 @@ var guards = map[string]guarded{
 		if err != nil {
 			t.Fatal(err)
 		}
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, ended := &fasthttp.Server{Handler: h.Guard(func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(answer(string(ctx.Path()), callerText(ctx))) })}, make(chan error, 1)
-		go func() { ended <- s.Serve(ln) }()
-		t.Cleanup(func() {
-			if err := errors.Join(s.Shutdown(), <-ended, h.Close()); err != nil {
-				t.Error(err)
-			}
-		})
-		return "http://" + ln.Addr().String()
+		return fasthttpServer(t, h, func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(answer(string(ctx.Path()), callerText(ctx))) })
 	},
+}
+
+// fasthttpServer is a stock one of what h lets in to next, and closes h when the test ends.
+func fasthttpServer(t *testing.T, h *server.Handler, next fasthttp.RequestHandler) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ended := &fasthttp.Server{Handler: h.Guard(next)}, make(chan error, 1)
+	go func() { ended <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		if err := errors.Join(s.Shutdown(), <-ended, h.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + ln.Addr().String()
 }
 
 // ask returns what is answered, with header fields NAME: VALUE.
@@ -204,6 +209,42 @@ func TestGuardDownloads(t *testing.T) {
 				t.Error(last)
 			}
 		})
+	}
+}
+
+// TestGuardLateHandler: what next itself says of the rate stays, and the answer in place of a handler that is late says
+// it, too, without a look at what the handler still writes to.
+func TestGuardLateHandler(t *testing.T) {
+	release, ended := make(chan bool), make(chan bool)
+	late := fasthttp.TimeoutWithCodeHandler(func(ctx *fasthttp.RequestCtx) {
+		<-release
+		ctx.Response.Header.Set("RateLimit", "too late")
+		ended <- true
+	}, time.Millisecond, "late", 504)
+	cfg := server.Config{Admission: server.Admission{Requests: server.RequestRate{Requests: 1, Per: time.Hour, Burst: 9}, Fields: server.FieldsAlways, ClientDownloads: 1}}
+	h, err := server.NewHandler(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := fasthttpServer(t, h, func(ctx *fasthttp.RequestCtx) {
+		if string(ctx.Path()) == "/late" {
+			late(ctx)
+			return
+		}
+		ctx.Response.Header.Set("RateLimit", "mine")
+	})
+	for _, want := range []struct {
+		path   string
+		status int
+		left   string
+	}{{"/late", 504, `"client";r=8;`}, {"/late", 504, `"client";r=7;`}, {"/own", 200, "mine"}} {
+		if status, body, head := ask(t.Context(), front+want.path); status != want.status || !strings.HasPrefix(head.Get("RateLimit"), want.left) {
+			t.Errorf("%s: %d %q %v", want.path, status, body, head)
+		}
+	}
+	for range 2 {
+		release <- true
+		<-ended
 	}
 }
 

@@ -22,6 +22,7 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 
 // Guard returns a fasthttp.RequestHandler that has next answer the requests that are let in (see Enter), for a
 // fasthttp.Server of the caller's own. A response counts until it was written. CallerOf says who asks.
+// A fasthttp.TimeoutHandler goes around next, not around this: it forgets what would be given back.
 func (h *Handler) Guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		q := queryOf(ctx)
@@ -33,11 +34,15 @@ func (h *Handler) Guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 		ctx.SetUserValue(callerKey{}, a) // fasthttp closes it when the response was written
 		a.Share(ctx)
 		next(ctx)
-		if ctx.LastTimeoutErrorResponse() != nil { // it forgets the context
+		r := &ctx.Response
+		if late := ctx.LastTimeoutErrorResponse(); late != nil { // fasthttp forgets the context, which is still written to
 			_ = a.Close() // there is no file
+			r = late
 		}
 		for name, value := range a.Fields() {
-			ctx.Response.Header.Set(name, value)
+			if len(r.Header.Peek(name)) == 0 {
+				r.Header.Set(name, value)
+			}
 		}
 	}
 }
