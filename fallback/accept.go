@@ -81,7 +81,9 @@ func (d *Driver) accept(t aio.Token, s *slot, ev []aio.Event) (int, verdict) {
 			return n + 1, done
 		}
 	}
-	d.arrivals.most, d.arrivals.turn = 2*max(n, 1), d.Counters.Waits
+	if n > 0 { // else others had what may be taken in this turn
+		d.arrivals.most, d.arrivals.turn = max(d.arrivals.most, 2*n), d.Counters.Waits
+	}
 	return n, done // epoll reports the listener again if more are there
 }
 

@@ -45,7 +45,7 @@ func TestArrivals(t *testing.T) {
 			t.Fatalf("%d connections in turns of %v", got, turns)
 		}
 	}
-	if len(turns) > 12 || turns[0] > 2*listeners {
+	if len(turns) > 7 || turns[0] > 2*listeners {
 		t.Errorf("the connections came in turns of %v", turns)
 	}
 }
