@@ -98,25 +98,22 @@ func (d *Driver) register(t aio.Token, fd int, kind flags, events uint32) error 
 		return err
 	}
 	s.Own.flags = kind
-	if err := d.watch(t, s, events); err != nil {
+	if e := d.watch(t, s, events); e != 0 {
 		d.Free(s)
-		return err
+		return fmt.Errorf("epoll: %w", e)
 	}
 	return nil
 }
 
 // watch has epoll tell of the events of a slot.
-func (d *Driver) watch(t aio.Token, s *slot, events uint32) error {
+func (d *Driver) watch(t aio.Token, s *slot, events uint32) syscall.Errno {
 	e := d.control(unix.EPOLL_CTL_ADD, t, s.FD, events)
 	if e == syscall.EEXIST {
 		// This socket had this number before, and was closed here while a
 		// duplicate kept it and its registration alive.
 		e = d.control(unix.EPOLL_CTL_MOD, t, s.FD, events)
 	}
-	if e != 0 {
-		return fmt.Errorf("epoll: %w", e)
-	}
-	return nil
+	return e
 }
 
 // control changes the registration of a descriptor. Its events carry the token.

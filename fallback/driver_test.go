@@ -86,6 +86,40 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+// TestNotWatched has epoll refuse a connection that was read from: what waits for room in its
+// socket hears of it, and the end is read.
+func TestNotWatched(t *testing.T) {
+	r := newRig(t, aio.Config{})
+	fd, peer := testenv.Pair(t, testenv.SockOptions{SendBuffer: 16 << 10, RecvBuffer: 16 << 10})
+	tok := aio.MakeToken(1, 1)
+	if err := r.Open(tok, fd); err != nil {
+		t.Fatal(err)
+	}
+	peer.MustSend(t, []byte("x"))
+	if ev := r.next(t); ev.Token != tok || ev.Op != aio.Received {
+		t.Fatalf("%v event for %#x", ev.Op, uint64(ev.Token))
+	}
+	for sent := (aio.Sent{}); sent.Status == aio.OK; {
+		sent = r.Send(tok, make([]byte, 64<<10), nil, false)
+	}
+	epfd, before := r.epfd, r.Stats().Errors
+	r.epfd = -1
+	r.watchFresh()
+	r.epfd = epfd
+	if r.Stats().Errors == before {
+		t.Error("nothing counts that")
+	}
+	if ev := r.next(t); ev.Token != tok || ev.Op != aio.Ready {
+		t.Errorf("%v event, %v", ev.Op, ev.Err)
+	}
+	if sent := r.Send(tok, []byte("x"), nil, false); sent.Err != syscall.EPIPE {
+		t.Errorf("sent with status %v, %v", sent.Status, sent.Err)
+	}
+	if ev := r.next(t); ev.Token != tok || ev.Op != aio.Received || len(ev.Data) > 0 {
+		t.Errorf("%v event, %v", ev.Op, ev.Err)
+	}
+}
+
 // TestDuplicatedListener closes a listener that lives on in a duplicate, with a
 // connection waiting: it must not be reported for ever.
 func TestDuplicatedListener(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/driver"
 	"github.com/fserve/fserve/internal/sys"
 )
 
@@ -34,14 +35,19 @@ func (d *Driver) watchFresh() {
 }
 
 // watchConn has epoll know of a connection. False: that cannot be, and the connection has
-// been ended, which is to be read.
+// been ended, which is to be delivered: what waits for room would wait for ever.
 func (d *Driver) watchConn(t aio.Token, s *slot) bool {
 	s.Own.flags &^= unwatched
-	if d.watch(t, s, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET) == nil {
+	e := d.watch(t, s, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+	if e == 0 {
 		return true
 	}
+	d.Counters.CountError(e)
 	_ = unix.Shutdown(int(s.FD), unix.SHUT_RDWR)
 	s.Own.flags |= readable | hungUp
+	if s.Wait == driver.ForRoom {
+		s.Wait = driver.ForDelivery
+	}
 	return false
 }
 

@@ -194,8 +194,8 @@ func (d *Driver) serve(t aio.Token, s *slot, ev []aio.Event) (int, verdict) {
 		n = 1
 	}
 	if !s.Own.receives() {
-		if s.Own.is(unwatched) {
-			d.watchConn(t, s) // if that fails, the end is read when it may be
+		if s.Own.is(unwatched) && !d.watchConn(t, s) {
+			return n, again // the end is read when it may be
 		}
 		return n, done
 	}
