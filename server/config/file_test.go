@@ -36,6 +36,8 @@ func TestFaults(t *testing.T) {
 		{"release names", root + "releases: {w: {stable: {name: a, root: /1}, canary: {name: a, root: /2}}}\n", `f.yaml:2:60: releases[w].canary.name: "a" is the name of the stable version already`},
 		{"release roots", root + "releases: {w: {stable: {root: /1}, canary: {root: /1}}}\n", `f.yaml:2:51: releases[w].canary.root: /1 is the root of the stable version already`},
 		{"release steps", root + "releases: {w: {stable: {root: /1}, canary: {root: /2}, steps: [{weight: 5%}, {weight: 1%}]}}\n", `f.yaml:2:87: releases[w].steps[1].weight: 1% is less than the 5% before: steps do not fall`},
+		{"release window", root + "releases: {w: {stable: {root: /1}, rollback: {window: 1ms}}}\n", `f.yaml:2:55: releases[w].rollback.window: 1ms: a window is from 1s to 5m0s`},
+		{"release least", root + "releases: {w: {stable: {root: /1}, rollback: {responses: -1}}}\n", `f.yaml:2:58: releases[w].rollback.responses: -1: must not be negative`},
 		{"release subject", root + "releases: {w: {stable: {root: /1}, subject: [who]}}\n", `f.yaml:2:46: releases[w].subject[0]: "who" is none of user, client, header NAME, cookie NAME`},
 		{"release unknown", "releases: {web: {stable: {root: /1}}}\nrelease: wbe\n", `f.yaml:2:10: release: there is no release "wbe"; did you mean web?`},
 		{"release and root", root + "releases: {w: {stable: {root: /1}}}\nrelease: w\n", `f.yaml:3:10: release: there is a root too: which of them is meant?`},

@@ -112,11 +112,14 @@ func (c *Config) Check() (faults []error) {
 			fault(key+".hold", "%v: must not be negative", s.Hold)
 		}
 	}
-	if w := c.Rollback.Window; w < 0 || w > maxWindow {
-		fault("rollback.window", "%v: a window is from 1s to %v", w, maxWindow)
+	if w := c.Rollback.Window; w < leastWindow || w > maxWindow {
+		fault("rollback.window", "%v: a window is from %v to %v", w, leastWindow, maxWindow)
 	}
-	if e := c.Rollback.Errors; e < 0 || e > 1 {
+	if e := c.Rollback.Errors; e > 1 {
 		fault("rollback.errors", "%v%%: a part is from 0%% to 100%%", e*100)
+	}
+	if n := c.Rollback.Responses; n < 0 {
+		fault("rollback.responses", "%d: must not be negative", n)
 	}
 	fields := 0
 	for i, s := range c.Subject {
@@ -133,8 +136,11 @@ func (c *Config) Check() (faults []error) {
 	return faults
 }
 
-// maxWindow bounds Rollback.Window, of which each second is kept.
-const maxWindow = 5 * time.Minute
+// Bounds of Rollback.Window, of which each second is kept.
+const (
+	leastWindow = time.Second
+	maxWindow   = 5 * time.Minute
+)
 
 // Override says who gets a version whatever its share is. The zero value does not.
 type Override struct {

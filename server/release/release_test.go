@@ -123,6 +123,9 @@ func TestConfigFaults(t *testing.T) {
 		{"steps[0].hold: 1s: nothing follows", func(c *Config) { c.Steps = []Step{{Hold: time.Second}} }},
 		{"rollback.window: 1h0m0s", func(c *Config) { c.Rollback.Window = time.Hour }},
 		{"rollback.errors: 200%", func(c *Config) { c.Rollback.Errors = 2 }},
+		{"", func(c *Config) { c.Rollback.Errors = -1 }}, // 0% of a file
+		{"rollback.window: 1ms", func(c *Config) { c.Rollback.Window = time.Millisecond }},
+		{"rollback.responses: -1", func(c *Config) { c.Rollback.Responses = -1 }},
 		{"steps[0].hold: -1s", func(c *Config) { c.Steps = []Step{{Hold: -time.Second}} }},
 		{"subject[0]: the name is missing", func(c *Config) { c.Subject = []Subject{{Kind: ByCookie}} }},
 	} {

@@ -11,7 +11,8 @@ import (
 // Rollback says when a canary is taken back: when it is worse than stable in the same window of time,
 // and a test says that this is no chance.
 type Rollback struct {
-	// Errors is how much larger the part of its responses that fail may be. Default: 0.005.
+	// Errors is how much larger the part of its responses that fail may be. Below 0: not at all. Default:
+	// 0.005.
 	Errors float64
 	// FirstByte is how many times longer than stable's (and 10 ms) the time may be within which 99 of
 	// 100 first bytes come. Below 0: it does not count. Default: 1.5.
@@ -29,7 +30,7 @@ type Rollback struct {
 }
 
 func (r Rollback) withDefaults() Rollback {
-	r.Errors, r.FirstByte, r.Throughput = cmp.Or(r.Errors, 0.005), cmp.Or(r.FirstByte, 1.5), cmp.Or(r.Throughput, 0.7)
+	r.Errors, r.FirstByte, r.Throughput = max(0, cmp.Or(r.Errors, 0.005)), cmp.Or(r.FirstByte, 1.5), cmp.Or(r.Throughput, 0.7)
 	r.Window, r.Responses = cmp.Or(r.Window, 30*time.Second), cmp.Or(r.Responses, 200)
 	return r
 }
