@@ -46,6 +46,19 @@ func TestRapidReset(t *testing.T) {
 	})
 }
 
+// Answers without bodies end their streams at once: a client that reads none of them, and asks on, is
+// refused before they take much memory.
+func TestHeadsThatNobodyReads(t *testing.T) {
+	attack(t, func(_ *rig, c *raw) {
+		for i := range uint32(floods) {
+			if c.put(frameHeaders, endHeaders|endStream, 2*i+1, head("HEAD", "/f")) != nil {
+				return
+			}
+		}
+		t.Error("it goes on for ever")
+	})
+}
+
 // A head without end (CONTINUATION) is not read to its end.
 func TestContinuationFlood(t *testing.T) {
 	attack(t, func(_ *rig, c *raw) {

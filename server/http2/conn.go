@@ -72,6 +72,11 @@ const (
 	// roomOut is the memory for them: one more fits.
 	roomOut = mostOut + headLen + frameSize
 
+	// mostUnread bounds the frames that the client has not read when it begins another stream, in bytes:
+	// what streams gather and 10 kB of heads for each of maxStreams. It is leastUnread while heldMemory is exceeded.
+	mostUnread  = 1 << 20
+	leastUnread = 256 << 10
+
 	// goneAfter is how long new streams are served when the connection drains: they are on their way while
 	// GOAWAY is.
 	goneAfter = time.Second
@@ -134,6 +139,16 @@ func (m *conn) mayFill() bool {
 	return len(m.out) < most && !loop.Blocked(m.c)
 }
 
+// isUnread reports whether the client reads too little of what it has asked for. Heads do not wait for
+// room: the streams that they end are open to the client still, which knows better than to begin others.
+func (m *conn) isUnread() bool {
+	most := mostUnread
+	if m.of.held.Load() > heldMemory {
+		most = leastUnread
+	}
+	return len(m.out) > most
+}
+
 // push sends what may be sent, and reports whether the socket has failed.
 func (m *conn) push() (failed bool) {
 	if len(m.out) == 0 {
@@ -182,7 +197,7 @@ func (m *conn) Flush(c *loop.Conn) bool {
 	if len(m.out) == 0 && !loop.Blocked(c) {
 		m.wake()
 	}
-	if m.goneAt != 0 && m.mostID < maxStream && len(m.streams) == 0 && len(m.out) == 0 {
+	if m.goneAt != 0 && m.mostID < maxStream && m.Idle() {
 		loop.Linger(c)
 		return true
 	}
@@ -231,9 +246,10 @@ func (m *conn) schedule() {
 	loop.SetDeadline(m.c, at)
 }
 
-// sendBy returns when the client must have taken something; 0: there is nothing.
+// sendBy returns when the client must have taken something; 0: there is nothing. What this turn has gathered
+// was not offered yet.
 func (m *conn) sendBy() int64 {
-	if len(m.out) == 0 && !loop.Pending(m.c) {
+	if !loop.Blocked(m.c) && !loop.Pending(m.c) {
 		return 0
 	}
 	return m.moved + int64(m.of.cfg.Send)
@@ -258,8 +274,8 @@ func (m *conn) Timeout(c *loop.Conn) {
 	}
 }
 
-// Idle implements loop.Multiplexer.
-func (m *conn) Idle() bool { return len(m.streams) == 0 && len(m.out) == 0 }
+// Idle implements loop.Multiplexer. The end of a connection drops records that the socket has not taken.
+func (m *conn) Idle() bool { return len(m.streams) == 0 && len(m.out) == 0 && !loop.Pending(m.c) }
 
 // Refuse implements loop.Multiplexer: streams are answered with 503.
 func (m *conn) Refuse(*loop.Conn) { m.refused = true }
@@ -331,6 +347,7 @@ func (m *conn) drop(s *stream) {
 		return
 	}
 	delete(m.streams, s.id)
+	m.idleAt = 0 // it rests from now on, even if this stream has begun in this turn
 	m.giveBack(s.owed)
 	s.owed = 0
 	if s.waits {

@@ -206,6 +206,58 @@ func drains(g *rig, drain func(*server.Server) error) {
 	}
 }
 
+// A connection that drains does not end before its socket has taken the record that it was full for.
+func TestDrainSendsWhatIsPending(t *testing.T) {
+	const step = 8 << 10
+	g := start(t, engine.DriverFallback, server.Config{})
+	g.write("large", make([]byte, large))
+	c := g.raw(step)
+	c.send(frameWindow, 0, 0, binary.BigEndian.AppendUint32(nil, large))
+	c.get(1, "/large")
+	c.await(frameData, 1)
+	ended := make(chan error, 1)
+	go func() {
+		g.srv.HandOver()
+		ended <- g.srv.Retire(context.Background())
+	}()
+	c.await(frameGoAway, 0)
+	c.await(frameGoAway, 0) // with the last stream that is served
+	for range large/step - 2 {
+		c.send(frameWindow, 0, 1, binary.BigEndian.AppendUint32(nil, step))
+		g.loops(sending) // a piece goes out alone
+	}
+	c.send(frameReset, 0, 1, make([]byte, 4))
+	g.wantLoops("responses", 0, sending)
+	var err error
+	for err == nil {
+		_, err = c.next()
+	}
+	if err != io.EOF {
+		t.Error("within a record:", err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// A connection rests since its last request, even if that was answered in the turn in which it came.
+func TestRestsSinceTheLastRequest(t *testing.T) {
+	const rest = 2 * time.Second
+	g := start(t, engine.DriverFallback, server.Config{Engine: engine.Config{IdleTimeout: rest}})
+	g.write("f", []byte("f"))
+	c := g.raw(large)
+	c.send(frameWindow, 0, 0, binary.BigEndian.AppendUint32(nil, large)) // a byte for each of many answers
+	began, last := time.Now(), time.Now()
+	for stream := uint32(1); time.Since(began) < rest*2; stream += 2 {
+		if time.Since(last) > rest/2 {
+			t.Skip("the machine is too slow to tell")
+		}
+		last = time.Now()
+		c.get(stream, "/f")
+		c.await(frameData, stream)
+	}
+}
+
 // Connections count for their client, streams do not.
 func TestClientsAreCountedNotStreams(t *testing.T) {
 	g := start(t, engine.DriverFallback, server.Config{Engine: engine.Config{MaxClientConns: 2}})
