@@ -66,17 +66,32 @@ func (s *State) Restore(was *Saved) bool {
 	if was.Versions != s.saved.Versions || was.Step < 0 || was.Weight < 0 || was.Weight > 1 || !slices.Contains(Phases, was.Phase) {
 		return false
 	}
-	s.saved = *was
-	s.saved.Step = s.nearest(was.Weight)
-	if s.saved.Step != was.Step {
-		s.saved.Elapsed = 0
+	s.saved, s.base = *was, -was.Seen
+	if n := len(s.history.samples); n > 0 {
+		s.base += s.history.samples[n-1].counts[Canary].Responses
 	}
-	s.base = -was.Seen
 	s.divide(was.Weight, 0)
 	if was.Phase == RolledBack {
 		s.rest()
 	}
+	s.follow(was)
 	return true
+}
+
+// follow goes on by the steps of this configuration, which may be others than those of the one before.
+func (s *State) follow(was *Saved) {
+	steps := s.cfg.Steps
+	if was.Step >= len(steps) || steps[was.Step].Weight != was.Weight {
+		s.saved.Step, s.saved.Elapsed = s.nearest(was.Weight), 0
+	}
+	if was.Phase == RolledBack || was.Phase == Paused {
+		return
+	}
+	if steps[s.saved.Step].Weight != was.Weight {
+		s.enter(s.saved.Step, 0)
+		return
+	}
+	s.saved.Phase = s.phaseAt(s.saved.Step)
 }
 
 // Saved returns what is to outlive the process.
@@ -108,11 +123,16 @@ func (s *State) nearest(weight float64) (step int) {
 
 // enter begins a step.
 func (s *State) enter(step int, now int64) {
-	s.saved.Step, s.saved.Phase, s.saved.Why = step, Progressing, ""
-	if step == len(s.cfg.Steps)-1 {
-		s.saved.Phase = Complete
-	}
+	s.saved.Step, s.saved.Phase, s.saved.Why = step, s.phaseAt(step), ""
 	s.weigh(s.cfg.Steps[step].Weight, now)
+}
+
+// phaseAt returns the phase of a step that goes on by itself.
+func (s *State) phaseAt(step int) Phase {
+	if step == len(s.cfg.Steps)-1 {
+		return Complete
+	}
+	return Progressing
 }
 
 // weigh gives the canary another share, from which on everything is counted anew.

@@ -317,3 +317,28 @@ func TestPromotedAtOnce(t *testing.T) {
 		t.Errorf("%+v", s.Saved())
 	}
 }
+
+// A process whose configuration was edited while none ran goes on by that, and not by the weight of the
+// one before.
+func TestGoesOnByOtherSteps(t *testing.T) {
+	versions := begin(threeSteps).Saved().Versions
+	for _, c := range []struct {
+		name  string
+		was   Saved
+		steps []Step
+		want  Saved
+	}{
+		{"another weight", Saved{Phase: Complete, Weight: 0.05}, []Step{{Weight: 0.1}}, Saved{Phase: Complete, Weight: 0.1}},
+		{"more steps", Saved{Phase: Complete, Weight: 0.05, Seen: 7}, []Step{{Weight: 0.05, Hold: time.Hour}, {Weight: 1}}, Saved{Phase: Progressing, Weight: 0.05, Seen: 7}},
+		{"less steps", Saved{Phase: Progressing, Step: 1, Weight: 0.05}, []Step{{Weight: 0.01}, {Weight: 0.05}}, Saved{Phase: Complete, Step: 1, Weight: 0.05}},
+		{"steps of one weight", Saved{Phase: Progressing, Step: 1, Weight: 0.05, Elapsed: 9}, []Step{{Weight: 0.05}, {Weight: 0.05}, {Weight: 1}}, Saved{Phase: Progressing, Step: 1, Weight: 0.05, Elapsed: 9}},
+		{"by hand", Saved{Phase: Paused, Weight: 0.3}, []Step{{Weight: 0.1}, {Weight: 0.25}}, Saved{Phase: Paused, Step: 1, Weight: 0.3}},
+		{"rolled back", Saved{Phase: RolledBack, Step: 1, Why: "it"}, []Step{{Weight: 0.1}}, Saved{Phase: RolledBack, Why: "it"}},
+	} {
+		s := begin(Config{Steps: c.steps})
+		c.was.Versions, c.want.Versions = versions, versions
+		if !s.Restore(&c.was) || s.Saved() != c.want || s.Weight() != c.want.Weight {
+			t.Errorf("%s: %+v at %v, want %+v", c.name, s.Saved(), s.Weight(), c.want)
+		}
+	}
+}
