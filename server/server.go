@@ -196,7 +196,9 @@ func (s *Server) prepare() error {
 	s.http.Admission.Set(c.admission())
 	s.compiler.Log, s.compiler.AccessLog, s.compiler.Logs, s.compiler.Listeners = c.Log, c.AccessLog, c.AccessLogs, c.listeners()
 	var err error
-	s.set, err = s.compile(c)
+	if s.set, err = s.compile(c); err == nil {
+		s.releases.use(s.compiler.Releases, sys.Nanotime())
+	}
 	return err
 }
 
@@ -265,7 +267,6 @@ func (s *Server) compile(c *Config) (*site.Set, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	set.Number(s.rows.Assign(set.Names()))
-	s.releases.use(releases, sys.Nanotime())
 	return set, nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fserve/fserve/engine/loop"
 	"github.com/fserve/fserve/engine/openfile"
+	"github.com/fserve/fserve/internal/sys"
 )
 
 // ErrClosed is returned by Swap when the server has ended.
@@ -46,6 +47,7 @@ func (s *Server) Swap(cfg Config) error {
 	s.http.Admission.Set(cfg.admission())
 	s.load.watch(&cfg.Breaker, next.Methods().Ranks())
 	s.keepQuotas(&cfg)
+	s.releases.use(s.compiler.Releases, sys.Nanotime())
 	s.keepReleases()
 	s.http.Forms.Resize(cmp.Or(cfg.CompressCache, defaultCompressCache))
 	before := s.set
