@@ -26,7 +26,47 @@ const (
 	// releaseLost is how many times in turn the files of a canary are missed before it is taken back: a
 	// directory may be replaced.
 	releaseLost = 2
+	// releaseSilent is how many times in turn nothing is known of them, because the file system does not
+	// answer, before it is taken back.
+	releaseSilent = 10
 )
+
+// look is one at the directory of a canary. It is not waited for, its file system may never answer.
+type look struct {
+	answer       chan error // of one
+	under        bool       // it is under way
+	lost, silent int        // how many times in turn
+}
+
+// begin begins a look, unless one is under way.
+func (l *look) begin(dir string) {
+	if l.under {
+		return
+	}
+	l.under = true
+	go func() {
+		_, err := os.Stat(dir)
+		l.answer <- err
+	}()
+}
+
+// missing returns why the files of a canary cannot be had; nil: they can, or it is not known yet.
+func (l *look) missing(dir string) error {
+	select {
+	case err := <-l.answer:
+		l.under, l.silent = false, 0
+		if err == nil {
+			l.lost = 0
+		} else if l.lost++; l.lost >= releaseLost {
+			return err
+		}
+	default:
+		if l.silent++; l.silent >= releaseSilent {
+			return fmt.Errorf("the file system of %s does not answer", dir)
+		}
+	}
+	return nil
+}
 
 // releaseKeeper has the releases of the configuration in force, and takes them from step to step.
 type releaseKeeper struct {
@@ -40,8 +80,9 @@ type releaseKeeper struct {
 	list   map[string]*release.Release // by name
 	saved  map[string]release.Saved    // as the file has them
 	counts map[*release.State]*[release.NumVersions]release.Counts
-	lost   map[*release.State]int // how many times in turn
-	failed bool                   // they could not be kept
+	failed bool // they could not be kept
+
+	looks map[*release.State]*look // of who looks at them alone
 }
 
 // load reads what an earlier process has kept. What cannot be read is said, and the releases begin as
@@ -129,6 +170,7 @@ func (s *Server) tickReleases() (changed bool) {
 	for _, r := range list {
 		counts[r.State] = new([release.NumVersions]release.Counts)
 	}
+	k.look(list)
 	s.engine.Ask(func(l *loop.Loop) {
 		if x := s.sessions.of(l); x != nil {
 			x.Recorder().Versions(counts)
@@ -138,7 +180,11 @@ func (s *Server) tickReleases() (changed bool) {
 	k.counts = counts
 	k.mu.Unlock()
 	for name, r := range list {
-		if c := r.Tick(sys.Nanotime(), counts[r.State], k.missing(r)); c != nil {
+		var missing error
+		if l := k.looks[r.State]; l != nil {
+			missing = l.missing(r.Canary.Root)
+		}
+		if c := r.Tick(sys.Nanotime(), counts[r.State], missing); c != nil {
 			changed = true
 			k.tell(name, c)
 		}
@@ -146,23 +192,21 @@ func (s *Server) tickReleases() (changed bool) {
 	return changed
 }
 
-// missing returns why the files of a canary cannot be had; nil: they can.
-func (k *releaseKeeper) missing(r *release.Release) error {
-	if r.Canary.Root == "" {
-		return nil
+// look begins looks at the directories of canaries.
+func (k *releaseKeeper) look(list map[string]*release.Release) {
+	looks := make(map[*release.State]*look, len(list))
+	for _, r := range list {
+		if r.Canary.Root == "" {
+			continue
+		}
+		l := k.looks[r.State]
+		if l == nil {
+			l = &look{answer: make(chan error, 1)}
+		}
+		l.begin(r.Canary.Root)
+		looks[r.State] = l
 	}
-	_, err := os.Stat(r.Canary.Root)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.lost == nil {
-		k.lost = make(map[*release.State]int)
-	}
-	if err == nil {
-		delete(k.lost, r.State)
-	} else if k.lost[r.State]++; k.lost[r.State] < releaseLost {
-		return nil
-	}
-	return err
+	k.looks = looks
 }
 
 // tell says what has happened to a release.
