@@ -141,7 +141,7 @@ func (m *conn) mayFill() bool {
 
 // isUnread reports whether the client reads too little of what it has asked for. Heads do not wait for
 // room: the streams that they end are open to the client still, which knows better than to begin others.
-func (m *conn) isUnread() bool {
+func isUnread(m *conn) bool {
 	most := mostUnread
 	if m.of.held.Load() > heldMemory {
 		most = leastUnread

@@ -200,7 +200,7 @@ func (m *conn) head(id uint32, flags byte, block []byte) code {
 	switch {
 	case id > m.mostID: // GOAWAY has said so
 		return noError
-	case len(m.streams) >= maxStreams, m.isUnread():
+	case len(m.streams) >= maxStreams, isUnread(m):
 		return m.resetStream(id, refusedStream)
 	}
 	return m.serve(id, r, ends)
