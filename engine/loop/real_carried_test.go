@@ -10,12 +10,10 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/fserve/fserve/engine/openfile"
 	"github.com/fserve/fserve/engine/outcome"
-	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/internal/testenv"
 )
 
@@ -164,17 +162,10 @@ func TestCarried(t *testing.T) {
 				c.Respond(&Response{Head: []byte("head "), Body: []Segment{{Mem: []byte(strings.Repeat("body ", 10_000))}}})
 				return
 			}
-			f, e := c.Loop().Files.Open(root, "f", "f", openfile.Policy{})
-			if e == syscall.EAGAIN {
-				f, e = c.Loop().Files.Add("f", root.Open("f", false), openfile.Policy{})
-			}
-			if e != 0 {
-				t.Error(e)
-			}
-			c.Respond(&Response{Body: []Segment{{File: f, N: size}}})
+			c.Respond(&Response{Body: []Segment{{File: openHere(t, c, root, "f"), N: size}}})
 		}
 		r := startLoop(t, driver, "", session)
-		conn := r.adoptLanes(t)
+		conn := r.adoptTCP(t, adoptedLanes{&lanes{byName: make(map[byte]*lane)}})
 		fmt.Fprint(conn, "a file\nb memory\nc file\nd file\nd unread\n")
 		if !testenv.Eventually(patience, func() bool { return r.sending()+int(whole.Load()) == 4 }) { // the short one may be over
 			t.Fatalf("%d responses", r.sending())
@@ -193,31 +184,6 @@ func TestCarried(t *testing.T) {
 			t.Errorf("%d connections, %d responses cut", r.open(), gone.Load())
 		}
 	})
-}
-
-// adoptLanes gives the loop one end of a TCP connection that carries others, and returns the other.
-func (l *realLoop) adoptLanes(t *testing.T) net.Conn {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	conn, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	accepted, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer accepted.Close()
-	fd, err := sys.Dup(accepted.(*net.TCPConn))
-	if err != nil || !l.Adopt(fd, adoptedLanes{&lanes{byName: make(map[byte]*lane)}}) {
-		t.Fatal("not adopted", err)
-	}
-	return conn
 }
 
 // sending returns the number of responses under way.

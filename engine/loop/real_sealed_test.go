@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/internal/testenv"
 	"github.com/fserve/fserve/internal/tlsrec"
 )
@@ -32,26 +31,10 @@ func (l *realLoop) adoptSealed(t *testing.T) (net.Conn, *tlsrec.Conn) {
 	server, err := tlsrec.New(&s)
 	s.Client, s.Server = s.Server, s.Client
 	client, err2 := tlsrec.New(&s)
-	ln, err3 := net.Listen("tcp", "127.0.0.1:0")
-	if err := errors.Join(err, err2, err3); err != nil {
+	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	conn, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	accepted, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer accepted.Close() // the loop has a duplicate
-	fd, err := sys.Dup(accepted.(*net.TCPConn))
-	if err != nil || !l.Adopt(fd, securedPeer{server}) {
-		t.Fatal("not adopted", err)
-	}
-	return conn, client
+	return l.adoptTCP(t, securedPeer{server}), client
 }
 
 // TestSlowReadersHoldLittle: what a reader that takes nothing leaves is a buffer of the pool, and

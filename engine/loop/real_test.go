@@ -21,6 +21,7 @@ import (
 	"github.com/fserve/fserve/engine/outcome"
 	"github.com/fserve/fserve/fallback"
 	"github.com/fserve/fserve/internal/aio"
+	"github.com/fserve/fserve/internal/sys"
 	"github.com/fserve/fserve/internal/testenv"
 	"github.com/fserve/fserve/uring"
 )
@@ -276,12 +277,8 @@ func TestSource(t *testing.T) {
 		session := &answering{}
 		r := startLoop(t, driver, "", session)
 		answer := func(c *Conn, line string) {
-			f, e := c.Loop().Files.Open(root, "f", "f", openfile.Policy{})
-			if e == syscall.EAGAIN {
-				f, e = c.Loop().Files.Add("f", root.Open("f", false), openfile.Policy{})
-			}
-			if e != 0 {
-				t.Error(e)
+			f := openHere(t, c, root, "f")
+			if f == nil {
 				c.Close()
 				return
 			}
@@ -322,4 +319,41 @@ func TestSource(t *testing.T) {
 			t.Errorf("%d of %d sources are closed", closed.Load(), sources)
 		}
 	})
+}
+
+// adoptTCP gives the loop one end of a TCP connection, and returns the other.
+func (l *realLoop) adoptTCP(t *testing.T, as Adopted) net.Conn {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close() // the loop has a duplicate
+	fd, err := sys.Dup(accepted.(*net.TCPConn))
+	if err != nil || !l.Adopt(fd, as) {
+		t.Fatal("not adopted", err)
+	}
+	return conn
+}
+
+// openHere opens a file of a root, on the loop. nil: it has failed, and so has the test.
+func openHere(t *testing.T, c *Conn, root *openfile.Root, name string) *openfile.File {
+	f, e := c.Loop().Files.Open(root, name, name, openfile.Policy{})
+	if e == syscall.EAGAIN {
+		f, e = c.Loop().Files.Add(name, root.Open(name, false), openfile.Policy{})
+	}
+	if e != 0 {
+		t.Error(e)
+	}
+	return f
 }
