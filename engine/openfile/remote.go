@@ -92,8 +92,9 @@ func (r *Root) Fstat(fd int, st *unix.Stat_t) error { return unix.Fstat(fd, st) 
 // CloseLater implements Far: not by package sys, which keeps the processor.
 func (r *Root) CloseLater(fd int) { r.far.do(func() { unix.Close(fd) }) }
 
-// Read reads a range of a file into p, on another goroutine, where done is called then. The file must be retained until that. ESTALE: it ends before, or look was asked for
-// and it is not the version any more that was opened.
+// Read reads a range of a file into p, on another goroutine, where done is called then. The
+// file must be retained until that. ESTALE: it ends before, or look was asked for and it is
+// not the version any more that was opened.
 func (f *File) Read(p []byte, off int64, look bool, done func(syscall.Errno)) {
 	fd, size, mtime, growing, from := f.lent.FD, f.Size, f.Mtime, f.policy.Growing, f.from
 	if from == nil {
